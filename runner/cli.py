@@ -1,0 +1,297 @@
+"""The command line: subcommands, exit codes, and everything that is printed. Imports nothing heavy at its top."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from runner import __version__
+from runner.errors import ConfigError, OptbenchError, closest
+from runner.options import configs_dir, groups, options
+
+if TYPE_CHECKING:
+    from runner.train import Outcome
+
+INTERRUPTED = 130
+
+USAGE = """\
+usage: optbench COMMAND …
+
+Which initializer, optimizer, learning rate, schedule, regularization and batch size should I use
+for this model on this data, and how sure can I be?
+
+commands:
+  train [overrides]     one run, such as  optbench train init=he optim=adamw
+  train -m [overrides]  the grid, such as  optbench train -m init=he,xavier optim=sgd,adamw optim.lr=1e-3,1e-2
+  list [group]          every option of every group, or of one, and what it means
+  doctor                what this machine offers, and what is wrong with it
+  completion SHELL      a script for tab completion: bash, zsh or fish
+
+options:
+  -h, --help            this text; after a command, that command's
+  --version             the version
+
+exit codes: 0 fine (a diverged run is a result), 1 some run failed, 2 bad input, 130 interrupted
+"""
+
+TRAIN_EXAMPLES = """\
+examples:
+  optbench train init=he optim=adamw
+  optbench train data=mnist data.root=FOLDER model=cnn optim=nesterov optim.lr=0.03 scheduler=cosine epochs=5
+  optbench train 'regularization=[dropout,early_stopping]' regularization.dropout.p=0.2
+  optbench train -m init=he,xavier optim=sgd,adamw optim.lr=1e-3,1e-2 seed=0,1,2
+  optbench train experiment=smoke
+"""
+
+
+def entrypoint() -> NoReturn:
+    """Run the command line of this process and exit with its code."""
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("optbench: interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    commands = {"train": train, "list": list_options, "doctor": doctor, "completion": completion}
+    command = argv[0] if argv else "--help"
+    try:
+        if command in ("-h", "--help", "help"):
+            print(USAGE, end="")
+            return 0
+        if command == "--version":
+            print(f"optbench {__version__}")
+            return 0
+        if command not in commands:
+            hint = "; did you mean 'train'?" if "=" in command else closest(command, commands)
+            raise ConfigError(f"{command!r} is not a command{hint}\nvalid: {', '.join(commands)}")
+        return commands[command](list(argv[1:]))
+    except OptbenchError as error:
+        print(f"optbench: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def train(argv: list[str]) -> int:
+    """``optbench train``: one run, or with ``-m`` every run of a grid."""
+    parser = _Parser("optbench train", add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("-m", "--multirun", action="store_true", help="run every combination of values with commas")
+    parser.add_argument(
+        "-cd", "--config-dir", metavar="DIR", help="a folder of YAMLs of your own, such as DIR/optim/mine.yaml"
+    )
+    parser.add_argument("-c", "--cfg", choices=["job"], help="print the config that would be run, and stop")
+    parser.add_argument("overrides", nargs="*", help="group=option and key=value")
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.help:
+        print(_train_help(), end="")
+        return 0
+    from runner.compose import Composer, start_hydra
+
+    hydra = start_hydra(arguments.config_dir)
+    if arguments.cfg:
+        import yaml
+
+        composed = Composer(hydra.config_loader).compose(arguments.overrides)
+        print(yaml.safe_dump(composed.config, sort_keys=False, allow_unicode=True), end="")
+        return 0
+    return _grid(hydra, arguments.overrides) if arguments.multirun else _single(hydra, arguments.overrides)
+
+
+def _single(hydra: Any, overrides: list[str]) -> int:
+    from runner.compose import Composer
+    from runner.job import prepare
+    from runner.train import run_job
+
+    outcome = run_job(prepare(Composer(hydra.config_loader).compose(overrides)))
+    status = outcome.summary["status"]
+    print(_result(outcome), end="")
+    if status == "failed":
+        print(f"optbench: the run failed: {outcome.summary['stop_reason']}", file=sys.stderr)
+        return 1
+    if status == "interrupted":
+        print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _grid(hydra: Any, overrides: list[str]) -> int:
+    from runner.compose import Composer
+    from runner.sweep import task
+    from runner.train import Outcome
+
+    Composer(hydra.config_loader).parse(overrides, sweep=True)
+    outcomes = hydra.multirun("config", task, overrides, with_log_configuration=False)
+    if not isinstance(outcomes, list) or not all(isinstance(outcome, Outcome) for outcome in outcomes):
+        return 0  # another sweeper, which reports by itself
+    print(_grid_table(outcomes), end="")
+    failures = [o for o in outcomes if o.summary["status"] == "failed"]
+    for outcome in failures:
+        place = outcome.summary.get("traceback", "")
+        print(f"optbench: failed: {outcome.job}: {outcome.summary['stop_reason']} {place}", file=sys.stderr)
+    if any(o.summary["status"] == "interrupted" for o in outcomes):
+        print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 1 if failures else 0
+
+
+def report_outcome(outcome: "Outcome") -> None:
+    """Say on stderr what became of one job of a sweep."""
+    summary = outcome.summary
+    said = [summary["status"] if outcome.trained else f"{summary['status']} before"]
+    said += [f"{name} {summary[name]:.4g}" for name in _measures(summary) if "test" in name]
+    said += [str(summary["stop_reason"])] if summary["status"] == "failed" else []
+    print(f"{outcome.job.folder.name}: {', '.join(said)}", file=sys.stderr)
+
+
+def _measures(summary: dict[str, Any]) -> list[str]:
+    """Return the summary's headline measures that are there: validation first, then test."""
+    for measure in ("accuracy", "r2", "loss"):
+        names = [f"{part}_{measure}" for part in ("final_val", "test")]
+        found = [n for n in names if isinstance(summary.get(n), int | float)]
+        if found:
+            return found
+    return []
+
+
+def _result(outcome: "Outcome") -> str:
+    """Return the table that ends a run: what was measured, where it lies, what to do next."""
+    summary, job = outcome.summary, outcome.job
+    lines = [f"{job.folder.name}: {summary['status']}"]
+    if not outcome.trained:
+        lines[0] += " before, not trained again (force=true trains it again)"
+    elif summary.get("stop_reason") not in (None, "finished", "interrupted"):
+        lines[0] += f" ({summary['stop_reason']})"
+    rows = []
+    for measure in ("loss", "accuracy", "r2", "mse", "mae"):
+        values = [summary.get(f"{part}_{measure}") for part in ("final_train", "final_val", "test")]
+        if any(v is not None for v in values):
+            rows.append([measure, *(f"{v:.5g}" if v is not None else "–" for v in values)])
+    if rows:
+        lines.append(_aligned([["", "train", "val", "test"], *rows]).rstrip("\n"))
+    if "train_seconds" in summary and summary["train_seconds"] > 0:
+        seconds = summary["train_seconds"]
+        lines.append(
+            f"{summary['steps']} steps in {seconds:.3g} s of training ({summary['steps'] / seconds:,.0f} a second)"
+        )
+    lines.append(f"folder  {job.folder}")
+    lines.append(f"next    {_next_command(outcome)}")
+    return "\n".join(lines) + "\n"
+
+
+def _next_command(outcome: "Outcome") -> str:
+    job, lr = outcome.job, outcome.job.config["optim"]["lr"]
+    kept = [o for o in job.overrides if not o.startswith(("optim.lr=", "force=", "save="))]
+    quoted = [f"'{o}'" if "[" in o else o for o in kept]
+    if outcome.summary["status"] in ("failed", "interrupted"):
+        return " ".join(["optbench train", *quoted])
+    return " ".join(["optbench train -m", *quoted, f"optim.lr={lr / 3:.2g},{lr:g},{lr * 3:.2g}"])
+
+
+def _grid_table(outcomes: Sequence["Outcome"]) -> str:
+    """Return a line for each run of a sweep: its choices, what became of it, where it lies."""
+    measures = list(dict.fromkeys(name for outcome in outcomes for name in _measures(outcome.summary)))
+    lines = [["init", "optim", "lr", "seed", "status", *measures, "folder"]]
+    for outcome in outcomes:
+        summary, config = outcome.summary, outcome.job.config
+        values = [summary.get(name) for name in measures]
+        lines.append(
+            [
+                config["init"]["_option_"],
+                config["optim"]["_option_"],
+                f"{config['optim']['lr']:g}",
+                str(config["seed"]),
+                summary["status"],
+                *("–" if value is None else f"{value:.4f}" for value in values),
+                str(outcome.job.folder),
+            ]
+        )
+    return _aligned(lines)
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines)
+
+
+def _train_help() -> str:
+    lines = ["usage: optbench train [-m] [--config-dir DIR] [--cfg job] [group=option …] [key=value …]", ""]
+    lines += ["  -m, --multirun        run every combination of the values given with commas"]
+    lines += ["  -cd, --config-dir DIR  a folder of YAMLs of your own, such as DIR/optim/mine.yaml"]
+    lines += ["  -c, --cfg job         print the config that would be run, and stop", "", "groups and their options:"]
+    for group in groups():
+        lines.append(f"  {group:<15} {', '.join(option.name for option in options(group))}")
+    lines += ["", "keys of every run, with their defaults (those of an option: optbench list GROUP):"]
+    lines += [f"  {text:<22} {comment}" for text, comment in _top_level_keys()]
+    return "\n".join(lines) + f"\n\n{TRAIN_EXAMPLES}"
+
+
+def _top_level_keys() -> list[tuple[str, str]]:
+    from runner.options import read_option
+
+    text = (configs_dir() / "config.yaml").read_text(encoding="utf-8")
+    top = {line.partition(":")[0] for line in text.splitlines() if line[:1].isalpha()}
+    return [s for s in read_option(configs_dir() / "config.yaml").settings if s[0].partition(":")[0] in top]
+
+
+def list_options(argv: list[str]) -> int:
+    """``optbench list [group]``: an option a line, its name first; of one group, its settings below."""
+    parser = _Parser("optbench list", description="Every option of every group, or of one group with its settings.")
+    parser.add_argument("group", nargs="?", help=", ".join(groups()))
+    group = parser.parse_args(argv).group
+    if group is not None and group not in groups():
+        raise ConfigError(f"{group!r} is not a group{closest(group, groups())}\nvalid: {', '.join(groups())}")
+    for name in [group] if group else groups():
+        if not group:
+            print(f"{name}:")
+        for option in options(name):
+            print(f"{'' if group else '  '}{option.name:<18} {option.meaning}")
+            if group:
+                for text, comment in option.settings:
+                    print(f"    {text:<22} {comment}")
+    return 0
+
+
+def doctor(argv: list[str]) -> int:
+    """``optbench doctor``: what this machine offers; exit 1 where something is wrong."""
+    _Parser("optbench doctor", description="What this machine offers, and what is wrong with it.").parse_args(argv)
+    from runner.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        print(f"{'ok   ' if finding.fine else 'WRONG'} {finding.what:<12} {finding.found}")
+    return 0 if all(finding.fine for finding in findings) else 1
+
+
+def completion(argv: list[str]) -> int:
+    """``optbench completion SHELL``: a script to be evaluated by the shell."""
+    parser = _Parser("optbench completion", description='Tab completion: eval "$(optbench completion bash)"')
+    parser.add_argument("shell", choices=["bash", "zsh", "fish", "query"])
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    from runner.completion import SCRIPTS, complete
+
+    if arguments.shell != "query":
+        print(SCRIPTS[arguments.shell], end="")
+        return 0
+    for word in complete(arguments.words):
+        print(word)
+    return 0
+
+
+Command = Callable[[list[str]], int]
+
+if __name__ == "__main__":
+    entrypoint()

@@ -1,0 +1,229 @@
+"""From overrides to checked configs: everything that touches Hydra's composition.
+
+Configs are composed by Hydra once per combination of group choices; plain values are then applied to a copy,
+by Hydra's own function, so that a grid over values costs milliseconds a job.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from runner import schema
+from runner.errors import ConfigError, closest
+from runner.options import configs_dir, options
+
+HYDRA_KEYS_HELP = (
+    "hydra/launcher, hydra.launcher.*, hydra/sweeper, hydra.sweeper.* (with -m), hydra.searchpath and hydra.verbose"
+)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """One job's config, checked, and what it was composed from."""
+
+    config: schema.Config
+    overrides: tuple[str, ...]
+    hydra: DictConfig
+
+
+def start_hydra(config_dir: str | None = None) -> Hydra:
+    """Return a Hydra over the shipped configs, those of ``config_dir`` before them.
+
+    Raises:
+        ConfigError: if ``config_dir`` is no folder.
+    """
+    search_path = create_config_search_path(str(configs_dir()))
+    if config_dir is not None:
+        folder = Path(config_dir).expanduser().resolve()
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir must be a folder with YAMLs, got {config_dir!r}")
+        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema", path=None))
+    GlobalHydra.instance().clear()
+    return Hydra.create_main_hydra2("train", search_path)
+
+
+class Composer:
+    """Composes jobs over one set of config folders."""
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+        self._groups = [g for g in loader.get_group_options("", ObjectType.GROUP) if g != "hydra"]
+        self._bases: dict[tuple[str, ...], _Base] = {}
+
+    def parse(self, overrides: Sequence[str], sweep: bool = False) -> list[Override]:
+        """Parse overrides and refuse what can be refused before composing.
+
+        Raises:
+            ConfigError: for a syntax error, an unknown option, an empty value, or a key given twice.
+        """
+        try:
+            parsed = OverridesParser.create(config_loader=self._loader).parse_overrides(list(overrides))
+        except HydraException as error:
+            raise ConfigError(_first_line(error)) from error
+        seen: dict[str, str] = {}
+        for override in parsed:
+            key, line = override.key_or_group, override.input_line or ""
+            if key in seen:
+                raise ConfigError(f"{key} is given twice: {seen[key]} and {line}")
+            seen[key] = line
+            if override.is_delete():
+                raise ConfigError(f"{line}: nothing can be deleted; choose another option or value for {key}")
+            if override.value() == "":
+                raise ConfigError(f"{key} has an empty value: {line}")
+            if override.is_sweep_override() and not sweep:
+                raise ConfigError(
+                    f"{line} is a sweep: add -m to run each value, or write {key}=[…] for a list of options"
+                )
+            if override.is_hydra_override():
+                _check_hydra_key(key, line, sweep)
+            elif key in self._groups:
+                self._check_options(override)
+        return parsed
+
+    def _check_options(self, override: Override) -> None:
+        group, valid = override.key_or_group, self.options_of(override.key_or_group)
+        values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+        for value in values:
+            names = value if isinstance(value, list) else [value]
+            if isinstance(value, list) and group not in schema.COMBINED_GROUPS:
+                raise ConfigError(f"{group} takes one option, got {override.input_line}")
+            for name in names:
+                if name is None and group == "experiment":
+                    continue
+                if str(name) not in valid:
+                    raise ConfigError(
+                        f"{group}={schema.show(name).strip(chr(39))} is not an option"
+                        f"{closest(str(name), valid)}\nvalid: {', '.join(valid)}"
+                    )
+            if len(names) != len(set(map(str, names))):
+                raise ConfigError(f"{group} names an option twice: {override.input_line}")
+            if "none" in names and len(names) > 1:
+                raise ConfigError(f"{group}=none stands alone, got {override.input_line}")
+
+    def options_of(self, group: str) -> list[str]:
+        """Return the names of a group's options."""
+        return [str(o) for o in self._loader.get_group_options(group)]
+
+    def expand(self, overrides: Sequence[str]) -> list[list[str]]:
+        """Return the overrides of every job of a grid, Hydra's own keys left out."""
+        parsed = [o for o in self.parse(overrides, sweep=True) if not o.is_hydra_override()]
+        try:
+            return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+        except HydraException as error:
+            raise ConfigError(_first_line(error)) from error
+
+    def compose(self, overrides: Sequence[str]) -> Composed:
+        """Compose and check one job.
+
+        Raises:
+            ConfigError: naming the first thing that is wrong.
+        """
+        parsed = self.parse(overrides)
+        values = [o for o in parsed if o.key_or_group not in self._groups and not o.is_hydra_override()]
+        base = self._base(tuple(str(o.input_line) for o in parsed if o not in values))
+        for override in values:
+            self._check_key(override, base)
+        composed = base.config.copy()
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config(values, composed)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(_first_line(error)) from error
+        return _checked(composed, overrides, base.hydra)
+
+    def _base(self, choices: tuple[str, ...]) -> "_Base":
+        if choices not in self._bases:
+            try:
+                whole = self._loader.load_configuration("config", list(choices), RunMode.RUN)
+            except (HydraException, OmegaConfBaseException, ValueError) as error:
+                raise ConfigError(_first_line(error)) from error
+            config = OmegaConf.masked_copy(whole, [str(k) for k in whole if k != "hydra"])
+            OmegaConf.set_struct(config, True)
+            keys = schema.leaves(cast(dict[str, Any], OmegaConf.to_container(config)))
+            settable = [k for k in keys if k.rpartition(".")[2] not in schema.INTERNAL]
+            self._bases[choices] = _Base(config, whole.hydra, settable)
+        return self._bases[choices]
+
+    def _check_key(self, override: Override, base: "_Base") -> None:
+        """Refuse a key that the chosen options do not have, naming the nearest that they have."""
+        key, line, settable = override.key_or_group, override.input_line, base.settable
+        group, _, setting = key.partition(".")
+        if key in settable:
+            if override.is_add() and not override.is_force_add():
+                raise ConfigError(f"{line}: {key} exists already, leave out the +")
+            return
+        if setting in schema.INTERNAL:
+            raise ConfigError(f"{key} belongs to the option's file; choose another option with {group}=…")
+        inside = [k for k in settable if k.startswith(f"{key}.")]
+        if inside and setting:
+            raise ConfigError(f"{line}: {key} is not one value; set {', '.join(inside)}")
+        near = [k for k in settable if k.startswith(f"{group}.")] if setting and group in self._groups else []
+        owners = [o.name for o in options(group) if setting in schema.settings(group, o)] if setting else []
+        if owners:
+            chosen = OmegaConf.select(base.config, f"{group}._option_") or "+".join(base.config.get(group) or ["none"])
+            raise ConfigError(f"{key} is a setting of {group}={', '.join(owners)}, but {group}={chosen} is chosen")
+        valid = near or [*self._groups, *(k for k in settable if "." not in k)]
+        raise ConfigError(
+            f"unknown key {key!r} in {line}{closest(key, [*settable, *self._groups])}\nvalid: {', '.join(valid)}"
+        )
+
+
+def from_hydra(config: DictConfig, overrides: Sequence[str]) -> Composed:
+    """Check a job's config that Hydra composed by itself, as its other launchers do.
+
+    Raises:
+        ConfigError: naming the first thing that is wrong.
+    """
+    return _checked(config, overrides, cast(DictConfig, HydraConfig.get()))
+
+
+def _checked(config: DictConfig, overrides: Sequence[str], hydra: DictConfig) -> Composed:
+    try:
+        plain = cast(schema.Config, OmegaConf.to_container(config, resolve=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from error
+    for group in schema.COMBINED_GROUPS:
+        plain.setdefault(group, {})
+    return Composed(schema.check(plain), tuple(overrides), hydra)
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What a combination of group choices composes to, before any value is set."""
+
+    config: DictConfig
+    hydra: DictConfig
+    settable: list[str]
+
+
+def _check_hydra_key(key: str, line: str, sweep: bool) -> None:
+    if key in ("hydra.searchpath", "hydra.verbose"):
+        return
+    if key.startswith(("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")):
+        if sweep:
+            return
+        raise ConfigError(f"{line} needs -m: launchers and sweepers run sweeps")
+    raise ConfigError(f"{line} is not valid here: of Hydra's keys, {HYDRA_KEYS_HELP} are; runs go to outputs/<name>/")
+
+
+def _first_line(error: Exception) -> str:
+    """Return the complaint itself, without the hints and search paths that Hydra puts below it."""
+    cause = error.__cause__ if not str(error) and error.__cause__ else error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return " ".join(lines[:2]).partition(" See https://")[0] if lines else type(cause).__name__

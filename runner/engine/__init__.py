@@ -1,0 +1,1 @@
+"""Engines: each takes frozen runs and yields rows."""

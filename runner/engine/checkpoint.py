@@ -1,0 +1,74 @@
+"""Checkpoints on disk: whole or not there, checked byte by byte, never code.
+
+A checkpoint is an ordinary ``torch.save`` file whose zip comment holds the SHA-256 of everything before it. It is
+written beside its place and renamed; the one before it is kept until then, and used where the newer one is damaged.
+"""
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from runner.errors import RecordError
+
+_END_OF_ZIP = b"PK\x05\x06"
+_DIGEST_BYTES = 64
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint, the previous one kept as ``<name>.previous`` until the next.
+
+    Raises:
+        RecordError: if it cannot be written; what was there before still is.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    archive = buffer.getvalue()
+    assert archive[-22:-18] == _END_OF_ZIP and archive[-2:] == b"\0\0", "torch.save ends in a zip without comment"
+    archive = archive[:-2] + _DIGEST_BYTES.to_bytes(2, "little")
+    digest = hashlib.sha256(archive).hexdigest().encode()
+    beside = path.with_name(f"{path.name}.writing")
+    try:
+        with beside.open("wb") as file:
+            file.write(archive)
+            file.write(digest)
+        if path.exists():
+            os.replace(path, previous(path))
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RecordError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return what was saved, tensors on the CPU.
+
+    Raises:
+        RecordError: if the file is missing, truncated or altered, or holds anything but data.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
+    archive, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if hashlib.sha256(archive).hexdigest().encode() != digest:
+        raise RecordError(f"{path} is damaged: its checksum does not match")
+    try:
+        loaded: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RecordError(f"{path} holds something else than tensors and plain values") from error
+    return loaded
+
+
+def previous(path: Path) -> Path:
+    """Return where the checkpoint before the present one lies."""
+    return path.with_name(f"{path.name}.previous")
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint and everything kept beside it."""
+    for file in (path, previous(path), path.with_name(f"{path.name}.writing")):
+        file.unlink(missing_ok=True)

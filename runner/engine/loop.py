@@ -1,0 +1,258 @@
+"""The reference engine: one run after another, each step as one would write it by hand."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runner import optim
+from runner.build import Run, Split
+from runner.engine.state import State
+from runner.noise import generator, key
+
+Row = dict[str, Any]
+Pulse = Callable[[State, float], bool]
+"""Called after each step with the last loss known; True asks the engine to stop there."""
+
+EVALUATION_BATCH = 2048
+"""Samples a forward pass in evaluation: large enough to be fast, small enough for any model's memory."""
+LOSSES_HELD_ON_CUDA = 64
+"""Steps after which losses are read from a device that would have to be waited for."""
+
+
+def train(run: Run, state: State, pulse: Pulse) -> Iterator[Row]:
+    """Train from the state to the run's end, yielding a row at each evaluation, step 0 included.
+
+    At each yield, and where ``pulse`` stopped it, the state is whole: saved and loaded, it goes on to the same rows.
+    """
+    if state.rows == 0:
+        yield _row(run, state, run.schedule(0), run.batch_size(0), _Measured())
+    losses = _Losses(state, hold=LOSSES_HELD_ON_CUDA if run.device.type == "cuda" else 1)
+    order: Tensor | None = None
+    while state.stop_reason is None:
+        _synchronize(run)
+        began = time.perf_counter()
+        measured = _Measured()
+        lr, size = 0.0, 0
+        while True:
+            if order is None:
+                order = _order(run, state.epoch)
+            size = run.batch_size(state.epoch)
+            x, y, end = _batch(run, order, state.offset, size)
+            lr = run.schedule(state.step)
+            epoch_ends = end >= len(run.train.y)
+            evaluate = state.step + 1 == run.steps or (
+                epoch_ends if run.eval_every is None else (state.step + 1) % run.eval_every == 0
+            )
+            loss = _loss(run, state, x, y)
+            if not losses.add(loss, len(y)):
+                break
+            _update(run, state, loss, lr, measured if evaluate else None)
+            state.step += 1
+            state.samples_seen += len(y)
+            state.offset = end
+            if epoch_ends:
+                state.epoch, state.offset, order = state.epoch + 1, 0, None
+            if evaluate or pulse(state, losses.last):
+                break
+        if state.first_nonfinite_step is None:
+            losses.drain()
+        _synchronize(run)
+        state.train_seconds += time.perf_counter() - began
+        if state.first_nonfinite_step is not None:
+            state.stop_reason = "non-finite loss"
+            yield _row(run, state, lr, size, measured, evaluated=False)
+        elif evaluate:
+            yield _row(run, state, lr, size, measured)
+        else:
+            return
+
+
+def finish(run: Run, state: State) -> dict[str, float]:
+    """Return the final measures, the test set's among them: the one time that it is read."""
+    if state.first_nonfinite_step is not None:
+        return {}
+    began = time.perf_counter()
+    test = evaluate(run, state, run.test)
+    _synchronize(run)
+    seconds = (time.perf_counter() - began) / len(run.test.y)
+    return {f"test_{k}": v for k, v in test.items()} | {"inference_seconds_per_sample": seconds}
+
+
+@torch.no_grad()
+def evaluate(run: Run, state: State, part: Split) -> dict[str, float]:
+    """Return the loss and the metrics of a part of the data, the model in evaluation mode."""
+    state.model.eval()
+    with run.autocast():
+        outputs = torch.cat([state.model(x) for x in torch.split(part.x, EVALUATION_BATCH)]).to(run.train.x.dtype)
+    state.model.train()
+    measured = {"loss": run.loss(outputs, part.y), **{k: m(outputs, part.y) for k, m in run.metrics.items()}}
+    return {name: value.item() for name, value in measured.items()}
+
+
+def _synchronize(run: Run) -> None:
+    if run.device.type == "cuda":
+        torch.cuda.synchronize(run.device)
+    elif run.device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _order(run: Run, epoch: int) -> Tensor:
+    """Return the order of an epoch's samples, a function of the seed and the epoch alone."""
+    n = len(run.train.y)
+    return torch.randperm(n, generator=generator(run.seed, "order", epoch)).to(run.device)
+
+
+def _batch(run: Run, order: Tensor, offset: int, size: int) -> tuple[Tensor, Tensor, int]:
+    if size >= len(order):
+        return run.train.x, run.train.y, len(order)
+    index = order[offset : offset + size]
+    return run.train.x[index], run.train.y[index], offset + size
+
+
+def _loss(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
+    with run.autocast():
+        if run.dropout.p > 0:
+            outputs = state.model(x, run.dropout.at(key(run.noise_seed, state.step, run.device)))
+        else:
+            outputs = state.model(x)
+        loss = run.loss(outputs, y)
+    for penalty in run.penalties:
+        loss = loss + penalty.of(optim.decayed(state.parameters))
+    return loss
+
+
+def _update(run: Run, state: State, loss: Tensor, lr: float, measured: "_Measured | None") -> None:
+    """Take one optimizer step; where asked, measure the gradient's norm and the update's size."""
+    optimizer, scaler = state.optimizer, state.scaler
+    optimizer.zero_grad()
+    (scaler.scale(loss) if scaler else loss).backward()  # type: ignore[no-untyped-call]
+    if scaler:
+        scaler.unscale_(optimizer)
+    parameters = [p for group in state.parameters for p in group["params"]] if run.clip or measured is not None else []
+    before: list[Tensor] = []
+    if measured is not None:
+        before = [p.detach().clone() for p in parameters]
+        measured.grad_norm = _norm([p.grad for p in parameters if p.grad is not None])
+    if run.clip:
+        run.clip.apply(parameters)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    if run.decay:
+        torch._foreach_mul_([p.data for p in optim.decayed(state.parameters)], 1 - lr * run.decay)
+    if scaler:
+        scale = scaler.get_scale()
+        scaler.step(optimizer)
+        scaler.update()
+        state.skipped_steps += scaler.get_scale() < scale
+    else:
+        optimizer.step()
+    if measured is not None:
+        moved = _norm([p.detach() - b for p, b in zip(parameters, before, strict=True)])
+        size = _norm(before)
+        measured.update_ratio = moved / size if size > 0 else math.inf if moved > 0 else 0.0
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    return torch.nn.utils.get_total_norm(tensors).item()
+
+
+@dataclass
+class _Measured:
+    """What is measured of the step before an evaluation alone."""
+
+    grad_norm: float | None = None
+    update_ratio: float | None = None
+
+
+class _Losses:
+    """The losses of the steps since the last evaluation, read from the device ``hold`` at a time."""
+
+    def __init__(self, state: State, hold: int) -> None:
+        self._state, self._hold = state, hold
+        self._held: list[tuple[Tensor, int, int, int, int]] = []
+        self.last = math.nan
+
+    def add(self, loss: Tensor, samples: int) -> bool:
+        """Take the loss of the step about to be made; False if a non-finite one has come to light."""
+        state = self._state
+        self._held.append(
+            (loss.detach(), state.step + 1, state.epoch, state.offset + samples, state.samples_seen + samples)
+        )
+        return len(self._held) < self._hold or self.drain()
+
+    def drain(self) -> bool:
+        """Read what is held; at a non-finite loss, take the state's counters back to its step."""
+        state = self._state
+        losses = [held[0] for held in self._held]
+        values = torch.stack(losses).tolist() if len(losses) > 1 else [loss.item() for loss in losses]
+        for value, (_, step, epoch, offset, samples_seen) in zip(values, self._held, strict=True):
+            self.last = value
+            state.loss_sum += value
+            state.loss_count += 1
+            if not math.isfinite(value):
+                state.step, state.epoch, state.offset, state.samples_seen = step, epoch, offset, samples_seen
+                state.first_nonfinite_step = step
+                break
+        self._held.clear()
+        return state.first_nonfinite_step is None
+
+
+def _row(
+    run: Run,
+    state: State,
+    lr: float,
+    batch_size: int,
+    measured: "_Measured",
+    evaluated: bool = True,
+) -> Row:
+    """Evaluate, keep the best, decide whether the run is over, and return the row."""
+    names = ["loss", *run.metrics]
+    train = evaluate(run, state, run.probe) if evaluated else dict.fromkeys(names)
+    val = evaluate(run, state, run.val) if evaluated else dict.fromkeys(names)
+    batch_loss = state.loss_sum / state.loss_count if state.loss_count else None
+    state.loss_sum, state.loss_count = 0.0, 0
+    state.rows += 1
+    if evaluated:
+        _judge(run, state, train["loss"], val)
+    return {
+        "step": state.step,
+        "epoch": state.epoch + state.offset / len(run.train.y),
+        "samples_seen": state.samples_seen,
+        "train_seconds": state.train_seconds,
+        "lr": lr,
+        "batch_size": min(batch_size, len(run.train.y)),
+        "batch_loss": batch_loss,
+        **{f"train_{k}": v for k, v in train.items()},
+        **{f"val_{k}": v for k, v in val.items()},
+        "grad_norm": measured.grad_norm,
+        "update_ratio": measured.update_ratio,
+        "status": "ok" if state.first_nonfinite_step is None else "diverged",
+    }
+
+
+def _judge(run: Run, state: State, train_loss: float | None, val: dict[str, Any]) -> None:
+    """Note a best evaluation and whether the run ends here, and why."""
+    if not (math.isfinite(val["loss"]) and train_loss is not None and math.isfinite(train_loss)):
+        state.first_nonfinite_step, state.stop_reason = state.step, "non-finite loss"
+        return
+    if run.keep_best and val["loss"] < state.best.get("loss", math.inf):
+        state.best_weights = {k: v.detach().clone() for k, v in state.model.state_dict().items()}
+    for name, value in val.items():
+        better = min if name in ("loss", "mse", "mae") else max
+        state.best[name] = better(state.best.get(name, value), value)
+    stopping = run.early_stopping
+    if stopping:
+        fell = val["loss"] < state.patience_loss - stopping.min_delta
+        state.patience_loss = val["loss"] if fell else state.patience_loss
+        state.evaluations_since_fall = 0 if fell else state.evaluations_since_fall + 1
+    if stopping and state.evaluations_since_fall >= stopping.patience:
+        state.stop_reason = f"early_stopping: no fall of val_loss in {stopping.patience} evaluations"
+        if stopping.restore_best and state.best_weights is not None:
+            state.model.load_state_dict(state.best_weights)
+    elif state.step >= run.steps:
+        state.stop_reason = "finished"

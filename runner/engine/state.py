@@ -1,0 +1,91 @@
+"""Everything about a run that changes while it trains, explicit and serializable."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from runner import optim
+from runner.build import Run
+
+COUNTERS = (
+    "step",
+    "epoch",
+    "offset",
+    "samples_seen",
+    "rows",
+    "train_seconds",
+    "loss_sum",
+    "loss_count",
+    "patience_loss",
+    "evaluations_since_fall",
+    "best",
+    "first_nonfinite_step",
+    "stop_reason",
+    "skipped_steps",
+)
+
+
+@dataclass
+class State:
+    """A run on its way; ``state_dict`` and ``load_state_dict`` carry all of it."""
+
+    model: nn.Module
+    parameters: optim.ParameterGroups
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler | None
+    step: int = 0
+    """Optimizer steps taken."""
+    epoch: int = 0
+    """Whole passes over the training set."""
+    offset: int = 0
+    """Samples of the present pass already used."""
+    samples_seen: int = 0
+    rows: int = 0
+    """Evaluations done."""
+    train_seconds: float = 0.0
+    loss_sum: float = 0.0
+    """Of the batches since the last evaluation."""
+    loss_count: int = 0
+    patience_loss: float = math.inf
+    """Validation loss at its last fall, as early stopping counts falls."""
+    evaluations_since_fall: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    """Best value of each validation measure so far."""
+    best_weights: dict[str, Tensor] | None = None
+    first_nonfinite_step: int | None = None
+    stop_reason: str | None = None
+    """Why the run ended; None while it goes on."""
+    skipped_steps: int = 0
+    """Steps that the loss scaler skipped."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values, as ``torch.save`` and ``weights_only`` loading take them."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict() if self.scaler else None,
+            "best_weights": self.best_weights,
+            "counters": {name: getattr(self, name) for name in COUNTERS},
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from what ``state_dict`` returned."""
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.scaler:
+            self.scaler.load_state_dict(saved["scaler"])
+        self.best_weights = saved["best_weights"]
+        for name in COUNTERS:
+            setattr(self, name, saved["counters"][name])
+
+
+def start(run: Run) -> State:
+    """Return a run at step 0: initial weights and a fresh optimizer."""
+    model = run.construct()
+    parameters = run.parameter_groups(model)
+    scaler = torch.amp.GradScaler(run.device.type) if run.loss_scaling else None
+    return State(model, parameters, run.optimizer(parameters), scaler)

@@ -1,0 +1,94 @@
+"""Models: functions of the input's shape and the number of outputs, one an option.
+
+A model is called as ``model(x, drop)``: ``drop(hidden, place)`` is handed in and applied to the hidden units at each
+numbered place, so that models keep no random state. In evaluation nothing is dropped.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+Drop = Callable[[Tensor, int], Tensor]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "gelu": nn.functional.gelu,
+    "silu": nn.functional.silu,
+    "identity": lambda x: x,
+}
+
+
+def keep(hidden: Tensor, place: int) -> Tensor:
+    """Drop nothing."""
+    return hidden
+
+
+def linear(shape: Shape, outputs: int) -> nn.Module:
+    """Return one linear layer over the flattened input."""
+    return MLP(_size(shape), outputs, width=0, depth=0, activation="identity")
+
+
+def mlp(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) -> nn.Module:
+    """Return ``depth`` hidden layers of ``width`` units over the flattened input, and a linear readout."""
+    return MLP(_size(shape), outputs, width, depth, activation)
+
+
+def cnn(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) -> nn.Module:
+    """Return ``depth`` blocks of 3×3 convolution, activation and 2×2 max-pooling, and a linear readout.
+
+    Raises:
+        ValueError: if the input is no image, or too small for so many poolings.
+    """
+    if len(shape) != 3:
+        raise ValueError(f"model=cnn needs images, the data has inputs of shape {list(shape)}")
+    if min(shape[1:]) < 2**depth:
+        largest = min(shape[1:]).bit_length() - 1
+        raise ValueError(f"model.depth must be ≤ {largest} for {shape[1]}×{shape[2]} images, got {depth}")
+    return CNN(shape, outputs, width, depth, activation)
+
+
+class MLP(nn.Module):
+    """Hidden layers of one width and a linear readout; ``x`` is ``[n, …]``, the result ``[n, outputs]``."""
+
+    def __init__(self, inputs: int, outputs: int, width: int, depth: int, activation: str) -> None:
+        super().__init__()
+        sizes = [inputs, *[width] * depth]
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.readout = nn.Linear(sizes[-1], outputs)
+        self._activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
+        """Return the logits or predicted numbers."""
+        x = x.flatten(1)
+        for place, layer in enumerate(self.hidden):
+            x = drop(self._activation(layer(x)), place)
+        return self.readout(x)  # type: ignore[no-any-return]
+
+
+class CNN(nn.Module):
+    """Convolution blocks and a linear readout; ``x`` is ``[n, channels, height, width]``."""
+
+    def __init__(self, shape: Shape, outputs: int, width: int, depth: int, activation: str) -> None:
+        super().__init__()
+        channels = [shape[0], *(width * 2**i for i in range(depth))]
+        self.blocks = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(channels))
+        self.readout = nn.Linear(channels[-1] * (shape[1] >> depth) * (shape[2] >> depth), outputs)
+        self._activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
+        """Return the logits or predicted numbers; the flattened features are what dropout drops."""
+        for convolution in self.blocks:
+            x = nn.functional.max_pool2d(self._activation(convolution(x)), 2)
+        return self.readout(drop(x.flatten(1), 0))  # type: ignore[no-any-return]
+
+
+def _size(shape: Shape) -> int:
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size

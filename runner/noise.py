@@ -1,0 +1,64 @@
+"""Randomness as functions: separate streams derived from a seed, and noise that has no state.
+
+Streams for initial weights and data order are seeds of their own; noise in training (dropout, augmentation) is a
+pure function of seed, step and place, so there is nothing to checkpoint and a stacked run draws what a solo run draws.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+_UINT32 = 2**32
+
+
+def derive(*parts: int | str) -> int:
+    """Return a 63-bit seed that depends on every part; different parts give independent streams."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def generator(*parts: int | str) -> torch.Generator:
+    """Return a CPU generator of the stream that the parts name."""
+    return torch.Generator().manual_seed(derive(*parts))
+
+
+def key(seed: int, step: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return the key of one step: int32 ``[2]``, an odd multiplier and an offset."""
+    bits = _splitmix64(_splitmix64(seed) ^ step)
+    return torch.tensor([_signed(bits | 1), _signed(bits >> 32)], dtype=torch.int32, device=device)
+
+
+def uniform(key: Tensor, place: int, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    """Return float32 uniform in [0, 1) of the given shape, a pure function of its arguments.
+
+    Element ``i`` is a 32-bit finalizer (Wellons' ``lowbias32``) applied to the Weyl sequence ``multiplier·i + offset``.
+    Only tensor arithmetic on ``key``: the same numbers on every device, under ``vmap`` and in a captured graph.
+    """
+    count = 1
+    for size in shape:
+        count *= size
+    place_bits = _splitmix64(place)
+    multiplier = (key[0] ^ _signed(place_bits & ~1)) | 1
+    bits = torch.arange(count, dtype=torch.int32, device=key.device) * multiplier + (key[1] ^ _signed(place_bits >> 32))
+    bits = bits ^ (bits >> 16 & 0xFFFF)
+    bits = bits * 0x7FEB352D
+    bits = bits ^ (bits >> 15 & 0x1FFFF)
+    bits = bits * _signed(0x846CA68B)
+    bits = bits ^ (bits >> 16 & 0xFFFF)
+    return ((bits >> 8 & 0xFFFFFF).to(torch.float32) * 2.0**-24).reshape(shape)
+
+
+def _signed(bits: int) -> int:
+    """Return the low 32 bits as a signed number, as int32 tensors hold them."""
+    bits %= _UINT32
+    return bits - _UINT32 if bits >= _UINT32 // 2 else bits
+
+
+def _splitmix64(value: int) -> int:
+    """Steele's SplitMix64: one step of a 64-bit generator, used as a hash."""
+    mask = 2**64 - 1
+    value = (value + 0x9E3779B97F4A7C15) & mask
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
+    return value ^ (value >> 31)

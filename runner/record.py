@@ -1,0 +1,164 @@
+"""The records of runs: the only writer of a run's folder and of ``runs.csv``. Never imports torch."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from runner import schema
+from runner.errors import RecordError
+from runner.job import Job
+
+FINISHED = ("completed", "stopped_early", "diverged")
+STATUSES = (*FINISHED, "failed", "interrupted")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an operating system's refusal into a message that names the path."""
+    try:
+        yield
+    except RecordError:
+        raise
+    except OSError as error:
+        raise RecordError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file by atomic rename: it is the old one or the new one, never half of either."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        try:
+            beside.write_text(text, encoding="utf-8")
+            os.replace(beside, path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+class Recorder:
+    """Writes one run's folder: config at once, rows as they come, the summary last."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.folder = job.folder
+        self._rows: io.TextIOWrapper | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the resume checkpoint, and at the end the weights, lie."""
+        return self.folder / "checkpoint.pt"
+
+    def open(self, rows_kept: int) -> None:
+        """Create the folder, or go on in it: rows after the first ``rows_kept`` are of no checkpoint and go."""
+        from omegaconf import OmegaConf
+
+        with writing(self.folder):
+            (self.folder / ".hydra").mkdir(parents=True, exist_ok=True)
+            (self.folder / "summary.json").unlink(missing_ok=True)
+            config = yaml.safe_dump(self.job.config, sort_keys=False, allow_unicode=True)
+            write_whole(self.folder / "config.yaml", config)
+            write_whole(self.folder / ".hydra" / "config.yaml", config)
+            write_whole(self.folder / ".hydra" / "overrides.yaml", yaml.safe_dump(list(self.job.overrides)))
+            write_whole(self.folder / ".hydra" / "hydra.yaml", OmegaConf.to_yaml(self.job.hydra))
+            metrics = self.folder / "metrics.csv"
+            kept = whole_lines(metrics)[: rows_kept + 1] if rows_kept else []
+            write_whole(metrics, "".join(kept))
+            self._rows = metrics.open("a", encoding="utf-8", newline="")
+        update_runs_csv(self.job, {"status": "running"})
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Append one row and flush it; the first one brings the header."""
+        assert self._rows is not None, "open() comes first"
+        with writing(self.folder / "metrics.csv"):
+            writer = csv.DictWriter(self._rows, row.keys(), lineterminator="\n")
+            if self._rows.tell() == 0:
+                writer.writeheader()
+            writer.writerow({k: cell(v) for k, v in row.items()})
+            self._rows.flush()
+
+    def fail(self, error: Exception) -> dict[str, Any]:
+        """Write the traceback of what ended the run, and return the summary that names it."""
+        place = self.folder / "traceback.txt"
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(place, "".join(traceback.format_exception(error)))
+        said = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+        return {"status": "failed", "stop_reason": reason, "traceback": str(place), "run_id": self.job.run_id}
+
+    def close(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary and the run's row of ``runs.csv``."""
+        if self._rows is not None:
+            self._rows.close()
+        write_whole(self.folder / "summary.json", json.dumps(dict(summary), indent=2) + "\n")
+        update_runs_csv(self.job, summary)
+
+
+def cell(value: object) -> object:
+    """Return a value as a CSV cell: nothing for None, a float by its shortest exact form, a list as YAML."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+def whole_lines(path: Path) -> list[str]:
+    """Return a file's lines without a torn last one; none where there is no file."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    return [line for line in lines if line.endswith("\n")]
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """Return a run's summary, or None where there is none or it is no summary."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) and summary.get("status") in STATUSES else None
+
+
+def keep_aside(folder: Path) -> Path:
+    """Move a run's folder to ``.old/`` beside it, outside of ``runs.csv`` and reports; return where it is now."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    old = folder.parent / ".old"
+    with writing(old):
+        old.mkdir(exist_ok=True)
+        places = (old / f"{folder.name}.{stamp}{suffix}" for suffix in ("", *(f"-{i}" for i in range(1, 1000))))
+        place = next(p for p in places if not p.exists())
+        os.rename(folder, place)
+    return place
+
+
+def update_runs_csv(job: Job, summary: Mapping[str, Any]) -> None:
+    """Write the run's row into ``runs.csv``: every choice, then every scalar of the summary."""
+    path = job.folder.parent / "runs.csv"
+    rows = {row["run_id"]: row for row in read_csv(path) if row.get("run_id")}
+    choices = schema.choices(job.config)
+    rows[job.run_id] = {k: cell(v) for k, v in (choices | {"run_id": job.run_id} | dict(summary)).items()}
+    ordered = ["init", "optim", "optim.lr", *choices, "run_id", "status"]
+    columns = list(dict.fromkeys([*ordered, *(column for row in rows.values() for column in row)]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows.values())
+    write_whole(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, Any]]:
+    """Return a CSV's whole rows."""
+    return list(csv.DictReader(whole_lines(path)))

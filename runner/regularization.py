@@ -1,0 +1,89 @@
+"""Regularization: each option's function returns the part of a run that it adds; any number may be combined.
+
+The kinds of parts are the places in a step at which something can act.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from runner.model import Drop, keep
+from runner.noise import uniform
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """Added to the loss: a function of the weights that decay reaches."""
+
+    of: Callable[[Sequence[Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Decay:
+    """Each step multiplies the weights by 1 - lr·rate, before the optimizer's update."""
+
+    rate: float
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """The share of hidden units dropped."""
+
+    p: float
+
+    def at(self, key: Tensor) -> Drop:
+        """Return the dropping of the step that the key belongs to: kept units are scaled by 1/(1 - p)."""
+        if self.p == 0:
+            return keep
+
+        def drop(hidden: Tensor, place: int) -> Tensor:
+            kept = uniform(key, place, hidden.shape) >= self.p
+            return hidden * kept.to(hidden.dtype) / (1 - self.p)
+
+        return drop
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Applied to the gradients before the update: returns their norm before clipping."""
+
+    apply: Callable[[Sequence[Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """When to end a run whose validation loss no longer falls."""
+
+    patience: int
+    min_delta: float
+    restore_best: bool
+
+
+Part = Penalty | Decay | Dropout | Clip | EarlyStopping
+
+
+def l2(*, strength: float) -> Part:
+    """strength/2 · Σw² (Tikhonov; coupled: its gradient goes through the optimizer)."""
+    return Penalty(lambda weights: 0.5 * strength * torch.stack([w.square().sum() for w in weights]).sum())
+
+
+def weight_decay(*, rate: float) -> Part:
+    """w ← (1 - lr·rate)·w (Loshchilov & Hutter 2019, algorithm 1)."""
+    return Decay(rate)
+
+
+def dropout(*, p: float) -> Part:
+    """Inverted dropout of hidden units (Srivastava 2014, §10)."""
+    return Dropout(p)
+
+
+def grad_clip(*, max_norm: float) -> Part:
+    """Scale the gradient to ``max_norm`` where its Euclidean norm is larger (Pascanu 2013, algorithm 1)."""
+    return Clip(lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, max_norm))
+
+
+def early_stopping(*, patience: int, min_delta: float, restore_best: bool) -> Part:
+    """End after ``patience`` evaluations without a fall of more than ``min_delta`` (Prechelt 1998)."""
+    return EarlyStopping(patience, min_delta, restore_best)

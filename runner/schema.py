@@ -1,0 +1,302 @@
+"""What a config may hold: the type and range of every key, what cannot go together, and the run id.
+
+A setting of a user's own option that is not named here takes the type of its default.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runner.errors import ConfigError, closest
+from runner.options import Option
+
+Config = dict[str, Any]
+"""A composed config as plain nested dictionaries, every value checked."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """The values one key takes."""
+
+    kind: type = float
+    """bool, int, float or str."""
+    words: tuple[str, ...] = ()
+    """Words that are valid: the only ones for a str field, beside numbers for the others."""
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+    null: bool = False
+    length: int | None = None
+    """A list of so many such values."""
+
+    def parse(self, key: str, value: object) -> Any:
+        """Return the value in its own type.
+
+        Raises:
+            ConfigError: naming the key, the value and what is valid.
+        """
+        if self.length is not None:
+            if not isinstance(value, list) or len(value) != self.length:
+                raise self._refuse(key, value)
+            item = replace(self, length=None)
+            return [item.parse(f"{key}[{i}]", v) for i, v in enumerate(value)]
+        if value is None and self.null:
+            return None
+        if isinstance(value, str) and value in self.words:
+            return value
+        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not self.kind or (self.kind is str and self.words):
+            raise self._refuse(key, value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and not self._inside(value):
+            raise self._refuse(key, value)
+        return value + 0.0 if isinstance(value, float) else value  # -0.0 is 0.0
+
+    def _inside(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
+        )
+
+    def _refuse(self, key: str, value: object) -> ConfigError:
+        hint = closest(value, self.words) if isinstance(value, str) else ""
+        return ConfigError(f"{key} must be {self.describe()}, got {show(value)}{hint}")
+
+    def describe(self) -> str:
+        """Say what is valid, as it stands in messages: ``a whole number ≥ 1, or null``."""
+        ranges = [f"{sign} {bound:g}" for sign, bound in self._bounds() if bound is not None]
+        noun = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}[self.kind]
+        if self.kind is str and self.words:
+            noun = f"one of {', '.join(self.words)}"
+        elif self.words:
+            ranges.append(f"or {' or '.join(self.words)}")
+        valid = f"{noun} {' and '.join(r for r in ranges if not r.startswith('or'))}".strip()
+        valid += "".join(f", {r}" for r in ranges if r.startswith("or"))
+        if self.length is not None:
+            return f"a list of {self.length}, each {valid}"
+        return valid + (", or null" if self.null else "")
+
+    def _bounds(self) -> tuple[tuple[str, float | None], ...]:
+        return (">", self.gt), ("≥", self.ge), ("<", self.lt), ("≤", self.le)
+
+
+FLAG = Field(bool)
+TEXT = Field(str)
+COUNT = Field(int, ge=1)
+POSITIVE = Field(gt=0)
+NOT_NEGATIVE = Field(ge=0)
+SHARE = Field(ge=0, lt=1)
+SEED = Field(int, ge=0, lt=2**31)
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "silu", "identity")
+
+FIELDS: dict[str, Field] = {
+    "name": TEXT,
+    "seed": SEED,
+    "epochs": replace(COUNT, null=True),
+    "max_steps": replace(COUNT, null=True),
+    "eval_every": replace(COUNT, null=True),
+    "loss": Field(str, ("auto", "cross_entropy", "mse", "bce", "l1", "huber")),
+    "device": Field(str, ("auto", "cpu", "cuda", "mps")),
+    "amp": Field(str, ("none", "bf16", "fp16")),
+    "dtype": Field(str, ("float32", "float64")),
+    "threads": replace(COUNT, null=True),
+    "deterministic": FLAG,
+    "save": Field(str, ("last", "best", "none"), null=True),
+    "force": FLAG,
+    "data.root": TEXT,
+    "data.download": FLAG,
+    "data.split_seed": SEED,
+    "data.val_fraction": Field(gt=0, lt=1),
+    "data.test_fraction": Field(gt=0, lt=1),
+    "data.fraction": Field(gt=0, le=1),
+    "data.normalize": Field(str, ("none", "standard", "minmax")),
+    "data.samples": Field(int, ge=10),
+    "data.features": COUNT,
+    "data.noise": NOT_NEGATIVE,
+    "data.sample_seed": SEED,
+    "model.width": COUNT,
+    "model.depth": Field(int, ge=1, le=1000),
+    "model.activation": Field(str, ACTIVATIONS),
+    "init.gain": Field(words=("auto",), gt=0, null=True),
+    "init.bias": Field(),
+    "init.std": NOT_NEGATIVE,
+    "init.bound": NOT_NEGATIVE,
+    "optim.lr": POSITIVE,
+    "optim.momentum": SHARE,
+    "optim.nesterov": FLAG,
+    "optim.betas": replace(SHARE, length=2),
+    "optim.eps": POSITIVE,
+    "optim.weight_decay": NOT_NEGATIVE,
+    "optim.decay_bias_and_norm": FLAG,
+    "scheduler.warmup": NOT_NEGATIVE,
+    "scheduler.end_factor": Field(ge=0, le=1),
+    "regularization.l2.strength": NOT_NEGATIVE,
+    "regularization.weight_decay.rate": NOT_NEGATIVE,
+    "regularization.dropout.p": SHARE,
+    "regularization.grad_clip.max_norm": POSITIVE,
+    "regularization.early_stopping.patience": COUNT,
+    "regularization.early_stopping.min_delta": NOT_NEGATIVE,
+    "regularization.early_stopping.restore_best": FLAG,
+    "batch.size": replace(COUNT, null=True),
+}
+
+INTERNAL = ("_option_", "_target_")
+"""Keys of the YAMLs that are the registry's own: an option's canonical name, and what it builds."""
+
+COMBINED_GROUPS = ("regularization",)
+"""Groups of which any number of options may be chosen; their settings lie at ``group.option.key``."""
+
+OUTSIDE_IDENTITY = frozenset(
+    {"name", "device", "threads", "deterministic", "save", "force", "data.root", "data.download", "experiment"}
+)
+"""Keys that decide where and how a run is executed, not what it finds."""
+
+DEFAULT_EPOCHS = 20
+DEFAULT_BATCH_SIZE = 64
+
+
+def settings(group: str, option: Option) -> list[str]:
+    """Return the keys of an option's settings as they stand below its group."""
+    inside = f"{option.name}." if group in COMBINED_GROUPS else ""
+    return [f"{inside}{text.partition(':')[0]}" for text, _ in option.settings]
+
+
+def leaves(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return every value by its dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= leaves(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def show(value: object) -> str:
+    """Return a value as it is typed on the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
+
+
+def check(config: Config) -> Config:
+    """Return the canonical config: every value typed and in range, defaults filled in, names canonical.
+
+    Raises:
+        ConfigError: naming the first key that is wrong, its value and what is valid.
+    """
+    checked = _typed(config)
+    if re.search(r"[/\\\x00-\x1f]", checked["name"]) or checked["name"].strip(". ") == "":
+        raise ConfigError(f"name must be a folder's name without path separators, got {show(checked['name'])}")
+    _refuse_contradictions(checked)
+    return _canonical(checked)
+
+
+def _typed(config: Config, prefix: str = "") -> Config:
+    typed: Config = {}
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if key in INTERNAL:
+            typed[key] = value
+        elif isinstance(value, dict):
+            typed[key] = _typed(value, f"{path}.")
+        elif path in FIELDS:
+            typed[key] = FIELDS[path].parse(path, value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{path} must be finite, got {value}")
+        else:
+            typed[key] = value
+    return typed
+
+
+def _refuse_contradictions(config: Config) -> None:
+    optim, regularization, batch = config["optim"], config["regularization"], config["batch"]
+    if config["epochs"] is not None and config["max_steps"] is not None:
+        raise ConfigError(
+            f"epochs={config['epochs']} and max_steps={config['max_steps']} both set the length of the run: give one"
+        )
+    if optim["_option_"] == "gd" and batch.get("size") is not None:
+        raise ConfigError(
+            f"batch.size={batch['size']} beside optim=gd, whose batch is the whole training set: "
+            "leave batch.size out, or use optim=sgd"
+        )
+    if "weight_decay" in regularization and "weight_decay" in optim:
+        raise ConfigError(
+            f"regularization=weight_decay beside optim={optim['_option_']}, which decays by itself: "
+            f"set optim.weight_decay={regularization['weight_decay']['rate']:g} instead"
+        )
+    if "dropout" in regularization and config["model"]["_option_"] == "linear":
+        raise ConfigError("regularization=dropout beside model=linear, which has no hidden units: use model=mlp or cnn")
+    if config["amp"] != "none" and config["dtype"] != "float32":
+        raise ConfigError(f"amp={config['amp']} beside dtype={config['dtype']}: mixed precision starts from float32")
+    if config["amp"] == "fp16" and config["device"] in ("cpu", "mps"):
+        raise ConfigError(f"amp=fp16 needs device=cuda, got device={config['device']}: use amp=bf16")
+    if config["device"] == "mps" and config["dtype"] == "float64":
+        raise ConfigError("dtype=float64 beside device=mps, which has no float64: use dtype=float32 or device=cpu")
+    warmup = config["scheduler"]["warmup"]
+    if warmup >= 1 and warmup != int(warmup):
+        raise ConfigError(f"scheduler.warmup must be whole steps, or a fraction of the run below 1, got {warmup}")
+
+
+def _canonical(config: Config) -> Config:
+    if config["epochs"] is None and config["max_steps"] is None:
+        config["epochs"] = DEFAULT_EPOCHS
+    batch, optim = config["batch"], config["optim"]
+    if batch["_option_"] == "fixed" and batch["size"] is None and optim["_option_"] != "gd":
+        batch["size"] = DEFAULT_BATCH_SIZE
+    if optim["_option_"] in ("sgd", "momentum", "nesterov"):
+        if optim["momentum"] == 0:
+            optim["_option_"], optim["nesterov"] = "sgd", False
+        else:
+            optim["_option_"] = "nesterov" if optim["nesterov"] else "momentum"
+    config["regularization"] = dict(sorted(config["regularization"].items()))
+    return config
+
+
+def identity(config: Config, fingerprint: str) -> dict[str, Any]:
+    """Return the leaves that decide what a run finds, with its data's fingerprint."""
+    outside = set(OUTSIDE_IDENTITY)
+    if "early_stopping" not in config["regularization"]:
+        outside.add("eval_every")
+    science = {k: v for k, v in leaves(config).items() if k not in outside and not k.endswith("_target_")}
+    science |= {f"{group}.{option}": True for group in COMBINED_GROUPS for option in config[group]}
+    return science | {"data.fingerprint": fingerprint}
+
+
+def run_id(config: Config, fingerprint: str) -> str:
+    """Return 8 hexadecimal digits that are the same for the same science."""
+    text = json.dumps(identity(config, fingerprint), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def folder_name(config: Config, identifier: str) -> str:
+    """Return the run's folder, such as ``he_normal-adamw-lr0.001-s0-1a2b3c4d``."""
+    optim = config["optim"]
+    return f"{config['init']['_option_']}-{optim['_option_']}-lr{optim['lr']:g}-s{config['seed']}-{identifier}"
+
+
+def choices(config: Config) -> dict[str, Any]:
+    """Return every choice as a column: the group's option, then each setting, then the top-level keys."""
+    columns: dict[str, Any] = {}
+    for key, value in config.items():
+        if key in COMBINED_GROUPS:
+            columns[key] = "+".join(sorted(value)) or "none"
+        elif isinstance(value, dict):
+            columns[key] = value["_option_"]
+        else:
+            continue
+        columns |= {
+            f"{key}.{k}": v
+            for k, v in leaves(value).items()
+            if k.rpartition(".")[2] not in INTERNAL and k not in ("root", "download")
+        }
+    columns |= {k: v for k, v in config.items() if not isinstance(v, dict) and k not in ("force", "save", "name")}
+    return columns

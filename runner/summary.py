@@ -1,0 +1,95 @@
+"""What a finished run says about itself: measures, size, cost, versions."""
+
+import platform
+import resource
+import subprocess
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from runner import __version__
+from runner.build import Run
+from runner.engine.state import State
+from runner.job import Job
+
+
+def summarize(job: Job, run: Run, state: State, last_row: dict[str, Any], test: dict[str, float]) -> dict[str, Any]:
+    """Return the flat summary of a run that has ended, ``status`` first."""
+    diverged = state.first_nonfinite_step is not None
+    stopped = state.stop_reason is not None and state.stop_reason != "finished"
+    measures = [k for k in last_row if k.startswith(("train_", "val_")) and k != "train_seconds"]
+    return {
+        "status": "diverged" if diverged else "stopped_early" if stopped else "completed",
+        "stop_reason": state.stop_reason,
+        **{f"final_{k}": _number(last_row[k]) for k in measures},
+        **{f"best_val_{k}": v for k, v in state.best.items()},
+        **test,
+        "steps": state.step,
+        "epochs": state.epoch + state.offset / len(run.train.y),
+        "samples_seen": state.samples_seen,
+        "train_seconds": state.train_seconds,
+        "first_nonfinite_step": state.first_nonfinite_step,
+        "amp_skipped_steps": state.skipped_steps,
+        "parameters": sum(p.numel() for p in state.model.parameters()),
+        "flops_per_sample": _forward_flops(run, state),
+        "optimizer_state_bytes": _optimizer_bytes(state),
+        "peak_memory_bytes": _peak_memory(run.device),
+        **environment(job, run),
+    }
+
+
+def environment(job: Job, run: Run) -> dict[str, Any]:
+    """Return where and with what a run was made."""
+    return {
+        "engine": "loop",
+        "stack_size": 1,
+        "threads": torch.get_num_threads(),
+        "device": device_name(run.device),
+        "optbench_version": __version__,
+        "torch_version": torch.__version__,
+        "python_version": platform.python_version(),
+        "git_commit": _git_commit(),
+        "data_fingerprint": job.source.fingerprint,
+        "run_id": job.run_id,
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """Return the device's own name, such as ``NVIDIA H200``, or its kind."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _number(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _forward_flops(run: Run, state: State) -> int:
+    """Count the multiply-adds of one sample's forward pass, two FLOPs each."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        state.model(run.val.x[:1])
+    return int(counter.get_total_flops())
+
+
+def _optimizer_bytes(state: State) -> int:
+    held = (v for s in state.optimizer.state.values() for v in s.values() if isinstance(v, Tensor))
+    return sum(v.numel() * v.element_size() for v in held)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Return the most bytes held: by tensors on CUDA, by the whole process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _git_commit() -> str | None:
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

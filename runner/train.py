@@ -1,0 +1,185 @@
+"""The entrypoint: a job becomes a run, an engine trains it, the recorder writes what happened.
+
+``python -m runner.train`` is ``optbench train``.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from runner import record
+from runner.errors import OptbenchError, RecordError
+from runner.job import Job
+from runner.progress import Bar
+from runner.record import Recorder
+
+CHECKPOINT_SECONDS = 1.0
+"""A checkpoint is written at evaluations, at most this often."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job."""
+
+    job: Job
+    summary: dict[str, Any]
+    trained: bool
+    """False where a finished run was found in its place."""
+
+
+class Interruption:
+    """Set by the first Ctrl-C or SIGTERM; the second Ctrl-C ends the process at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals while the block runs."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            if self.requested and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.requested = True
+
+        try:
+            before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread: whoever runs the threads takes the signals
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def finished(job: Job) -> dict[str, Any] | None:
+    """Return the summary of a run that need not be trained again, or None."""
+    summary = record.read_summary(job.folder)
+    if summary is None or summary["status"] not in record.FINISHED or job.config["force"]:
+        return None
+    wants_weights = job.config["save"] in ("last", "best") and summary["status"] != "diverged"
+    if wants_weights and summary.get("saved") != job.config["save"]:
+        return None
+    return summary
+
+
+def run_job(job: Job, save: str = "last", interruption: Interruption | None = None, bar: bool = True) -> Outcome:
+    """Train a job to its end and record it, or return what a finished run found.
+
+    Args:
+        job: what to run.
+        save: the weights kept where the config leaves it open: last, best or none.
+        interruption: asks the run to stop after the step it is in, checkpointed.
+        bar: show progress where stderr is a terminal.
+
+    Raises:
+        ConfigError: for what cannot be run, before anything is written.
+        RecordError: if the folder cannot be written.
+    """
+    if (summary := finished(job)) is not None:
+        return Outcome(job, summary, trained=False)
+    from runner.build import build
+
+    run = build(job)
+    earlier = record.read_summary(job.folder)
+    if earlier is not None and earlier["status"] in record.FINISHED:
+        record.keep_aside(job.folder)
+    interruption = interruption or Interruption()
+    recorder = Recorder(job)
+    try:
+        with interruption.listening():
+            summary = _train(job, run, recorder, job.config["save"] or save, interruption, bar)
+    except OptbenchError:
+        raise
+    except Exception as error:
+        summary = recorder.fail(error)
+    recorder.close(summary)
+    return Outcome(job, summary, trained=True)
+
+
+def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
+    import torch
+
+    from runner.engine import checkpoint, loop
+    from runner.engine.state import start
+    from runner.summary import environment, summarize
+
+    if job.config["threads"] is not None:
+        torch.set_num_threads(job.config["threads"])
+    torch.use_deterministic_algorithms(job.config["deterministic"])
+    state = start(run)
+    resumed_from = _resume(recorder, state)
+    recorder.open(rows_kept=state.rows)
+    row: dict[str, Any] = {}
+    saved_at, read_back = -CHECKPOINT_SECONDS, False
+    with Bar(run.steps, state.step, str(recorder.folder.name), enabled=bar) as shown:
+
+        def pulse(state: Any, loss: float) -> bool:
+            shown.advance(state.step, loss)
+            return interruption.requested
+
+        for row in loop.train(run, state, pulse):
+            recorder.row(row)
+            shown.evaluated(row)
+            if state.stop_reason is None and (
+                interruption.requested or time.monotonic() - saved_at >= CHECKPOINT_SECONDS
+            ):
+                checkpoint.save(recorder.checkpoint, state.state_dict())
+                if not read_back:
+                    checkpoint.load(recorder.checkpoint)
+                    read_back = True
+                saved_at = time.monotonic()
+            if interruption.requested:
+                break
+    if state.stop_reason is None:
+        checkpoint.save(recorder.checkpoint, state.state_dict())
+        return {"status": "interrupted", "stop_reason": "interrupted", "steps": state.step, **environment(job, run)}
+    if not row:
+        row = record.read_csv(recorder.folder / "metrics.csv")[-1]
+    summary = summarize(job, run, state, row, loop.finish(run, state))
+    summary["resumed_from_step"] = resumed_from
+    summary["saved"] = _save_weights(recorder, state, save)
+    return summary
+
+
+def _resume(recorder: Recorder, state: Any) -> int | None:
+    """Load the newest whole checkpoint that the rows on disk reach back to; return its step, or None."""
+    from runner.engine import checkpoint
+
+    lines = len(record.whole_lines(recorder.folder / "metrics.csv")) - 1
+    for path in (recorder.checkpoint, checkpoint.previous(recorder.checkpoint)):
+        if not path.exists():
+            continue
+        try:
+            saved = checkpoint.load(path)
+        except RecordError:
+            continue
+        if "counters" in saved and saved["counters"]["rows"] <= lines:
+            state.load_state_dict(saved)
+            return int(state.step)
+    return None
+
+
+def _save_weights(recorder: Recorder, state: Any, save: str) -> str:
+    """Leave the weights asked for in the checkpoint's place; return what was left."""
+    from runner.engine import checkpoint
+
+    checkpoint.remove(recorder.checkpoint)
+    if save == "none" or state.first_nonfinite_step is not None:
+        return "none"
+    weights = state.best_weights if save == "best" else state.model.state_dict()
+    checkpoint.save(recorder.checkpoint, {"model": weights})
+    return save
+
+
+if __name__ == "__main__":
+    from runner.cli import main
+
+    sys.exit(main(["train", *sys.argv[1:]]))

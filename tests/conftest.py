@@ -1,0 +1,83 @@
+"""Fixtures: an empty folder to work in, and the command line called in this process."""
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from runner.cli import main
+from runner.job import Job, prepare
+
+TINY = ["model.width=8", "model.depth=1", "epochs=2"]
+MNIST_ROOT = os.environ.get("OPTBENCH_DATA")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "cuda" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+        if "mnist" in item.keywords and not (MNIST_ROOT and (Path(MNIST_ROOT) / "MNIST" / "raw").is_dir()):
+            item.add_marker(pytest.mark.skip(reason="no MNIST under $OPTBENCH_DATA"))
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def optbench(folder: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """``optbench …`` in this process."""
+
+    def call(*argv: str) -> Result:
+        capfd.readouterr()
+        code = main(argv)
+        out, err = capfd.readouterr()
+        return Result(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def job(folder: Path) -> Callable[..., Job]:
+    """A prepared job from overrides."""
+    return lambda *overrides: compose_job(list(overrides))
+
+
+def compose_job(overrides: list[str]) -> Job:
+    from runner.compose import Composer, start_hydra
+
+    return prepare(Composer(start_hydra().config_loader).compose(overrides))
+
+
+def run_folder(folder: Path, name: str = "default") -> Path:
+    """The one run of a sweep's folder."""
+    (found,) = [p for p in (folder / "outputs" / name).iterdir() if p.is_dir() and not p.name.startswith(".")]
+    return found
+
+
+def summary_of(path: Path) -> dict[str, object]:
+    return json.loads((path / "summary.json").read_text())
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with (path / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def without_timing(path: Path) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if k != "train_seconds"} for row in rows_of(path)]

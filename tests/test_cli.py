@@ -1,0 +1,116 @@
+"""The command line: quick where it needs nothing heavy, and complete."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner import __version__, options
+from runner.completion import complete
+
+
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["--version"], ["list"], ["list", "optim"], ["train", "--help"]], ids="-".join
+)
+def test_what_needs_no_tensor_starts_at_once(argv: list[str], folder: Path) -> None:
+    heavy = "import sys; from runner.cli import main; code = main(sys.argv[1:]); "
+    heavy += (
+        "print({'torch', 'hydra', 'pandas', 'numpy', 'sklearn'} & set(sys.modules), file=sys.stderr); sys.exit(code)"
+    )
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        found = subprocess.run([sys.executable, "-c", heavy, *argv], capture_output=True, text=True, check=True)
+        seconds.append(time.monotonic() - began)
+    assert found.stdout
+    assert found.stderr.strip() == "set()"
+    assert statistics.median(seconds) < 0.6  # 0.1 on an idle machine
+
+
+def test_a_refusal_that_needs_no_tensor_stays_clear_of_torch(folder: Path) -> None:
+    code = "import sys; from runner.cli import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    for bad in ("optim.lr=-1", "optim=adamm", "+x=1", "data.root=/nowhere"):
+        subprocess.run([sys.executable, "-c", code, "train", "data=mnist", bad], check=True, capture_output=True)
+
+
+def test_version_and_help(optbench: Callable) -> None:
+    assert optbench("--version").out == f"optbench {__version__}\n"
+    text = optbench("--help").out
+    assert all(command in text for command in ("train", "list", "doctor", "completion"))
+    assert optbench().out == text
+
+
+def test_train_help_shows_groups_options_keys_and_examples(optbench: Callable) -> None:
+    text = optbench("train", "--help").out
+    for group in options.groups():
+        assert group in text
+        assert all(option.name in text for option in options.options(group))
+    for word in ("seed: 0", "epochs: null", "optbench train -m", "--config-dir"):
+        assert word in text
+
+
+def test_list_names_every_option_with_its_meaning(optbench: Callable) -> None:
+    for group in options.groups():
+        lines = [line for line in optbench("list", group).out.splitlines() if not line.startswith(" ")]
+        assert [line.split()[0] for line in lines] == [option.name for option in options.options(group)]
+        assert all(len(line.split()) > 2 for line in lines)
+    everything = optbench("list").out
+    assert all(option.name in everything for group in options.groups() for option in options.options(group))
+
+
+def test_doctor_says_what_is_here(optbench: Callable) -> None:
+    result = optbench("doctor")
+    assert result.code == 0
+    for word in ("torch", "device", "cpu", "amp", "bf16", "cores", "data", "digits"):
+        assert word in result.out
+
+
+def test_cfg_prints_the_config_and_writes_nothing(optbench: Callable, folder: Path) -> None:
+    import yaml
+
+    result = optbench("train", "--cfg", "job", "init=he", "optim.lr=0.5")
+    assert yaml.safe_load(result.out)["optim"]["lr"] == 0.5
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["tr"], "train"),
+        (["list", "ini"], "init"),
+        (["train", "ini"], "init="),
+        (["train", "init=he"], "init=he_uniform"),
+        (["train", "init=he,xav"], "init=he,xavier"),
+        (["train", "optim=sgd", "optim.mom"], "optim.momentum="),
+        (["train", "optim.l"], "optim.lr="),
+        (["train", "see"], "seed="),
+        (["train", "regularization=dropout", "regularization.dr"], "regularization.dropout.p="),
+        (["train", "amp="], "amp=bf16"),
+        (["train", "--conf"], "--config-dir"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else v,
+)
+def test_completion_offers_what_fits(words: list[str], expected: str) -> None:
+    assert expected in complete(words)
+
+
+def test_completion_works_in_bash(folder: Path) -> None:
+    script = 'eval "$(optbench completion bash)"; COMP_LINE="optbench train optim=adam"; COMP_POINT=${#COMP_LINE}; '
+    script += 'COMP_WORDBREAKS="="; _optbench; echo "${COMPREPLY[@]}"'
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={"PATH": path}, check=True)
+    assert found.stdout.split() == ["adam", "adamw"]
+
+
+def test_a_config_dir_adds_options(optbench: Callable, folder: Path) -> None:
+    mine = folder / "mine" / "init"
+    mine.mkdir(parents=True)
+    (mine / "small.yaml").write_text("# Small\n_option_: small\n_target_: runner.init.normal\nstd: 0.001\nbias: 0.0\n")
+    result = optbench("train", "--config-dir", "mine", "init=small", "max_steps=1")
+    assert result.code == 0
+    assert "small-adamw" in result.out
+    assert optbench("train", "init=small", "max_steps=1").code == 2

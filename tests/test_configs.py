@@ -1,0 +1,76 @@
+"""Every YAML that ships."""
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+
+from runner import options, schema
+from runner.build import build
+from runner.targets import arguments, resolve
+from tests.conftest import MNIST_ROOT, compose_job
+
+ALL = [(g, o.name) for g in options.groups() for o in options.options(g)]
+CONTEXT = {
+    "weight_decay": ["optim=sgd"],
+    "cnn": ["data=digits"],
+}
+
+
+def overrides_for(group: str, option: str) -> list[str]:
+    return [f"{group}={option}", *CONTEXT.get(option, [])]
+
+
+@pytest.mark.parametrize(("group", "option"), ALL)
+def test_every_yaml_composes_and_builds(group: str, option: str) -> None:
+    if group == "data" and option in ("mnist", "fashion_mnist"):
+        if not MNIST_ROOT or option != "mnist":
+            pytest.skip("the files are not here")
+        overrides = [f"data={option}", f"data.root={MNIST_ROOT}"]
+    else:
+        overrides = overrides_for(group, option)
+    run = build(compose_job(overrides))
+    assert run.steps > 0
+    assert run.construct() is not None
+
+
+@pytest.mark.parametrize(("group", "option"), ALL)
+def test_every_yaml_says_what_it_means_and_comments_every_setting(group: str, option: str) -> None:
+    (found,) = [o for o in options.options(group) if o.name == option]
+    assert len(found.meaning) > 8
+    assert all(comment for _, comment in found.settings)
+
+
+def test_every_setting_has_a_type_and_every_type_a_setting() -> None:
+    shared = [t.partition(":")[0] for t, _ in options.read_option(options.configs_dir() / "config.yaml").settings]
+    keys = {
+        f"{g}.{k}"
+        for g in options.groups()
+        if g != "experiment"
+        for o in options.options(g)
+        for k in schema.settings(g, o)
+    }
+    keys |= {f"{g}.{k}" for g in options.groups() for k in shared if f"{g}.{k}" in schema.FIELDS}
+    keys |= {k for k in shared if k in schema.FIELDS}
+    assert keys == set(schema.FIELDS)
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g, o in ALL if g != "experiment"])
+def test_settings_are_the_arguments_of_the_function_named(group: str, option: str) -> None:
+    config = compose_job(overrides_for(group, option)).config if group != "data" else None
+    if config is None or option == "none":
+        return
+    chosen = config[group][option] if group in schema.COMBINED_GROUPS else config[group]
+    shared = {"init": ["bias"], "optim": ["decay_bias_and_norm"], "scheduler": ["warmup"]}.get(group, [])
+    keywords = {
+        name
+        for name, parameter in inspect.signature(resolve(chosen["_target_"])).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    assert set(arguments(chosen, *shared)) == keywords
+
+
+def test_aliases_are_the_options_they_point_at(job: Callable) -> None:
+    assert job("init=he").run_id == job("init=he_normal").run_id
+    assert job("init=xavier").run_id == job("init=xavier_uniform").run_id
+    assert job("init=he").folder.name.startswith("he_normal-")

@@ -1,0 +1,78 @@
+"""Noise: a pure function of seed, step and place that looks random."""
+
+import math
+
+import pytest
+import torch
+
+from runner.noise import derive, key, uniform
+
+SHAPE = (200, 500)
+
+
+def test_uniform_is_a_pure_function_of_its_arguments() -> None:
+    first = uniform(key(1, 2), 3, SHAPE)
+    torch.manual_seed(0)
+    assert torch.equal(first, uniform(key(1, 2), 3, SHAPE))
+    for other in (uniform(key(2, 2), 3, SHAPE), uniform(key(1, 3), 3, SHAPE), uniform(key(1, 2), 4, SHAPE)):
+        assert (first == other).double().mean() < 1e-3
+
+
+def test_uniform_is_uniform_on_the_unit_interval() -> None:
+    x = torch.cat([uniform(key(seed, step), 0, SHAPE) for seed in range(3) for step in range(5)]).double()
+    n = x.numel()
+    assert x.min() >= 0
+    assert x.max() < 1
+    assert x.mean().item() == pytest.approx(0.5, abs=5 / math.sqrt(12 * n))
+    counts = torch.histc(x, 64, 0, 1)
+    chi_square = ((counts - n / 64) ** 2 / (n / 64)).sum().item()
+    assert chi_square < 63 + 6 * math.sqrt(2 * 63)
+
+
+@pytest.mark.parametrize("shift", ["step", "place", "seed", "neighbour", "row"])
+def test_masks_are_uncorrelated(shift: str) -> None:
+    n = SHAPE[0] * SHAPE[1]
+    worst = 0.0
+    for i in range(20):
+        x = uniform(key(i, i), i, SHAPE).double() - 0.5
+        y = {
+            "step": lambda i=i: uniform(key(i, i + 1), i, SHAPE),
+            "place": lambda i=i: uniform(key(i, i), i + 1, SHAPE),
+            "seed": lambda i=i: uniform(key(i + 1, i), i, SHAPE),
+            "neighbour": lambda x=x: (x + 0.5).roll(1, 1),
+            "row": lambda x=x: (x + 0.5).roll(1, 0),
+        }[shift]().double() - 0.5
+        worst = max(worst, abs(12 * (x * y).mean().item()))
+    assert worst < 5 / math.sqrt(n)
+
+
+def test_number_dropped_varies_from_step_to_step_as_a_binomial_does() -> None:
+    dropped = torch.stack([(uniform(key(0, step), 0, (64, 64)) < 0.5).sum() for step in range(400)]).double()
+    assert dropped.var().item() == pytest.approx(4096 / 4, rel=5 * math.sqrt(2 / 400))
+
+
+def test_uniform_under_vmap_is_what_each_key_gives() -> None:
+    keys = torch.stack([key(seed, 5) for seed in range(4)])
+    stacked = torch.vmap(lambda k: uniform(k, 1, (8, 3)))(keys)
+    for one, k in zip(stacked, keys, strict=True):
+        assert torch.equal(one, uniform(k, 1, (8, 3)))
+
+
+def test_streams_differ() -> None:
+    assert (
+        len(
+            {
+                derive(0, "weights"),
+                derive(0, "order", 0),
+                derive(0, "order", 1),
+                derive(1, "weights"),
+                derive(0, "noise"),
+            }
+        )
+        == 5
+    )
+
+
+@pytest.mark.cuda
+def test_noise_is_the_same_on_cuda() -> None:
+    assert torch.equal(uniform(key(1, 2, "cuda"), 3, SHAPE).cpu(), uniform(key(1, 2), 3, SHAPE))

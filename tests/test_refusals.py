@@ -1,0 +1,127 @@
+"""Bad input: one clear message naming the key and what is valid, exit 2, nothing written; its valid twin runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+QUICK = ["max_steps=1", "model=linear"]
+
+# what is wrong, the overrides, words the message must hold, the valid twin
+CASES = [
+    ("unknown key", ["optim.lrr=1"], ["optim.lrr", "'optim.lr'"], ["optim.lr=1"]),
+    ("unknown key without its group", ["lr=1"], ["'lr'", "'optim.lr'"], ["optim.lr=1"]),
+    ("unknown top-level key", ["sed=1"], ["'sed'", "'seed'"], ["seed=1"]),
+    ("unknown key behind +", ["+foo=1"], ["'foo'", "valid"], ["seed=1"]),
+    ("unknown key behind ++", ["++optim.foo=1"], ["optim.foo", "optim.lr"], ["++optim.lr=1"]),
+    ("existing key behind +", ["+seed=1"], ["seed", "leave out the +"], ["seed=1"]),
+    ("unknown group", ["optimizer=adam"], ["optimizer", "'optim'"], ["optim=adam"]),
+    ("unknown option", ["optim=adamm"], ["adamm", "'adam'", "sgd"], ["optim=adam"]),
+    ("unknown option in a combination", ["regularization=[l2,drpout]"], ["drpout", "'dropout'"], ["regularization=[l2]"]),
+    ("setting of another option", ["optim=sgd", "optim.eps=1e-8"], ["optim.eps", "adam", "sgd"], ["optim=adam", "optim.eps=1e-8"]),
+    ("setting of an option not chosen", ["regularization.l2.strength=1"], ["regularization=l2"], ["regularization=l2", "regularization.l2.strength=1"]),
+    ("text for a number", ["optim.lr=fast"], ["optim.lr", "'fast'", "number"], ["optim.lr=1e-2"]),
+    ("number for a flag", ["deterministic=1"], ["deterministic", "true or false"], ["deterministic=true"]),
+    ("flag for a number", ["seed=true"], ["seed", "true", "whole"], ["seed=1"]),
+    ("fraction of a whole number", ["batch.size=2.5"], ["batch.size", "2.5", "whole"], ["batch.size=2"]),
+    ("list for a number", ["optim.lr=[1,2]"], ["optim.lr", "[1, 2]"], ["optim.lr=1"]),
+    ("too short a list", ["optim.betas=[0.9]"], ["optim.betas", "list of 2"], ["optim.betas=[0.9,0.99]"]),
+    ("unknown word", ["device=gpu"], ["device", "'gpu'", "'cpu'", "cuda"], ["device=cpu"]),
+    ("null where there is none", ["optim.lr=null"], ["optim.lr", "null"], ["eval_every=null"]),
+    ("negative", ["optim.lr=-1"], ["optim.lr", "> 0", "-1.0"], ["optim.lr=1"]),
+    ("zero", ["optim.lr=0"], ["optim.lr", "> 0"], ["optim.weight_decay=0"]),
+    ("above the range", ["optim.betas=[0.9,1.0]"], ["optim.betas[1]", "< 1"], ["optim.betas=[0.9,0.0]"]),
+    ("nan", ["optim.lr=nan"], ["optim.lr", "nan", "finite"], ["optim.lr=1"]),
+    ("inf", ["optim.lr=inf"], ["optim.lr", "inf", "finite"], ["optim.lr=1"]),
+    ("minus inf", ["init=he", "init.bias=-inf"], ["init.bias", "-inf"], ["init=he", "init.bias=-1"]),
+    ("too large a seed", ["seed=99999999999"], ["seed", "99999999999"], ["seed=99999"]),
+    ("given twice", ["seed=1", "seed=2"], ["seed", "twice"], ["seed=2"]),
+    ("option given twice", ["optim=sgd", "optim=adam"], ["optim", "twice"], ["optim=adam"]),
+    ("named twice in a combination", ["regularization=[l2,l2]"], ["regularization", "twice"], ["regularization=[l2,grad_clip]"]),
+    ("none beside others", ["regularization=[none,l2]"], ["regularization=none", "alone"], ["regularization=none"]),
+    ("empty value", ["seed="], ["seed", "empty"], ["seed=0"]),
+    ("empty text", ["name=''"], ["name", "empty"], ["name=x"]),
+    ("deletion", ["~seed"], ["~seed", "deleted"], ["seed=0"]),
+    ("no value", ["seed"], ["'seed'"], ["seed=0"]),
+    ("broken syntax", ["optim.betas=[0.9"], ["[0.9"], ["optim.betas=[0.9,0.99]"]),
+    ("unresolved interpolation", ["optim.lr=${nope}"], ["nope"], ["seed=${data.split_seed}"]),
+    ("a sweep without -m", ["seed=0,1"], ["seed=0,1", "-m"], ["seed=1"]),
+    ("epochs beside max_steps", ["epochs=1"], ["epochs=1", "max_steps=1"], []),
+    ("batch size beside gd", ["optim=gd", "batch.size=8"], ["batch.size=8", "optim=gd"], ["optim=gd"]),
+    ("decay twice", ["regularization=weight_decay"], ["regularization=weight_decay", "optim.weight_decay"], ["regularization=weight_decay", "optim=sgd"]),
+    ("dropout without hidden units", ["regularization=dropout"], ["dropout", "model=linear"], ["regularization=l2"]),
+    ("amp beside float64", ["amp=bf16", "dtype=float64"], ["amp=bf16", "float64"], ["dtype=float64"]),
+    ("fp16 on a CPU", ["amp=fp16", "device=cpu"], ["amp=fp16", "bf16"], ["amp=bf16", "device=cpu"]),
+    ("classes' loss on numbers", ["data=linear_regression", "loss=cross_entropy"], ["loss", "cross_entropy", "mse"], ["data=linear_regression", "loss=l1"]),
+    ("numbers' loss on classes", ["loss=huber"], ["loss", "huber", "cross_entropy"], ["loss=mse"]),
+    ("data that is not there", ["data=mnist", "data.root=/nowhere"], ["data.root", "/nowhere", "data.download"], ["data=digits"]),
+    ("data key of another data set", ["data.root=/tmp"], ["data.root", "mnist", "digits"], ["data.split_seed=1"]),
+    ("batch larger than the data", ["batch.size=100000"], ["batch.size", "100000", "1295"], ["batch.size=1295"]),
+    ("a part left empty", ["data.val_fraction=1e-6"], ["data.val_fraction"], ["data.val_fraction=0.2"]),
+    ("warm-up longer than the run", ["scheduler.warmup=5"], ["scheduler.warmup", "1"], ["scheduler.warmup=0.1"]),
+    ("warm-up of half a step", ["scheduler.warmup=1.5"], ["scheduler.warmup", "1.5"], ["scheduler.warmup=0"]),
+    ("path in the name", ["name=../x"], ["name", "'../x'"], ["name=x"]),
+    ("registry's own key", ["optim._target_=os.system"], ["optim._target_"], ["optim=sgd"]),
+    ("a Hydra key that would not be obeyed", ["hydra.run.dir=x"], ["hydra.run.dir"], []),
+    ("a launcher without -m", ["hydra/launcher=basic"], ["hydra/launcher", "-m"], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "words", "twin"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_bad_input_is_refused_and_its_valid_twin_runs(
+    overrides: list[str], words: list[str], twin: list[str], optbench: Callable, folder: Path
+) -> None:
+    refused = optbench("train", *QUICK, *overrides)
+    assert refused.code == 2
+    assert refused.err.startswith("optbench: ")
+    assert "Traceback" not in refused.err
+    assert len(refused.err.splitlines()) <= 4
+    for word in words:
+        assert word in refused.err
+    assert refused.out == ""
+    assert list(folder.iterdir()) == []
+    assert optbench("train", *QUICK, *twin).code == 0
+
+
+def test_cnn_on_a_table_is_refused(optbench: Callable, folder: Path) -> None:
+    refused = optbench("train", "model=cnn", "data=linear_regression")
+    assert refused.code == 2
+    assert "model=cnn" in refused.err
+    assert optbench("train", "model=cnn", "model.depth=4", "max_steps=1").code == 2
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["trian"], ["'trian'", "'train'"]),
+        (["init=he"], ["'init=he'", "'train'"]),
+        (["list", "optimm"], ["'optimm'", "'optim'"]),
+        (["train", "--nonsense"], ["--nonsense"]),
+        (["train", "--config-dir", "/nowhere"], ["--config-dir", "/nowhere"]),
+        (["completion", "tcsh"], ["tcsh"]),
+    ],
+)
+def test_a_mistyped_command_names_what_was_meant(argv: list[str], words: list[str], optbench: Callable) -> None:
+    refused = optbench(*argv)
+    assert refused.code == 2
+    assert all(word in refused.err for word in words)
+    assert "Traceback" not in refused.err
+
+
+def test_one_bad_job_refuses_the_whole_grid_by_name(optbench: Callable, folder: Path) -> None:
+    refused = optbench("train", "-m", *QUICK, "optim=sgd,adam", "optim.lr=0.1,-1")
+    assert refused.code == 2
+    assert "job 1 of 4" in refused.err
+    assert "optim.lr=-1" in refused.err
+    assert list(folder.iterdir()) == []
+    assert optbench("train", "-m", *QUICK, "optim=sgd,adam", "optim.lr=0.1,1").code == 0
+
+
+def test_missing_cuda_is_refused(optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    refused = optbench("train", *QUICK, "device=cuda")
+    assert refused.code == 2
+    assert "device=cuda" in refused.err
+    assert "cpu" in refused.err
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,259 @@
+"""Runs end to end: what is on disk, what is not trained again, what a failure costs."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.conftest import MNIST_ROOT, TINY, rows_of, run_folder, summary_of, without_timing
+
+
+def test_the_main_command_reaches_its_accuracy(optbench: Callable, folder: Path) -> None:
+    result = optbench("train", "init=he", "optim=adamw")
+    assert result.code == 0
+    assert result.err == ""
+    assert summary_of(run_folder(folder))["test_accuracy"] >= 0.96
+    for word in ("accuracy", "test", "outputs/default/he_normal-adamw-lr0.001-s0-", "optbench train -m init=he"):
+        assert word in result.out
+
+
+def test_the_folder_holds_the_records(optbench: Callable, folder: Path) -> None:
+    optbench("train", *TINY, "init=he", "seed=3")
+    run = run_folder(folder)
+    assert {p.name for p in run.iterdir()} == {"config.yaml", "metrics.csv", "summary.json", "checkpoint.pt", ".hydra"}
+    assert {p.name for p in (run / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["init"]["_option_"] == "he_normal"
+    assert config["epochs"] == 2
+    assert yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text()) == [*TINY, "init=he", "seed=3"]
+    summary = summary_of(run)
+    assert summary["status"] == "completed"
+    assert summary["steps"] == 42
+    assert summary["parameters"] == 64 * 8 + 8 + 8 * 10 + 10
+    assert summary["flops_per_sample"] == 2 * (64 * 8 + 8 * 10)
+    assert summary["optimizer_state_bytes"] >= 2 * 4 * summary["parameters"]
+    assert not any(isinstance(v, dict | list) for v in summary.values())
+    last = rows_of(run)[-1]
+    assert summary["final_val_loss"] == float(last["val_loss"])
+    assert summary["best_val_loss"] == min(float(row["val_loss"]) for row in rows_of(run))
+    with (folder / "outputs/default/runs.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert list(row)[:3] == ["init", "optim", "optim.lr"]
+    assert row["init"] == "he_normal"
+    assert row["optim.lr"] == "0.001"
+    assert row["run_id"] == run.name[-8:]
+    assert row["status"] == "completed"
+    assert float(row["test_loss"]) == summary["test_loss"]
+
+
+def test_the_same_command_in_two_folders_gives_the_same_bytes(optbench: Callable, folder: Path) -> None:
+    found = []
+    for place in ("a", "b"):
+        (folder / place).mkdir()
+        os.chdir(folder / place)
+        assert optbench("train", *TINY, "regularization=[dropout,l2]").code == 0
+        found.append(without_timing(run_folder(folder / place)))
+    assert found[0] == found[1]
+
+
+def test_a_finished_run_is_shown_and_not_trained_again(optbench: Callable, folder: Path) -> None:
+    first = optbench("train", *TINY)
+    run = run_folder(folder)
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
+    again = optbench("train", *TINY)
+    assert again.code == 0
+    assert "not trained again" in again.out
+    assert first.out.splitlines()[1:] == again.out.splitlines()[1:]
+    assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before
+
+
+def test_force_trains_again_and_keeps_the_old_folder(optbench: Callable, folder: Path) -> None:
+    optbench("train", *TINY)
+    run = run_folder(folder)
+    (run / "mark").write_text("mine")
+    assert "not trained again" not in optbench("train", *TINY, "force=true").out
+    assert not (run / "mark").exists()
+    (old,) = (folder / "outputs/default/.old").iterdir()
+    assert (old / "mark").read_text() == "mine"
+    assert without_timing(old) == without_timing(run)
+    with (folder / "outputs/default/runs.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 1
+
+
+@pytest.mark.parametrize(("save", "kept"), [("last", True), ("best", True), ("none", False)])
+def test_weights_are_kept_as_asked(save: str, kept: bool, optbench: Callable, folder: Path) -> None:
+    optbench("train", *TINY, f"save={save}")
+    checkpoint = run_folder(folder) / "checkpoint.pt"
+    assert checkpoint.exists() == kept
+    if kept:
+        weights = torch.load(checkpoint, weights_only=True)["model"]
+        assert {tuple(w.shape) for w in weights.values()} == {(8, 64), (8,), (10, 8), (10,)}
+
+
+def test_asking_for_weights_that_were_not_kept_trains_again(optbench: Callable, folder: Path) -> None:
+    optbench("train", *TINY, "save=none")
+    assert "not trained again" in optbench("train", *TINY).out
+    assert "not trained again" not in optbench("train", *TINY, "save=last").out
+    assert (run_folder(folder) / "checkpoint.pt").exists()
+    assert len(list((folder / "outputs/default/.old").iterdir())) == 1
+
+
+def test_best_weights_are_those_of_the_best_evaluation(job: Callable) -> None:
+    from runner.build import build
+    from runner.engine import loop
+    from runner.engine.state import start
+    from runner.train import run_job
+
+    this = job("save=best", "optim.lr=0.03", "epochs=6", "scheduler=constant")
+    summary = run_job(this).summary
+    run = build(this)
+    state = start(run)
+    state.model.load_state_dict(torch.load(this.folder / "checkpoint.pt", weights_only=True)["model"])
+    assert loop.evaluate(run, state, run.val)["loss"] == pytest.approx(summary["best_val_loss"], rel=1e-6)
+
+
+def test_a_diverged_run_is_a_result(optbench: Callable, folder: Path) -> None:
+    result = optbench("train", *TINY, "optim=sgd", "optim.lr=1e9", "loss=mse")
+    assert result.code == 0
+    assert "diverged" in result.out
+    summary = summary_of(run_folder(folder))
+    assert summary["status"] == "diverged"
+    assert summary["first_nonfinite_step"] == int(rows_of(run_folder(folder))[-1]["step"])
+    assert "not trained again" in optbench("train", *TINY, "optim=sgd", "optim.lr=1e9", "loss=mse").out
+
+
+def test_a_grid_has_one_folder_a_run_and_names_each_run_once(optbench: Callable, folder: Path) -> None:
+    result = optbench("train", "-m", *TINY, "init=he,xavier,he_normal", "optim=sgd,adamw", "optim.lr=1e-3,1e-2")
+    assert result.code == 0
+    runs = [p for p in (folder / "outputs/default").iterdir() if p.is_dir()]
+    assert len(runs) == 8
+    assert all(summary_of(run)["status"] == "completed" for run in runs)
+    assert not any((run / "checkpoint.pt").exists() for run in runs)
+    lines = result.out.splitlines()
+    assert lines[0].split()[:5] == ["init", "optim", "lr", "seed", "status"]
+    assert len(lines) == 9
+    assert {p.name for p in folder.iterdir()} == {"outputs"}
+    assert {p.name for p in (folder / "outputs/default").iterdir() if p.is_file()} == {"runs.csv"}
+    with (folder / "outputs/default/runs.csv").open() as file:
+        assert {row["run_id"] for row in csv.DictReader(file)} == {run.name[-8:] for run in runs}
+
+
+def test_a_grid_finds_the_runs_that_are_there(optbench: Callable, folder: Path) -> None:
+    optbench("train", *TINY, "optim=sgd", "optim.lr=0.01")
+    result = optbench("train", "-m", *TINY, "optim=sgd", "optim.lr=0.01,0.1")
+    assert result.err.count("completed before") == 1
+    assert len([p for p in (folder / "outputs/default").iterdir() if p.is_dir()]) == 2
+
+
+def test_a_failing_run_costs_itself_only(optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runner import optim
+
+    def explode(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("planted")
+
+    explode.__module__ = "runner.optim"
+    monkeypatch.setattr(optim, "adam", explode)
+    result = optbench("train", "-m", *TINY, "optim=sgd,adam,adamw")
+    assert result.code == 1
+    assert result.err.count("planted") == 2
+    statuses = {
+        p.name.split("-")[1]: summary_of(p)["status"] for p in (folder / "outputs/default").iterdir() if p.is_dir()
+    }
+    assert statuses == {"sgd": "completed", "adam": "failed", "adamw": "completed"}
+    failed = next(p for p in (folder / "outputs/default").iterdir() if "-adam-" in p.name)
+    assert "planted" in (failed / "traceback.txt").read_text()
+    assert str(failed.relative_to(folder) / "traceback.txt") in result.err
+    monkeypatch.undo()
+    os.chdir(folder)
+    assert optbench("train", "-m", *TINY, "optim=sgd,adam,adamw").code == 0
+
+
+def test_smoke_experiment_runs_in_its_own_folder(optbench: Callable, folder: Path) -> None:
+    assert optbench("train", "experiment=smoke").code == 0
+    assert summary_of(run_folder(folder, "smoke"))["test_accuracy"] > 0.9
+
+
+def test_results_go_to_stdout_and_nothing_else(optbench: Callable, folder: Path) -> None:
+    result = optbench("train", "-m", *TINY, "seed=0,1")
+    assert result.out.splitlines()[0].startswith("init")
+    assert len(result.err.splitlines()) == 2
+
+
+def start_run(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "runner.train", *overrides],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def wait_for_rows(folder: Path, rows: int) -> Path:
+    for _ in range(600):
+        found = list(folder.glob("outputs/default/*/metrics.csv"))
+        if found and len(found[0].read_text().splitlines()) > rows:
+            return found[0].parent
+        time.sleep(0.05)
+    raise AssertionError("the run wrote no rows")
+
+
+LONG = ["init=he", "epochs=150", "model.width=32", "regularization=dropout", "threads=1"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+def test_an_interrupted_run_goes_on_to_the_same_rows(number: signal.Signals, optbench: Callable, folder: Path) -> None:
+    (folder / "undisturbed").mkdir()
+    os.chdir(folder / "undisturbed")
+    assert optbench("train", *LONG).code == 0
+    expected = run_folder(folder / "undisturbed")
+    process = start_run(folder, *LONG)
+    run = wait_for_rows(folder, 10)
+    began = time.monotonic()
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=30)
+    if number != signal.SIGKILL:
+        assert time.monotonic() - began < 5
+        assert process.returncode == 130
+        assert "goes on" in err
+        assert "Traceback" not in err
+        assert summary_of(run)["status"] == "interrupted"
+        assert (run / "checkpoint.pt").exists()
+    os.chdir(folder)
+    assert optbench("train", *LONG).code == 0
+    assert without_timing(run) == without_timing(expected)
+    differs = {k for k, v in summary_of(run).items() if v != summary_of(expected)[k]}
+    timing = {"train_seconds", "inference_seconds_per_sample", "peak_memory_bytes", "resumed_from_step"}
+    assert differs <= timing
+    assert summary_of(run)["resumed_from_step"] is not None
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "least"),
+    [([], 0.975), (["amp=bf16"], 0.975), (["model=cnn"], 0.985), (["model=cnn", "amp=bf16"], 0.985)],
+    ids=["mlp", "mlp bf16", "cnn", "cnn bf16"],
+)
+def test_mnist_reaches_its_accuracy(overrides: list[str], least: float, optbench: Callable, folder: Path) -> None:
+    common = ["data=mnist", f"data.root={MNIST_ROOT}", "init=he", "optim=adamw", "epochs=5"]
+    assert optbench("train", *common, *overrides).code == 0
+    assert summary_of(run_folder(folder))["test_accuracy"] >= least
+
+
+def test_python_m_is_the_same_entrypoint(folder: Path) -> None:
+    process = start_run(folder, *TINY)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "accuracy" in out
+    assert json.loads((run_folder(folder) / "summary.json").read_text())["status"] == "completed"
