@@ -2,25 +2,26 @@
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from runner import init, metrics, optim, scheduler
+from runner import init, metrics, optim, scheduler, schema
 from runner.batch import Strategy
 from runner.data import Data, Samples, Source, split
 from runner.errors import ConfigError
 from runner.init import construct
 from runner.job import SPLIT_KEYS, Job
 from runner.noise import derive
-from runner.regularization import Clip, Decay, Dropout, EarlyStopping, Part, Penalty
+from runner.regularization import Clip, Decay, Dropout, EarlyStopping, Penalty
 from runner.scheduler import Schedule
-from runner.targets import arguments, resolve
+from runner.targets import accepts, bind, named_by_user, resolve
 
 PROBE_SAMPLES = 2048
 """Training samples on which ``train_loss`` is measured: 2 % standard error of an accuracy at most, at little cost."""
@@ -67,6 +68,8 @@ class Run:
     early_stopping: EarlyStopping | None
     keep_best: bool
     """Hold on to the weights of the best evaluation."""
+    diagnostics: bool
+    """Measure every layer at every evaluation."""
 
 
 def build(job: Job) -> Run:
@@ -79,8 +82,13 @@ def build(job: Job) -> Run:
         return _build(job)
     except ConfigError:
         raise
-    except ValueError as error:  # a group's own function refuses a value
-        raise ConfigError(str(error)) from error
+    except Exception as error:
+        named = ", ".join(f"{key}={path}" for key, path in named_by_user(job.config).items())
+        if named:
+            raise ConfigError(f"{named} cannot be used: {type(error).__name__}: {error}") from error
+        if isinstance(error, ValueError):  # a group's own function refuses a value
+            raise ConfigError(str(error)) from error
+        raise
 
 
 def _build(job: Job) -> Run:
@@ -88,20 +96,12 @@ def _build(job: Job) -> Run:
     device = select_device(config["device"], config["amp"], config["dtype"])
     data = _prepare_data(job.source, tuple((k, config["data"][k]) for k in SPLIT_KEYS), config["dtype"])
     train, val, test = (_to_device(part, device) for part in (data.train, data.val, data.test))
-    parts = _parts(config["regularization"])
+    parts = [part() for _, option in sorted(config["regularization"].items()) for part in [_part(job, option)]]
+    dropout = next((p for p in parts if isinstance(p, Dropout)), Dropout(0.0))
     early_stopping = next((p for p in parts if isinstance(p, EarlyStopping)), None)
-    batch_size: Strategy = resolve(config["batch"]["_target_"])(len(data.train), **arguments(config["batch"]))
+    batch_size: Strategy = _part(job, config["batch"])(len(data.train))
     steps = config["max_steps"] or _count_steps(batch_size, len(data.train), config["epochs"])
-    model = partial(
-        _construct,
-        config,
-        tuple(data.train.x.shape[1:]),
-        data.classes if data.classes is not None else data.train.y.shape[1],
-        device,
-    )
-    with torch.device("meta"):
-        model(device=torch.device("meta"))  # refuses what does not fit the data, at no cost
-    return Run(
+    run = Run(
         seed=config["seed"],
         noise_seed=derive(config["seed"], "noise"),
         device=device,
@@ -111,27 +111,45 @@ def _build(job: Job) -> Run:
         probe=Split(train.x[:PROBE_SAMPLES], train.y[:PROBE_SAMPLES]),
         val=val,
         test=test,
-        construct=model,
+        construct=partial(_construct, job, data, device),
         parameter_groups=partial(optim.parameter_groups, decay_bias_and_norm=config["optim"]["decay_bias_and_norm"]),
-        optimizer=_with_arguments(config["optim"], "decay_bias_and_norm"),
+        optimizer=_part(job, config["optim"], "decay_bias_and_norm"),
         schedule=scheduler.schedule(
             config["optim"]["lr"],
-            _with_arguments(config["scheduler"], "warmup"),
+            _part(job, config["scheduler"], "warmup"),
             scheduler.warmup_steps(config["scheduler"]["warmup"], steps),
             steps,
         ),
         batch_size=batch_size,
         steps=steps,
         eval_every=config["eval_every"],
-        loss=metrics.loss(config["loss"], data.classes),
-        metrics=metrics.metrics(data.classes),
+        loss=_loss(job, data.classes),
+        metrics=metrics.metrics(data.classes)
+        | {path.rpartition(".")[2]: resolve(path, job.allow) for path in config["metrics"]},
         penalties=tuple(p for p in parts if isinstance(p, Penalty)),
         decay=sum(p.rate for p in parts if isinstance(p, Decay)),
-        dropout=next((p for p in parts if isinstance(p, Dropout)), Dropout(0.0)),
+        dropout=dropout,
         clip=next((p for p in parts if isinstance(p, Clip)), None),
         early_stopping=early_stopping,
         keep_best=config["save"] == "best" or (early_stopping is not None and early_stopping.restore_best),
+        diagnostics=config["diagnostics"],
     )
+    _try_out(job, run, data)
+    return run
+
+
+def _try_out(job: Job, run: Run, data: Data) -> None:
+    """Construct the model and the optimizer once, without data, to refuse now what would fail later."""
+    own = bool(named_by_user(job.config))
+    # A user's own model may not know the meta device, which makes the shipped ones cost nothing.
+    model = run.construct() if own else _construct(job, data, torch.device("meta"), filled=False)
+    if run.dropout.p > 0 and not accepts(model.forward, "drop"):
+        raise ConfigError("regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)")
+    run.optimizer(run.parameter_groups(model))
+    if own:
+        loss = run.loss(model.eval()(run.val.x[:2]), run.val.y[:2])
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise ConfigError(f"loss={job.config['loss']} must give one number, got {type(loss).__name__}")
 
 
 def select_device(name: str, amp: str, dtype: str) -> torch.device:
@@ -152,33 +170,39 @@ def select_device(name: str, amp: str, dtype: str) -> torch.device:
     return torch.device(name)
 
 
-def _construct(
-    config: dict[str, Any],
-    shape: tuple[int, ...],
-    outputs: int,
-    target: torch.device,
-    device: torch.device | None = None,
-) -> nn.Module:
+def _construct(job: Job, data: Data, device: torch.device, filled: bool = True) -> nn.Module:
+    """Return the model on the device; ``filled``, with its initial weights."""
+    config = job.config
+    outputs = data.classes if data.classes is not None else data.train.y.shape[1]
+    model = _part(job, config["model"])
+    constructor: Callable[[], nn.Module] = partial(model, tuple(data.train.x.shape[1:]), outputs)
+    if not filled:
+        with device:
+            return constructor()
     option = config["init"]
-    settings = arguments(option, "bias")
+    function, settings = bind(option, job.allow, "bias")
     if settings.get("gain") == "auto":
         settings["gain"] = init.activation_gain(config["model"].get("activation", "identity"))
-    fill = None if option["_option_"] == "default" else partial(resolve(option["_target_"]), **settings)
-    model: Callable[[], nn.Module] = partial(
-        resolve(config["model"]["_target_"]), shape, outputs, **arguments(config["model"])
-    )
-    if device is not None:
-        return model()
+    fill = None if option["_option_"] == "default" else partial(function, **settings)
     # Drawn on the CPU in float32 whatever the device and precision: the same weights everywhere.
-    return construct(model, config["seed"], fill, option.get("bias", 0.0)).to(target, getattr(torch, config["dtype"]))
+    built = construct(constructor, config["seed"], fill, option.get("bias", 0.0))
+    built = built.to(device, getattr(torch, config["dtype"]))
+    if config["compile"]:
+        built.compile()
+    return built
 
 
-def _with_arguments(option: dict[str, Any], *without: str) -> Callable[..., Any]:
-    return partial(resolve(option["_target_"]), **arguments(option, *without))
+def _part(job: Job, option: dict[str, Any], *without: str) -> Callable[..., Any]:
+    function, settings = bind(option, job.allow, *without)
+    return partial(function, **settings)
 
 
-def _parts(options: dict[str, dict[str, Any]]) -> list[Part]:
-    return [_with_arguments(option)() for _, option in sorted(options.items())]
+def _loss(job: Job, classes: int | None) -> metrics.Loss:
+    name = job.config["loss"]
+    if not schema.is_import_path(name):
+        return metrics.loss(name, classes)
+    found = resolve(name, job.allow)
+    return cast(metrics.Loss, found() if inspect.isclass(found) else found)
 
 
 def _count_steps(batch_size: Strategy, samples: int, epochs: int) -> int:

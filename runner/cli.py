@@ -98,6 +98,8 @@ def train(argv: list[str]) -> int:
     if arguments.help:
         print(_train_help(), end="")
         return 0
+    if os.getcwd() not in sys.path:  # console scripts leave it out; last, so that nothing of it hides a library
+        sys.path.append(os.getcwd())
     from runner.compose import Composer, start_hydra
 
     hydra = start_hydra(arguments.config_dir)
@@ -128,12 +130,18 @@ def _single(hydra: Any, overrides: list[str]) -> int:
 
 
 def _grid(hydra: Any, overrides: list[str]) -> int:
-    from runner.compose import Composer
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from runner.compose import Composer, first_line
     from runner.sweep import task
     from runner.train import Outcome
 
     Composer(hydra.config_loader).parse(overrides, sweep=True)
-    outcomes = hydra.multirun("config", task, overrides, with_log_configuration=False)
+    try:
+        outcomes = hydra.multirun("config", task, overrides, with_log_configuration=False)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(first_line(error)) from error
     if not isinstance(outcomes, list) or not all(isinstance(outcome, Outcome) for outcome in outcomes):
         return 0  # another sweeper, which reports by itself
     print(_grid_table(outcomes), end="")

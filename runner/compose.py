@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
@@ -29,9 +30,7 @@ from runner import schema
 from runner.errors import ConfigError, closest
 from runner.options import configs_dir, options
 
-HYDRA_KEYS_HELP = (
-    "hydra/launcher, hydra.launcher.*, hydra/sweeper, hydra.sweeper.* (with -m), hydra.searchpath and hydra.verbose"
-)
+HYDRA_KEYS_HELP = "with -m, hydra/launcher, hydra.launcher.*, hydra/sweeper and hydra.sweeper.*"
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,25 @@ def start_hydra(config_dir: str | None = None) -> Hydra:
         folder = Path(config_dir).expanduser().resolve()
         if not folder.is_dir():
             raise ConfigError(f"--config-dir must be a folder with YAMLs, got {config_dir!r}")
+        refuse_aliases(folder)
         search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema", path=None))
     GlobalHydra.instance().clear()
     return Hydra.create_main_hydra2("train", search_path)
+
+
+def refuse_aliases(folder: Path) -> None:
+    """Refuse YAML aliases, with which a small file can grow without bound.
+
+    Raises:
+        ConfigError: naming the file that has one, or that is no YAML.
+    """
+    for path in sorted(folder.rglob("*.yaml")):
+        try:
+            with path.open(encoding="utf-8") as file:
+                if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file, yaml.CSafeLoader)):
+                    raise ConfigError(f"{path}: YAML aliases (*name) are not taken here: write the value out")
+        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 class Composer:
@@ -76,7 +91,7 @@ class Composer:
         try:
             parsed = OverridesParser.create(config_loader=self._loader).parse_overrides(list(overrides))
         except HydraException as error:
-            raise ConfigError(_first_line(error)) from error
+            raise ConfigError(first_line(error)) from error
         seen: dict[str, str] = {}
         for override in parsed:
             key, line = override.key_or_group, override.input_line or ""
@@ -93,7 +108,7 @@ class Composer:
                 )
             if override.is_hydra_override():
                 _check_hydra_key(key, line, sweep)
-            elif key in self._groups:
+            if key in self._groups or key in ("hydra/launcher", "hydra/sweeper"):
                 self._check_options(override)
         return parsed
 
@@ -127,7 +142,7 @@ class Composer:
         try:
             return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
         except HydraException as error:
-            raise ConfigError(_first_line(error)) from error
+            raise ConfigError(first_line(error)) from error
 
     def compose(self, overrides: Sequence[str]) -> Composed:
         """Compose and check one job.
@@ -144,7 +159,7 @@ class Composer:
         try:
             ConfigLoaderImpl._apply_overrides_to_config(values, composed)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_first_line(error)) from error
+            raise ConfigError(first_line(error)) from error
         return _checked(composed, overrides, base.hydra)
 
     def _base(self, choices: tuple[str, ...]) -> "_Base":
@@ -152,9 +167,12 @@ class Composer:
             try:
                 whole = self._loader.load_configuration("config", list(choices), RunMode.RUN)
             except (HydraException, OmegaConfBaseException, ValueError) as error:
-                raise ConfigError(_first_line(error)) from error
+                raise ConfigError(first_line(error)) from error
             config = OmegaConf.masked_copy(whole, [str(k) for k in whole if k != "hydra"])
             OmegaConf.set_struct(config, True)
+            for group in self._groups:
+                if OmegaConf.is_dict(arguments := OmegaConf.select(config, f"{group}.args")):
+                    OmegaConf.set_struct(arguments, False)  # a user's own part takes what it takes
             keys = schema.leaves(cast(dict[str, Any], OmegaConf.to_container(config)))
             settable = [k for k in keys if k.rpartition(".")[2] not in schema.INTERNAL]
             self._bases[choices] = _Base(config, whole.hydra, settable)
@@ -164,7 +182,7 @@ class Composer:
         """Refuse a key that the chosen options do not have, naming the nearest that they have."""
         key, line, settable = override.key_or_group, override.input_line, base.settable
         group, _, setting = key.partition(".")
-        if key in settable:
+        if key in settable or (setting.startswith("args.") and f"{group}.args" in settable):
             if override.is_add() and not override.is_force_add():
                 raise ConfigError(f"{line}: {key} exists already, leave out the +")
             return
@@ -197,7 +215,7 @@ def _checked(config: DictConfig, overrides: Sequence[str], hydra: DictConfig) ->
     try:
         plain = cast(schema.Config, OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
-        raise ConfigError(_first_line(error)) from error
+        raise ConfigError(first_line(error)) from error
     for group in schema.COMBINED_GROUPS:
         plain.setdefault(group, {})
     return Composed(schema.check(plain), tuple(overrides), hydra)
@@ -213,16 +231,14 @@ class _Base:
 
 
 def _check_hydra_key(key: str, line: str, sweep: bool) -> None:
-    if key in ("hydra.searchpath", "hydra.verbose"):
-        return
     if key.startswith(("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")):
         if sweep:
             return
         raise ConfigError(f"{line} needs -m: launchers and sweepers run sweeps")
-    raise ConfigError(f"{line} is not valid here: of Hydra's keys, {HYDRA_KEYS_HELP} are; runs go to outputs/<name>/")
+    raise ConfigError(f"{line} is not valid here: of Hydra's keys, {HYDRA_KEYS_HELP} are")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Return the complaint itself, without the hints and search paths that Hydra puts below it."""
     cause = error.__cause__ if not str(error) and error.__cause__ else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,36 @@ def linear_regression(*, samples: int, features: int, noise: float, sample_seed:
     y = x @ weights + noise * rng.standard_normal((samples, 1))
     drawn = Samples(x, y)
     return Source(drawn, None, _fingerprint(drawn), test_fraction=test_fraction)
+
+
+def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: float) -> Source:
+    """Take what the user's function or Dataset class gives; whole-number targets are classes.
+
+    Raises:
+        ConfigError: if it is not (x, y), (x, y, test_x, test_y) or a map-style Dataset of such pairs.
+    """
+    given = target(**args)
+    if not isinstance(given, tuple | list) and hasattr(given, "__getitem__") and hasattr(given, "__len__"):
+        pairs = [given[i] for i in range(len(given))]
+        given = tuple(np.stack([np.asarray(pair[i]) for pair in pairs]) for i in range(2))
+    if not isinstance(given, tuple | list) or len(given) not in (2, 4):
+        raise ConfigError(
+            f"data.target={target.__module__}.{target.__qualname__} must return (x, y), (x, y, test_x, test_y) "
+            f"or a Dataset, got {type(given).__name__}"
+        )
+    arrays = [np.asarray(part) for part in given]
+    if any(len(x) != len(y) or len(x) < 2 for x, y in zip(arrays[::2], arrays[1::2], strict=True)):
+        raise ConfigError(f"data.target gave x and y of lengths {[len(a) for a in arrays]}: they must match")
+    parts = [Samples(x, y) for x, y in zip(arrays[::2], arrays[1::2], strict=True)]
+    classes = None
+    if np.issubdtype(parts[0].y.dtype, np.integer) and parts[0].y.ndim == 1:
+        classes = int(max(part.y.max() for part in parts)) + 1
+        if min(part.y.min() for part in parts) < 0:
+            raise ConfigError("data.target gave classes below 0: they must be 0, 1, …")
+    else:
+        parts = [Samples(part.x, part.y.reshape(len(part), -1)) for part in parts]
+    test = parts[1] if len(parts) == 2 else None
+    return Source(parts[0], classes, _fingerprint(*parts), test, None if test else test_fraction)
 
 
 def split(source: Source, *, split_seed: int, val_fraction: float, fraction: float, normalize: str, dtype: str) -> Data:

@@ -5,11 +5,13 @@ Weights are matrices and kernels ``[out, in, …]``: fan_in is in·receptive fie
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from runner.noise import derive, generator
+from runner.targets import accepts
 
 Fill = Callable[[Tensor, Generator], object]
 """Fills a weight ``[out, in, …]`` in place."""
@@ -54,6 +56,16 @@ def he_uniform(weight: Tensor, generator: Generator, *, gain: Gain) -> None:
 def he_normal(weight: Tensor, generator: Generator, *, gain: Gain) -> None:
     """Draw from a Gaussian of variance gain²/fan_in, gain √2 (He et al. 2015, eq. 10)."""
     nn.init.normal_(weight, 0.0, _he_std(weight, gain), generator=generator)
+
+
+def custom(weight: Tensor, generator: Generator, *, target: Callable[..., object], args: dict[str, Any]) -> None:
+    """Fill with the user's function, which gets the generator where it names it, or else a seeded global one."""
+    if accepts(target, "generator"):
+        target(weight, **args, generator=generator)
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator.initial_seed())
+        target(weight, **args)
 
 
 def _he_std(weight: Tensor, gain: Gain) -> float:

@@ -1,6 +1,8 @@
 """One run before it is built: its config, its data, its id and its folder. Never imports torch."""
 
 import functools
+import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,8 @@ from typing import Any
 from runner import schema
 from runner.compose import Composed
 from runner.data import Source
-from runner.targets import arguments, resolve
+from runner.errors import ConfigError
+from runner.targets import bind, named_by_user, resolve, source_digest
 
 OUTPUTS = Path("outputs")
 SPLIT_KEYS = ("split_seed", "val_fraction", "fraction", "normalize")
@@ -21,8 +24,10 @@ class Job:
     config: schema.Config
     source: Source
     run_id: str
-    overrides: tuple[str, ...]
-    hydra: Any
+    allow: frozenset[str]
+    """Import paths of the user's own parts that may be imported."""
+    overrides: tuple[str, ...] = ()
+    hydra: Any = None
     """Hydra's own part of the composed config, for ``.hydra/hydra.yaml``."""
 
     @property
@@ -35,18 +40,30 @@ class Job:
 
 
 def prepare(composed: Composed) -> Job:
-    """Read the data and name the run.
+    """Read the data and name the run; the user's own parts are those that the composed config names.
 
     Raises:
-        ConfigError: if the data is not there.
+        ConfigError: if the data or a part is not there.
     """
-    data = composed.config["data"]
-    source = _read(data["_target_"], tuple(sorted(arguments(data, *SPLIT_KEYS).items())))
-    run_id = schema.run_id(composed.config, source.fingerprint)
-    return Job(composed.config, source, run_id, composed.overrides, composed.hydra)
+    config = composed.config
+    named = named_by_user(config)
+    allow = frozenset(named.values())
+    source = read_source(config, allow)
+    # What a measure computes does not decide what the run finds.
+    parts = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
+    run_id = schema.run_id(config, source.fingerprint, parts)
+    return Job(config, source, run_id, allow, composed.overrides, composed.hydra)
+
+
+def read_source(config: schema.Config, allow: Collection[str]) -> Source:
+    """Read a config's data set, unless it has just been read."""
+    return _read(json.dumps(config["data"], sort_keys=True), tuple(sorted(allow)))
 
 
 @functools.lru_cache(maxsize=4)  # a sweep reads its data once
-def _read(target: str, settings: tuple[tuple[str, Any], ...]) -> Source:
-    source: Source = resolve(target)(**dict(settings))
+def _read(data: str, allow: tuple[str, ...]) -> Source:
+    function, settings = bind(json.loads(data), allow, *SPLIT_KEYS)
+    source = function(**settings)
+    if not isinstance(source, Source):
+        raise ConfigError(f"{function.__module__}.{function.__qualname__} must return a runner.data.Source")
     return source

@@ -6,9 +6,12 @@ numbered place, so that models keep no random state. In evaluation nothing is dr
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from runner.targets import accepts
 
 Shape = tuple[int, ...]
 Drop = Callable[[Tensor, int], Tensor]
@@ -92,3 +95,16 @@ def _size(shape: Shape) -> int:
     for extent in shape:
         size *= extent
     return size
+
+
+def custom(shape: Shape, outputs: int, *, target: Callable[..., nn.Module], args: dict[str, Any]) -> nn.Module:
+    """Return what the user's class or function gives; it gets ``shape`` and ``outputs`` where it names them.
+
+    Raises:
+        ValueError: if that is no module.
+    """
+    offered = {"shape": shape, "outputs": outputs}
+    model = target(**args, **{k: v for k, v in offered.items() if k not in args and accepts(target, k)})
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model.target must give a torch.nn.Module, got {type(model).__name__}")
+    return model

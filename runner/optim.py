@@ -4,6 +4,8 @@ PyTorch's fused kernels are used where they exist; they need gradients laid out 
 ``.backward()`` guarantees and ``torch.autograd.grad`` does not.
 """
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,6 +35,23 @@ def adamw(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: fl
     for group in parameters:
         group["weight_decay"] = weight_decay if group["decayed"] else 0.0
     return torch.optim.AdamW(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))
+
+
+def custom(
+    parameters: ParameterGroups, *, lr: float, target: Callable[..., Optimizer], args: dict[str, Any]
+) -> Optimizer:
+    """Any other optimizer, called as ``target(parameters, lr=lr, **args)``.
+
+    Raises:
+        ValueError: if that is no optimizer, or one that this engine cannot step.
+    """
+    optimizer = target(parameters, lr=lr, **args)
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(f"optim.target must give a torch.optim.Optimizer, got {type(optimizer).__name__}")
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise ValueError(f"{type(optimizer).__name__} needs a closure at each step, which is not supported")
+    return optimizer
 
 
 def parameter_groups(model: nn.Module, decay_bias_and_norm: bool) -> ParameterGroups:

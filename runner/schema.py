@@ -18,6 +18,14 @@ Config = dict[str, Any]
 """A composed config as plain nested dictionaries, every value checked."""
 
 
+ANY_LENGTH = -1
+
+
+def is_import_path(text: str) -> bool:
+    """Say whether a text reads as ``package.module.name``."""
+    return re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", text) is not None
+
+
 @dataclass(frozen=True)
 class Field:
     """The values one key takes."""
@@ -33,6 +41,8 @@ class Field:
     null: bool = False
     length: int | None = None
     """A list of so many such values."""
+    path: bool = False
+    """An import path is valid too."""
 
     def parse(self, key: str, value: object) -> Any:
         """Return the value in its own type.
@@ -41,17 +51,17 @@ class Field:
             ConfigError: naming the key, the value and what is valid.
         """
         if self.length is not None:
-            if not isinstance(value, list) or len(value) != self.length:
+            if not isinstance(value, list) or self.length not in (ANY_LENGTH, len(value)):
                 raise self._refuse(key, value)
             item = replace(self, length=None)
             return [item.parse(f"{key}[{i}]", v) for i, v in enumerate(value)]
         if value is None and self.null:
             return None
-        if isinstance(value, str) and value in self.words:
+        if isinstance(value, str) and (value in self.words or (self.path and is_import_path(value))):
             return value
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if type(value) is not self.kind or (self.kind is str and self.words):
+        if type(value) is not self.kind or (self.kind is str and (self.words or self.path)):
             raise self._refuse(key, value)
         if isinstance(value, int | float) and not isinstance(value, bool) and not self._inside(value):
             raise self._refuse(key, value)
@@ -73,13 +83,23 @@ class Field:
     def describe(self) -> str:
         """Say what is valid, as it stands in messages: ``a whole number ≥ 1, or null``."""
         ranges = [f"{sign} {bound:g}" for sign, bound in self._bounds() if bound is not None]
-        noun = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}[self.kind]
+        noun = {
+            bool: "true or false",
+            int: "a whole number",
+            float: "a finite number",
+            str: "a text",
+            dict: "a set of key: value",
+        }[self.kind]
         if self.kind is str and self.words:
-            noun = f"one of {', '.join(self.words)}"
+            noun = f"one of {', '.join(self.words)}{', or an import path such as package.name' if self.path else ''}"
+        elif self.path:
+            noun = "an import path such as package.name"
         elif self.words:
             ranges.append(f"or {' or '.join(self.words)}")
         valid = f"{noun} {' and '.join(r for r in ranges if not r.startswith('or'))}".strip()
         valid += "".join(f", {r}" for r in ranges if r.startswith("or"))
+        if self.length == ANY_LENGTH:
+            return f"a list, each {valid}"
         if self.length is not None:
             return f"a list of {self.length}, each {valid}"
         return valid + (", or null" if self.null else "")
@@ -89,6 +109,9 @@ class Field:
 
 
 FLAG = Field(bool)
+PATH = Field(str, path=True)
+LIST = replace(PATH, length=ANY_LENGTH)
+ARGUMENTS = Field(dict)
 TEXT = Field(str)
 COUNT = Field(int, ge=1)
 POSITIVE = Field(gt=0)
@@ -103,7 +126,10 @@ FIELDS: dict[str, Field] = {
     "epochs": replace(COUNT, null=True),
     "max_steps": replace(COUNT, null=True),
     "eval_every": replace(COUNT, null=True),
-    "loss": Field(str, ("auto", "cross_entropy", "mse", "bce", "l1", "huber")),
+    "loss": Field(str, ("auto", "cross_entropy", "mse", "bce", "l1", "huber"), path=True),
+    "metrics": LIST,
+    "diagnostics": FLAG,
+    "compile": FLAG,
     "device": Field(str, ("auto", "cpu", "cuda", "mps")),
     "amp": Field(str, ("none", "bf16", "fp16")),
     "dtype": Field(str, ("float32", "float64")),
@@ -111,6 +137,8 @@ FIELDS: dict[str, Field] = {
     "deterministic": FLAG,
     "save": Field(str, ("last", "best", "none"), null=True),
     "force": FLAG,
+    "data.target": PATH,
+    "data.args": ARGUMENTS,
     "data.root": TEXT,
     "data.download": FLAG,
     "data.split_seed": SEED,
@@ -122,13 +150,19 @@ FIELDS: dict[str, Field] = {
     "data.features": COUNT,
     "data.noise": NOT_NEGATIVE,
     "data.sample_seed": SEED,
+    "model.target": PATH,
+    "model.args": ARGUMENTS,
     "model.width": COUNT,
     "model.depth": Field(int, ge=1, le=1000),
     "model.activation": Field(str, ACTIVATIONS),
+    "init.target": PATH,
+    "init.args": ARGUMENTS,
     "init.gain": Field(words=("auto",), gt=0, null=True),
     "init.bias": Field(),
     "init.std": NOT_NEGATIVE,
     "init.bound": NOT_NEGATIVE,
+    "optim.target": PATH,
+    "optim.args": ARGUMENTS,
     "optim.lr": POSITIVE,
     "optim.momentum": SHARE,
     "optim.nesterov": FLAG,
@@ -155,7 +189,10 @@ COMBINED_GROUPS = ("regularization",)
 """Groups of which any number of options may be chosen; their settings lie at ``group.option.key``."""
 
 OUTSIDE_IDENTITY = frozenset(
-    {"name", "device", "threads", "deterministic", "save", "force", "data.root", "data.download", "experiment"}
+    {
+        *("name", "device", "threads", "compile", "deterministic", "save", "force"),
+        *("metrics", "diagnostics", "data.root", "data.download"),
+    }
 )
 """Keys that decide where and how a run is executed, not what it finds."""
 
@@ -173,7 +210,7 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return every value by its dotted key."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key != "args":
             flat |= leaves(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
@@ -206,14 +243,19 @@ def _typed(config: Config, prefix: str = "") -> Config:
         path = f"{prefix}{key}"
         if key in INTERNAL:
             typed[key] = value
-        elif isinstance(value, dict):
-            typed[key] = _typed(value, f"{path}.")
+        elif value == "???":
+            valid = f": {FIELDS[path].describe()}" if path in FIELDS else ""
+            raise ConfigError(f"{path} must be given{valid}")
         elif path in FIELDS:
             typed[key] = FIELDS[path].parse(path, value)
+        elif isinstance(value, dict):
+            typed[key] = _typed(value, f"{path}.")
         elif isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{path} must be finite, got {value}")
         else:
             typed[key] = value
+        if key == "args":
+            _typed(value, f"{path}.")  # finite all through
     return typed
 
 
@@ -261,19 +303,19 @@ def _canonical(config: Config) -> Config:
     return config
 
 
-def identity(config: Config, fingerprint: str) -> dict[str, Any]:
-    """Return the leaves that decide what a run finds, with its data's fingerprint."""
+def identity(config: Config, fingerprint: str, parts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the leaves that decide what a run finds, with its data's fingerprint and its own parts' sources."""
     outside = set(OUTSIDE_IDENTITY)
     if "early_stopping" not in config["regularization"]:
         outside.add("eval_every")
     science = {k: v for k, v in leaves(config).items() if k not in outside and not k.endswith("_target_")}
     science |= {f"{group}.{option}": True for group in COMBINED_GROUPS for option in config[group]}
-    return science | {"data.fingerprint": fingerprint}
+    return science | {"data.fingerprint": fingerprint} | {f"{key}.source": digest for key, digest in parts.items()}
 
 
-def run_id(config: Config, fingerprint: str) -> str:
+def run_id(config: Config, fingerprint: str, parts: Mapping[str, str]) -> str:
     """Return 8 hexadecimal digits that are the same for the same science."""
-    text = json.dumps(identity(config, fingerprint), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(identity(config, fingerprint, parts), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -1,31 +1,98 @@
-"""Import paths: which may be imported at all, and what they resolve to."""
+"""Import paths: which may be imported at all, and what they resolve to.
 
-from collections.abc import Callable
+Three kinds are: optbench's own option functions, public names of a few torch and torchvision modules, and what the user
+has named (on the command line, in ``--config-dir``, or with ``--allow``). What a run's folder names is none of these.
+"""
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Collection
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from runner import schema
 from runner.errors import ConfigError
 
 OWN_MODULES = frozenset(
     f"runner.{module}" for module in ("data", "model", "init", "optim", "scheduler", "regularization", "batch")
 )
+LIBRARY_MODULES = frozenset(
+    {"torch.optim", "torch.nn", "torch.nn.functional", "torch.nn.init", "torchvision.models", "torchvision.datasets"}
+)
+
+CLOSED_PACKAGES = frozenset({"runner", "torch", "torchvision"})
+"""Packages of which nothing else is reached, whoever names it; nor is anything of Python's standard library."""
+
+Target = Callable[..., Any]
 
 
-def resolve(target: str) -> Callable[..., Any]:
-    """Return the function that an option's YAML names.
+def resolve(target: str, allow: Collection[str] = ()) -> Target:
+    """Return the function or class that an import path names.
+
+    Args:
+        target: such as ``runner.init.he_normal``, ``torch.optim.RMSprop`` or ``mymodule.Net``.
+        allow: the paths beyond optbench's own and the libraries' that may be imported.
 
     Raises:
-        ConfigError: if its module is not one of optbench's own, before anything is imported.
+        ConfigError: before anything is imported, if the path is not allowed; after it, if the object is not callable
+            or does not come from where the path says.
     """
     module, _, name = target.rpartition(".")
-    if module not in OWN_MODULES or name.startswith("_"):
-        raise ConfigError(f"_target_ must lie in {', '.join(sorted(OWN_MODULES))}, got {target!r}")
-    function = getattr(import_module(module), name, None)
-    if not callable(function) or getattr(function, "__module__", None) != module:
-        raise ConfigError(f"_target_ must be a function of {module}, got {target!r}")
-    return function  # type: ignore[no-any-return]
+    known = module in OWN_MODULES or module in LIBRARY_MODULES
+    package = module.partition(".")[0]
+    closed = package in CLOSED_PACKAGES or package in sys.stdlib_module_names
+    if not known and (target not in allow or closed):
+        raise ConfigError(
+            f"{target!r} may not be imported\nvalid: optbench's own options, names in "
+            f"{', '.join(sorted(LIBRARY_MODULES))}, and what you name yourself (--allow {target} where a run names it)"
+        )
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{target!r} cannot be imported: {error}") from error
+    home = str(getattr(found, "__module__", None))
+    expected = {module} if module in OWN_MODULES else {package}
+    if not callable(found) or name.startswith("_") or (home not in expected and home.partition(".")[0] not in expected):
+        raise ConfigError(f"{target!r} is no function or class of {package}: it comes from {home}")
+    return found  # type: ignore[no-any-return]
+
+
+def named_by_user(config: schema.Config) -> dict[str, str]:
+    """Return the import paths of a config that are not optbench's own, by the key that holds them."""
+    found = {k: v for k, v in schema.leaves(config).items() if k.endswith((".target", "._target_"))}
+    found |= {f"metrics[{i}]": path for i, path in enumerate(config["metrics"])}
+    if schema.is_import_path(config["loss"]):
+        found["loss"] = config["loss"]
+    return {k: v for k, v in found.items() if v.rpartition(".")[0] not in OWN_MODULES}
+
+
+def source_digest(target: Target) -> str:
+    """Return 16 hexadecimal digits of the file that defines a user's own part; of its name where there is no file."""
+    try:
+        content = Path(inspect.getfile(target)).read_bytes()
+    except (TypeError, OSError):
+        content = f"{target.__module__}.{target.__qualname__}".encode()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def arguments(option: dict[str, Any], *without: str) -> dict[str, Any]:
     """Return an option's settings as keyword arguments, the registry's own keys and ``without`` left out."""
     return {k: v for k, v in option.items() if k not in ("_option_", "_target_", *without)}
+
+
+def bind(option: dict[str, Any], allow: Collection[str], *without: str) -> tuple[Target, dict[str, Any]]:
+    """Return an option's function and its keyword arguments, a user's ``target`` resolved."""
+    settings = arguments(option, *without)
+    if "target" in settings:
+        settings["target"] = resolve(settings["target"], allow)
+    return resolve(option["_target_"], allow), settings
+
+
+def accepts(target: Target, name: str) -> bool:
+    """Say whether a callable takes a keyword of that name."""
+    try:
+        return name in inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return False

@@ -12,13 +12,16 @@ from tests.conftest import MNIST_ROOT, compose_job
 
 ALL = [(g, o.name) for g in options.groups() for o in options.options(g)]
 CONTEXT = {
-    "weight_decay": ["optim=sgd"],
-    "cnn": ["data=digits"],
+    ("regularization", "weight_decay"): ["optim=sgd"],
+    ("model", "custom"): ["model.target=tests.own_parts.Net"],
+    ("data", "custom"): ["data.target=tests.own_parts.load"],
+    ("init", "custom"): ["init.target=tests.own_parts.fill"],
+    ("optim", "custom"): ["optim.target=torch.optim.RMSprop"],
 }
 
 
 def overrides_for(group: str, option: str) -> list[str]:
-    return [f"{group}={option}", *CONTEXT.get(option, [])]
+    return [f"{group}={option}", *CONTEXT.get((group, option), [])]
 
 
 @pytest.mark.parametrize(("group", "option"), ALL)

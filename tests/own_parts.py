@@ -1,0 +1,72 @@
+"""A user's own parts, as a user would write them."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class Net(nn.Module):
+    """Takes shape and outputs because it names them."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: int, width: int = 16) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.LazyLinear(width), nn.ReLU(), nn.Linear(width, outputs))
+        self.layers(torch.zeros(1, *shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class Dropping(Net):
+    def forward(self, x: Tensor, drop=lambda h, place: h) -> Tensor:
+        return self.layers[3](drop(self.layers[2](self.layers[1](self.layers[0](x))), 0))
+
+
+def load(samples: int = 300, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, classes, samples)
+    return rng.standard_normal((samples, 4)) + 3 * np.eye(4)[y], y
+
+
+class Pairs(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, index: int) -> tuple[Tensor, float]:
+        return torch.full((3,), float(index)), 2.0 * index
+
+
+def fill(weight: Tensor, scale: float = 0.1) -> None:
+    nn.init.normal_(weight, std=scale)
+
+
+def fill_with(weight: Tensor, generator: torch.Generator, *, scale: float) -> None:
+    nn.init.normal_(weight, std=scale, generator=generator)
+
+
+class Steps(torch.optim.SGD):
+    """An optimizer under another name."""
+
+
+class Fragile(torch.optim.SGD):
+    def step(self, closure=None):
+        if self.param_groups[0]["lr"] == 7:
+            raise RuntimeError("planted")
+        return super().step(closure)
+
+
+def weighted(outputs: Tensor, y: Tensor) -> Tensor:
+    return 2 * nn.functional.cross_entropy(outputs, y)
+
+
+def top2(outputs: Tensor, y: Tensor) -> Tensor:
+    return (outputs.topk(2).indices == y[:, None]).any(1).double().mean()
+
+
+def not_a_module() -> int:
+    return 3
+
+
+import os  # noqa: E402
+
+aliased = os.system
