@@ -70,6 +70,8 @@ class Run:
     """Hold on to the weights of the best evaluation."""
     diagnostics: bool
     """Measure every layer at every evaluation."""
+    interface: dict[str, Any]
+    """What using the weights takes: input shape, outputs, classes, and the normalization of raw inputs."""
 
 
 def build(job: Job) -> Run:
@@ -133,6 +135,13 @@ def _build(job: Job) -> Run:
         early_stopping=early_stopping,
         keep_best=config["save"] == "best" or (early_stopping is not None and early_stopping.restore_best),
         diagnostics=config["diagnostics"],
+        interface={
+            "shape": list(data.train.x.shape[1:]),
+            "outputs": data.outputs,
+            "classes": data.classes,
+            "shift": torch.from_numpy(data.shift),
+            "scale": torch.from_numpy(data.scale),
+        },
     )
     _try_out(job, run, data)
     return run
@@ -173,9 +182,8 @@ def select_device(name: str, amp: str, dtype: str) -> torch.device:
 def _construct(job: Job, data: Data, device: torch.device, filled: bool = True) -> nn.Module:
     """Return the model on the device; ``filled``, with its initial weights."""
     config = job.config
-    outputs = data.classes if data.classes is not None else data.train.y.shape[1]
     model = _part(job, config["model"])
-    constructor: Callable[[], nn.Module] = partial(model, tuple(data.train.x.shape[1:]), outputs)
+    constructor: Callable[[], nn.Module] = partial(model, tuple(data.train.x.shape[1:]), data.outputs)
     if not filled:
         with device:
             return constructor()

@@ -1,6 +1,7 @@
 """The command line: subcommands, exit codes, and everything that is printed. Imports nothing heavy at its top."""
 
 import argparse
+import csv
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ commands:
   train [overrides]     one run, such as  optbench train init=he optim=adamw
   train -m [overrides]  the grid, such as  optbench train -m init=he,xavier optim=sgd,adamw optim.lr=1e-3,1e-2
   list [group]          every option of every group, or of one, and what it means
+  predict RUN           what a trained run predicts, as CSV; --export FILE writes it as a program
   doctor                what this machine offers, and what is wrong with it
   completion SHELL      a script for tab completion: bash, zsh or fish
 
@@ -61,7 +63,7 @@ def entrypoint() -> NoReturn:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    commands = {"train": train, "list": list_options, "doctor": doctor, "completion": completion}
+    commands = {"train": train, "list": list_options, "predict": predict, "doctor": doctor, "completion": completion}
     command = argv[0] if argv else "--help"
     try:
         if command in ("-h", "--help", "help"):
@@ -98,8 +100,7 @@ def train(argv: list[str]) -> int:
     if arguments.help:
         print(_train_help(), end="")
         return 0
-    if os.getcwd() not in sys.path:  # console scripts leave it out; last, so that nothing of it hides a library
-        sys.path.append(os.getcwd())
+    _find_parts_in_current_folder()
     from runner.compose import Composer, start_hydra
 
     hydra = start_hydra(arguments.config_dir)
@@ -189,6 +190,9 @@ def _result(outcome: "Outcome") -> str:
             rows.append([measure, *(f"{v:.5g}" if v is not None else "–" for v in values)])
     if rows:
         lines.append(_aligned([["", "train", "val", "test"], *rows]).rstrip("\n"))
+    for trouble in ("vanishing", "exploding", "dead"):
+        if summary.get(f"{trouble}_layers"):
+            lines.append(f"{trouble} layers: {summary[f'{trouble}_layers']}")
     if "train_seconds" in summary and summary["train_seconds"] > 0:
         seconds = summary["train_seconds"]
         lines.append(
@@ -270,6 +274,40 @@ def list_options(argv: list[str]) -> int:
                 for text, comment in option.settings:
                     print(f"    {text:<22} {comment}")
     return 0
+
+
+def predict(argv: list[str]) -> int:
+    """``optbench predict RUN``: predictions of a trained run as CSV on stdout, or its export."""
+    parser = _Parser("optbench predict", description="What a trained run predicts: a row a sample, as CSV on stdout.")
+    parser.add_argument("run", help="the run's folder, such as outputs/default/he_normal-adamw-lr0.001-s0-1a2b3c4d")
+    parser.add_argument("--part", choices=["train", "val", "test"], default="test", help="of the run's own data")
+    parser.add_argument("--input", metavar="FILE", help="your own samples instead: .npy, or .csv of numbers")
+    parser.add_argument("--export", metavar="FILE", help="write the model with torch.export (.pt2), checked, and stop")
+    parser.add_argument("--allow", action="append", default=[], metavar="PATH", help="a part of your own to import")
+    arguments = parser.parse_args(argv)
+    _find_parts_in_current_folder()
+    from runner import trained
+
+    if arguments.export:
+        difference = trained.export(arguments.run, arguments.export, arguments.allow)
+        print(f"{arguments.export}: outputs within {difference:.1g} of the model's")
+        return 0
+    model = trained.load_model(arguments.run, arguments.allow)
+    if arguments.input:
+        rows = trained.predict(model, trained.read_inputs(arguments.input, model.shape))
+    else:
+        samples = trained.part_of_data(arguments.run, arguments.part, arguments.allow)
+        targets = samples.y.reshape(len(samples), -1)[:, 0].tolist()
+        rows = [{"target": y} | row for y, row in zip(targets, trained.predict(model, samples.x), strict=True)]
+    writer = csv.DictWriter(sys.stdout, ["sample", *rows[0]], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"sample": i, **row} for i, row in enumerate(rows))
+    return 0
+
+
+def _find_parts_in_current_folder() -> None:
+    if os.getcwd() not in sys.path:  # console scripts leave it out; last, so that nothing of it hides a library
+        sys.path.append(os.getcwd())
 
 
 def doctor(argv: list[str]) -> int:

@@ -58,6 +58,14 @@ class Data:
     test: Samples
     classes: int | None
     fingerprint: str
+    shift: Array
+    """Raw inputs become (x - shift) / scale; both broadcast over ``[n, …]``."""
+    scale: Array
+
+    @property
+    def outputs(self) -> int:
+        """What a model predicts for a sample: a logit a class, or the numbers of its target."""
+        return self.classes if self.classes is not None else self.train.y.shape[1]
 
 
 def digits(*, test_fraction: float) -> Source:
@@ -135,10 +143,12 @@ def split(source: Source, *, split_seed: int, val_fraction: float, fraction: flo
     train, val = _hold_out(rest, source.classes, val_fraction, rng, "data.val_fraction")
     if fraction < 1:
         _, train = _hold_out(train, source.classes, fraction, rng, "data.fraction")
-    prepare = _normalizer(train.x, normalize, np.dtype(dtype))
+    shift, scale = (s.astype(dtype) for s in _statistics(train.x, normalize))
     targets = np.dtype(dtype) if source.classes is None else np.dtype(np.int64)
-    train, val, test = (Samples(prepare(part.x), part.y.astype(targets)) for part in (train, val, test))
-    return Data(train, val, test, source.classes, source.fingerprint)
+    train, val, test = (
+        Samples((part.x.astype(dtype) - shift) / scale, part.y.astype(targets)) for part in (train, val, test)
+    )
+    return Data(train, val, test, source.classes, source.fingerprint, shift, scale)
 
 
 def _hold_out(
@@ -155,25 +165,19 @@ def _hold_out(
     return samples[np.sort(order[~taken])], samples[np.sort(order[taken])]
 
 
-def _normalizer(x: Array, normalize: str, dtype: np.dtype[np.generic]) -> Callable[[Array], Array]:
-    """Return the map to inputs: statistics per channel of images ``[n, c, h, w]``, per feature of tables ``[n, f]``."""
+def _statistics(x: Array, normalize: str) -> tuple[Array, Array]:
+    """Return shift and scale: one a channel of images ``[n, c, h, w]``, one a feature of tables ``[n, f]``."""
     axes = (0, *range(2, x.ndim))
     if normalize == "none":
-        shift, scale = np.float64(0), np.float64(1)
-    elif normalize == "standard":
+        return np.zeros([1] * x.ndim), np.ones([1] * x.ndim)
+    if normalize == "standard":
         shift = x.mean(axes, dtype=np.float64, keepdims=True)
         scale = x.std(axes, dtype=np.float64, keepdims=True)
     else:
         assert normalize == "minmax"
         shift = x.min(axes, keepdims=True).astype(np.float64)
         scale = x.max(axes, keepdims=True) - shift
-    scale = np.where(scale == 0, 1.0, scale)  # a constant feature stays 0
-
-    def prepare(values: Array) -> Array:
-        prepared: Array = (values.astype(dtype) - shift.astype(dtype)) / scale.astype(dtype)
-        return prepared
-
-    return prepare
+    return shift, np.where(scale == 0, 1.0, scale)  # a constant feature stays 0
 
 
 def _idx_images(folder: str, root: str, download: bool) -> Source:

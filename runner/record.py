@@ -7,7 +7,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Recorder:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.folder = job.folder
-        self._rows: io.TextIOWrapper | None = None
+        self._tables: dict[str, io.TextIOWrapper] = {}
 
     @property
     def checkpoint(self) -> Path:
@@ -69,21 +69,30 @@ class Recorder:
             write_whole(self.folder / ".hydra" / "config.yaml", config)
             write_whole(self.folder / ".hydra" / "overrides.yaml", yaml.safe_dump(list(self.job.overrides)))
             write_whole(self.folder / ".hydra" / "hydra.yaml", OmegaConf.to_yaml(self.job.hydra))
-            metrics = self.folder / "metrics.csv"
-            kept = whole_lines(metrics)[: rows_kept + 1] if rows_kept else []
-            write_whole(metrics, "".join(kept))
-            self._rows = metrics.open("a", encoding="utf-8", newline="")
+            kept = whole_lines(self.folder / "metrics.csv")[: rows_kept + 1] if rows_kept else []
+            self._tables["metrics.csv"] = self._append_to("metrics.csv", kept)
+            if self.job.config["diagnostics"]:
+                steps = {line.partition(",")[0] for line in kept}  # "step", the header's first word, among them
+                layers = whole_lines(self.folder / "layers.csv")
+                kept = [line for line in layers if line.partition(",")[0] in steps]
+                self._tables["layers.csv"] = self._append_to("layers.csv", kept)
         update_runs_csv(self.job, {"status": "running"})
 
-    def row(self, row: Mapping[str, Any]) -> None:
-        """Append one row and flush it; the first one brings the header."""
-        assert self._rows is not None, "open() comes first"
-        with writing(self.folder / "metrics.csv"):
-            writer = csv.DictWriter(self._rows, row.keys(), lineterminator="\n")
-            if self._rows.tell() == 0:
-                writer.writeheader()
-            writer.writerow({k: cell(v) for k, v in row.items()})
-            self._rows.flush()
+    def _append_to(self, name: str, kept: list[str]) -> io.TextIOWrapper:
+        write_whole(self.folder / name, "".join(kept))
+        return (self.folder / name).open("a", encoding="utf-8", newline="")
+
+    def row(self, row: Mapping[str, Any], layers: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Append one row, and the layers' rows first, so that a row's layers are there when it is; flush both."""
+        for name, rows in (("layers.csv", layers), ("metrics.csv", [row])):
+            if rows:
+                with writing(self.folder / name):
+                    table = self._tables[name]
+                    writer = csv.DictWriter(table, rows[0].keys(), lineterminator="\n")
+                    if table.tell() == 0:
+                        writer.writeheader()
+                    writer.writerows({k: cell(v) for k, v in one.items()} for one in rows)
+                    table.flush()
 
     def fail(self, error: Exception) -> dict[str, Any]:
         """Write the traceback of what ended the run, and return the summary that names it."""
@@ -97,8 +106,8 @@ class Recorder:
 
     def close(self, summary: Mapping[str, Any]) -> None:
         """Write the summary and the run's row of ``runs.csv``."""
-        if self._rows is not None:
-            self._rows.close()
+        for table in self._tables.values():
+            table.close()
         write_whole(self.folder / "summary.json", json.dumps(dict(summary), indent=2) + "\n")
         update_runs_csv(self.job, summary)
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from runner import record
@@ -64,10 +64,19 @@ def finished(job: Job) -> dict[str, Any] | None:
     summary = record.read_summary(job.folder)
     if summary is None or summary["status"] not in record.FINISHED or job.config["force"]:
         return None
-    wants_weights = job.config["save"] in ("last", "best") and summary["status"] != "diverged"
-    if wants_weights and summary.get("saved") != job.config["save"]:
-        return None
-    return summary
+    return summary if _holds_what_is_asked(job.config, summary) else None
+
+
+def _holds_what_is_asked(config: dict[str, Any], summary: dict[str, Any]) -> bool:
+    diverged = summary["status"] == "diverged"
+    if config["save"] in ("last", "best") and summary.get("saved") != config["save"] and not diverged:
+        return False
+    if config["diagnostics"] and not summary.get("diagnostics"):
+        return False
+    if any(f"test_{path.rpartition('.')[2]}" not in summary for path in config["metrics"]) and not diverged:
+        return False
+    asked, held = config["eval_every"], summary.get("eval_every")
+    return asked is None or asked == held or (held is not None and asked % held == 0)
 
 
 def run_job(job: Job, save: str = "last", interruption: Interruption | None = None, bar: bool = True) -> Outcome:
@@ -107,6 +116,7 @@ def run_job(job: Job, save: str = "last", interruption: Interruption | None = No
 def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
     import torch
 
+    from runner.diagnostics import findings
     from runner.engine import checkpoint, loop
     from runner.engine.state import start
     from runner.summary import environment, summarize
@@ -125,8 +135,9 @@ def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Inte
             shown.advance(state.step, loss)
             return interruption.requested
 
-        for row in loop.train(run, state, pulse):
-            recorder.row(row)
+        for evaluation in loop.train(run, state, pulse):
+            row = evaluation.row
+            recorder.row(row, evaluation.layers)
             shown.evaluated(row)
             if state.stop_reason is None and (
                 interruption.requested or time.monotonic() - saved_at >= CHECKPOINT_SECONDS
@@ -145,7 +156,10 @@ def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Inte
         row = record.read_csv(recorder.folder / "metrics.csv")[-1]
     summary = summarize(job, run, state, row, loop.finish(run, state))
     summary["resumed_from_step"] = resumed_from
-    summary["saved"] = _save_weights(recorder, state, save)
+    summary |= {"eval_every": job.config["eval_every"], "diagnostics": job.config["diagnostics"]}
+    if job.config["diagnostics"]:
+        summary |= findings(record.read_csv(recorder.folder / "layers.csv"))
+    summary["saved"] = _save_weights(recorder, run, state, save)
     return summary
 
 
@@ -167,7 +181,7 @@ def _resume(recorder: Recorder, state: Any) -> int | None:
     return None
 
 
-def _save_weights(recorder: Recorder, state: Any, save: str) -> str:
+def _save_weights(recorder: Recorder, run: Any, state: Any, save: str) -> str:
     """Leave the weights asked for in the checkpoint's place; return what was left."""
     from runner.engine import checkpoint
 
@@ -175,9 +189,20 @@ def _save_weights(recorder: Recorder, state: Any, save: str) -> str:
     if save == "none" or state.first_nonfinite_step is not None:
         return "none"
     weights = state.best_weights if save == "best" else state.model.state_dict()
-    checkpoint.save(recorder.checkpoint, {"model": weights})
+    checkpoint.save(recorder.checkpoint, {"model": weights, **run.interface})
     return save
 
+
+class _Callable(ModuleType):
+    """``runner.train`` is this module, for ``python -m runner.train``, and the function of the same name."""
+
+    def __call__(self, *overrides: str, config_dir: str | None = None) -> Any:
+        from runner import api
+
+        return api.train(*overrides, config_dir=config_dir)
+
+
+sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
     from runner.cli import main

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runner.build import build
+from runner.build import Run, build
 from runner.engine import loop
 from runner.engine.state import State, start
 from runner.job import Job
@@ -26,7 +26,11 @@ def never(state: State, loss: float) -> bool:
 def trained(job: Job) -> tuple[State, list[dict[str, Any]]]:
     run = build(job)
     state = start(run)
-    return state, list(loop.train(run, state, never))
+    return state, rows_from(run, state, never)
+
+
+def rows_from(run: Run, state: State, pulse: loop.Pulse) -> list[dict[str, Any]]:
+    return [evaluation.row for evaluation in loop.train(run, state, pulse)]
 
 
 def final_weights(job: Job, steps: int | None = None) -> list[Tensor]:
@@ -184,15 +188,15 @@ def test_saved_and_loaded_a_run_goes_on_to_the_same_rows(overrides: list[str], s
     epochs = ["epochs=45", "eval_every=4"] if overrides[0] == "optim=gd" else ["epochs=3"]
     run = build(job(*overrides, *epochs, "model.width=32"))
     undisturbed = start(run)
-    expected = list(loop.train(run, undisturbed, never))
+    expected = rows_from(run, undisturbed, never)
     interrupted = start(run)
-    rows = list(loop.train(run, interrupted, lambda state, loss: state.step == stop_at))
+    rows = rows_from(run, interrupted, lambda state, loss: state.step == stop_at)
     buffer = io.BytesIO()
     torch.save(interrupted.state_dict(), buffer)
     buffer.seek(0)
     resumed = start(run)
     resumed.load_state_dict(torch.load(buffer, weights_only=True))
-    rows += list(loop.train(run, resumed, never))
+    rows += rows_from(run, resumed, never)
     assert untimed(rows) == untimed(expected)
     assert resumed.stop_reason == undisturbed.stop_reason
     for ours, theirs in zip(resumed.model.parameters(), undisturbed.model.parameters(), strict=True):

@@ -3,18 +3,28 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from runner import optim
+from runner import diagnostics, optim
 from runner.build import Run, Split
 from runner.engine.state import State
 from runner.noise import generator, key
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A row of ``metrics.csv``, and with diagnostics the rows of ``layers.csv``."""
+
+    row: Row
+    layers: list[Row]
+
+
 Pulse = Callable[[State, float], bool]
 """Called after each step with the last loss known; True asks the engine to stop there."""
 
@@ -24,13 +34,13 @@ LOSSES_HELD_ON_CUDA = 64
 """Steps after which losses are read from a device that would have to be waited for."""
 
 
-def train(run: Run, state: State, pulse: Pulse) -> Iterator[Row]:
+def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
     """Train from the state to the run's end, yielding a row at each evaluation, step 0 included.
 
     At each yield, and where ``pulse`` stopped it, the state is whole: saved and loaded, it goes on to the same rows.
     """
     if state.rows == 0:
-        yield _row(run, state, run.schedule(0), run.batch_size(0), _Measured())
+        yield _evaluation(run, state, run.schedule(0), run.batch_size(0), _Measured())
     losses = _Losses(state, hold=LOSSES_HELD_ON_CUDA if run.device.type == "cuda" else 1)
     order: Tensor | None = None
     while state.stop_reason is None:
@@ -65,9 +75,9 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Row]:
         state.train_seconds += time.perf_counter() - began
         if state.first_nonfinite_step is not None:
             state.stop_reason = "non-finite loss"
-            yield _row(run, state, lr, size, measured, evaluated=False)
+            yield _evaluation(run, state, lr, size, measured, evaluated=False)
         elif evaluate:
-            yield _row(run, state, lr, size, measured)
+            yield _evaluation(run, state, lr, size, measured)
         else:
             return
 
@@ -133,13 +143,10 @@ def _update(run: Run, state: State, loss: Tensor, lr: float, measured: "_Measure
     (scaler.scale(loss) if scaler else loss).backward()  # type: ignore[no-untyped-call]
     if scaler:
         scaler.unscale_(optimizer)
-    parameters = [p for group in state.parameters for p in group["params"]] if run.clip or measured is not None else []
-    before: list[Tensor] = []
     if measured is not None:
-        before = [p.detach().clone() for p in parameters]
-        measured.grad_norm = _norm([p.grad for p in parameters if p.grad is not None])
+        measured.before_update(state.model)
     if run.clip:
-        run.clip.apply(parameters)
+        run.clip.apply([p for group in state.parameters for p in group["params"]])
     for group in optimizer.param_groups:
         group["lr"] = lr
     if run.decay:
@@ -152,13 +159,7 @@ def _update(run: Run, state: State, loss: Tensor, lr: float, measured: "_Measure
     else:
         optimizer.step()
     if measured is not None:
-        moved = _norm([p.detach() - b for p, b in zip(parameters, before, strict=True)])
-        size = _norm(before)
-        measured.update_ratio = moved / size if size > 0 else math.inf if moved > 0 else 0.0
-
-
-def _norm(tensors: list[Tensor]) -> float:
-    return torch.nn.utils.get_total_norm(tensors).item()
+        measured.after_update(state.model, each=run.diagnostics)
 
 
 @dataclass
@@ -167,6 +168,31 @@ class _Measured:
 
     grad_norm: float | None = None
     update_ratio: float | None = None
+    update_ratios: dict[str, float] = field(default_factory=dict)
+    """Of each parameter, by name."""
+    _before: dict[str, Tensor] = field(default_factory=dict)
+
+    def before_update(self, model: nn.Module) -> None:
+        """Note the gradient's norm, before any clipping, and where the parameters are."""
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.grad_norm = _norm([p.grad for p in trained.values() if p.grad is not None])
+        self._before = {name: p.detach().clone() for name, p in trained.items()}
+
+    def after_update(self, model: nn.Module, each: bool) -> None:
+        """Note how far the parameters moved relative to their size; with ``each``, one by one too."""
+        moved = {n: p.detach() - self._before[n] for n, p in model.named_parameters() if n in self._before}
+        self.update_ratio = _ratio(_norm(list(moved.values())), _norm(list(self._before.values())))
+        if each:
+            self.update_ratios = {n: _ratio(_norm([d]), _norm([self._before[n]])) for n, d in moved.items()}
+        self._before = {}
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    return torch.nn.utils.get_total_norm(tensors).item()
+
+
+def _ratio(moved: float, size: float) -> float:
+    return moved / size if size > 0 else math.inf if moved > 0 else 0.0
 
 
 class _Losses:
@@ -202,15 +228,15 @@ class _Losses:
         return state.first_nonfinite_step is None
 
 
-def _row(
+def _evaluation(
     run: Run,
     state: State,
     lr: float,
     batch_size: int,
     measured: "_Measured",
     evaluated: bool = True,
-) -> Row:
-    """Evaluate, keep the best, decide whether the run is over, and return the row."""
+) -> Evaluation:
+    """Evaluate, keep the best, and decide whether the run is over."""
     names = ["loss", *run.metrics]
     train = evaluate(run, state, run.probe) if evaluated else dict.fromkeys(names)
     val = evaluate(run, state, run.val) if evaluated else dict.fromkeys(names)
@@ -219,7 +245,8 @@ def _row(
     state.rows += 1
     if evaluated:
         _judge(run, state, train["loss"], val)
-    return {
+    layers = diagnostics.measure(run, state, measured.update_ratios) if run.diagnostics and evaluated else []
+    row = {
         "step": state.step,
         "epoch": state.epoch + state.offset / len(run.train.y),
         "samples_seen": state.samples_seen,
@@ -233,6 +260,7 @@ def _row(
         "update_ratio": measured.update_ratio,
         "status": "ok" if state.first_nonfinite_step is None else "diverged",
     }
+    return Evaluation(row, layers)
 
 
 def _judge(run: Run, state: State, train_loss: float | None, val: dict[str, Any]) -> None:

@@ -1,0 +1,62 @@
+"""optbench from Python: the same runs, records and refusals as the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import RecordError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run's outcome."""
+
+    summary: dict[str, Any]
+    folder: Path
+    trained: bool
+    """False where a finished run was found."""
+
+    @property
+    def metrics(self) -> "pd.DataFrame":
+        """The rows of ``metrics.csv``."""
+        import pandas as pd
+
+        return pd.read_csv(self.folder / "metrics.csv")
+
+
+def train(*overrides: str, config_dir: str | None = None) -> Result:
+    """Train one run, as ``optbench train OVERRIDES`` does, and return what it found.
+
+    Raises:
+        ConfigError: for what cannot be run; nothing was written.
+        RecordError: if the run's folder cannot be written.
+    """
+    from runner.compose import Composer, start_hydra
+    from runner.job import prepare
+    from runner.train import run_job
+
+    hydra = start_hydra(config_dir)
+    outcome = run_job(prepare(Composer(hydra.config_loader).compose(_flat(overrides))))
+    return Result(outcome.summary, outcome.job.folder, outcome.trained)
+
+
+def load_runs(path: str | Path) -> "pd.DataFrame":
+    """Return one row a run of ``outputs/<name>``: every choice, then every number of its summary.
+
+    Raises:
+        RecordError: if the folder holds no ``runs.csv``.
+    """
+    import pandas as pd
+
+    found = Path(path) / "runs.csv"
+    if not found.is_file():
+        raise RecordError(f"{found} is not there: give the folder of a sweep, such as outputs/default")
+    return pd.read_csv(found, dtype={"run_id": str})
+
+
+def _flat(overrides: Sequence[str | Sequence[str]]) -> list[str]:
+    return [o for given in overrides for o in ([given] if isinstance(given, str) else given)]

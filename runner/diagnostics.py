@@ -1,0 +1,93 @@
+"""What signals and gradients do in each layer, and which layers look sick."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from runner.build import Run
+from runner.engine.state import State
+
+PROBE_SAMPLES = 256
+VANISHING = 1e-4
+"""A layer's gradient second moment below this share of the last layer's is named vanishing."""
+EXPLODING = 1e4
+DEAD = 0.9
+"""A layer with more than this share of its units dead is named dead."""
+
+
+def measure(run: Run, state: State, update_ratios: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return a row for each layer with a weight matrix or kernel, in the order in which they act.
+
+    On a fixed batch of training samples, in evaluation mode: ``activation_second_moment`` is the mean square of what
+    the layer hands to the next one (He et al. 2015, §2.2), of its output for the last; ``gradient_second_moment`` the
+    mean square of each sample's gradient with respect to the layer's output; ``dead_fraction`` the share of units
+    that are 0 for every sample. ``update_ratio`` is ‖Δw‖/‖w‖ of the step just made.
+    """
+    layers = {name: m for name, m in state.model.named_modules() if _has_weight(m)}
+    inputs: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
+
+    def note(name: str) -> Any:
+        def hook(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+            inputs[name], outputs[name] = arguments[0].detach(), output
+
+        return hook
+
+    handles = [layer.register_forward_hook(note(name)) for name, layer in layers.items()]
+    x, y = run.probe.x[:PROBE_SAMPLES], run.probe.y[:PROBE_SAMPLES]
+    state.model.eval()
+    try:
+        with run.autocast():
+            loss = run.loss(state.model.forward(x), y)  # not __call__: a compiled model would pass by the hooks
+    finally:
+        for handle in handles:
+            handle.remove()
+        state.model.train()
+    names = list(outputs)
+    gradients = torch.autograd.grad(loss * len(y), [outputs[n] for n in names], allow_unused=True)
+    handed_on = [*(inputs[n] for n in names[1:]), *(outputs[n].detach() for n in names[-1:])]
+    rows = []
+    for name, gradient, activation in zip(names, gradients, handed_on, strict=True):
+        weight = layers[name].get_parameter("weight")
+        rows.append(
+            {
+                "step": state.step,
+                "layer": name,
+                "activation_second_moment": _second_moment(activation),
+                "gradient_second_moment": _second_moment(gradient) if gradient is not None else 0.0,
+                "dead_fraction": _dead_fraction(activation),
+                "weight_norm": weight.detach().norm().item(),
+                "update_ratio": update_ratios.get(f"{name}.weight"),
+            }
+        )
+    return rows
+
+
+def findings(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the names of vanishing, exploding and dead layers among the last rows of a run."""
+    last = [row for row in rows if row["step"] == rows[-1]["step"]] if rows else []
+    reference = float(last[-1]["gradient_second_moment"]) if last else 0.0
+    shares = {r["layer"]: float(r["gradient_second_moment"]) / reference for r in last} if reference else {}
+    return {
+        "vanishing_layers": " ".join(n for n, share in shares.items() if share < VANISHING),
+        "exploding_layers": " ".join(n for n, share in shares.items() if share > EXPLODING),
+        "dead_layers": " ".join(r["layer"] for r in last[:-1] if float(r["dead_fraction"]) > DEAD),
+    }
+
+
+def _has_weight(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, nn.Parameter) and weight.ndim >= 2
+
+
+def _second_moment(tensor: Tensor) -> float:
+    return tensor.double().square().mean().item()
+
+
+def _dead_fraction(activation: Tensor) -> float:
+    """Units are features of ``[n, …, features]``, channels of images ``[n, channels, h, w]``."""
+    unit_axis = 1 if activation.ndim == 4 else activation.ndim - 1
+    axes = [axis for axis in range(activation.ndim) if axis != unit_axis]
+    return (activation != 0).sum(axes).eq(0).double().mean().item()
