@@ -106,21 +106,26 @@ class Recorder:
 
     def close(self, summary: Mapping[str, Any]) -> None:
         """Write the summary and the run's row of ``runs.csv``."""
-        for table in self._tables.values():
-            table.close()
+        for name, table in self._tables.items():
+            with writing(self.folder / name):
+                table.close()
         write_whole(self.folder / "summary.json", json.dumps(dict(summary), indent=2) + "\n")
         update_runs_csv(self.job, summary)
 
 
 def cell(value: object) -> object:
-    """Return a value as a CSV cell: nothing for None, a float by its shortest exact form, a list as YAML."""
+    """Return a value as a CSV cell: nothing for None, a float by its shortest exact form, a list as JSON."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return repr(value)
-    return json.dumps(value) if isinstance(value, list) else value
+    if isinstance(value, list | dict):
+        return json.dumps(value)
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"  # a spreadsheet would take it for a formula
+    return value
 
 
 def whole_lines(path: Path) -> list[str]:

@@ -110,6 +110,11 @@ def run_job(job: Job, save: str = "last", interruption: Interruption | None = No
     except Exception as error:
         summary = recorder.fail(error)
     recorder.close(summary)
+    if summary["status"] in record.FINISHED:
+        from runner.engine import checkpoint
+
+        # Only now: a kill before the summary was written goes on from the resume state.
+        checkpoint.remove(recorder.checkpoint, keep_newest=summary["saved"] != "none")
     return Outcome(job, summary, trained=True)
 
 
@@ -182,10 +187,9 @@ def _resume(recorder: Recorder, state: Any) -> int | None:
 
 
 def _save_weights(recorder: Recorder, run: Any, state: Any, save: str) -> str:
-    """Leave the weights asked for in the checkpoint's place; return what was left."""
+    """Put the weights asked for in the checkpoint's place, the resume state kept beside; return what was saved."""
     from runner.engine import checkpoint
 
-    checkpoint.remove(recorder.checkpoint)
     if save == "none" or state.first_nonfinite_step is not None:
         return "none"
     weights = state.best_weights if save == "best" else state.model.state_dict()

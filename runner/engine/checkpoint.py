@@ -68,7 +68,15 @@ def previous(path: Path) -> Path:
     return path.with_name(f"{path.name}.previous")
 
 
-def remove(path: Path) -> None:
-    """Remove a checkpoint and everything kept beside it."""
-    for file in (path, previous(path), path.with_name(f"{path.name}.writing")):
-        file.unlink(missing_ok=True)
+def remove(path: Path, keep_newest: bool = False) -> None:
+    """Remove a checkpoint and everything beside it; with ``keep_newest``, only what is beside it.
+
+    Raises:
+        RecordError: if one cannot be removed.
+    """
+    beside = (previous(path), path.with_name(f"{path.name}.writing"))
+    for file in beside if keep_newest else (path, *beside):
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise RecordError(f"cannot remove {file}: {error.strerror or error}") from error

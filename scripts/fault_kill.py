@@ -1,0 +1,142 @@
+"""Kill runs with SIGKILL at random moments until they finish, and hold what they recorded against undisturbed runs.
+
+    python scripts/fault_kill.py [--kills 100] [--seed 0] [--data-root FOLDER]
+
+Every fourth kill waits for a checkpoint being written. Prints a line a run; exits 1 at any difference.
+"""
+
+import argparse
+import csv
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+DIGITS = ["init=he", "epochs=400", "model.width=64", "regularization=dropout", "eval_every=10"]
+MNIST = ["data=mnist", "init=he", "epochs=2", "eval_every=40", "batch.size=128", "optim=momentum"]
+NOT_COMPARED = {"train_seconds", "inference_seconds_per_sample", "peak_memory_bytes", "resumed_from_step"}
+LOST_SECONDS = 2.5
+"""Most training that a kill may cost: a second between checkpoints, an interval, and the kill's own delay."""
+
+
+def start(folder: Path, overrides: list[str]) -> int:
+    """Start the command in a forked process (torch is imported once) and return its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    quiet = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    from runner.cli import main
+
+    os._exit(main(["train", *overrides]))
+
+
+def ended(pid: int) -> bool:
+    """Say whether the process is over, and reap it."""
+    return os.waitpid(pid, os.WNOHANG)[0] == pid
+
+
+def run_of(folder: Path) -> Path | None:
+    """Return the run's folder, once it is there."""
+    return next((path.parent for path in folder.glob("outputs/default/*/config.yaml")), None)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    """Return the whole rows of the run's metrics."""
+    text = (run / "metrics.csv").read_text() if (run / "metrics.csv").exists() else ""
+    return list(csv.DictReader(line for line in text.splitlines(keepends=True) if line.endswith("\n")))
+
+
+def result(run: Path) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    """Return what is compared: rows and summary without timing."""
+    summary = json.loads((run / "summary.json").read_text())
+    kept = [{k: v for k, v in row.items() if k not in NOT_COMPARED} for row in rows(run)]
+    return kept, {k: v for k, v in summary.items() if k not in NOT_COMPARED}
+
+
+def undisturbed(folder: Path, overrides: list[str]) -> tuple[tuple[list[dict[str, str]], dict[str, Any]], float]:
+    """Run to the end, and return the result and the seconds it took."""
+    began = time.monotonic()
+    os.waitpid(start(folder, overrides), 0)
+    run = run_of(folder)
+    assert run is not None, (folder / "log").read_text()
+    return result(run), time.monotonic() - began
+
+
+def kill_until_finished(folder: Path, overrides: list[str], seconds: float, rng: random.Random, most: int) -> list[str]:
+    """Kill the run at random moments, at most ``most`` times; return a word for each kill."""
+    kills: list[str] = []
+    reached = 0.0
+    while True:
+        pid = start(folder, overrides)
+        while_writing = len(kills) % 4 == 3
+        deadline = time.monotonic() + rng.uniform(0.2, max(1.0, 0.4 * seconds))
+        while not ended(pid):
+            run = run_of(folder)
+            writing = run is not None and (run / "checkpoint.pt.writing").exists()
+            if len(kills) < most and (writing if while_writing else time.monotonic() > deadline):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                kills.append("in a checkpoint" if run is not None and (run / "checkpoint.pt.writing").exists() else "")
+                break
+            if not while_writing:
+                time.sleep(0.002)
+        else:
+            return kills
+        run = run_of(folder)
+        trained = rows(run)[-1:] if run is not None else []
+        now = float(trained[0]["train_seconds"]) if trained else 0.0
+        if now < reached - LOST_SECONDS:
+            raise SystemExit(f"progress went back from {reached:.1f} to {now:.1f} s of training in {folder}")
+        reached = max(reached, now)
+
+
+def main() -> int:
+    """Kill, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data-root", default=os.environ.get("OPTBENCH_DATA"), help="the folder that holds MNIST/raw")
+    arguments = parser.parse_args()
+    import torch
+
+    import runner.build
+    import runner.engine.loop
+    import runner.summary  # noqa: F401
+
+    torch.set_num_threads(1)  # a forked process cannot use its parent's threads
+    rng = random.Random(arguments.seed)
+    place = Path(tempfile.mkdtemp(prefix="optbench-kill-"))
+    commands = {"digits": DIGITS}
+    if arguments.data_root:
+        commands["mnist"] = [*MNIST, f"data.root={Path(arguments.data_root).resolve()}"]
+    expected = {name: undisturbed(place / f"{name}-undisturbed", command) for name, command in commands.items()}
+    done, in_checkpoint, wrong, number = 0, 0, 0, 0
+    while done < arguments.kills:
+        name = list(commands)[number % len(commands)]
+        folder = place / f"{name}-{number}"
+        reference, seconds = expected[name]
+        kills = kill_until_finished(folder, commands[name], seconds, rng, min(8, arguments.kills - done))
+        run = run_of(folder)
+        same = run is not None and result(run) == reference
+        done, in_checkpoint, wrong = (
+            done + len(kills),
+            in_checkpoint + kills.count("in a checkpoint"),
+            wrong + (not same),
+        )
+        number += 1
+        print(f"{name} run {number}: {len(kills)} kills, {'equal' if same else 'DIFFERENT'} ({folder})", flush=True)
+    print(f"{done} kills, {in_checkpoint} in a checkpoint's write, {number} runs, {wrong} different")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
