@@ -4,60 +4,96 @@ Hydra imports this module whenever it starts, so nothing heavy is imported at it
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 
-class OptbenchSweeper(BasicSweeper):
-    """Hydra's basic sweeper, with all jobs composed and checked before anything is written or launched."""
+class OptbenchSweeper(Sweeper):
+    """Every combination of values, all of them composed and checked before anything is written or launched."""
 
-    def __init__(self) -> None:
-        super().__init__(max_batch_size=None)
+    def __init__(self, params: dict[str, Any], unions: list[str]) -> None:
+        self._params, self._unions = params, unions
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra hands to every sweeper, and instantiate the launcher."""
+        self.config, self.hydra_context = config, hydra_context
+        self._loader = hydra_context.config_loader
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Launch every distinct job of the grid once, and return what became of each."""
+        """Launch every distinct job once; return what became of each, or with ``dry_run`` what would be done."""
         from runner.compose import Composer
-        from runner.sweep import outcomes_of, plan
+        from runner.sweep.plan import Grid, describe, outcomes_of, plan
+        from runner.sweep.workers import number_of_workers
 
-        assert self.hydra_context is not None and self.launcher is not None
-        composer = Composer(self.hydra_context.config_loader)
-        jobs = plan(composer, composer.expand(arguments))
-        self.launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)
-        return self.launcher.outcomes if isinstance(self.launcher, OptbenchLauncher) else outcomes_of(jobs)
+        composer = Composer(self._loader)
+        jobs = plan(composer, Grid.of(self._params, self._unions, arguments).jobs(composer))
+        if jobs[0].config["dry_run"]:
+            return describe(jobs, number_of_workers(jobs))
+        if isinstance(self._launcher, OptbenchLauncher):
+            return self._launcher.run(jobs)
+        self._launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)
+        return outcomes_of(jobs)
 
 
 class OptbenchLauncher(Launcher):
-    """Runs jobs in this process, one after another."""
+    """Runs jobs in worker processes on this machine."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands to every launcher."""
-        self.hydra_context, self.config = hydra_context, config
+        self.config, self.hydra_context = config, hydra_context
+
+    def run(self, jobs: Sequence[Any]) -> list[Any]:
+        """Run planned jobs and return what became of each."""
+        from runner.cli import report_outcome
+        from runner.sweep.workers import run_jobs
+
+        return run_jobs(jobs, report_outcome)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs; a failing one is recorded as such and stops none of the others."""
-        from runner.cli import report_outcome
+        """Run what another sweeper asks for; each job returns its final validation loss, infinite where it has none."""
         from runner.compose import Composer
-        from runner.sweep import plan, run_jobs
+        from runner.sweep.plan import plan
 
-        jobs = plan(Composer(self.hydra_context.config_loader), job_overrides)
-        self.outcomes = run_jobs(jobs, report_outcome)
+        composer = Composer(self.hydra_context.config_loader)
         returned = []
-        for outcome in self.outcomes:
-            job_return = JobReturn(overrides=list(outcome.job.overrides), status=JobStatus.COMPLETED)
-            job_return.return_value = outcome.summary.get("final_val_loss")
-            returned.append(job_return)
+        planned = [plan(composer, [overrides])[0] for overrides in job_overrides]
+        found = {
+            outcome.job.run_id: outcome for outcome in self.run(list({job.run_id: job for job in planned}.values()))
+        }
+        for job in planned:
+            loss = found[job.run_id].summary.get("final_val_loss") if job.run_id in found else None
+            answer = JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED)
+            answer.return_value = float("inf") if loss is None else float(loss)
+            returned.append(answer)
         return returned
 
 
-ConfigStore.instance().store(
-    group="hydra/sweeper", name="optbench", node={"_target_": "hydra_plugins.optbench.OptbenchSweeper"}
-)
-ConfigStore.instance().store(
-    group="hydra/launcher", name="optbench", node={"_target_": "hydra_plugins.optbench.OptbenchLauncher"}
-)
+@dataclass
+class OptbenchSweeperConfig:
+    """``hydra.sweeper``: an experiment's own axes, and sets of further values that are joined."""
+
+    _target_: str = "hydra_plugins.optbench.OptbenchSweeper"
+    params: dict[str, Any] = field(default_factory=dict)
+    unions: list[str] = field(default_factory=list)
+
+
+@dataclass
+class OptbenchLauncherConfig:
+    """``hydra.launcher``."""
+
+    _target_: str = "hydra_plugins.optbench.OptbenchLauncher"
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="optbench", node=OptbenchSweeperConfig)
+ConfigStore.instance().store(group="hydra/launcher", name="optbench", node=OptbenchLauncherConfig)

@@ -41,6 +41,7 @@ def train(*overrides: str, config_dir: str | None = None) -> Result:
 
     hydra = start_hydra(config_dir)
     outcome = run_job(prepare(Composer(hydra.config_loader).compose(_flat(overrides))))
+    assert outcome is not None, "it waits where another process trains the run"
     return Result(outcome.summary, outcome.job.folder, outcome.trained)
 
 

@@ -118,11 +118,28 @@ def _single(hydra: Any, overrides: list[str]) -> int:
     from runner.job import prepare
     from runner.train import run_job
 
-    outcome = run_job(prepare(Composer(hydra.config_loader).compose(overrides)))
+    if any(o == "+" or o.startswith("seeds=") for o in overrides):
+        raise ConfigError("seeds=… and a lone + make sweeps: add -m")
+    composed = Composer(hydra.config_loader).compose(overrides)
+    for key in ("workers", "fail_fast"):
+        if composed.config[key]:
+            raise ConfigError(f"{key}={composed.config[key]} is for sweeps: add -m, or leave it out")
+    if axes := composed.hydra.sweeper.get("params") or composed.hydra.sweeper.get("unions"):
+        raise ConfigError(f"this experiment is a sweep over {', '.join(map(str, axes))}: add -m")
+    job = prepare(composed)
+    if composed.config["dry_run"]:
+        from runner.sweep.plan import describe
+
+        print(describe([job], 1), end="")
+        return 0
+    outcome = run_job(job)
+    assert outcome is not None, "it waits where another process trains the run"
     status = outcome.summary["status"]
     print(_result(outcome), end="")
     if status == "failed":
-        print(f"optbench: the run failed: {outcome.summary['stop_reason']}", file=sys.stderr)
+        said = "" if outcome.trained else " before (retry=failed tries again)"
+        where = f", see {outcome.summary['traceback']}"
+        print(f"optbench: the run failed{said}: {outcome.summary['stop_reason']}{where}", file=sys.stderr)
         return 1
     if status == "interrupted":
         print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
@@ -135,25 +152,31 @@ def _grid(hydra: Any, overrides: list[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     from runner.compose import Composer, first_line
-    from runner.sweep import task
+    from runner.sweep.plan import spell_out_seeds, split_unions, task
     from runner.train import Outcome
 
+    overrides = split_unions(spell_out_seeds(overrides))
     Composer(hydra.config_loader).parse(overrides, sweep=True)
     try:
         outcomes = hydra.multirun("config", task, overrides, with_log_configuration=False)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_line(error)) from error
+    if isinstance(outcomes, str):
+        print(outcomes, end="")
+        return 0
     if not isinstance(outcomes, list) or not all(isinstance(outcome, Outcome) for outcome in outcomes):
         return 0  # another sweeper, which reports by itself
     print(_grid_table(outcomes), end="")
-    failures = [o for o in outcomes if o.summary["status"] == "failed"]
-    for outcome in failures:
-        place = outcome.summary.get("traceback", "")
-        print(f"optbench: failed: {outcome.job}: {outcome.summary['stop_reason']} {place}", file=sys.stderr)
-    if any(o.summary["status"] == "interrupted" for o in outcomes):
+    troubled = [o for o in outcomes if o.summary["status"] in ("failed", "interrupted", "diverged")]
+    for outcome in troubled:
+        summary = outcome.summary
+        where = f", see {summary['traceback']}" if "traceback" in summary else ""
+        print(f"optbench: {summary['status']}: {outcome.job}: {summary.get('stop_reason')}{where}", file=sys.stderr)
+    statuses = {o.summary["status"] for o in troubled if o.summary.get("stop_reason") != "interrupted"}
+    if any(o.summary.get("stop_reason") == "interrupted" for o in troubled):
         print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
-    return 1 if failures else 0
+    return 1 if statuses & {"failed", "interrupted"} else 0
 
 
 def report_outcome(outcome: "Outcome") -> None:
@@ -162,7 +185,9 @@ def report_outcome(outcome: "Outcome") -> None:
     said = [summary["status"] if outcome.trained else f"{summary['status']} before"]
     said += [f"{name} {summary[name]:.4g}" for name in _measures(summary) if "test" in name]
     said += [str(summary["stop_reason"])] if summary["status"] == "failed" else []
-    print(f"{outcome.job.folder.name}: {', '.join(said)}", file=sys.stderr)
+    from tqdm import tqdm
+
+    tqdm.write(f"{outcome.job.folder.name}: {', '.join(said)}", file=sys.stderr)  # above the bar
 
 
 def _measures(summary: dict[str, Any]) -> list[str]:

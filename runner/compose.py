@@ -80,6 +80,7 @@ class Composer:
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
         self._groups = [g for g in loader.get_group_options("", ObjectType.GROUP) if g != "hydra"]
+        self._options: dict[str, list[str]] = {}
         self._bases: dict[tuple[str, ...], _Base] = {}
 
     def parse(self, overrides: Sequence[str], sweep: bool = False) -> list[Override]:
@@ -134,7 +135,9 @@ class Composer:
 
     def options_of(self, group: str) -> list[str]:
         """Return the names of a group's options."""
-        return [str(o) for o in self._loader.get_group_options(group)]
+        if group not in self._options:
+            self._options[group] = [str(o) for o in self._loader.get_group_options(group)]
+        return self._options[group]
 
     def expand(self, overrides: Sequence[str]) -> list[list[str]]:
         """Return the overrides of every job of a grid, Hydra's own keys left out."""

@@ -35,6 +35,11 @@ class Job:
         """Where the run's files lie."""
         return OUTPUTS / str(self.config["name"]) / schema.folder_name(self.config, self.run_id)
 
+    @property
+    def lock(self) -> Path:
+        """The file that whoever trains the run holds."""
+        return self.folder.parent / ".locks" / self.run_id
+
     def __str__(self) -> str:
         return " ".join(self.overrides) or "the defaults"
 

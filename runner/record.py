@@ -16,9 +16,13 @@ import yaml
 from runner import schema
 from runner.errors import RecordError
 from runner.job import Job
+from runner.lock import exclusive, owner_of
+from runner.options import groups
 
+GROUPS = frozenset(groups())
 FINISHED = ("completed", "stopped_early", "diverged")
-STATUSES = (*FINISHED, "failed", "interrupted")
+ENDED = (*FINISHED, "failed")
+STATUSES = (*ENDED, "interrupted")
 
 
 @contextlib.contextmanager
@@ -161,16 +165,50 @@ def keep_aside(folder: Path) -> Path:
 def update_runs_csv(job: Job, summary: Mapping[str, Any]) -> None:
     """Write the run's row into ``runs.csv``: every choice, then every scalar of the summary."""
     path = job.folder.parent / "runs.csv"
+    with writing(path), exclusive(path.parent / ".locks", "runs.csv"):
+        _update(path, job, summary)
+
+
+def _update(path: Path, job: Job, summary: Mapping[str, Any]) -> None:
     rows = {row["run_id"]: row for row in read_csv(path) if row.get("run_id")}
-    choices = schema.choices(job.config)
-    rows[job.run_id] = {k: cell(v) for k, v in (choices | {"run_id": job.run_id} | dict(summary)).items()}
-    ordered = ["init", "optim", "optim.lr", *choices, "run_id", "status"]
-    columns = list(dict.fromkeys([*ordered, *(column for row in rows.values() for column in row)]))
+    columns = schema.choices(job.config) | {"run_id": job.run_id} | dict(summary)
+    rows[job.run_id] = {k: cell(v) for k, v in columns.items()}
+    _write_runs(path, list(rows.values()))
+
+
+def rebuild_runs_csv(folder: Path) -> int:
+    """Write ``runs.csv`` anew from the runs' own folders; return how many there are."""
+    rows = []
+    for config_path in sorted(folder.glob("*/config.yaml")):
+        config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
+        summary = read_summary(config_path.parent) or {"status": _status_without_summary(config_path.parent)}
+        choices = schema.choices(config)
+        run_id = config_path.parent.name.rpartition("-")[2]
+        rows.append({k: cell(v) for k, v in (choices | {"run_id": run_id} | summary).items()})
+    with writing(folder), exclusive(folder / ".locks", "runs.csv"):
+        _write_runs(folder / "runs.csv", rows)
+    return len(rows)
+
+
+def _status_without_summary(folder: Path) -> str:
+    held = owner_of(folder.parent / ".locks" / folder.name.rpartition("-")[2])
+    return "running" if held is not None and held[0].alive(held[1]) else "interrupted"
+
+
+def _write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    first = ["init", "optim", "optim.lr"]
+    seen = dict.fromkeys(column for row in rows for column in row)
+    choices = [c for c in seen if c not in first and c not in ("run_id", "status") and _is_choice(c)]
+    columns = list(dict.fromkeys([*first, *choices, "run_id", "status", *seen]))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows.values())
+    writer.writerows(rows)
     write_whole(path, text.getvalue())
+
+
+def _is_choice(column: str) -> bool:
+    return column in schema.FIELDS or column.partition(".")[0] in GROUPS
 
 
 def read_csv(path: Path) -> list[dict[str, Any]]:

@@ -137,6 +137,10 @@ FIELDS: dict[str, Field] = {
     "deterministic": FLAG,
     "save": Field(str, ("last", "best", "none"), null=True),
     "force": FLAG,
+    "retry": Field(str, ("none", "failed")),
+    "dry_run": FLAG,
+    "workers": replace(COUNT, null=True),
+    "fail_fast": FLAG,
     "data.target": PATH,
     "data.args": ARGUMENTS,
     "data.root": TEXT,
@@ -191,10 +195,13 @@ COMBINED_GROUPS = ("regularization",)
 OUTSIDE_IDENTITY = frozenset(
     {
         *("name", "device", "threads", "compile", "deterministic", "save", "force"),
-        *("metrics", "diagnostics", "data.root", "data.download"),
+        *("retry", "dry_run", "workers", "fail_fast", "metrics", "diagnostics", "data.root", "data.download"),
     }
 )
 """Keys that decide where and how a run is executed, not what it finds."""
+
+CONTROL = ("name", "save", "force", "retry", "dry_run", "workers", "fail_fast")
+"""Keys that are no choices of a run."""
 
 DEFAULT_EPOCHS = 20
 DEFAULT_BATCH_SIZE = 64
@@ -340,5 +347,5 @@ def choices(config: Config) -> dict[str, Any]:
             for k, v in leaves(value).items()
             if k.rpartition(".")[2] not in INTERNAL and k not in ("root", "download")
         }
-    columns |= {k: v for k, v in config.items() if not isinstance(v, dict) and k not in ("force", "save", "name")}
+    columns |= {k: v for k, v in config.items() if not isinstance(v, dict) and k not in CONTROL}
     return columns

@@ -15,9 +15,11 @@ from typing import Any
 from runner import record
 from runner.errors import OptbenchError, RecordError
 from runner.job import Job
+from runner.lock import holding
 from runner.progress import Bar
 from runner.record import Recorder
 
+WAIT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 1.0
 """A checkpoint is written at evaluations, at most this often."""
 
@@ -62,8 +64,10 @@ class Interruption:
 def finished(job: Job) -> dict[str, Any] | None:
     """Return the summary of a run that need not be trained again, or None."""
     summary = record.read_summary(job.folder)
-    if summary is None or summary["status"] not in record.FINISHED or job.config["force"]:
+    if summary is None or summary["status"] not in record.ENDED or job.config["force"]:
         return None
+    if summary["status"] == "failed":
+        return summary if job.config["retry"] == "none" else None
     return summary if _holds_what_is_asked(job.config, summary) else None
 
 
@@ -79,7 +83,9 @@ def _holds_what_is_asked(config: dict[str, Any], summary: dict[str, Any]) -> boo
     return asked is None or asked == held or (held is not None and asked % held == 0)
 
 
-def run_job(job: Job, save: str = "last", interruption: Interruption | None = None, bar: bool = True) -> Outcome:
+def run_job(
+    job: Job, save: str = "last", interruption: Interruption | None = None, bar: bool = True, wait: bool = True
+) -> Outcome | None:
     """Train a job to its end and record it, or return what a finished run found.
 
     Args:
@@ -87,6 +93,7 @@ def run_job(job: Job, save: str = "last", interruption: Interruption | None = No
         save: the weights kept where the config leaves it open: last, best or none.
         interruption: asks the run to stop after the step it is in, checkpointed.
         bar: show progress where stderr is a terminal.
+        wait: where another process trains the run, wait for it; otherwise return None.
 
     Raises:
         ConfigError: for what cannot be run, before anything is written.
@@ -97,10 +104,24 @@ def run_job(job: Job, save: str = "last", interruption: Interruption | None = No
     from runner.build import build
 
     run = build(job)
+    interruption = interruption or Interruption()
+    while True:
+        with record.writing(job.lock), holding(job.lock) as held:
+            if held and (summary := finished(job)) is not None:  # while this process waited
+                return Outcome(job, summary, trained=False)
+            if held:
+                return Outcome(job, _run_held(job, run, save, interruption, bar), trained=True)
+        if not wait:
+            return None
+        time.sleep(WAIT_SECONDS)
+        if not job.config["force"] and (summary := finished(job)) is not None:
+            return Outcome(job, summary, trained=False)
+
+
+def _run_held(job: Job, run: Any, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
     earlier = record.read_summary(job.folder)
     if earlier is not None and earlier["status"] in record.FINISHED:
         record.keep_aside(job.folder)
-    interruption = interruption or Interruption()
     recorder = Recorder(job)
     try:
         with interruption.listening():
@@ -115,7 +136,7 @@ def run_job(job: Job, save: str = "last", interruption: Interruption | None = No
 
         # Only now: a kill before the summary was written goes on from the resume state.
         checkpoint.remove(recorder.checkpoint, keep_newest=summary["saved"] != "none")
-    return Outcome(job, summary, trained=True)
+    return summary
 
 
 def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:

@@ -66,8 +66,13 @@ def compose_job(overrides: list[str]) -> Job:
 
 def run_folder(folder: Path, name: str = "default") -> Path:
     """The one run of a sweep's folder."""
-    (found,) = [p for p in (folder / "outputs" / name).iterdir() if p.is_dir() and not p.name.startswith(".")]
+    (found,) = run_folders(folder, name)
     return found
+
+
+def run_folders(folder: Path, name: str = "default") -> list[Path]:
+    """Every run of a sweep's folder."""
+    return [p for p in (folder / "outputs" / name).iterdir() if p.is_dir() and not p.name.startswith(".")]
 
 
 def summary_of(path: Path) -> dict[str, object]:

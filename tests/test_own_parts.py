@@ -8,7 +8,7 @@ import torch
 
 from runner.errors import ConfigError
 from runner.targets import resolve
-from tests.conftest import rows_of, run_folder, summary_of
+from tests.conftest import rows_of, run_folder, run_folders, summary_of
 
 QUICK = ["epochs=2"]
 OWN = [
@@ -63,7 +63,7 @@ def test_parts_in_the_current_folder_are_found_and_their_source_is_in_the_id(fol
     assert "completed" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
     (folder / "mine.py").write_text(source.replace("nn.Linear(64, outputs)", "nn.Linear(64, outputs, bias=False)"))
     assert "not trained again" not in subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert len([p for p in (folder / "outputs/default").iterdir() if p.is_dir()]) == 2
+    assert len(run_folders(folder)) == 2
 
 
 @pytest.mark.parametrize(

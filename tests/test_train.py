@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import MNIST_ROOT, TINY, rows_of, run_folder, summary_of, without_timing
+from tests.conftest import MNIST_ROOT, TINY, rows_of, run_folder, run_folders, summary_of, without_timing
 
 
 def test_the_main_command_reaches_its_accuracy(optbench: Callable, folder: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_diverged_run_is_a_result(optbench: Callable, folder: Path) -> None:
 def test_a_grid_has_one_folder_a_run_and_names_each_run_once(optbench: Callable, folder: Path) -> None:
     result = optbench("train", "-m", *TINY, "init=he,xavier,he_normal", "optim=sgd,adamw", "optim.lr=1e-3,1e-2")
     assert result.code == 0
-    runs = [p for p in (folder / "outputs/default").iterdir() if p.is_dir()]
+    runs = run_folders(folder)
     assert len(runs) == 8
     assert all(summary_of(run)["status"] == "completed" for run in runs)
     assert not any((run / "checkpoint.pt").exists() for run in runs)
@@ -151,7 +151,7 @@ def test_a_grid_finds_the_runs_that_are_there(optbench: Callable, folder: Path) 
     optbench("train", *TINY, "optim=sgd", "optim.lr=0.01")
     result = optbench("train", "-m", *TINY, "optim=sgd", "optim.lr=0.01,0.1")
     assert result.err.count("completed before") == 1
-    assert len([p for p in (folder / "outputs/default").iterdir() if p.is_dir()]) == 2
+    assert len(run_folders(folder)) == 2
 
 
 def test_a_failing_run_costs_itself_only(optbench: Callable, folder: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_failing_run_costs_itself_only(optbench: Callable, folder: Path) -> No
     result = optbench("train", "-m", *TINY, *fragile, "optim.lr=0.01,7,0.02")
     assert result.code == 1
     assert result.err.count("planted") == 2
-    runs = [p for p in (folder / "outputs/default").iterdir() if p.is_dir()]
+    runs = run_folders(folder)
     statuses = {p.name.split("-")[2]: summary_of(p)["status"] for p in runs}
     assert statuses == {"lr0.01": "completed", "lr7": "failed", "lr0.02": "completed"}
     failed = next(p for p in runs if "-lr7-" in p.name)

@@ -1,0 +1,162 @@
+"""A sweep before it starts: every job composed, checked and named, and what running them would take."""
+
+import math
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from runner import record
+from runner.compose import Composer, from_hydra
+from runner.errors import ConfigError
+from runner.job import Job, prepare
+from runner.train import Outcome, finished, run_job
+
+TRIAL_SECONDS = 1.0
+"""Training spent on an estimate of how long a sweep would take, for each kind of run."""
+TRIAL_KINDS = 3
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Values to be crossed, and optionally several sets of further values of which each is crossed with them."""
+
+    shared: tuple[str, ...]
+    unions: tuple[tuple[str, ...], ...] = ()
+
+    @staticmethod
+    def of(params: Mapping[str, Any], unions: Sequence[str], arguments: Sequence[str]) -> "Grid":
+        """Return the grid of an experiment's own axes and a command line's, whose keys replace the experiment's."""
+        given = {argument.lstrip("+").partition("=")[0] for argument in arguments}
+        own = [f"{key}={value}" for key, value in params.items() if key not in given]
+        return Grid((*own, *arguments), tuple(tuple(shlex.split(union)) for union in unions))
+
+    def jobs(self, composer: Composer) -> list[list[str]]:
+        """Return the overrides of every job."""
+        parts = self.unions or ((),)
+        return [job for part in parts for job in composer.expand([*self.shared, *part])]
+
+
+def split_unions(overrides: Sequence[str]) -> list[str]:
+    """Return ``A + B + C`` as Hydra takes it: A, and the sweeper's list of B and C."""
+    parts: list[list[str]] = [[]]
+    for override in overrides:
+        if override == "+":
+            parts.append([])
+        else:
+            parts[-1].append(override)
+    if len(parts) == 1:
+        return parts[0]
+    if any(not part for part in parts[1:]):
+        raise ConfigError("a lone + joins grids: A + B + C crosses A with B, and A with C; one of them is empty")
+    quoted = ["'" + shlex.join(part).replace("\\", "\\\\").replace("'", "\\'") + "'" for part in parts[1:]]
+    return [*parts[0], f"hydra.sweeper.unions=[{','.join(quoted)}]"]
+
+
+def spell_out_seeds(overrides: Sequence[str]) -> list[str]:
+    """Return ``seeds=N`` as ``seed=0,1,…,N-1``."""
+    written = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key == "seeds":
+            if not value.isdigit() or int(value) < 1:
+                raise ConfigError(f"seeds must be a whole number ≥ 1, got {value!r}: seeds=5 is seed=0,1,2,3,4")
+            override = f"seed={','.join(map(str, range(int(value))))}"
+        written.append(override)
+    return written
+
+
+def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job]:
+    """Return the jobs of a sweep, each run once whatever names it was asked by.
+
+    Raises:
+        ConfigError: naming the first job that cannot be run; nothing has been written.
+    """
+    jobs: dict[str, Job] = {}
+    for number, overrides in enumerate(job_overrides):
+        try:
+            job = prepare(composer.compose(overrides))
+            if job.run_id not in jobs and finished(job) is None:
+                from runner.build import build
+
+                build(job)
+        except ConfigError as error:
+            if len(job_overrides) == 1:
+                raise
+            raise ConfigError(f"job {number} of {len(job_overrides)} ({' '.join(overrides)}): {error}") from error
+        jobs.setdefault(job.run_id, job)
+    for key in ("name", "workers", "fail_fast", "dry_run"):
+        values = {job.config[key] for job in jobs.values()}
+        if len(values) > 1:
+            raise ConfigError(f"{key} takes one value a sweep, got {', '.join(sorted(map(str, values)))}")
+    return list(jobs.values())
+
+
+def describe(jobs: Sequence[Job], workers: int) -> str:
+    """Say what running the jobs would do, without doing it: a line a job, then how many and how long."""
+    lines, pending = [], []
+    for job in jobs:
+        summary = finished(job)
+        if summary is not None:
+            lines.append(f"{summary['status']:<13} {job}")
+            continue
+        pending.append(job)
+        before = record.read_summary(job.folder)
+        state = "again" if before and before["status"] in record.ENDED else "goes on" if job.folder.exists() else "new"
+        lines.append(f"{state:<13} {job}")
+    seconds = estimate_seconds(pending, workers)
+    done = len(jobs) - len(pending)
+    lines.append(f"{len(pending)} would run, {done} are there; about {_duration(seconds)} with {workers} workers")
+    return "\n".join(lines) + "\n"
+
+
+def estimate_seconds(jobs: Sequence[Job], workers: int) -> float:
+    """Return how long the jobs would take, from a short trial of a few kinds of them in memory."""
+    from runner.build import build
+    from runner.engine import loop
+    from runner.engine.state import State, start
+
+    kinds: dict[str, list[Job]] = {}
+    for job in jobs:
+        kinds.setdefault(str([job.config[k] for k in ("data", "model", "batch")]), []).append(job)
+    total, measured = 0.0, 0
+    for kind in list(kinds.values())[:TRIAL_KINDS]:
+        run = build(kind[0])
+        state = start(run)
+        began = time.monotonic()
+
+        def pulse(state: State, loss: float, began: float = began) -> bool:
+            return time.monotonic() - began > TRIAL_SECONDS
+
+        for _ in loop.train(run, state, pulse):
+            if pulse(state, 0.0):
+                break
+        per_step = (time.monotonic() - began) / max(1, state.step)
+        total += sum(per_step * build(job).steps for job in kind)
+        measured += len(kind)
+    whole = total * len(jobs) / measured if measured else 0.0
+    return whole / max(1, min(workers, len(jobs)))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def outcomes_of(jobs: Sequence[Job]) -> list[Outcome]:
+    """Return what the records say became of jobs; one without a record is interrupted."""
+    unknown = {"status": "interrupted", "stop_reason": "it left no summary"}
+    return [Outcome(job, record.read_summary(job.folder) or unknown, trained=True) for job in jobs]
+
+
+def task(config: DictConfig) -> float | None:
+    """Run one job that another of Hydra's launchers composed; returns its final validation loss."""
+    overrides = list(HydraConfig.get().overrides.task)
+    outcome = run_job(prepare(from_hydra(config, overrides)), save="none", bar=False)
+    loss = outcome.summary.get("final_val_loss") if outcome is not None else None
+    return float(loss) if loss is not None else None
