@@ -5,6 +5,7 @@ import csv
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from runner import __version__
@@ -26,6 +27,7 @@ commands:
   train [overrides]     one run, such as  optbench train init=he optim=adamw
   train -m [overrides]  the grid, such as  optbench train -m init=he,xavier optim=sgd,adamw optim.lr=1e-3,1e-2
   list [group]          every option of every group, or of one, and what it means
+  runs DIR              write DIR/runs.csv anew from the folders of its runs
   predict RUN           what a trained run predicts, as CSV; --export FILE writes it as a program
   doctor                what this machine offers, and what is wrong with it
   completion SHELL      a script for tab completion: bash, zsh or fish
@@ -63,7 +65,14 @@ def entrypoint() -> NoReturn:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    commands = {"train": train, "list": list_options, "predict": predict, "doctor": doctor, "completion": completion}
+    commands = {
+        "train": train,
+        "list": list_options,
+        "runs": runs,
+        "predict": predict,
+        "doctor": doctor,
+        "completion": completion,
+    }
     command = argv[0] if argv else "--help"
     try:
         if command in ("-h", "--help", "help"):
@@ -298,6 +307,19 @@ def list_options(argv: list[str]) -> int:
             if group:
                 for text, comment in option.settings:
                     print(f"    {text:<22} {comment}")
+    return 0
+
+
+def runs(argv: list[str]) -> int:
+    """``optbench runs DIR``: rebuild ``runs.csv``."""
+    parser = _Parser("optbench runs", description="Write DIR/runs.csv anew from the folders of its runs.")
+    parser.add_argument("folder", metavar="DIR", help="the folder of a sweep, such as outputs/default")
+    folder = Path(parser.parse_args(argv).folder)
+    if not any(folder.glob("*/config.yaml")):
+        raise ConfigError(f"{folder} holds no runs: give the folder of a sweep, such as outputs/default")
+    from runner.record import rebuild_runs_csv
+
+    print(f"{folder / 'runs.csv'}: {rebuild_runs_csv(folder)} runs")
     return 0
 
 

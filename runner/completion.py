@@ -3,7 +3,7 @@
 from runner import schema
 from runner.options import configs_dir, groups, options, read_option
 
-COMMANDS = ("train", "list", "predict", "doctor", "completion")
+COMMANDS = ("train", "list", "runs", "predict", "doctor", "completion")
 FLAGS = ("-m", "--multirun", "--config-dir", "--cfg", "--help")
 
 SCRIPTS = {

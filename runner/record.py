@@ -180,9 +180,12 @@ def rebuild_runs_csv(folder: Path) -> int:
     """Write ``runs.csv`` anew from the runs' own folders; return how many there are."""
     rows = []
     for config_path in sorted(folder.glob("*/config.yaml")):
-        config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
+        try:
+            config = yaml.load(config_path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+            choices = schema.choices(config)
+        except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+            raise RecordError(f"{config_path} is no run's config: {error}") from error
         summary = read_summary(config_path.parent) or {"status": _status_without_summary(config_path.parent)}
-        choices = schema.choices(config)
         run_id = config_path.parent.name.rpartition("-")[2]
         rows.append({k: cell(v) for k, v in (choices | {"run_id": run_id} | summary).items()})
     with writing(folder), exclusive(folder / ".locks", "runs.csv"):

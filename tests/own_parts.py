@@ -1,5 +1,10 @@
 """A user's own parts, as a user would write them."""
 
+import os
+import resource
+import signal
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -49,9 +54,21 @@ class Steps(torch.optim.SGD):
 
 
 class Fragile(torch.optim.SGD):
+    """Raises at lr 7, is killed at 8, and runs out of memory at 9."""
+
     def step(self, closure=None):
-        if self.param_groups[0]["lr"] == 7:
+        lr = self.param_groups[0]["lr"]
+        if lr == 7:
             raise RuntimeError("planted")
+        if lr == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if lr == 9:
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, resource.getrlimit(resource.RLIMIT_AS)[1]))
+            try:
+                bytearray(2**29)
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         return super().step(closure)
 
 
@@ -66,7 +83,5 @@ def top2(outputs: Tensor, y: Tensor) -> Tensor:
 def not_a_module() -> int:
     return 3
 
-
-import os  # noqa: E402
 
 aliased = os.system

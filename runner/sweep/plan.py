@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from runner import record
+from runner import record, schema
 from runner.compose import Composer, from_hydra
 from runner.errors import ConfigError
 from runner.job import Job, prepare
@@ -77,6 +77,7 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
         ConfigError: naming the first job that cannot be run; nothing has been written.
     """
     jobs: dict[str, Job] = {}
+    one_value: dict[str, set[str]] = {key: set() for key in ("name", "workers", "fail_fast", "dry_run")}
     for number, overrides in enumerate(job_overrides):
         try:
             job = prepare(composer.compose(overrides))
@@ -89,10 +90,10 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
                 raise
             raise ConfigError(f"job {number} of {len(job_overrides)} ({' '.join(overrides)}): {error}") from error
         jobs.setdefault(job.run_id, job)
-    for key in ("name", "workers", "fail_fast", "dry_run"):
-        values = {job.config[key] for job in jobs.values()}
-        if len(values) > 1:
-            raise ConfigError(f"{key} takes one value a sweep, got {', '.join(sorted(map(str, values)))}")
+        for key, values in one_value.items():
+            values.add(schema.show(job.config[key]))
+            if len(values) > 1:
+                raise ConfigError(f"{key} takes one value a sweep, got {', '.join(sorted(values))}")
     return list(jobs.values())
 
 

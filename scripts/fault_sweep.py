@@ -1,0 +1,172 @@
+"""Kill a sweep at random moments, whole or one worker, run it again each time, and hold it against an undisturbed one.
+
+    python scripts/fault_sweep.py [--groups 50] [--workers-killed 20] [--runs 40] [--seed 0]
+
+Checks after each kill that no process is left, and after each re-run that finished folders were not touched; at the
+end that every run's rows and summary equal the undisturbed sweep's, timing aside, nothing twice and nothing lost.
+"""
+
+import argparse
+import csv
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+NOT_COMPARED = {"train_seconds", "inference_seconds_per_sample", "peak_memory_bytes", "resumed_from_step"}
+
+
+def grid(runs: int) -> list[str]:
+    """Return the overrides of a sweep of so many runs of about a second."""
+    seeds = ",".join(map(str, range(max(1, runs // 8))))
+    axes = ["init=he,xavier", "optim=sgd,adamw", "optim.lr=1e-3,1e-2", f"seed={seeds}"]
+    return ["train", "-m", *axes, "epochs=60", "model.width=64", "regularization=dropout", "eval_every=20"]
+
+
+def start(folder: Path, command: list[str]) -> int:
+    """Start the sweep in a forked process with a session of its own (torch is imported once); return its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    os.setsid()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    from runner.cli import main
+
+    os._exit(main(command))
+
+
+def processes(session: int) -> list[int]:
+    """Return the living processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def finished(folder: Path) -> dict[Path, int]:
+    """Return the newest modification time below each finished run's folder."""
+    done = {}
+    for summary in folder.glob("outputs/default/*/summary.json"):
+        if json.loads(summary.read_text())["status"] == "completed":
+            done[summary.parent] = max(p.stat().st_mtime_ns for p in summary.parent.rglob("*.*"))
+    return done
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Return every run's rows and summary, and its row of runs.csv, without timing."""
+    found = {}
+    with (folder / "outputs/default/runs.csv").open() as file:
+        listed = list(csv.DictReader(file))
+    rows_by_id = {row["run_id"]: {k: v for k, v in row.items() if k not in NOT_COMPARED} for row in listed}
+    assert len(rows_by_id) == len(listed), "a run stands twice in runs.csv"
+    for run in sorted(p.parent for p in folder.glob("outputs/default/*/config.yaml")):
+        with (run / "metrics.csv").open() as file:
+            rows = [{k: v for k, v in row.items() if k not in NOT_COMPARED} for row in csv.DictReader(file)]
+        summary = json.loads((run / "summary.json").read_text())
+        kept = {k: v for k, v in summary.items() if k not in NOT_COMPARED}
+        found[run.name] = (rows, kept, rows_by_id[summary["run_id"]])
+    assert len(found) == len(listed), "runs.csv and the folders differ"
+    return found
+
+
+def wait(pid: int) -> int:
+    """Wait for the sweep to end and return its exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def kill_once(folder: Path, command: list[str], whole: bool, rng: random.Random, longest: float) -> bool:
+    """Start the sweep and kill it, or one of its workers; False where it ended before."""
+    before = finished(folder)
+    pid = start(folder, command)
+    deadline = time.monotonic() + rng.uniform(0.3, longest)
+    killed = False
+    while time.monotonic() < deadline + (10 if not whole else 0):
+        if os.waitpid(pid, os.WNOHANG)[0] == pid:
+            break
+        if time.monotonic() >= deadline:
+            workers = [p for p in processes(pid) if p != pid]
+            if not whole and workers:
+                os.kill(rng.choice(workers), signal.SIGKILL)
+                killed = True
+                assert wait(pid) in (0, 1), (folder / "log").read_text()  # 0: the worker had just finished its run
+                break
+        time.sleep(0.01)
+    else:
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        killed = True
+    for _ in range(100):
+        if not (left := processes(pid)):
+            break
+        time.sleep(0.05)
+    assert not left, f"processes left: {left}"
+    after = finished(folder)
+    touched = [str(path) for path, stamp in before.items() if after.get(path) != stamp]
+    assert not touched, f"finished folders were touched: {touched}"
+    return killed
+
+
+def main() -> int:
+    """Kill, re-run, compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--groups", type=int, default=50, help="kills of the whole process group")
+    parser.add_argument("--workers-killed", type=int, default=20, help="kills of a single worker")
+    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    import torch
+
+    import runner.build
+    import runner.sweep.plan
+    import runner.sweep.workers
+    import runner.trained  # noqa: F401
+
+    torch.set_num_threads(1)
+    rng = random.Random(arguments.seed)
+    place = Path(tempfile.mkdtemp(prefix="optbench-sweep-"))
+    command = grid(arguments.runs)
+    began = time.monotonic()
+    assert wait(start(place / "undisturbed", command)) == 0, (place / "undisturbed/log").read_text()
+    seconds = time.monotonic() - began
+    expected = results(place / "undisturbed")
+    print(f"undisturbed: {len(expected)} runs in {seconds:.0f} s", flush=True)
+    todo = [True] * arguments.groups + [False] * arguments.workers_killed
+    rng.shuffle(todo)
+    wrong, number = 0, 0
+    while todo:
+        number += 1
+        folder, done = place / f"killed-{number}", 0
+        for _ in range(10):
+            if not todo:
+                break
+            if not kill_once(folder, command, todo[-1], rng, seconds / 3):
+                break
+            todo.pop()
+            done += 1
+        code = wait(start(folder, command))
+        same = code == 0 and results(folder) == expected
+        wrong += not same
+        print(
+            f"sweep {number}: {done} kills, then exit {code}, {'equal' if same else 'DIFFERENT'} ({folder})", flush=True
+        )
+    total = arguments.groups + arguments.workers_killed
+    print(f"{total} kills over {number} sweeps of {len(expected)} runs, {wrong} different")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
