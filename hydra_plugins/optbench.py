@@ -64,6 +64,7 @@ class OptbenchLauncher(Launcher):
         """Run what another sweeper asks for; each job returns its final validation loss, infinite where it has none."""
         from runner.compose import Composer
         from runner.sweep.plan import plan
+        from runner.sweep.workers import RunFailed
 
         composer = Composer(self.hydra_context.config_loader)
         returned = []
@@ -72,9 +73,15 @@ class OptbenchLauncher(Launcher):
             outcome.job.run_id: outcome for outcome in self.run(list({job.run_id: job for job in planned}.values()))
         }
         for job in planned:
-            loss = found[job.run_id].summary.get("final_val_loss") if job.run_id in found else None
+            summary = found[job.run_id].summary
+            if summary["status"] == "interrupted":
+                raise KeyboardInterrupt
             answer = JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED)
+            loss = summary.get("final_val_loss")
             answer.return_value = float("inf") if loss is None else float(loss)
+            if summary["status"] == "failed":
+                answer.status = JobStatus.FAILED
+                answer.return_value = RunFailed(f"{job}: {summary['stop_reason']}")
             returned.append(answer)
         return returned
 

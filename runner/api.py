@@ -36,9 +36,10 @@ def train(*overrides: str, config_dir: str | None = None) -> Result:
         RecordError: if the run's folder cannot be written.
     """
     from runner.compose import Composer, start_hydra
-    from runner.job import prepare
+    from runner.job import forget_data, prepare
     from runner.train import run_job
 
+    forget_data()
     hydra = start_hydra(config_dir)
     outcome = run_job(prepare(Composer(hydra.config_loader).compose(_flat(overrides))))
     assert outcome is not None, "it waits where another process trains the run"

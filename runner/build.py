@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from runner import init, metrics, optim, scheduler, schema
+from runner import metrics, optim, scheduler, schema
 from runner.batch import Strategy
 from runner.data import Data, Samples, Source, split
 from runner.errors import ConfigError
@@ -55,6 +55,8 @@ class Run:
     optimizer: Callable[[optim.ParameterGroups], Optimizer]
     schedule: Schedule
     batch_size: Strategy
+    steps_per_epoch: int
+    """Of the first epoch."""
     steps: int
     """Length of the run in optimizer steps."""
     eval_every: int | None
@@ -70,6 +72,8 @@ class Run:
     """Hold on to the weights of the best evaluation."""
     diagnostics: bool
     """Measure every layer at every evaluation."""
+    own_model: bool
+    """The model is a user's, and may draw from the global generator."""
     interface: dict[str, Any]
     """What using the weights takes: input shape, outputs, classes, and the normalization of raw inputs."""
 
@@ -103,6 +107,9 @@ def _build(job: Job) -> Run:
     early_stopping = next((p for p in parts if isinstance(p, EarlyStopping)), None)
     batch_size: Strategy = _part(job, config["batch"])(len(data.train))
     steps = config["max_steps"] or _count_steps(batch_size, len(data.train), config["epochs"])
+    for part in parts:
+        if not isinstance(part, Penalty | Decay | Dropout | Clip | EarlyStopping):
+            raise ConfigError(f"a regularization's function must return a part of a run, got {type(part).__name__}")
     run = Run(
         seed=config["seed"],
         noise_seed=derive(config["seed"], "noise"),
@@ -123,11 +130,11 @@ def _build(job: Job) -> Run:
             steps,
         ),
         batch_size=batch_size,
+        steps_per_epoch=_count_steps(batch_size, len(data.train), 1),
         steps=steps,
         eval_every=config["eval_every"],
         loss=_loss(job, data.classes),
-        metrics=metrics.metrics(data.classes)
-        | {path.rpartition(".")[2]: resolve(path, job.allow) for path in config["metrics"]},
+        metrics=_metrics(job, data.classes),
         penalties=tuple(p for p in parts if isinstance(p, Penalty)),
         decay=sum(p.rate for p in parts if isinstance(p, Decay)),
         dropout=dropout,
@@ -135,6 +142,7 @@ def _build(job: Job) -> Run:
         early_stopping=early_stopping,
         keep_best=config["save"] == "best" or (early_stopping is not None and early_stopping.restore_best),
         diagnostics=config["diagnostics"],
+        own_model=config["model"]["_option_"] == "custom",
         interface={
             "shape": list(data.train.x.shape[1:]),
             "outputs": data.outputs,
@@ -154,11 +162,25 @@ def _try_out(job: Job, run: Run, data: Data) -> None:
     model = run.construct() if own else _construct(job, data, torch.device("meta"), filled=False)
     if run.dropout.p > 0 and not accepts(model.forward, "drop"):
         raise ConfigError("regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)")
-    run.optimizer(run.parameter_groups(model))
+    optimizer = run.optimizer(run.parameter_groups(model))
+    if run.decay and any(group.get("weight_decay") for group in optimizer.param_groups):
+        raise ConfigError(
+            f"regularization=weight_decay beside {type(optimizer).__name__}, which decays by itself: "
+            "set optim.args.weight_decay instead"
+        )
     if own:
-        loss = run.loss(model.eval()(run.val.x[:2]), run.val.y[:2])
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
-            raise ConfigError(f"loss={job.config['loss']} must give one number, got {type(loss).__name__}")
+        outputs = model.eval()(run.val.x[:2])
+        if not isinstance(outputs, Tensor) or tuple(outputs.shape) != (2, data.outputs):
+            shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise ConfigError(f"the model must give [2, {data.outputs}] for 2 samples, got {shape}")
+        loss = run.loss(outputs, run.val.y[:2])
+        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+            raise ConfigError(f"loss={job.config['loss']} must give one number that has a gradient")
+        for name, metric in run.metrics.items():
+            try:
+                float(metric(outputs.detach(), run.val.y[:2]))
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"the metric {name} must give one number: {error}") from error
 
 
 def select_device(name: str, amp: str, dtype: str) -> torch.device:
@@ -189,8 +211,6 @@ def _construct(job: Job, data: Data, device: torch.device, filled: bool = True) 
             return constructor()
     option = config["init"]
     function, settings = bind(option, job.allow, "bias")
-    if settings.get("gain") == "auto":
-        settings["gain"] = init.activation_gain(config["model"].get("activation", "identity"))
     fill = None if option["_option_"] == "default" else partial(function, **settings)
     # Drawn on the CPU in float32 whatever the device and precision: the same weights everywhere.
     built = construct(constructor, config["seed"], fill, option.get("bias", 0.0))
@@ -203,6 +223,20 @@ def _construct(job: Job, data: Data, device: torch.device, filled: bool = True) 
 def _part(job: Job, option: dict[str, Any], *without: str) -> Callable[..., Any]:
     function, settings = bind(option, job.allow, *without)
     return partial(function, **settings)
+
+
+RESERVED_NAMES = frozenset({"loss", "seconds"})
+
+
+def _metrics(job: Job, classes: int | None) -> dict[str, metrics.Metric]:
+    measures = metrics.metrics(classes)
+    for path in job.config["metrics"]:
+        name = path.rpartition(".")[2]
+        if name in measures or name in RESERVED_NAMES:
+            raise ConfigError(f"metrics=[{path}]: there is a column for {name} already; give yours another name")
+        found = resolve(path, job.allow)
+        measures[name] = cast(metrics.Metric, found() if inspect.isclass(found) else found)
+    return measures
 
 
 def _loss(job: Job, classes: int | None) -> metrics.Loss:

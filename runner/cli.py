@@ -2,7 +2,9 @@
 
 import argparse
 import csv
+import importlib.metadata
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from runner.train import Outcome
 
 INTERRUPTED = 130
+TROUBLE = ("failed", "interrupted", "diverged")
 
 USAGE = """\
 usage: optbench COMMAND …
@@ -49,10 +52,12 @@ examples:
 """
 
 
-def entrypoint() -> NoReturn:
+def entrypoint(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line of this process and exit with its code."""
     try:
-        code = main(sys.argv[1:])
+        if sys.stdout is None:
+            raise OSError("stdout is closed")
+        code = main(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("optbench: interrupted", file=sys.stderr)
@@ -60,6 +65,11 @@ def entrypoint() -> NoReturn:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        print(f"optbench: {error}", file=sys.stderr)
+        code = 1
+        if sys.stdout is not None:  # what is left in its buffer cannot be written either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 
@@ -119,10 +129,14 @@ def train(argv: list[str]) -> int:
         composed = Composer(hydra.config_loader).compose(arguments.overrides)
         print(yaml.safe_dump(composed.config, sort_keys=False, allow_unicode=True), end="")
         return 0
-    return _grid(hydra, arguments.overrides) if arguments.multirun else _single(hydra, arguments.overrides)
+    return (
+        _grid(hydra, arguments.overrides)
+        if arguments.multirun
+        else _single(hydra, arguments.overrides, arguments.config_dir)
+    )
 
 
-def _single(hydra: Any, overrides: list[str]) -> int:
+def _single(hydra: Any, overrides: list[str], config_dir: str | None) -> int:
     from runner.compose import Composer
     from runner.job import prepare
     from runner.train import run_job
@@ -144,7 +158,7 @@ def _single(hydra: Any, overrides: list[str]) -> int:
     outcome = run_job(job)
     assert outcome is not None, "it waits where another process trains the run"
     status = outcome.summary["status"]
-    print(_result(outcome), end="")
+    print(_result(outcome, config_dir), end="")
     if status == "failed":
         said = "" if outcome.trained else " before (retry=failed tries again)"
         where = f", see {outcome.summary['traceback']}"
@@ -162,6 +176,7 @@ def _grid(hydra: Any, overrides: list[str]) -> int:
 
     from runner.compose import Composer, first_line
     from runner.sweep.plan import spell_out_seeds, split_unions, task
+    from runner.sweep.workers import NOT_STARTED, RunFailed
     from runner.train import Outcome
 
     overrides = split_unions(spell_out_seeds(overrides))
@@ -170,19 +185,24 @@ def _grid(hydra: Any, overrides: list[str]) -> int:
         outcomes = hydra.multirun("config", task, overrides, with_log_configuration=False)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_line(error)) from error
+    except RunFailed as error:
+        raise OptbenchError(str(error)) from error
     if isinstance(outcomes, str):
         print(outcomes, end="")
         return 0
     if not isinstance(outcomes, list) or not all(isinstance(outcome, Outcome) for outcome in outcomes):
         return 0  # another sweeper, which reports by itself
     print(_grid_table(outcomes), end="")
-    troubled = [o for o in outcomes if o.summary["status"] in ("failed", "interrupted", "diverged")]
+    waiting = [o for o in outcomes if o.summary.get("stop_reason") == NOT_STARTED]
+    if waiting:
+        print(f"optbench: {len(waiting)} of {len(outcomes)} runs were not started", file=sys.stderr)
+    troubled = [o for o in outcomes if o.summary["status"] in TROUBLE and o not in waiting]
     for outcome in troubled:
         summary = outcome.summary
         where = f", see {summary['traceback']}" if "traceback" in summary else ""
         print(f"optbench: {summary['status']}: {outcome.job}: {summary.get('stop_reason')}{where}", file=sys.stderr)
     statuses = {o.summary["status"] for o in troubled if o.summary.get("stop_reason") != "interrupted"}
-    if any(o.summary.get("stop_reason") == "interrupted" for o in troubled):
+    if any(o.summary.get("stop_reason") == "interrupted" for o in troubled) or (waiting and not troubled):
         print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     return 1 if statuses & {"failed", "interrupted"} else 0
@@ -209,10 +229,12 @@ def _measures(summary: dict[str, Any]) -> list[str]:
     return []
 
 
-def _result(outcome: "Outcome") -> str:
+def _result(outcome: "Outcome", config_dir: str | None = None) -> str:
     """Return the table that ends a run: what was measured, where it lies, what to do next."""
     summary, job = outcome.summary, outcome.job
     lines = [f"{job.folder.name}: {summary['status']}"]
+    if not outcome.trained and (made := _other_versions(summary)):
+        lines[0] += f" with {made}"
     if not outcome.trained:
         lines[0] += " before, not trained again (force=true trains it again)"
     elif summary.get("stop_reason") not in (None, "finished", "interrupted"):
@@ -227,23 +249,37 @@ def _result(outcome: "Outcome") -> str:
     for trouble in ("vanishing", "exploding", "dead"):
         if summary.get(f"{trouble}_layers"):
             lines.append(f"{trouble} layers: {summary[f'{trouble}_layers']}")
-    if "train_seconds" in summary and summary["train_seconds"] > 0:
-        seconds = summary["train_seconds"]
+    if (seconds := summary.get("train_seconds")) and "steps" in summary:
         lines.append(
             f"{summary['steps']} steps in {seconds:.3g} s of training ({summary['steps'] / seconds:,.0f} a second)"
         )
     lines.append(f"folder  {job.folder}")
-    lines.append(f"next    {_next_command(outcome)}")
+    lines.append(f"next    {_next_command(outcome, config_dir)}")
     return "\n".join(lines) + "\n"
 
 
-def _next_command(outcome: "Outcome") -> str:
+def _other_versions(summary: dict[str, Any]) -> str:
+    """Return the versions that a run was made with where they are not those at hand."""
+    here = {"optbench": __version__, "torch": importlib.metadata.version("torch")}
+    made = {name: str(summary.get(f"{name}_version", "")).partition("+")[0] for name in here}
+    return ", ".join(f"{n} {v}" for n, v in made.items() if v and v != here[n].partition("+")[0])
+
+
+def _next_command(outcome: "Outcome", config_dir: str | None) -> str:
     job, lr = outcome.job, outcome.job.config["optim"]["lr"]
-    kept = [o for o in job.overrides if not o.startswith(("optim.lr=", "force=", "save="))]
-    quoted = [f"'{o}'" if "[" in o else o for o in kept]
-    if outcome.summary["status"] in ("failed", "interrupted"):
-        return " ".join(["optbench train", *quoted])
-    return " ".join(["optbench train -m", *quoted, f"optim.lr={lr / 3:.2g},{lr:g},{lr * 3:.2g}"])
+    folder = ["--config-dir", config_dir] if config_dir else []
+    if outcome.summary["status"] == "interrupted":
+        return shlex.join(["optbench", "train", *folder, *job.overrides])
+    if outcome.summary["status"] == "failed":
+        kept = [o for o in job.overrides if _key(o) != "retry"]
+        return shlex.join(["optbench", "train", *folder, *kept, "retry=failed"])
+    kept = [o for o in job.overrides if _key(o) not in ("optim.lr", "force", "save", "retry")]
+    axis = f"optim.lr={lr / 3:.2g},{lr:g},{lr * 3:.2g}"
+    return shlex.join(["optbench", "train", "-m", *folder, *kept, axis])
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+").partition("=")[0]
 
 
 def _grid_table(outcomes: Sequence["Outcome"]) -> str:
@@ -327,7 +363,7 @@ def predict(argv: list[str]) -> int:
     """``optbench predict RUN``: predictions of a trained run as CSV on stdout, or its export."""
     parser = _Parser("optbench predict", description="What a trained run predicts: a row a sample, as CSV on stdout.")
     parser.add_argument("run", help="the run's folder, such as outputs/default/he_normal-adamw-lr0.001-s0-1a2b3c4d")
-    parser.add_argument("--part", choices=["train", "val", "test"], default="test", help="of the run's own data")
+    parser.add_argument("--part", choices=["train", "val", "test"], help="of the run's own data (default: test)")
     parser.add_argument("--input", metavar="FILE", help="your own samples instead: .npy, or .csv of numbers")
     parser.add_argument("--export", metavar="FILE", help="write the model with torch.export (.pt2), checked, and stop")
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help="a part of your own to import")
@@ -335,6 +371,10 @@ def predict(argv: list[str]) -> int:
     _find_parts_in_current_folder()
     from runner import trained
 
+    if arguments.export and (arguments.input or arguments.part):
+        raise ConfigError("--export writes the model alone: leave --input and --part out")
+    if arguments.input and arguments.part:
+        raise ConfigError(f"--input {arguments.input} beside --part {arguments.part}: give one")
     if arguments.export:
         difference = trained.export(arguments.run, arguments.export, arguments.allow)
         print(f"{arguments.export}: outputs within {difference:.1g} of the model's")
@@ -343,7 +383,7 @@ def predict(argv: list[str]) -> int:
     if arguments.input:
         rows = trained.predict(model, trained.read_inputs(arguments.input, model.shape))
     else:
-        samples = trained.part_of_data(arguments.run, arguments.part, arguments.allow)
+        samples = trained.part_of_data(arguments.run, arguments.part or "test", arguments.allow)
         targets = samples.y.reshape(len(samples), -1)[:, 0].tolist()
         rows = [{"target": y} | row for y, row in zip(targets, trained.predict(model, samples.x), strict=True)]
     writer = csv.DictWriter(sys.stdout, ["sample", *rows[0]], lineterminator="\n")
@@ -353,8 +393,12 @@ def predict(argv: list[str]) -> int:
 
 
 def _find_parts_in_current_folder() -> None:
-    if os.getcwd() not in sys.path:  # console scripts leave it out; last, so that nothing of it hides a library
-        sys.path.append(os.getcwd())
+    try:
+        here = os.getcwd()
+    except FileNotFoundError as error:
+        raise ConfigError("the current folder is no longer there: change to another one") from error
+    if here not in sys.path:  # console scripts leave it out; last, so that nothing of it hides a library
+        sys.path.append(here)
 
 
 def doctor(argv: list[str]) -> int:

@@ -6,6 +6,7 @@ by Hydra's own function, so that a grid over values costs milliseconds a job.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,6 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -30,6 +30,10 @@ from runner import schema
 from runner.errors import ConfigError, closest
 from runner.options import configs_dir, options
 
+BROKEN_FILES = (HydraException, OmegaConfBaseException, ValueError, TypeError, yaml.YAMLError, RecursionError)
+"""What composing a user's files can raise."""
+DEEPEST_YAML = 50
+MOST_RUNS = 100_000
 HYDRA_KEYS_HELP = "with -m, hydra/launcher, hydra.launcher.*, hydra/sweeper and hydra.sweeper.*"
 
 
@@ -54,6 +58,8 @@ def start_hydra(config_dir: str | None = None) -> Hydra:
         if not folder.is_dir():
             raise ConfigError(f"--config-dir must be a folder with YAMLs, got {config_dir!r}")
         refuse_aliases(folder)
+        if (folder / "config.yaml").exists():
+            raise ConfigError(f"{folder / 'config.yaml'} would not be read: put what you set into experiment/NAME.yaml")
         search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema", path=None))
     GlobalHydra.instance().clear()
     return Hydra.create_main_hydra2("train", search_path)
@@ -68,8 +74,12 @@ def refuse_aliases(folder: Path) -> None:
     for path in sorted(folder.rglob("*.yaml")):
         try:
             with path.open(encoding="utf-8") as file:
-                if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file, yaml.CSafeLoader)):
-                    raise ConfigError(f"{path}: YAML aliases (*name) are not taken here: write the value out")
+                depth = 0
+                for event in yaml.parse(file, yaml.CSafeLoader):
+                    depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+                    if isinstance(event, yaml.AliasEvent) or depth > DEEPEST_YAML:
+                        what = "aliases (*name) are" if depth <= DEEPEST_YAML else "values so deep are"
+                        raise ConfigError(f"{path}: YAML {what} not taken here: write the value out")
         except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -79,7 +89,7 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
-        self._groups = [g for g in loader.get_group_options("", ObjectType.GROUP) if g != "hydra"]
+        self._groups = [*schema.GROUPS, "experiment"]
         self._options: dict[str, list[str]] = {}
         self._bases: dict[tuple[str, ...], _Base] = {}
 
@@ -92,7 +102,7 @@ class Composer:
         try:
             parsed = OverridesParser.create(config_loader=self._loader).parse_overrides(list(overrides))
         except HydraException as error:
-            raise ConfigError(first_line(error)) from error
+            raise ConfigError(f"{first_line(error)}; quote a value with other signs, as in 'name=\"a: b\"'") from error
         seen: dict[str, str] = {}
         for override in parsed:
             key, line = override.key_or_group, override.input_line or ""
@@ -142,6 +152,12 @@ class Composer:
     def expand(self, overrides: Sequence[str]) -> list[list[str]]:
         """Return the overrides of every job of a grid, Hydra's own keys left out."""
         parsed = [o for o in self.parse(overrides, sweep=True) if not o.is_hydra_override()]
+        runs = 1
+        for override in parsed:
+            if override.is_discrete_sweep():
+                runs *= len(list(islice(override.sweep_iterator(), MOST_RUNS + 1)))
+        if not 0 < runs <= MOST_RUNS:
+            raise ConfigError(f"a sweep has 1 to {MOST_RUNS:,} runs, got {'none' if not runs else 'more'}")
         try:
             return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
         except HydraException as error:
@@ -163,13 +179,17 @@ class Composer:
             ConfigLoaderImpl._apply_overrides_to_config(values, composed)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(first_line(error)) from error
+        for override in values:
+            default, key = base.settable.get(override.key_or_group), override.key_or_group
+            if key not in schema.FIELDS and type(default) in (bool, int, float, str) and default != "???":
+                schema.Field(type(default)).parse(key, OmegaConf.select(composed, key))  # a user's own option
         return _checked(composed, overrides, base.hydra)
 
     def _base(self, choices: tuple[str, ...]) -> "_Base":
         if choices not in self._bases:
             try:
                 whole = self._loader.load_configuration("config", list(choices), RunMode.RUN)
-            except (HydraException, OmegaConfBaseException, ValueError) as error:
+            except BROKEN_FILES as error:
                 raise ConfigError(first_line(error)) from error
             config = OmegaConf.masked_copy(whole, [str(k) for k in whole if k != "hydra"])
             OmegaConf.set_struct(config, True)
@@ -177,7 +197,7 @@ class Composer:
                 if OmegaConf.is_dict(arguments := OmegaConf.select(config, f"{group}.args")):
                     OmegaConf.set_struct(arguments, False)  # a user's own part takes what it takes
             keys = schema.leaves(cast(dict[str, Any], OmegaConf.to_container(config)))
-            settable = [k for k in keys if k.rpartition(".")[2] not in schema.INTERNAL]
+            settable = {k: v for k, v in keys.items() if k.rpartition(".")[2] not in schema.INTERNAL}
             self._bases[choices] = _Base(config, whole.hydra, settable)
         return self._bases[choices]
 
@@ -221,6 +241,8 @@ def _checked(config: DictConfig, overrides: Sequence[str], hydra: DictConfig) ->
         raise ConfigError(first_line(error)) from error
     for group in schema.COMBINED_GROUPS:
         plain.setdefault(group, {})
+        if plain[group] is None:
+            plain[group] = {}
     return Composed(schema.check(plain), tuple(overrides), hydra)
 
 
@@ -230,10 +252,15 @@ class _Base:
 
     config: DictConfig
     hydra: DictConfig
-    settable: list[str]
+    settable: dict[str, Any]
+    """Every key that may be set, and its default."""
 
 
 def _check_hydra_key(key: str, line: str, sweep: bool) -> None:
+    if key == "hydra/sweeper" and line.endswith("=basic"):
+        raise ConfigError(f"{line} writes before it checks: leave it out, optbench's own sweeper reads the same syntax")
+    if key.endswith("_target_"):
+        raise ConfigError(f"{line} is not valid here: choose a launcher or sweeper by its name")
     if key.startswith(("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")):
         if sweep:
             return

@@ -201,6 +201,8 @@ def _idx_images(folder: str, root: str, download: bool) -> Source:
     for x, y in ((train_x, train_y), (test_x, test_y)):
         if x.ndim != 3 or y.ndim != 1 or len(x) != len(y):
             raise ConfigError(f"images {x.shape} and labels {y.shape} of {raw} do not match")
+        if y.max(initial=0) > 9:
+            raise ConfigError(f"labels of {raw} must be 0 … 9, got {y.max()}")
     train, test = Samples(train_x[:, None], train_y), Samples(test_x[:, None], test_y)
     return Source(train, 10, _fingerprint(train, test), test=test)
 

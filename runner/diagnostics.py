@@ -46,6 +46,8 @@ def measure(run: Run, state: State, update_ratios: Mapping[str, float]) -> list[
             handle.remove()
         state.model.train()
     names = list(outputs)
+    if not names:
+        return []
     gradients = torch.autograd.grad(loss * len(y), [outputs[n] for n in names], allow_unused=True)
     handed_on = [*(inputs[n] for n in names[1:]), *(outputs[n].detach() for n in names[-1:])]
     rows = []

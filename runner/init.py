@@ -15,7 +15,6 @@ from runner.targets import accepts
 
 Fill = Callable[[Tensor, Generator], object]
 """Fills a weight ``[out, in, …]`` in place."""
-Gain = float | None
 
 
 def default() -> None:
@@ -37,23 +36,23 @@ def uniform(weight: Tensor, generator: Generator, *, bound: float) -> None:
     nn.init.uniform_(weight, -bound, bound, generator=generator)
 
 
-def xavier_uniform(weight: Tensor, generator: Generator, *, gain: Gain) -> None:
+def xavier_uniform(weight: Tensor, generator: Generator, *, gain: float) -> None:
     """Draw uniformly with variance 2·gain²/(fan_in + fan_out), gain 1 (Glorot & Bengio 2010, eq. 16)."""
-    nn.init.xavier_uniform_(weight, 1.0 if gain is None else gain, generator=generator)
+    nn.init.xavier_uniform_(weight, gain, generator=generator)
 
 
-def xavier_normal(weight: Tensor, generator: Generator, *, gain: Gain) -> None:
+def xavier_normal(weight: Tensor, generator: Generator, *, gain: float) -> None:
     """Draw from a Gaussian of variance 2·gain²/(fan_in + fan_out), gain 1 (Glorot & Bengio 2010, eq. 12)."""
-    nn.init.xavier_normal_(weight, 1.0 if gain is None else gain, generator=generator)
+    nn.init.xavier_normal_(weight, gain, generator=generator)
 
 
-def he_uniform(weight: Tensor, generator: Generator, *, gain: Gain) -> None:
+def he_uniform(weight: Tensor, generator: Generator, *, gain: float) -> None:
     """Draw uniformly with variance gain²/fan_in, gain √2 (He et al. 2015, eq. 10)."""
     bound = math.sqrt(3.0) * _he_std(weight, gain)
     nn.init.uniform_(weight, -bound, bound, generator=generator)
 
 
-def he_normal(weight: Tensor, generator: Generator, *, gain: Gain) -> None:
+def he_normal(weight: Tensor, generator: Generator, *, gain: float) -> None:
     """Draw from a Gaussian of variance gain²/fan_in, gain √2 (He et al. 2015, eq. 10)."""
     nn.init.normal_(weight, 0.0, _he_std(weight, gain), generator=generator)
 
@@ -68,16 +67,9 @@ def custom(weight: Tensor, generator: Generator, *, target: Callable[..., object
         target(weight, **args)
 
 
-def _he_std(weight: Tensor, gain: Gain) -> float:
+def _he_std(weight: Tensor, gain: float) -> float:
     fan_in = weight[0].numel()
-    return (math.sqrt(2.0) if gain is None else gain) / math.sqrt(fan_in)
-
-
-def activation_gain(activation: str) -> float:
-    """Return PyTorch's recommended gain of an activation; 1 for those it names none for."""
-    if activation in ("gelu", "silu", "identity"):
-        return 1.0
-    return nn.init.calculate_gain(activation)  # type: ignore[arg-type]
+    return gain / math.sqrt(fan_in)
 
 
 def construct(model: Callable[[], nn.Module], seed: int, fill: Fill | None, bias: float) -> nn.Module:
@@ -88,16 +80,23 @@ def construct(model: Callable[[], nn.Module], seed: int, fill: Fill | None, bias
         seed: the run's seed.
         fill: the initializer, or None for the constructor's own weights.
         bias: the value of every bias where there is an initializer.
+
+    Raises:
+        ValueError: if there is an initializer and nothing that it applies to.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "weights"))
         built = model()
     if fill is not None:
+        filled = 0
         with torch.no_grad():
             for name, module in built.named_modules():
                 if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
                     # A stream for each weight: adding a layer leaves the other layers' weights as they were.
                     fill(module.weight, generator(seed, "weights", name))
+                    filled += 1
                     if module.bias is not None:
                         nn.init.constant_(module.bias, bias)
+        if not filled:
+            raise ValueError("the model has no linear or convolution layer to initialize: use init=default")
     return built

@@ -54,10 +54,17 @@ def prepare(composed: Composed) -> Job:
     named = named_by_user(config)
     allow = frozenset(named.values())
     source = read_source(config, allow)
+    if config["loss"] == "auto":
+        config["loss"] = "mse" if source.classes is None else "cross_entropy"
     # What a measure computes does not decide what the run finds.
     parts = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
     run_id = schema.run_id(config, source.fingerprint, parts)
     return Job(config, source, run_id, allow, composed.overrides, composed.hydra)
+
+
+def forget_data() -> None:
+    """Read the data anew at the next job: files may have changed."""
+    _read.cache_clear()
 
 
 def read_source(config: schema.Config, allow: Collection[str]) -> Source:
@@ -68,7 +75,15 @@ def read_source(config: schema.Config, allow: Collection[str]) -> Source:
 @functools.lru_cache(maxsize=4)  # a sweep reads its data once
 def _read(data: str, allow: tuple[str, ...]) -> Source:
     function, settings = bind(json.loads(data), allow, *SPLIT_KEYS)
-    source = function(**settings)
+    try:
+        source = function(**settings)
+    except ConfigError:
+        raise
+    except Exception as error:  # a user's function, or a file that is not what its name says
+        name = settings.get("target", function)
+        raise ConfigError(
+            f"data of {name.__module__}.{name.__qualname__} cannot be read: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(source, Source):
         raise ConfigError(f"{function.__module__}.{function.__qualname__} must return a runner.data.Source")
     return source

@@ -51,6 +51,9 @@ def custom(
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise ValueError(f"{type(optimizer).__name__} needs a closure at each step, which is not supported")
+    for group in optimizer.param_groups:
+        if "weight_decay" in group and not group.get("decayed", True):
+            group["weight_decay"] = 0.0
     return optimizer
 
 

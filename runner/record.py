@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import time
 import traceback
@@ -67,7 +68,12 @@ class Recorder:
 
         with writing(self.folder):
             (self.folder / ".hydra").mkdir(parents=True, exist_ok=True)
-            (self.folder / "summary.json").unlink(missing_ok=True)
+            for ended in (
+                "summary.json",
+                "traceback.txt",
+                *(() if self.job.config["diagnostics"] else ("layers.csv",)),
+            ):
+                (self.folder / ended).unlink(missing_ok=True)
             config = yaml.safe_dump(self.job.config, sort_keys=False, allow_unicode=True)
             write_whole(self.folder / "config.yaml", config)
             write_whole(self.folder / ".hydra" / "config.yaml", config)
@@ -113,8 +119,13 @@ class Recorder:
         for name, table in self._tables.items():
             with writing(self.folder / name):
                 table.close()
-        write_whole(self.folder / "summary.json", json.dumps(dict(summary), indent=2) + "\n")
+        write_whole(self.folder / "summary.json", json.dumps(finite(summary), indent=2, allow_nan=False) + "\n")
         update_runs_csv(self.job, summary)
+
+
+def finite(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a summary that JSON can hold: what is not finite is null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in summary.items()}
 
 
 def cell(value: object) -> object:
@@ -171,8 +182,7 @@ def update_runs_csv(job: Job, summary: Mapping[str, Any]) -> None:
 
 def _update(path: Path, job: Job, summary: Mapping[str, Any]) -> None:
     rows = {row["run_id"]: row for row in read_csv(path) if row.get("run_id")}
-    columns = schema.choices(job.config) | {"run_id": job.run_id} | dict(summary)
-    rows[job.run_id] = {k: cell(v) for k, v in columns.items()}
+    rows[job.run_id] = _columns(schema.choices(job.config), job.run_id, summary)
     _write_runs(path, list(rows.values()))
 
 
@@ -186,11 +196,16 @@ def rebuild_runs_csv(folder: Path) -> int:
         except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
             raise RecordError(f"{config_path} is no run's config: {error}") from error
         summary = read_summary(config_path.parent) or {"status": _status_without_summary(config_path.parent)}
-        run_id = config_path.parent.name.rpartition("-")[2]
-        rows.append({k: cell(v) for k, v in (choices | {"run_id": run_id} | summary).items()})
+        rows.append(_columns(choices, config_path.parent.name.rpartition("-")[2], summary))
     with writing(folder), exclusive(folder / ".locks", "runs.csv"):
         _write_runs(folder / "runs.csv", rows)
     return len(rows)
+
+
+def _columns(choices: Mapping[str, Any], run_id: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row: every choice, then every scalar of the summary, as ``actual_<key>`` where a choice has its name."""
+    found = {f"actual_{k}" if k in choices else k: v for k, v in finite(summary).items()}
+    return {k: cell(v) for k, v in {**choices, "run_id": run_id, **found}.items()}
 
 
 def _status_without_summary(folder: Path) -> str:
@@ -212,6 +227,9 @@ def _write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _is_choice(column: str) -> bool:
     return column in schema.FIELDS or column.partition(".")[0] in GROUPS
+
+
+csv.field_size_limit(2**27)  # a user's settings may be long
 
 
 def read_csv(path: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 A setting of a user's own option that is not named here takes the type of its default.
 """
 
+import functools
 import hashlib
 import json
 import math
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.errors import ConfigError, closest
-from runner.options import Option
+from runner.options import Option, configs_dir, read_option
 
 Config = dict[str, Any]
 """A composed config as plain nested dictionaries, every value checked."""
@@ -59,6 +60,8 @@ class Field:
             return None
         if isinstance(value, str) and (value in self.words or (self.path and is_import_path(value))):
             return value
+        if self is TEXT and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not self.kind or (self.kind is str and (self.words or self.path)):
@@ -123,7 +126,7 @@ ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "silu", "identity")
 FIELDS: dict[str, Field] = {
     "name": TEXT,
     "seed": SEED,
-    "epochs": replace(COUNT, null=True),
+    "epochs": Field(int, ge=1, le=10**6, null=True),
     "max_steps": replace(COUNT, null=True),
     "eval_every": replace(COUNT, null=True),
     "loss": Field(str, ("auto", "cross_entropy", "mse", "bce", "l1", "huber"), path=True),
@@ -133,13 +136,13 @@ FIELDS: dict[str, Field] = {
     "device": Field(str, ("auto", "cpu", "cuda", "mps")),
     "amp": Field(str, ("none", "bf16", "fp16")),
     "dtype": Field(str, ("float32", "float64")),
-    "threads": replace(COUNT, null=True),
+    "threads": Field(int, ge=1, le=1024, null=True),
     "deterministic": FLAG,
     "save": Field(str, ("last", "best", "none"), null=True),
     "force": FLAG,
     "retry": Field(str, ("none", "failed")),
     "dry_run": FLAG,
-    "workers": replace(COUNT, null=True),
+    "workers": Field(int, ge=1, le=1024, null=True),
     "fail_fast": FLAG,
     "data.target": PATH,
     "data.args": ARGUMENTS,
@@ -150,8 +153,8 @@ FIELDS: dict[str, Field] = {
     "data.test_fraction": Field(gt=0, lt=1),
     "data.fraction": Field(gt=0, le=1),
     "data.normalize": Field(str, ("none", "standard", "minmax")),
-    "data.samples": Field(int, ge=10),
-    "data.features": COUNT,
+    "data.samples": Field(int, ge=10, le=10**7),
+    "data.features": Field(int, ge=1, le=10**4),
     "data.noise": NOT_NEGATIVE,
     "data.sample_seed": SEED,
     "model.target": PATH,
@@ -162,7 +165,7 @@ FIELDS: dict[str, Field] = {
     "init.target": PATH,
     "init.args": ARGUMENTS,
     "init.gain": Field(words=("auto",), gt=0, null=True),
-    "init.bias": Field(),
+    "init.bias": Field(ge=-1e30, le=1e30),
     "init.std": NOT_NEGATIVE,
     "init.bound": NOT_NEGATIVE,
     "optim.target": PATH,
@@ -189,6 +192,8 @@ FIELDS: dict[str, Field] = {
 INTERNAL = ("_option_", "_target_")
 """Keys of the YAMLs that are the registry's own: an option's canonical name, and what it builds."""
 
+GROUPS = ("data", "model", "init", "optim", "scheduler", "regularization", "batch")
+
 COMBINED_GROUPS = ("regularization",)
 """Groups of which any number of options may be chosen; their settings lie at ``group.option.key``."""
 
@@ -202,6 +207,10 @@ OUTSIDE_IDENTITY = frozenset(
 
 CONTROL = ("name", "save", "force", "retry", "dry_run", "workers", "fail_fast")
 """Keys that are no choices of a run."""
+
+PAPERS_GAIN = {"xavier": 1.0, "he": math.sqrt(2.0)}
+ACTIVATION_GAIN = {"relu": math.sqrt(2.0), "tanh": 5 / 3}
+"""PyTorch's recommended gains (``torch.nn.init.calculate_gain``); 1 for every other activation."""
 
 DEFAULT_EPOCHS = 20
 DEFAULT_BATCH_SIZE = 64
@@ -237,7 +246,10 @@ def check(config: Config) -> Config:
     Raises:
         ConfigError: naming the first key that is wrong, its value and what is valid.
     """
+    _refuse_unknown(config)
     checked = _typed(config)
+    if len(checked["name"].encode()) > 100:
+        raise ConfigError(f"name must be at most 100 bytes long, got {len(checked['name'].encode())}")
     if re.search(r"[/\\\x00-\x1f]", checked["name"]) or checked["name"].strip(". ") == "":
         raise ConfigError(f"name must be a folder's name without path separators, got {show(checked['name'])}")
     _refuse_contradictions(checked)
@@ -262,15 +274,69 @@ def _typed(config: Config, prefix: str = "") -> Config:
         else:
             typed[key] = value
         if key == "args":
-            _typed(value, f"{path}.")  # finite all through
+            _check_arguments(value, path)
     return typed
+
+
+def _check_arguments(value: object, path: str) -> None:
+    """Refuse what a run id cannot be made of: anything but finite numbers, texts, flags, null, lists and key: value."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ConfigError(f"{path} must have texts as keys, got {show(key)}")
+            _check_arguments(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            _check_arguments(inner, f"{path}[{i}]")
+    elif not (value is None or isinstance(value, bool | int | float | str)) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
+        raise ConfigError(f"{path} must be a finite number, a text, a flag, a list or null, got {show(value)}")
+
+
+def _refuse_unknown(config: Config) -> None:
+    """Refuse keys that nothing reads: those of a file are not checked as those of the command line are."""
+    for key, value in config.items():
+        if key in FIELDS or (key in GROUPS and isinstance(value, dict)):
+            continue
+        raise ConfigError(f"unknown key {key!r}{closest(key, [*FIELDS, *GROUPS])}")
+    for group in GROUPS:
+        if group not in config:
+            raise ConfigError(f"the group {group} is missing")
+        chosen = config[group] if group in COMBINED_GROUPS else {None: config[group]}
+        for name, option in chosen.items():
+            where = f"{group}.{name}" if name else group
+            if not isinstance(option, dict) or not isinstance(option.get("_target_"), str):
+                raise ConfigError(f"{where} needs _target_, the import path of its function")
+            label = name or option.get("_option_")
+            if not isinstance(label, str) or not re.fullmatch(r"\w+", label):
+                raise ConfigError(f"{where} needs _option_, its name in letters, digits and _, got {show(label)}")
+            if option["_target_"].startswith("runner.") and (known := _settings_of(group, label)) is not None:
+                for key in option:
+                    if key not in known and key not in INTERNAL:
+                        raise ConfigError(f"unknown key '{where}.{key}'{closest(key, known)}")
+    if "lr" not in config["optim"]:
+        raise ConfigError("optim needs lr, its step size")
+
+
+@functools.lru_cache(maxsize=256)
+def _settings_of(group: str, name: str) -> frozenset[str] | None:
+    """Return the keys of a shipped option, those that its group shares included; None for a user's own."""
+    path = configs_dir() / group / f"{name}.yaml"
+    if not path.is_file():
+        return None
+    shared = {key.rpartition(".")[2] for key in FIELDS if key.startswith(f"{group}.") and key.count(".") == 1}
+    own = {text.partition(":")[0] for text, _ in read_option(path).settings}
+    common = {text.partition(":")[0] for text, _ in read_option(configs_dir() / "config.yaml").settings}
+    return frozenset(own | (shared & common))
 
 
 def _refuse_contradictions(config: Config) -> None:
     optim, regularization, batch = config["optim"], config["regularization"], config["batch"]
     if config["epochs"] is not None and config["max_steps"] is not None:
         raise ConfigError(
-            f"epochs={config['epochs']} and max_steps={config['max_steps']} both set the length of the run: give one"
+            f"epochs={config['epochs']} and max_steps={config['max_steps']} both set the length of the run: "
+            "give one, and the other as null where a file sets it"
         )
     if optim["_option_"] == "gd" and batch.get("size") is not None:
         raise ConfigError(
@@ -306,6 +372,11 @@ def _canonical(config: Config) -> Config:
             optim["_option_"], optim["nesterov"] = "sgd", False
         else:
             optim["_option_"] = "nesterov" if optim["nesterov"] else "momentum"
+    init = config["init"]
+    if init.get("gain", 0) is None:
+        init["gain"] = PAPERS_GAIN[init["_option_"].partition("_")[0]]
+    elif init.get("gain") == "auto":
+        init["gain"] = ACTIVATION_GAIN.get(config["model"].get("activation", "identity"), 1.0)
     config["regularization"] = dict(sorted(config["regularization"].items()))
     return config
 

@@ -1,9 +1,11 @@
 """What a finished run says about itself: measures, size, cost, versions."""
 
+import contextlib
 import platform
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from runner.engine.state import State
 from runner.job import Job
 
 
-def summarize(job: Job, run: Run, state: State, last_row: dict[str, Any], test: dict[str, float]) -> dict[str, Any]:
+def summarize(job: Job, run: Run, state: State, last_row: dict[str, Any], measured: dict[str, float]) -> dict[str, Any]:
     """Return the flat summary of a run that has ended, ``status`` first."""
     diverged = state.first_nonfinite_step is not None
     stopped = state.stop_reason is not None and state.stop_reason != "finished"
@@ -25,8 +27,8 @@ def summarize(job: Job, run: Run, state: State, last_row: dict[str, Any], test: 
         "status": "diverged" if diverged else "stopped_early" if stopped else "completed",
         "stop_reason": state.stop_reason,
         **{f"final_{k}": _number(last_row[k]) for k in measures},
+        **measured,
         **{f"best_val_{k}": v for k, v in state.best.items()},
-        **test,
         "steps": state.step,
         "epochs": state.epoch + state.offset / len(run.train.y),
         "samples_seen": state.samples_seen,
@@ -69,8 +71,9 @@ def _number(value: Any) -> Any:
 def _forward_flops(run: Run, state: State) -> int:
     """Count the multiply-adds of one sample's forward pass, two FLOPs each."""
     counter = FlopCounterMode(display=False)
+    state.model.eval()
     with torch.no_grad(), counter:
-        state.model(run.val.x[:1])
+        state.model.forward(run.val.x[:1])
     return int(counter.get_total_flops())
 
 
@@ -83,8 +86,21 @@ def _peak_memory(device: torch.device) -> int:
     """Return the most bytes held: by tensors on CUDA, by the whole process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin to count anew, where the system can: a process may train many runs."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _git_commit() -> str | None:

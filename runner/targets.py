@@ -1,7 +1,8 @@
 """Import paths: which may be imported at all, and what they resolve to.
 
-Three kinds are: optbench's own option functions, public names of a few torch and torchvision modules, and what the user
-has named (on the command line, in ``--config-dir``, or with ``--allow``). What a run's folder names is none of these.
+Two kinds are: optbench's own option functions, and what the user has named (on the command line, in ``--config-dir``,
+or with ``--allow``) in a few torch and torchvision modules or in any other package. What a run's folder names is
+neither.
 """
 
 import hashlib
@@ -40,18 +41,17 @@ def resolve(target: str, allow: Collection[str] = ()) -> Target:
             or does not come from where the path says.
     """
     module, _, name = target.rpartition(".")
-    known = module in OWN_MODULES or module in LIBRARY_MODULES
     package = module.partition(".")[0]
-    closed = package in CLOSED_PACKAGES or package in sys.stdlib_module_names
-    if not known and (target not in allow or closed):
+    closed = (package in CLOSED_PACKAGES and module not in LIBRARY_MODULES) or package in sys.stdlib_module_names
+    if module not in OWN_MODULES and (target not in allow or closed):
         raise ConfigError(
-            f"{target!r} may not be imported\nvalid: optbench's own options, names in "
-            f"{', '.join(sorted(LIBRARY_MODULES))}, and what you name yourself (--allow {target} where a run names it)"
+            f"{target!r} may not be imported\nvalid: optbench's own options, and what you name yourself: names in "
+            f"{', '.join(sorted(LIBRARY_MODULES))} or in a package of yours (--allow {target} where a run names it)"
         )
     try:
         found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{target!r} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # importing a user's module runs it
+        raise ConfigError(f"{target!r} cannot be imported: {type(error).__name__}: {error}") from error
     home = str(getattr(found, "__module__", None))
     expected = {module} if module in OWN_MODULES else {package}
     if not callable(found) or name.startswith("_") or (home not in expected and home.partition(".")[0] not in expected):

@@ -61,26 +61,34 @@ class Interruption:
                 signal.signal(number, handler)
 
 
-def finished(job: Job) -> dict[str, Any] | None:
-    """Return the summary of a run that need not be trained again, or None."""
+def finished(job: Job, save: str = "none") -> dict[str, Any] | None:
+    """Return the summary of a run that need not be trained again, or None.
+
+    Args:
+        job: the run.
+        save: the weights wanted where the config leaves it open: last, best or none.
+    """
     summary = record.read_summary(job.folder)
     if summary is None or summary["status"] not in record.ENDED or job.config["force"]:
         return None
     if summary["status"] == "failed":
         return summary if job.config["retry"] == "none" else None
-    return summary if _holds_what_is_asked(job.config, summary) else None
+    return summary if _holds_what_is_asked(job.config, job.config["save"] or save, summary) else None
 
 
-def _holds_what_is_asked(config: dict[str, Any], summary: dict[str, Any]) -> bool:
+def _holds_what_is_asked(config: dict[str, Any], save: str, summary: dict[str, Any]) -> bool:
     diverged = summary["status"] == "diverged"
-    if config["save"] in ("last", "best") and summary.get("saved") != config["save"] and not diverged:
+    # Where nobody said which weights, those of the best evaluation will do.
+    enough = (save,) if config["save"] is not None else ("last", "best")
+    if save != "none" and summary.get("saved") not in enough and not diverged:
         return False
     if config["diagnostics"] and not summary.get("diagnostics"):
         return False
     if any(f"test_{path.rpartition('.')[2]}" not in summary for path in config["metrics"]) and not diverged:
         return False
-    asked, held = config["eval_every"], summary.get("eval_every")
-    return asked is None or asked == held or (held is not None and asked % held == 0)
+    epoch = summary.get("steps_per_epoch")
+    asked, held = (every or epoch for every in (config["eval_every"], summary.get("eval_every")))
+    return isinstance(asked, int) and isinstance(held, int) and asked % held == 0
 
 
 def run_job(
@@ -99,7 +107,9 @@ def run_job(
         ConfigError: for what cannot be run, before anything is written.
         RecordError: if the folder cannot be written.
     """
-    if (summary := finished(job)) is not None:
+    if (summary := finished(job, save)) is not None:
+        if not (job.folder.parent / "runs.csv").exists():
+            record.rebuild_runs_csv(job.folder.parent)
         return Outcome(job, summary, trained=False)
     from runner.build import build
 
@@ -107,24 +117,25 @@ def run_job(
     interruption = interruption or Interruption()
     while True:
         with record.writing(job.lock), holding(job.lock) as held:
-            if held and (summary := finished(job)) is not None:  # while this process waited
+            if held and (summary := finished(job, save)) is not None:  # while this process waited
                 return Outcome(job, summary, trained=False)
             if held:
                 return Outcome(job, _run_held(job, run, save, interruption, bar), trained=True)
         if not wait:
             return None
         time.sleep(WAIT_SECONDS)
-        if not job.config["force"] and (summary := finished(job)) is not None:
+        if not job.config["force"] and (summary := finished(job, save)) is not None:
             return Outcome(job, summary, trained=False)
 
 
 def _run_held(job: Job, run: Any, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
     earlier = record.read_summary(job.folder)
-    if earlier is not None and earlier["status"] in record.FINISHED:
+    unreadable = earlier is None and (job.folder / "summary.json").exists()
+    if unreadable or (earlier is not None and earlier["status"] in record.FINISHED):
         record.keep_aside(job.folder)
     recorder = Recorder(job)
     try:
-        with interruption.listening():
+        with interruption.listening(), _torch_settings(job):
             summary = _train(job, run, recorder, job.config["save"] or save, interruption, bar)
     except OptbenchError:
         raise
@@ -139,19 +150,30 @@ def _run_held(job: Job, run: Any, save: str, interruption: Interruption, bar: bo
     return summary
 
 
-def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
+@contextmanager
+def _torch_settings(job: Job) -> Iterator[None]:
+    """Set PyTorch's threads and determinism for the block alone."""
     import torch
 
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(job.config["threads"] or threads)
+    torch.use_deterministic_algorithms(job.config["deterministic"])
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
     from runner.diagnostics import findings
     from runner.engine import checkpoint, loop
     from runner.engine.state import start
-    from runner.summary import environment, summarize
+    from runner.summary import environment, reset_peak_memory, summarize
 
-    if job.config["threads"] is not None:
-        torch.set_num_threads(job.config["threads"])
-    torch.use_deterministic_algorithms(job.config["deterministic"])
+    reset_peak_memory(run.device)
     state = start(run)
-    resumed_from = _resume(recorder, state)
+    resumed_from = _resume(recorder, run, state)
     recorder.open(rows_kept=state.rows)
     row: dict[str, Any] = {}
     saved_at, read_back = -CHECKPOINT_SECONDS, False
@@ -168,7 +190,7 @@ def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Inte
             if state.stop_reason is None and (
                 interruption.requested or time.monotonic() - saved_at >= CHECKPOINT_SECONDS
             ):
-                checkpoint.save(recorder.checkpoint, state.state_dict())
+                checkpoint.save(recorder.checkpoint, {**state.state_dict(), "asked": _asked(job)})
                 if not read_back:
                     checkpoint.load(recorder.checkpoint)
                     read_back = True
@@ -176,21 +198,30 @@ def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Inte
             if interruption.requested:
                 break
     if state.stop_reason is None:
-        checkpoint.save(recorder.checkpoint, state.state_dict())
+        checkpoint.save(recorder.checkpoint, {**state.state_dict(), "asked": _asked(job)})
         return {"status": "interrupted", "stop_reason": "interrupted", "steps": state.step, **environment(job, run)}
     if not row:
         row = record.read_csv(recorder.folder / "metrics.csv")[-1]
-    summary = summarize(job, run, state, row, loop.finish(run, state))
-    summary["resumed_from_step"] = resumed_from
+    measured = loop.finish(run, state)
+    saved = _save_weights(recorder, run, state, save)
+    summary = summarize(job, run, state, row, measured)
+    summary |= {"resumed_from_step": resumed_from, "saved": saved, "steps_per_epoch": run.steps_per_epoch}
     summary |= {"eval_every": job.config["eval_every"], "diagnostics": job.config["diagnostics"]}
     if job.config["diagnostics"]:
         summary |= findings(record.read_csv(recorder.folder / "layers.csv"))
-    summary["saved"] = _save_weights(recorder, run, state, save)
     return summary
 
 
-def _resume(recorder: Recorder, state: Any) -> int | None:
-    """Load the newest whole checkpoint that the rows on disk reach back to; return its step, or None."""
+def _asked(job: Job) -> list[Any]:
+    """Return what decides a run's rows and is no part of its identity."""
+    return [job.config["metrics"], job.config["diagnostics"], job.config["eval_every"]]
+
+
+def _resume(recorder: Recorder, run: Any, state: Any) -> int | None:
+    """Load the newest whole checkpoint that the rows on disk reach back to; return its step, or None.
+
+    A run that is now asked for other rows, or for best weights that were not kept so far, begins anew.
+    """
     from runner.engine import checkpoint
 
     lines = len(record.whole_lines(recorder.folder / "metrics.csv")) - 1
@@ -201,7 +232,10 @@ def _resume(recorder: Recorder, state: Any) -> int | None:
             saved = checkpoint.load(path)
         except RecordError:
             continue
-        if "counters" in saved and saved["counters"]["rows"] <= lines:
+        if "counters" not in saved or saved.get("asked") != _asked(recorder.job):
+            continue
+        lacks_best = run.keep_best and saved["best_weights"] is None and saved["counters"]["best"]
+        if saved["counters"]["rows"] <= lines and not lacks_best:
             state.load_state_dict(saved)
             return int(state.step)
     return None
@@ -230,6 +264,6 @@ class _Callable(ModuleType):
 sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
-    from runner.cli import main
+    from runner.cli import entrypoint
 
-    sys.exit(main(["train", *sys.argv[1:]]))
+    entrypoint(["train", *sys.argv[1:]])

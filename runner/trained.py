@@ -58,19 +58,17 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
     if not path.exists():
         raise RecordError(f"{path} is not there: the run kept no weights; train it with save=last or save=best")
     saved = checkpoint.load(path)
-    if not {"model", "shape", "outputs", "shift", "scale"} <= saved.keys():
+    if not isinstance(saved, dict) or not {"model", "shape", "outputs", "shift", "scale", "classes"} <= saved.keys():
         raise RecordError(f"{path} is of a run that has not ended: the command that started it goes on with it")
-    shape = tuple(saved["shape"])
+    own = config["model"]["_option_"] == "custom"
+    function, settings = bind(config["model"], allow)
     try:
-        function, settings = bind(config["model"], allow)
-        with torch.random.fork_rng(devices=[]):
+        shape = tuple(saved["shape"])
+        # Without memory until the weights are known to fit; a user's own model may not know how.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu" if own else "meta"):
             network: nn.Module = function(shape, saved["outputs"], **settings)
-        network.to(getattr(torch, config["dtype"]))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"the model of {Path(run) / 'config.yaml'} cannot be built: {error}") from error
-    try:
-        network.load_state_dict(saved["model"])
-    except RuntimeError as error:
+        network.load_state_dict(saved["model"], assign=True)
+    except Exception as error:
         raise RecordError(f"{path} does not fit the model of {Path(run) / 'config.yaml'}: {error}") from error
     return Trained(network, shape, saved["shift"], saved["scale"], saved["classes"]).eval()
 
@@ -87,10 +85,9 @@ def read_config(run: str | Path) -> schema.Config:
         raise ConfigError(f"{folder} is no run's folder: it holds no config.yaml")
     refuse_aliases(folder)
     try:
-        config = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
-        return schema.check(config)
-    except (KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is no run's config: {type(error).__name__} {error}") from error
+        return schema.check(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
+    except (ConfigError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is no run's config: {error}") from error
 
 
 def part_of_data(run: str | Path, part: str, allow: Collection[str] = ()) -> Samples:
@@ -112,6 +109,9 @@ def read_inputs(path: str | Path, shape: tuple[int, ...]) -> Array:
             values = np.load(path, allow_pickle=False)
         else:
             values = np.loadtxt(path, delimiter=",", ndmin=2)
+        if values.dtype.kind not in "buif" or values.ndim == 0 or not np.isfinite(values).all():
+            raise ValueError("they must be finite real numbers")
+        values = values.astype(values.dtype.newbyteorder("="))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--input {path} cannot be read as numbers: {error}") from error
     if len(values) == 0 or values[0].size != np.prod(shape):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,10 +26,10 @@ def drawn(fill: Callable, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor
 @pytest.mark.parametrize(
     ("fill", "variance"),
     [
-        (partial(init.he_normal, gain=None), lambda fan_in, fan_out: 2 / fan_in),
-        (partial(init.he_uniform, gain=None), lambda fan_in, fan_out: 2 / fan_in),
-        (partial(init.xavier_normal, gain=None), lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
-        (partial(init.xavier_uniform, gain=None), lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+        (partial(init.he_normal, gain=math.sqrt(2)), lambda fan_in, fan_out: 2 / fan_in),
+        (partial(init.he_uniform, gain=math.sqrt(2)), lambda fan_in, fan_out: 2 / fan_in),
+        (partial(init.xavier_normal, gain=1.0), lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+        (partial(init.xavier_uniform, gain=1.0), lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
         (partial(init.he_normal, gain=3.0), lambda fan_in, fan_out: 9 / fan_in),
         (partial(init.xavier_uniform, gain=3.0), lambda fan_in, fan_out: 18 / (fan_in + fan_out)),
         (partial(init.normal, std=0.3), lambda fan_in, fan_out: 0.09),
@@ -56,7 +57,7 @@ def test_variance_is_the_papers(fill: Callable, variance: Callable, shape: tuple
 
 @pytest.mark.parametrize(("name", "bounded"), [("he_uniform", True), ("he_normal", False)])
 def test_uniform_is_bounded_and_normal_is_not(name: str, bounded: bool) -> None:
-    weight = drawn(partial(getattr(init, name), gain=None), (400, 300))
+    weight = drawn(partial(getattr(init, name), gain=math.sqrt(2)), (400, 300))
     bound = math.sqrt(3 * 2 / 300)
     assert (weight.abs().max().item() <= bound) == bounded
 
@@ -142,3 +143,19 @@ def test_construction_leaves_the_global_generator_alone(job: Callable) -> None:
     torch.manual_seed(5)
     build(job("init=he")).construct()
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_gains_are_the_papers_whatever_the_activation_unless_asked(job: Callable) -> None:
+    for activation in ("relu", "tanh", "identity"):
+        assert job("init=he", f"model.activation={activation}").config["init"]["gain"] == pytest.approx(math.sqrt(2))
+        assert job("init=xavier", f"model.activation={activation}").config["init"]["gain"] == 1
+    for activation in ("relu", "tanh", "sigmoid"):
+        gain = job("init=he", "init.gain=auto", f"model.activation={activation}").config["init"]["gain"]
+        assert gain == pytest.approx(nn.init.calculate_gain(activation))
+
+
+def test_an_initializer_with_nothing_to_fill_is_refused(optbench: Callable, folder: Path) -> None:
+    refused = optbench("train", "init=he", "model=custom", "model.target=tests.own_parts.Bare", "max_steps=1")
+    assert refused.code == 2
+    assert "init=default" in refused.err
+    assert optbench("train", "model=custom", "model.target=tests.own_parts.Bare", "max_steps=1").code == 0

@@ -117,7 +117,9 @@ def test_what_nobody_named_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> N
         resolve("tests.own_parts.Net")
     assert "tests.own_parts" not in sys.modules
     assert resolve("tests.own_parts.Net", {"tests.own_parts.Net"}).__name__ == "Net"
-    assert resolve("torch.optim.SGD") is torch.optim.SGD
+    assert resolve("torch.optim.SGD", {"torch.optim.SGD"}) is torch.optim.SGD
+    with pytest.raises(ConfigError, match="may not be imported"):
+        resolve("torch.optim.SGD")
 
 
 def test_a_config_dir_may_name_own_parts(optbench: Callable, folder: Path) -> None:

@@ -100,9 +100,11 @@ def test_weights_are_kept_as_asked(save: str, kept: bool, optbench: Callable, fo
 
 
 def test_asking_for_weights_that_were_not_kept_trains_again(optbench: Callable, folder: Path) -> None:
-    optbench("train", *TINY, "save=none")
-    assert "not trained again" in optbench("train", *TINY).out
-    assert "not trained again" not in optbench("train", *TINY, "save=last").out
+    optbench("train", "-m", *TINY, "seed=0")
+    assert not (run_folder(folder) / "checkpoint.pt").exists()
+    assert "not trained again" not in optbench("train", *TINY).out
+    assert "not trained again" in optbench("train", *TINY, "save=last").out
+    assert "completed before" in optbench("train", "-m", *TINY, "seed=0").err
     assert (run_folder(folder) / "checkpoint.pt").exists()
     assert len(list((folder / "outputs/default/.old").iterdir())) == 1
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner import diagnostics, optim
+from runner import diagnostics, metrics, optim
 from runner.build import Run, Split
 from runner.engine.state import State
 from runner.noise import generator, key
@@ -83,14 +83,16 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
 
 
 def finish(run: Run, state: State) -> dict[str, float]:
-    """Return the final measures, the test set's among them: the one time that it is read."""
+    """Return what the weights that the run ends with reach, on the test set too: the one time that it is read."""
     if state.first_nonfinite_step is not None:
         return {}
+    final = {f"final_train_{k}": v for k, v in evaluate(run, state, run.probe).items()}
+    final |= {f"final_val_{k}": v for k, v in evaluate(run, state, run.val).items()}
     began = time.perf_counter()
     test = evaluate(run, state, run.test)
     _synchronize(run)
     seconds = (time.perf_counter() - began) / len(run.test.y)
-    return {f"test_{k}": v for k, v in test.items()} | {"inference_seconds_per_sample": seconds}
+    return final | {f"test_{k}": v for k, v in test.items()} | {"inference_seconds_per_sample": seconds}
 
 
 @torch.no_grad()
@@ -101,7 +103,7 @@ def evaluate(run: Run, state: State, part: Split) -> dict[str, float]:
         outputs = torch.cat([state.model(x) for x in torch.split(part.x, EVALUATION_BATCH)]).to(run.train.x.dtype)
     state.model.train()
     measured = {"loss": run.loss(outputs, part.y), **{k: m(outputs, part.y) for k, m in run.metrics.items()}}
-    return {name: value.item() for name, value in measured.items()}
+    return {name: float(value) for name, value in measured.items()}
 
 
 def _synchronize(run: Run) -> None:
@@ -125,6 +127,8 @@ def _batch(run: Run, order: Tensor, offset: int, size: int) -> tuple[Tensor, Ten
 
 
 def _loss(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
+    if run.own_model:  # it may draw from the global generator
+        torch.manual_seed(run.noise_seed + state.step)
     with run.autocast():
         if run.dropout.p > 0:
             outputs = state.model(x, run.dropout.at(key(run.noise_seed, state.step, run.device)))
@@ -271,8 +275,9 @@ def _judge(run: Run, state: State, train_loss: float | None, val: dict[str, Any]
     if run.keep_best and val["loss"] < state.best.get("loss", math.inf):
         state.best_weights = {k: v.detach().clone() for k, v in state.model.state_dict().items()}
     for name, value in val.items():
-        better = min if name in ("loss", "mse", "mae") else max
-        state.best[name] = better(state.best.get(name, value), value)
+        if name == "loss" or name in metrics.BETTER:  # of a user's own measure nobody knows which way is better
+            better = metrics.BETTER.get(name, min)
+            state.best[name] = better(state.best.get(name, value), value)
     stopping = run.early_stopping
     if stopping:
         fell = val["loss"] < state.patience_loss - stopping.min_delta
@@ -280,7 +285,7 @@ def _judge(run: Run, state: State, train_loss: float | None, val: dict[str, Any]
         state.evaluations_since_fall = 0 if fell else state.evaluations_since_fall + 1
     if stopping and state.evaluations_since_fall >= stopping.patience:
         state.stop_reason = f"early_stopping: no fall of val_loss in {stopping.patience} evaluations"
-        if stopping.restore_best and state.best_weights is not None:
-            state.model.load_state_dict(state.best_weights)
     elif state.step >= run.steps:
         state.stop_reason = "finished"
+    if state.stop_reason and stopping and stopping.restore_best and state.best_weights is not None:
+        state.model.load_state_dict(state.best_weights)

@@ -5,7 +5,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -15,6 +15,9 @@ from runner.compose import Composer, from_hydra
 from runner.errors import ConfigError
 from runner.job import Job, prepare
 from runner.train import Outcome, finished, run_job
+
+if TYPE_CHECKING:
+    from runner.build import Run
 
 TRIAL_SECONDS = 1.0
 """Training spent on an estimate of how long a sweep would take, for each kind of run."""
@@ -77,7 +80,7 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
         ConfigError: naming the first job that cannot be run; nothing has been written.
     """
     jobs: dict[str, Job] = {}
-    one_value: dict[str, set[str]] = {key: set() for key in ("name", "workers", "fail_fast", "dry_run")}
+    one_value: dict[str, set[str]] = {key: set() for key in schema.CONTROL}
     for number, overrides in enumerate(job_overrides):
         try:
             job = prepare(composer.compose(overrides))
@@ -89,12 +92,23 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
             if len(job_overrides) == 1:
                 raise
             raise ConfigError(f"job {number} of {len(job_overrides)} ({' '.join(overrides)}): {error}") from error
-        jobs.setdefault(job.run_id, job)
+        _refuse_double(jobs.setdefault(job.run_id, job), job)
         for key, values in one_value.items():
             values.add(schema.show(job.config[key]))
             if len(values) > 1:
                 raise ConfigError(f"{key} takes one value a sweep, got {', '.join(sorted(values))}")
     return list(jobs.values())
+
+
+def _refuse_double(first: Job, second: Job) -> None:
+    """Refuse an axis over a key that does not change what a run finds: its runs would be one."""
+    if first.config != second.config:
+        ours, theirs = schema.leaves(first.config), schema.leaves(second.config)
+        key = next(k for k in ours if ours[k] != theirs.get(k))
+        raise ConfigError(
+            f"{key} takes one value a sweep, got {schema.show(ours[key])}, {schema.show(theirs.get(key))}: "
+            "it does not change what a run finds"
+        )
 
 
 def describe(jobs: Sequence[Job], workers: int) -> str:
@@ -118,29 +132,37 @@ def describe(jobs: Sequence[Job], workers: int) -> str:
 def estimate_seconds(jobs: Sequence[Job], workers: int) -> float:
     """Return how long the jobs would take, from a short trial of a few kinds of them in memory."""
     from runner.build import build
-    from runner.engine import loop
-    from runner.engine.state import State, start
 
     kinds: dict[str, list[Job]] = {}
     for job in jobs:
         kinds.setdefault(str([job.config[k] for k in ("data", "model", "batch")]), []).append(job)
-    total, measured = 0.0, 0
-    for kind in list(kinds.values())[:TRIAL_KINDS]:
-        run = build(kind[0])
-        state = start(run)
-        began = time.monotonic()
-
-        def pulse(state: State, loss: float, began: float = began) -> bool:
-            return time.monotonic() - began > TRIAL_SECONDS
-
-        for _ in loop.train(run, state, pulse):
-            if pulse(state, 0.0):
-                break
-        per_step = (time.monotonic() - began) / max(1, state.step)
-        total += sum(per_step * build(job).steps for job in kind)
-        measured += len(kind)
-    whole = total * len(jobs) / measured if measured else 0.0
+    tried = list(kinds.values())[:TRIAL_KINDS]
+    total = sum(_seconds_a_step(build(kind[0])) * sum(build(job).steps for job in kind) for kind in tried)
+    whole = total * len(jobs) / max(1, sum(map(len, tried)))
     return whole / max(1, min(workers, len(jobs)))
+
+
+def _seconds_a_step(run: "Run") -> float:
+    """Train a run for a moment in memory, on one thread as workers do, evaluations counted in."""
+    import torch
+
+    from runner.engine import loop
+    from runner.engine.state import State, start
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    marks: list[tuple[float, int]] = []
+
+    def pulse(state: State, loss: float) -> bool:
+        marks.append((time.monotonic(), state.step))
+        return marks[-1][0] - marks[0][0] > TRIAL_SECONDS
+
+    state = start(run)
+    for _ in loop.train(run, state, pulse):
+        if pulse(state, 0.0):
+            break
+    torch.set_num_threads(threads)
+    return (marks[-1][0] - marks[0][0]) / max(1, marks[-1][1] - marks[0][1])
 
 
 def _duration(seconds: float) -> str:
@@ -159,5 +181,7 @@ def task(config: DictConfig) -> float | None:
     """Run one job that another of Hydra's launchers composed; returns its final validation loss."""
     overrides = list(HydraConfig.get().overrides.task)
     outcome = run_job(prepare(from_hydra(config, overrides)), save="none", bar=False)
+    if outcome is not None and outcome.summary["status"] == "interrupted":
+        raise KeyboardInterrupt  # which ends the launcher too
     loss = outcome.summary.get("final_val_loss") if outcome is not None else None
     return float(loss) if loss is not None else None

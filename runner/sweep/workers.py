@@ -24,6 +24,11 @@ from runner.job import Job
 from runner.train import Interruption, Outcome, run_job
 
 POLL_SECONDS = 0.5
+NOT_STARTED = "not started"
+
+
+class RunFailed(Exception):
+    """Tells another sweeper of Hydra's that a run it asked for has no result."""
 
 
 @dataclass
@@ -46,7 +51,7 @@ def number_of_workers(jobs: Sequence[Job]) -> int:
 
 
 def run_jobs(jobs: Sequence[Job], report: Callable[[Outcome], None]) -> list[Outcome]:
-    """Run every job that is not finished, several at a time; return what became of those that were reached.
+    """Run every job that is not finished, several at a time; return what became of each.
 
     A worker that dies loses its run, which is interrupted and goes on when the sweep is run again. SIGINT and SIGTERM
     let every run checkpoint and end; a second SIGINT ends the workers at once.
@@ -63,7 +68,8 @@ def run_jobs(jobs: Sequence[Job], report: Callable[[Outcome], None]) -> list[Out
                 pool.stop()
 
         pool.work(over)
-    return [outcomes[index] for index in sorted(outcomes)]
+    waiting = {"status": "interrupted", "stop_reason": NOT_STARTED}
+    return [outcomes.get(index) or Outcome(job, waiting, trained=False) for index, job in enumerate(jobs)]
 
 
 class _Pool:
