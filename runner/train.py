@@ -3,6 +3,7 @@
 ``python -m runner.train`` is ``optbench train``.
 """
 
+import os
 import signal
 import sys
 import time
@@ -155,6 +156,8 @@ def _torch_settings(job: Job) -> Iterator[None]:
     """Set PyTorch's threads and determinism for the block alone."""
     import torch
 
+    if job.config["deterministic"]:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(job.config["threads"] or threads)
     torch.use_deterministic_algorithms(job.config["deterministic"])
