@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from runner import metrics, optim, scheduler, schema
+from runner import fields, metrics, optim, scheduler
 from runner.batch import Strategy
 from runner.data import Data, Samples, Source, split
 from runner.errors import ConfigError
@@ -241,7 +241,7 @@ def _metrics(job: Job, classes: int | None) -> dict[str, metrics.Metric]:
 
 def _loss(job: Job, classes: int | None) -> metrics.Loss:
     name = job.config["loss"]
-    if not schema.is_import_path(name):
+    if not fields.is_import_path(name):
         return metrics.loss(name, classes)
     found = resolve(name, job.allow)
     return cast(metrics.Loss, found() if inspect.isclass(found) else found)

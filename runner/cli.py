@@ -2,9 +2,7 @@
 
 import argparse
 import csv
-import importlib.metadata
 import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -137,6 +135,7 @@ def train(argv: list[str]) -> int:
 
 
 def _single(hydra: Any, overrides: list[str], config_dir: str | None) -> int:
+    from runner import present
     from runner.compose import Composer
     from runner.job import prepare
     from runner.train import run_job
@@ -158,7 +157,7 @@ def _single(hydra: Any, overrides: list[str], config_dir: str | None) -> int:
     outcome = run_job(job)
     assert outcome is not None, "it waits where another process trains the run"
     status = outcome.summary["status"]
-    print(_result(outcome, config_dir), end="")
+    print(present.result(outcome, config_dir), end="")
     if status == "failed":
         said = "" if outcome.trained else " before (retry=failed tries again)"
         where = f", see {outcome.summary['traceback']}"
@@ -174,6 +173,7 @@ def _grid(hydra: Any, overrides: list[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from runner import present
     from runner.compose import Composer, first_line
     from runner.sweep.plan import spell_out_seeds, split_unions, task
     from runner.sweep.workers import NOT_STARTED, RunFailed
@@ -192,7 +192,7 @@ def _grid(hydra: Any, overrides: list[str]) -> int:
         return 0
     if not isinstance(outcomes, list) or not all(isinstance(outcome, Outcome) for outcome in outcomes):
         return 0  # another sweeper, which reports by itself
-    print(_grid_table(outcomes), end="")
+    print(present.grid_table(outcomes), end="")
     waiting = [o for o in outcomes if o.summary.get("stop_reason") == NOT_STARTED]
     if waiting:
         print(f"optbench: {len(waiting)} of {len(outcomes)} runs were not started", file=sys.stderr)
@@ -210,102 +210,15 @@ def _grid(hydra: Any, overrides: list[str]) -> int:
 
 def report_outcome(outcome: "Outcome") -> None:
     """Say on stderr what became of one job of a sweep."""
-    summary = outcome.summary
-    said = [summary["status"] if outcome.trained else f"{summary['status']} before"]
-    said += [f"{name} {summary[name]:.4g}" for name in _measures(summary) if "test" in name]
-    said += [str(summary["stop_reason"])] if summary["status"] == "failed" else []
     from tqdm import tqdm
 
+    from runner import present
+
+    summary = outcome.summary
+    said = [summary["status"] if outcome.trained else f"{summary['status']} before"]
+    said += [f"{name} {summary[name]:.4g}" for name in present.measures(summary) if "test" in name]
+    said += [str(summary["stop_reason"])] if summary["status"] == "failed" else []
     tqdm.write(f"{outcome.job.folder.name}: {', '.join(said)}", file=sys.stderr)  # above the bar
-
-
-def _measures(summary: dict[str, Any]) -> list[str]:
-    """Return the summary's headline measures that are there: validation first, then test."""
-    for measure in ("accuracy", "r2", "loss"):
-        names = [f"{part}_{measure}" for part in ("final_val", "test")]
-        found = [n for n in names if isinstance(summary.get(n), int | float)]
-        if found:
-            return found
-    return []
-
-
-def _result(outcome: "Outcome", config_dir: str | None = None) -> str:
-    """Return the table that ends a run: what was measured, where it lies, what to do next."""
-    summary, job = outcome.summary, outcome.job
-    lines = [f"{job.folder.name}: {summary['status']}"]
-    if not outcome.trained and (made := _other_versions(summary)):
-        lines[0] += f" with {made}"
-    if not outcome.trained:
-        lines[0] += " before, not trained again (force=true trains it again)"
-    elif summary.get("stop_reason") not in (None, "finished", "interrupted"):
-        lines[0] += f" ({summary['stop_reason']})"
-    rows = []
-    for measure in ("loss", "accuracy", "r2", "mse", "mae"):
-        values = [summary.get(f"{part}_{measure}") for part in ("final_train", "final_val", "test")]
-        if any(v is not None for v in values):
-            rows.append([measure, *(f"{v:.5g}" if v is not None else "–" for v in values)])
-    if rows:
-        lines.append(_aligned([["", "train", "val", "test"], *rows]).rstrip("\n"))
-    for trouble in ("vanishing", "exploding", "dead"):
-        if summary.get(f"{trouble}_layers"):
-            lines.append(f"{trouble} layers: {summary[f'{trouble}_layers']}")
-    if (seconds := summary.get("train_seconds")) and "steps" in summary:
-        lines.append(
-            f"{summary['steps']} steps in {seconds:.3g} s of training ({summary['steps'] / seconds:,.0f} a second)"
-        )
-    lines.append(f"folder  {job.folder}")
-    lines.append(f"next    {_next_command(outcome, config_dir)}")
-    return "\n".join(lines) + "\n"
-
-
-def _other_versions(summary: dict[str, Any]) -> str:
-    """Return the versions that a run was made with where they are not those at hand."""
-    here = {"optbench": __version__, "torch": importlib.metadata.version("torch")}
-    made = {name: str(summary.get(f"{name}_version", "")).partition("+")[0] for name in here}
-    return ", ".join(f"{n} {v}" for n, v in made.items() if v and v != here[n].partition("+")[0])
-
-
-def _next_command(outcome: "Outcome", config_dir: str | None) -> str:
-    job, lr = outcome.job, outcome.job.config["optim"]["lr"]
-    folder = ["--config-dir", config_dir] if config_dir else []
-    if outcome.summary["status"] == "interrupted":
-        return shlex.join(["optbench", "train", *folder, *job.overrides])
-    if outcome.summary["status"] == "failed":
-        kept = [o for o in job.overrides if _key(o) != "retry"]
-        return shlex.join(["optbench", "train", *folder, *kept, "retry=failed"])
-    kept = [o for o in job.overrides if _key(o) not in ("optim.lr", "force", "save", "retry")]
-    axis = f"optim.lr={lr / 3:.2g},{lr:g},{lr * 3:.2g}"
-    return shlex.join(["optbench", "train", "-m", *folder, *kept, axis])
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+").partition("=")[0]
-
-
-def _grid_table(outcomes: Sequence["Outcome"]) -> str:
-    """Return a line for each run of a sweep: its choices, what became of it, where it lies."""
-    measures = list(dict.fromkeys(name for outcome in outcomes for name in _measures(outcome.summary)))
-    lines = [["init", "optim", "lr", "seed", "status", *measures, "folder"]]
-    for outcome in outcomes:
-        summary, config = outcome.summary, outcome.job.config
-        values = [summary.get(name) for name in measures]
-        lines.append(
-            [
-                config["init"]["_option_"],
-                config["optim"]["_option_"],
-                f"{config['optim']['lr']:g}",
-                str(config["seed"]),
-                summary["status"],
-                *("–" if value is None else f"{value:.4f}" for value in values),
-                str(outcome.job.folder),
-            ]
-        )
-    return _aligned(lines)
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines)
 
 
 def _train_help() -> str:

@@ -1,6 +1,6 @@
 """Tab completion: the shells' scripts, and the words they ask for. Reads the YAMLs alone, so that it is quick."""
 
-from runner import schema
+from runner import fields, schema
 from runner.options import configs_dir, groups, options, read_option
 
 COMMANDS = ("train", "list", "runs", "predict", "doctor", "completion")
@@ -59,7 +59,7 @@ def complete(words: list[str]) -> list[str]:
 
 
 def _values(key: str) -> tuple[str, ...]:
-    field = schema.FIELDS.get(key)
+    field = fields.FIELDS.get(key)
     if field is None:
         return ()
     return ("true", "false") if field.kind is bool else field.words
@@ -68,11 +68,11 @@ def _values(key: str) -> tuple[str, ...]:
 def _keys(chosen: dict[str, str]) -> list[str]:
     """Return the keys that the chosen options have, and those of every run."""
     keys = [text.partition(":")[0] for text, _ in read_option(configs_dir() / "config.yaml").settings]
-    found = [k for k in keys if k in schema.FIELDS]
+    found = [k for k in keys if k in fields.FIELDS]
     for group in groups():
         names = chosen.get(group, _default(group)).strip("[]").split(",")
         found += [f"{group}.{k}" for o in options(group) if o.name in names for k in schema.settings(group, o)]
-        found += [f"{group}.{k}" for k in keys if f"{group}.{k}" in schema.FIELDS and f"{group}.{k}" not in found]
+        found += [f"{group}.{k}" for k in keys if f"{group}.{k}" in fields.FIELDS and f"{group}.{k}" not in found]
     return found
 
 

@@ -26,7 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner import schema
+from runner import fields, schema
 from runner.errors import ConfigError, closest
 from runner.options import configs_dir, options
 
@@ -135,7 +135,7 @@ class Composer:
                     continue
                 if str(name) not in valid:
                     raise ConfigError(
-                        f"{group}={schema.show(name).strip(chr(39))} is not an option"
+                        f"{group}={fields.show(name).strip(chr(39))} is not an option"
                         f"{closest(str(name), valid)}\nvalid: {', '.join(valid)}"
                     )
             if len(names) != len(set(map(str, names))):
@@ -181,8 +181,8 @@ class Composer:
             raise ConfigError(first_line(error)) from error
         for override in values:
             default, key = base.settable.get(override.key_or_group), override.key_or_group
-            if key not in schema.FIELDS and type(default) in (bool, int, float, str) and default != "???":
-                schema.Field(type(default)).parse(key, OmegaConf.select(composed, key))  # a user's own option
+            if key not in fields.FIELDS and type(default) in (bool, int, float, str) and default != "???":
+                fields.Field(type(default)).parse(key, OmegaConf.select(composed, key))  # a user's own option
         return _checked(composed, overrides, base.hydra)
 
     def _base(self, choices: tuple[str, ...]) -> "_Base":

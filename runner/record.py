@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from runner import schema
+from runner import fields, schema
 from runner.errors import RecordError
 from runner.job import Job
 from runner.lock import exclusive, owner_of
@@ -226,7 +226,7 @@ def _write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _is_choice(column: str) -> bool:
-    return column in schema.FIELDS or column.partition(".")[0] in GROUPS
+    return column in fields.FIELDS or column.partition(".")[0] in GROUPS
 
 
 csv.field_size_limit(2**27)  # a user's settings may be long

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runner import schema
+from runner import fields, schema
 from runner.errors import ConfigError
 
 OWN_MODULES = frozenset(
@@ -63,7 +63,7 @@ def named_by_user(config: schema.Config) -> dict[str, str]:
     """Return the import paths of a config that are not optbench's own, by the key that holds them."""
     found = {k: v for k, v in schema.leaves(config).items() if k.endswith((".target", "._target_"))}
     found |= {f"metrics[{i}]": path for i, path in enumerate(config["metrics"])}
-    if schema.is_import_path(config["loss"]):
+    if fields.is_import_path(config["loss"]):
         found["loss"] = config["loss"]
     return {k: v for k, v in found.items() if v.rpartition(".")[0] not in OWN_MODULES}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from runner import options, schema
+from runner import fields, options, schema
 from runner.build import build
 from runner.targets import arguments, resolve
 from tests.conftest import MNIST_ROOT, compose_job
@@ -53,9 +53,9 @@ def test_every_setting_has_a_type_and_every_type_a_setting() -> None:
         for o in options.options(g)
         for k in schema.settings(g, o)
     }
-    keys |= {f"{g}.{k}" for g in options.groups() for k in shared if f"{g}.{k}" in schema.FIELDS}
-    keys |= {k for k in shared if k in schema.FIELDS}
-    assert keys == set(schema.FIELDS)
+    keys |= {f"{g}.{k}" for g in options.groups() for k in shared if f"{g}.{k}" in fields.FIELDS}
+    keys |= {k for k in shared if k in fields.FIELDS}
+    assert keys == set(fields.FIELDS)
 
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g, o in ALL if g != "experiment"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from runner import record, schema
+from runner import fields, record, schema
 from runner.compose import Composer, from_hydra
 from runner.errors import ConfigError
 from runner.job import Job, prepare
@@ -94,7 +94,7 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
             raise ConfigError(f"job {number} of {len(job_overrides)} ({' '.join(overrides)}): {error}") from error
         _refuse_double(jobs.setdefault(job.run_id, job), job)
         for key, values in one_value.items():
-            values.add(schema.show(job.config[key]))
+            values.add(fields.show(job.config[key]))
             if len(values) > 1:
                 raise ConfigError(f"{key} takes one value a sweep, got {', '.join(sorted(values))}")
     return list(jobs.values())
@@ -106,7 +106,7 @@ def _refuse_double(first: Job, second: Job) -> None:
         ours, theirs = schema.leaves(first.config), schema.leaves(second.config)
         key = next(k for k in ours if ours[k] != theirs.get(k))
         raise ConfigError(
-            f"{key} takes one value a sweep, got {schema.show(ours[key])}, {schema.show(theirs.get(key))}: "
+            f"{key} takes one value a sweep, got {fields.show(ours[key])}, {fields.show(theirs.get(key))}: "
             "it does not change what a run finds"
         )
 

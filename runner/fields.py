@@ -1,0 +1,189 @@
+"""The values that each key takes: its type, its range, its words.
+
+A setting of a user's own option that is not named here takes the type of its default.
+"""
+
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runner.errors import ConfigError, closest
+
+
+def show(value: object) -> str:
+    """Return a value as it is typed on the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
+
+
+ANY_LENGTH = -1
+
+
+def is_import_path(text: str) -> bool:
+    """Say whether a text reads as ``package.module.name``."""
+    return re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", text) is not None
+
+
+@dataclass(frozen=True)
+class Field:
+    """The values one key takes."""
+
+    kind: type = float
+    """bool, int, float or str."""
+    words: tuple[str, ...] = ()
+    """Words that are valid: the only ones for a str field, beside numbers for the others."""
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+    null: bool = False
+    length: int | None = None
+    """A list of so many such values."""
+    path: bool = False
+    """An import path is valid too."""
+
+    def parse(self, key: str, value: object) -> Any:
+        """Return the value in its own type.
+
+        Raises:
+            ConfigError: naming the key, the value and what is valid.
+        """
+        if self.length is not None:
+            if not isinstance(value, list) or self.length not in (ANY_LENGTH, len(value)):
+                raise self._refuse(key, value)
+            item = replace(self, length=None)
+            return [item.parse(f"{key}[{i}]", v) for i, v in enumerate(value)]
+        if value is None and self.null:
+            return None
+        if isinstance(value, str) and (value in self.words or (self.path and is_import_path(value))):
+            return value
+        if self is TEXT and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not self.kind or (self.kind is str and (self.words or self.path)):
+            raise self._refuse(key, value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and not self._inside(value):
+            raise self._refuse(key, value)
+        return value + 0.0 if isinstance(value, float) else value  # -0.0 is 0.0
+
+    def _inside(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
+        )
+
+    def _refuse(self, key: str, value: object) -> ConfigError:
+        hint = closest(value, self.words) if isinstance(value, str) else ""
+        return ConfigError(f"{key} must be {self.describe()}, got {show(value)}{hint}")
+
+    def describe(self) -> str:
+        """Say what is valid, as it stands in messages: ``a whole number ≥ 1, or null``."""
+        ranges = [f"{sign} {bound:g}" for sign, bound in self._bounds() if bound is not None]
+        noun = {
+            bool: "true or false",
+            int: "a whole number",
+            float: "a finite number",
+            str: "a text",
+            dict: "a set of key: value",
+        }[self.kind]
+        if self.kind is str and self.words:
+            noun = f"one of {', '.join(self.words)}{', or an import path such as package.name' if self.path else ''}"
+        elif self.path:
+            noun = "an import path such as package.name"
+        elif self.words:
+            ranges.append(f"or {' or '.join(self.words)}")
+        valid = f"{noun} {' and '.join(r for r in ranges if not r.startswith('or'))}".strip()
+        valid += "".join(f", {r}" for r in ranges if r.startswith("or"))
+        if self.length == ANY_LENGTH:
+            return f"a list, each {valid}"
+        if self.length is not None:
+            return f"a list of {self.length}, each {valid}"
+        return valid + (", or null" if self.null else "")
+
+    def _bounds(self) -> tuple[tuple[str, float | None], ...]:
+        return (">", self.gt), ("≥", self.ge), ("<", self.lt), ("≤", self.le)
+
+
+FLAG = Field(bool)
+PATH = Field(str, path=True)
+LIST = replace(PATH, length=ANY_LENGTH)
+ARGUMENTS = Field(dict)
+TEXT = Field(str)
+COUNT = Field(int, ge=1)
+POSITIVE = Field(gt=0)
+NOT_NEGATIVE = Field(ge=0)
+SHARE = Field(ge=0, lt=1)
+SEED = Field(int, ge=0, lt=2**31)
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "silu", "identity")
+
+FIELDS: dict[str, Field] = {
+    "name": TEXT,
+    "seed": SEED,
+    "epochs": Field(int, ge=1, le=10**6, null=True),
+    "max_steps": replace(COUNT, null=True),
+    "eval_every": replace(COUNT, null=True),
+    "loss": Field(str, ("auto", "cross_entropy", "mse", "bce", "l1", "huber"), path=True),
+    "metrics": LIST,
+    "diagnostics": FLAG,
+    "compile": FLAG,
+    "device": Field(str, ("auto", "cpu", "cuda", "mps")),
+    "amp": Field(str, ("none", "bf16", "fp16")),
+    "dtype": Field(str, ("float32", "float64")),
+    "threads": Field(int, ge=1, le=1024, null=True),
+    "deterministic": FLAG,
+    "save": Field(str, ("last", "best", "none"), null=True),
+    "force": FLAG,
+    "retry": Field(str, ("none", "failed")),
+    "dry_run": FLAG,
+    "workers": Field(int, ge=1, le=1024, null=True),
+    "fail_fast": FLAG,
+    "data.target": PATH,
+    "data.args": ARGUMENTS,
+    "data.root": TEXT,
+    "data.download": FLAG,
+    "data.split_seed": SEED,
+    "data.val_fraction": Field(gt=0, lt=1),
+    "data.test_fraction": Field(gt=0, lt=1),
+    "data.fraction": Field(gt=0, le=1),
+    "data.normalize": Field(str, ("none", "standard", "minmax")),
+    "data.samples": Field(int, ge=10, le=10**7),
+    "data.features": Field(int, ge=1, le=10**4),
+    "data.noise": NOT_NEGATIVE,
+    "data.sample_seed": SEED,
+    "model.target": PATH,
+    "model.args": ARGUMENTS,
+    "model.width": COUNT,
+    "model.depth": Field(int, ge=1, le=1000),
+    "model.activation": Field(str, ACTIVATIONS),
+    "init.target": PATH,
+    "init.args": ARGUMENTS,
+    "init.gain": Field(words=("auto",), gt=0, null=True),
+    "init.bias": Field(ge=-1e30, le=1e30),
+    "init.std": NOT_NEGATIVE,
+    "init.bound": NOT_NEGATIVE,
+    "optim.target": PATH,
+    "optim.args": ARGUMENTS,
+    "optim.lr": POSITIVE,
+    "optim.momentum": SHARE,
+    "optim.nesterov": FLAG,
+    "optim.betas": replace(SHARE, length=2),
+    "optim.eps": POSITIVE,
+    "optim.weight_decay": NOT_NEGATIVE,
+    "optim.decay_bias_and_norm": FLAG,
+    "scheduler.warmup": NOT_NEGATIVE,
+    "scheduler.end_factor": Field(ge=0, le=1),
+    "regularization.l2.strength": NOT_NEGATIVE,
+    "regularization.weight_decay.rate": NOT_NEGATIVE,
+    "regularization.dropout.p": SHARE,
+    "regularization.grad_clip.max_norm": POSITIVE,
+    "regularization.early_stopping.patience": COUNT,
+    "regularization.early_stopping.min_delta": NOT_NEGATIVE,
+    "regularization.early_stopping.restore_best": FLAG,
+    "batch.size": replace(COUNT, null=True),
+}
