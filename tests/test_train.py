@@ -249,3 +249,14 @@ def test_python_m_is_the_same_entrypoint(folder: Path) -> None:
     assert process.returncode == 0
     assert "accuracy" in out
     assert json.loads((run_folder(folder) / "summary.json").read_text())["status"] == "completed"
+
+
+@pytest.mark.slow
+def test_a_compiled_run_finds_what_a_plain_one_finds(optbench: Callable, folder: Path) -> None:
+    for name, flag in (("plain", "false"), ("compiled", "true")):
+        assert (
+            optbench("train", *TINY, f"name={name}", "init=he", f"compile={flag}", "regularization=dropout").code == 0
+        )
+    plain, compiled = (summary_of(run_folder(folder, name)) for name in ("plain", "compiled"))
+    assert plain["run_id"] == compiled["run_id"]
+    assert compiled["test_loss"] == pytest.approx(plain["test_loss"], rel=1e-3)
