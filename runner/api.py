@@ -28,7 +28,7 @@ class Result:
         return pd.read_csv(self.folder / "metrics.csv")
 
 
-def train(*overrides: str, config_dir: str | None = None) -> Result:
+def train(*overrides: str | Sequence[str], config_dir: str | None = None) -> Result:
     """Train one run, as ``optbench train OVERRIDES`` does, and return what it found.
 
     Raises:

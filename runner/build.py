@@ -102,7 +102,7 @@ def _build(job: Job) -> Run:
     device = select_device(config["device"], config["amp"], config["dtype"])
     data = _prepare_data(job.source, tuple((k, config["data"][k]) for k in SPLIT_KEYS), config["dtype"])
     train, val, test = (_to_device(part, device) for part in (data.train, data.val, data.test))
-    parts = [part() for _, option in sorted(config["regularization"].items()) for part in [_part(job, option)]]
+    parts = [_part(job, option)() for _, option in sorted(config["regularization"].items())]
     dropout = next((p for p in parts if isinstance(p, Dropout)), Dropout(0.0))
     early_stopping = next((p for p in parts if isinstance(p, EarlyStopping)), None)
     batch_size: Strategy = _part(job, config["batch"])(len(data.train))

@@ -4,7 +4,7 @@ import argparse
 import csv
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -340,8 +340,6 @@ def completion(argv: list[str]) -> int:
         print(word)
     return 0
 
-
-Command = Callable[[list[str]], int]
 
 if __name__ == "__main__":
     entrypoint()

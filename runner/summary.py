@@ -26,7 +26,7 @@ def summarize(job: Job, run: Run, state: State, last_row: dict[str, Any], measur
     return {
         "status": "diverged" if diverged else "stopped_early" if stopped else "completed",
         "stop_reason": state.stop_reason,
-        **{f"final_{k}": _number(last_row[k]) for k in measures},
+        **{f"final_{k}": last_row[k] for k in measures},
         **measured,
         **{f"best_val_{k}": v for k, v in state.best.items()},
         "steps": state.step,
@@ -62,10 +62,6 @@ def environment(job: Job, run: Run) -> dict[str, Any]:
 def device_name(device: torch.device) -> str:
     """Return the device's own name, such as ``NVIDIA H200``, or its kind."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _number(value: Any) -> Any:
-    return None if value == "" else value
 
 
 def _forward_flops(run: Run, state: State) -> int:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType, ModuleType
@@ -203,8 +203,6 @@ def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Inte
     if state.stop_reason is None:
         checkpoint.save(recorder.checkpoint, {**state.state_dict(), "asked": _asked(job)})
         return {"status": "interrupted", "stop_reason": "interrupted", "steps": state.step, **environment(job, run)}
-    if not row:
-        row = record.read_csv(recorder.folder / "metrics.csv")[-1]
     measured = loop.finish(run, state)
     saved = _save_weights(recorder, run, state, save)
     summary = summarize(job, run, state, row, measured)
@@ -258,7 +256,7 @@ def _save_weights(recorder: Recorder, run: Any, state: Any, save: str) -> str:
 class _Callable(ModuleType):
     """``runner.train`` is this module, for ``python -m runner.train``, and the function of the same name."""
 
-    def __call__(self, *overrides: str, config_dir: str | None = None) -> Any:
+    def __call__(self, *overrides: str | Sequence[str], config_dir: str | None = None) -> Any:
         from runner import api
 
         return api.train(*overrides, config_dir=config_dir)
