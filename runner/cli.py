@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ commands:
   train [overrides]     one run, such as  optbench train init=he optim=adamw
   train -m [overrides]  the grid, such as  optbench train -m init=he,xavier optim=sgd,adamw optim.lr=1e-3,1e-2
   list [group]          every option of every group, or of one, and what it means
+  report DIR            the answer: what to use, how sure, tables and plots, DIR/report.html
   runs DIR              write DIR/runs.csv anew from the folders of its runs
   predict RUN           what a trained run predicts, as CSV; --export FILE writes it as a program
   doctor                what this machine offers, and what is wrong with it
@@ -76,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
     commands = {
         "train": train,
         "list": list_options,
+        "report": report,
         "runs": runs,
         "predict": predict,
         "doctor": doctor,
@@ -257,6 +260,44 @@ def list_options(argv: list[str]) -> int:
                 for text, comment in option.settings:
                     print(f"    {text:<22} {comment}")
     return 0
+
+
+def report(argv: list[str]) -> int:
+    """``optbench report DIR``: the answer on stdout, ``DIR/report.html`` and ``DIR/report/``."""
+    about = "The answer that runs give: on the terminal, in DIR/report.html, its plots and tables in DIR/report/."
+    parser = _Parser("optbench report", description=about)
+    parser.add_argument("folder", metavar="DIR", help="the folder of a sweep, such as outputs/default, or of a run")
+    parser.add_argument(
+        "--metric", metavar="NAME", help="what to judge by, such as val_loss (default: accuracy, r2, loss)"
+    )
+    parser.add_argument("--better", choices=["higher", "lower"], help="which way a measure of your own is better")
+    parser.add_argument("--target", type=_finite_number, metavar="VALUE", help="time to this value of the metric")
+    parser.add_argument("--axes", metavar="ROWS,COLUMNS", help="two axes of the heat map, such as init,optim")
+    parser.add_argument(
+        "--within",
+        type=_finite_number,
+        default=1.0,
+        metavar="PERCENT",
+        help="what counts as near the best (default: 1)",
+    )
+    arguments = parser.parse_args(argv)
+    axes = tuple(arguments.axes.split(",")) if arguments.axes else None
+    if axes is not None and len(axes) != 2:
+        raise ConfigError(f"--axes takes two axes, such as init,optim, got {arguments.axes!r}")
+    if not 0 < arguments.within < 100:
+        raise ConfigError(f"--within must be > 0 and < 100, in percent of the best, got {arguments.within:g}")
+    from runner.report.write import Asked, report
+
+    asked = Asked(arguments.metric, arguments.better, arguments.target, axes, arguments.within)
+    print(report(arguments.folder, asked), end="")
+    return 0
+
+
+def _finite_number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a finite number, got {text}")
+    return value
 
 
 def runs(argv: list[str]) -> int:

@@ -62,10 +62,6 @@ def r2(outputs: Tensor, y: Tensor) -> Tensor:
     return torch.where(total > 0, 1 - residual / total, torch.zeros_like(total)).mean()
 
 
-BETTER: dict[str, Callable[[float, float], float]] = {"accuracy": max, "r2": max, "mse": min, "mae": min}
-"""Which of two values of a measure is the better one."""
-
-
 def metrics(classes: int | None) -> dict[str, Metric]:
     """Return what is recorded for classes, or for numbers."""
     return {"accuracy": accuracy} if classes is not None else {"mse": mse, "mae": mae, "r2": r2}

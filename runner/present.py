@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from runner import __version__
+from runner.measures import HEADLINES
 from runner.train import Outcome
 
 
 def measures(summary: dict[str, Any]) -> list[str]:
     """Return the summary's headline measures that are there: validation first, then test."""
-    for measure in ("accuracy", "r2", "loss"):
+    for measure in HEADLINES:
         names = [f"{part}_{measure}" for part in ("final_val", "test")]
         found = [n for n in names if isinstance(summary.get(n), int | float)]
         if found:

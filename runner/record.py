@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from runner import fields, schema
-from runner.errors import RecordError
+from runner.compose import refuse_aliases
+from runner.errors import ConfigError, RecordError
 from runner.job import Job
 from runner.lock import exclusive, owner_of
 from runner.options import groups
@@ -161,6 +162,23 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     return summary if isinstance(summary, dict) and summary.get("status") in STATUSES else None
 
 
+def read_config(run: str | Path) -> schema.Config:
+    """Read and check the config of a run's folder.
+
+    Raises:
+        ConfigError: if there is none, or it is no run's config.
+    """
+    folder = Path(run)
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{folder} is no run's folder: it holds no config.yaml")
+    refuse_aliases(folder)
+    try:
+        return schema.check(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
+    except (ConfigError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is no run's config: {error}") from error
+
+
 def keep_aside(folder: Path) -> Path:
     """Move a run's folder to ``.old/`` beside it, outside of ``runs.csv`` and reports; return where it is now."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -188,18 +206,26 @@ def _update(path: Path, job: Job, summary: Mapping[str, Any]) -> None:
 
 def rebuild_runs_csv(folder: Path) -> int:
     """Write ``runs.csv`` anew from the runs' own folders; return how many there are."""
-    rows = []
-    for config_path in sorted(folder.glob("*/config.yaml")):
-        try:
-            config = yaml.load(config_path.read_text(encoding="utf-8"), yaml.CSafeLoader)
-            choices = schema.choices(config)
-        except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-            raise RecordError(f"{config_path} is no run's config: {error}") from error
-        summary = read_summary(config_path.parent) or {"status": _status_without_summary(config_path.parent)}
-        rows.append(_columns(choices, config_path.parent.name.rpartition("-")[2], summary))
+    rows = [row_of(path.parent) for path in sorted(folder.glob("*/config.yaml"))]
     with writing(folder), exclusive(folder / ".locks", "runs.csv"):
         _write_runs(folder / "runs.csv", rows)
     return len(rows)
+
+
+def row_of(folder: Path) -> dict[str, Any]:
+    """Return the row of ``runs.csv`` that a run's own folder makes.
+
+    Raises:
+        RecordError: if its config is none.
+    """
+    path = folder / "config.yaml"
+    try:
+        refuse_aliases(folder)
+        choices = schema.choices(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
+    except (ConfigError, OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{path} is no run's config: {error}") from error
+    summary = read_summary(folder) or {"status": _status_without_summary(folder)}
+    return _columns(choices, folder.name.rpartition("-")[2], summary)
 
 
 def _columns(choices: Mapping[str, Any], run_id: str, summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,15 +9,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
-from runner import schema
-from runner.compose import refuse_aliases
 from runner.data import Array, Samples, split
 from runner.engine import checkpoint
 from runner.errors import ConfigError, RecordError
 from runner.job import SPLIT_KEYS, read_source
+from runner.record import read_config
 from runner.targets import bind
 
 
@@ -71,23 +69,6 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
     except Exception as error:
         raise RecordError(f"{path} does not fit the model of {Path(run) / 'config.yaml'}: {error}") from error
     return Trained(network, shape, saved["shift"], saved["scale"], saved["classes"]).eval()
-
-
-def read_config(run: str | Path) -> schema.Config:
-    """Read and check the config of a run's folder.
-
-    Raises:
-        ConfigError: if there is none, or it is no run's config.
-    """
-    folder = Path(run)
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(f"{folder} is no run's folder: it holds no config.yaml")
-    refuse_aliases(folder)
-    try:
-        return schema.check(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
-    except (ConfigError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is no run's config: {error}") from error
 
 
 def part_of_data(run: str | Path, part: str, allow: Collection[str] = ()) -> Samples:

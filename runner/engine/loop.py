@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner import diagnostics, metrics, optim
+from runner import diagnostics, optim
 from runner.build import Run, Split
 from runner.engine.state import State
+from runner.measures import HIGHER_IS_BETTER
 from runner.noise import generator, key
 
 Row = dict[str, Any]
@@ -275,8 +276,8 @@ def _judge(run: Run, state: State, train_loss: float | None, val: dict[str, Any]
     if run.keep_best and val["loss"] < state.best.get("loss", math.inf):
         state.best_weights = {k: v.detach().clone() for k, v in state.model.state_dict().items()}
     for name, value in val.items():
-        if name == "loss" or name in metrics.BETTER:  # of a user's own measure nobody knows which way is better
-            better = metrics.BETTER.get(name, min)
+        if name in HIGHER_IS_BETTER:  # of a user's own measure nobody knows which way is better
+            better = max if HIGHER_IS_BETTER[name] else min
             state.best[name] = better(state.best.get(name, value), value)
     stopping = run.early_stopping
     if stopping:

@@ -1,0 +1,131 @@
+"""The commands that a report gives: what to use, and what would make the answer surer. Each is known to compose."""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from runner import record, schema
+from runner.errors import ConfigError
+
+AUTO_LOSS = {"accuracy": "cross_entropy", "r2": "mse"}
+"""What ``loss=auto`` became, by the measure that such targets have."""
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What is given on the command line to get a setting."""
+
+    given: tuple[str, ...]
+    doubt: str | None = None
+    """Why it may not run as it stands."""
+
+
+class Translator:
+    """Turns rows of ``runs.csv`` into what is typed to get them."""
+
+    def __init__(self, columns: Sequence[str], varying: Sequence[str], root: str | None) -> None:
+        """Prepare for rows of one sweep.
+
+        Args:
+            columns: its choices.
+            varying: choices that are given even where they are the defaults, first.
+            root: where the data lie, if a config says.
+        """
+        from runner.compose import Composer, start_hydra
+
+        self._columns = [c for c in columns if c != "seed" and c not in schema.OUTSIDE_IDENTITY]
+        self._varying, self._root = varying, root
+        self._composer = Composer(start_hydra(None).config_loader)
+        self._default = _cells(self._composer.compose([]).config)
+
+    def overrides(self, row: "pd.Series[str]") -> Overrides:
+        """Return the overrides that compose to a run's choices, those that differ from the defaults."""
+        wanted, varying = {c: str(row[c]) for c in self._columns}, self._varying
+        groups = [_group(g, wanted[g]) for g in schema.GROUPS if g in wanted]
+        auto = next((loss for measure, loss in AUTO_LOSS.items() if row.get(f"final_val_{measure}")), "auto")
+        try:
+            base = _cells(self._composer.compose(_enough(groups, wanted)).config, auto)
+            kept = [c for c in schema.GROUPS if c in wanted and (c in varying or wanted[c] != self._default[c])]
+            differing = [c for c in wanted if c not in schema.GROUPS and (c in varying or wanted[c] != base.get(c, ""))]
+            given = _in_order([*kept, *differing], varying, wanted)
+            config = self._composer.compose(given).config
+        except ConfigError as error:
+            return Overrides(tuple(_in_order(varying, varying, wanted)), str(error).partition("\n")[0])
+        found = _cells(config, auto)
+        if self._root is not None and config["data"].get("root", self._root) != self._root:
+            given.append(_override("data.root", self._root))
+        wrong = [c for c in wanted if wanted[c] != found.get(c, "")]
+        doubt = f"{wrong[0]} would be {found.get(wrong[0])!r} instead of {wanted[wrong[0]]!r}" if wrong else None
+        return Overrides(tuple(given), doubt)
+
+
+def _enough(groups: Sequence[str], wanted: Mapping[str, str]) -> list[str]:
+    """Return a setting's options with what custom ones cannot do without."""
+    return [*groups, *(_override(k, v) for k, v in wanted.items() if k.endswith(".target") and v)]
+
+
+def _cells(config: Mapping[str, object], loss: str = "auto") -> dict[str, str]:
+    """Return a config's choices as they stand in ``runs.csv``, where ``loss=auto`` is what it became."""
+    cells = {k: str(record.cell(v)) for k, v in schema.choices(dict(config)).items()}
+    return cells | ({"loss": loss} if cells["loss"] == "auto" else {})
+
+
+def _in_order(columns: Sequence[str], first: Sequence[str], wanted: Mapping[str, str]) -> list[str]:
+    leading = [c for c in first if c in columns and wanted.get(c)]
+    ordered = [*leading, *(c for c in columns if c not in leading)]
+    return [_group(c, wanted[c]) if c in schema.GROUPS else _override(c, wanted[c]) for c in ordered if c in wanted]
+
+
+def _group(group: str, option: str) -> str:
+    names = option.split("+")
+    return f"{group}=[{','.join(names)}]" if len(names) > 1 else f"{group}={option}"
+
+
+def _override(key: str, cell: str) -> str:
+    """Return ``key=value`` of a cell, quoted as Hydra reads it."""
+    if cell == "":
+        return f"{key}=null"
+    if cell[0] in "[{":
+        try:
+            return f"{key}={_hydra(json.loads(cell))}"
+        except ValueError:
+            pass
+    return f"{key}={_quoted(cell)}"
+
+
+def _hydra(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{k}:{_hydra(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_hydra, value)) + "]"
+    if isinstance(value, str):
+        return _quoted(value)
+    return json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    if re.fullmatch(r"[-+.\w/:%@]+", text):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def train(given: Sequence[str]) -> str:
+    """Return the command of one run."""
+    return shlex.join(["optbench", "train", *given])
+
+
+def sweep(shared: Sequence[str], parts: Sequence[Sequence[str]]) -> str:
+    """Return the command of a sweep: what all runs share, then each part's own, joined by a lone plus."""
+    if len(parts) == 1:
+        return shlex.join(["optbench", "train", "-m", *shared, *parts[0]])
+    return shlex.join(["optbench", "train", "-m", *shared, *(word for part in parts for word in ("+", *part))])
+
+
+def split_shared(settings: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Divide settings' overrides into those that all have and each one's own."""
+    shared = [o for o in settings[0] if all(o in other for other in settings)]
+    return shared, [[o for o in setting if o not in shared] for setting in settings]

@@ -1,0 +1,338 @@
+"""Read what a sweep left: ``runs.csv`` and the runs' own CSVs. What cannot be read is named, never a traceback."""
+
+import csv
+import io
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from runner import record
+from runner.errors import ConfigError, RecordError, closest
+from runner.lock import owner_of
+
+BATCH_BYTES = 32 * 2**20
+"""So much of the runs' CSVs is parsed at a time."""
+LARGEST_BYTES = 256 * 2**20
+"""A larger ``metrics.csv`` is left out, and named."""
+NAMED = 3
+"""A caveat names so many of the runs that it is about."""
+FIRST = ("step", "train_seconds", "val_loss", "train_loss", "batch_loss")
+
+
+@dataclass
+class Records:
+    """A sweep as tables."""
+
+    folder: Path
+    runs: pd.DataFrame
+    """A row a run: choices as text, then ``run_id, status``, then measures as text."""
+    choices: list[str]
+    """The columns that are choices."""
+    places: dict[str, Path]
+    """Each run's folder by its id, where it has one."""
+    caveats: list[str] = field(default_factory=list)
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """A row an evaluation: ``run_id``, then numbers."""
+
+    def number(self, column: str) -> "pd.Series[float]":
+        """Return a column of ``runs`` as numbers, NaN where it holds none."""
+        if column not in self.runs:
+            return pd.Series(np.nan, index=self.runs.index, dtype=float)
+        return numbers(self.runs[column])
+
+    def caveat(self, count: int, text: str, of: Iterable[str] = ()) -> None:
+        """Note something that a reader must know: ``text`` with {n} runs, and the first few of them."""
+        if not count:
+            return
+        few = [name for name, _ in zip(of, range(NAMED), strict=False)]
+        more = f" and {count - len(few)} more" if count > len(few) else ""
+        runs = "1 run" if count == 1 else f"{count:,} runs"
+        self.caveats.append(text.format(runs=runs) + (f": {', '.join(few)}{more}" if few else ""))
+
+
+def numbers(column: "pd.Series[str]") -> "pd.Series[float]":
+    """Return a column's numbers, NaN where a cell holds none or one that is not finite."""
+    found = pd.to_numeric(column, errors="coerce").astype(float)
+    return found.where(np.isfinite(found))
+
+
+def load(folder: Path) -> Records:
+    """Read a sweep's folder, or a single run's.
+
+    Raises:
+        ConfigError: if it is neither; the message says what is there instead.
+        RecordError: if it cannot be read.
+    """
+    try:
+        single = (folder / "config.yaml").is_file() and (folder / "metrics.csv").is_file()
+        places = {folder.name.rpartition("-")[2]: folder} if single else dict(_run_folders(folder))
+        if not single and not places and not (folder / "runs.csv").is_file():
+            raise _nothing_in(folder)
+        rows, caveats = _rows(folder.parent if single else folder, places, single)
+    except OSError as error:
+        if isinstance(error, ConfigError | RecordError):
+            raise
+        raise RecordError(f"cannot read {error.filename or folder}: {error.strerror or error}") from error
+    if not rows:
+        raise ConfigError(f"{folder / 'runs.csv'} has no rows: nothing was run")
+    runs = pd.DataFrame(rows, dtype=str).fillna("")
+    columns = list(runs.columns)
+    records = Records(folder, runs, columns[: columns.index("run_id")], places, caveats)
+    _settle_statuses(records, folder.parent if single else folder)
+    records.curves = _read_curves(records)
+    return records
+
+
+def _run_folders(folder: Path) -> Iterator[tuple[str, Path]]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if "-" in entry.name and not entry.name.startswith(".") and entry.is_dir():
+                path = Path(entry.path)
+                if (path / "config.yaml").is_file() or (path / "metrics.csv").is_file():
+                    yield entry.name.rpartition("-")[2], path
+
+
+def _nothing_in(folder: Path) -> ConfigError:
+    if not folder.is_dir():
+        there = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
+        hint = closest(folder.name, there)
+        return ConfigError(f"{folder} is no folder{hint}; give the folder of a sweep or a run, such as outputs/default")
+    below = sorted(
+        {p.parent for p in folder.glob("*/runs.csv")} | {p.parent for p in folder.glob("outputs/*/runs.csv")}
+    )
+    instead = f"; did you mean {', '.join(map(str, below[:5]))}?" if below else ""
+    return ConfigError(
+        f"{folder} holds no runs{instead}\nvalid: the folder of a sweep or a run, such as outputs/default"
+    )
+
+
+def _rows(sweep: Path, places: dict[str, Path], single: bool) -> tuple[list[dict[str, str]], list[str]]:
+    path = sweep / "runs.csv"
+    rows: dict[str, dict[str, str]] = {}
+    caveats: list[str] = []
+    torn, twice = [], []
+    if path.is_file():
+        lines = (line.replace("\0", "�") for line in record.whole_lines(path))
+        header, *body = list(csv.reader(lines)) or [[]]
+        if "run_id" not in header or "status" not in header:
+            raise ConfigError(f"{path} needs the columns run_id and status; optbench runs {sweep} writes it anew")
+        at = header.index("run_id")
+        if len(set(header)) != len(header):
+            caveats.append(f"{path.name} names a column twice: the last one is read")
+        for number, cells in enumerate(body, 2):
+            if len(cells) != len(header) or not cells[at]:
+                torn.append(f"row {number}")
+                continue
+            identifier = cells[at]
+            if identifier in rows:
+                twice.append(identifier)
+            rows[identifier] = dict(zip(header, map(_unguarded, cells), strict=True))
+        if not _ends_whole(path):
+            torn.append("the last row")
+    named = ", ".join(torn[:NAMED]) + (f" and {len(torn) - NAMED} more" if len(torn) > NAMED else "")
+    if torn:
+        caveats.append(f"{path.name} is torn: {named} left out; optbench runs {sweep} writes it anew")
+    if twice:
+        caveats.append(f"{path.name} has a run twice, the last row is read: {', '.join(twice[:NAMED])}")
+    missing = {identifier: place for identifier, place in places.items() if identifier not in rows}
+    lost = []
+    for identifier, place in missing.items():
+        try:
+            rows[identifier] = {k: str(v) for k, v in record.row_of(place).items()}
+        except RecordError:
+            lost.append(place.name)
+    if lost:
+        n = len(lost)
+        caveats.append(
+            f"{n} folder{'s' * (n > 1)} without a config that can be read, left out: {', '.join(lost[:NAMED])}"
+        )
+    if missing and path.is_file() and not single and len(lost) < len(missing):
+        caveats.append(
+            f"{len(missing) - len(lost)} runs are not in {path.name} and were read from their folders; "
+            f"optbench runs {sweep} writes it anew"
+        )
+    if single:
+        rows = {identifier: row for identifier, row in rows.items() if identifier in places}
+        caveats = []
+    return _same_columns(list(rows.values())), caveats
+
+
+def _same_columns(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Give every row every column, choices first, then run_id and status, then the rest."""
+    choices: dict[str, None] = {}
+    rest: dict[str, None] = {}
+    for row in rows:
+        names = list(row)
+        at = names.index("run_id")
+        choices |= dict.fromkeys(names[:at])
+        rest |= dict.fromkeys(names[at:])
+    columns = [*choices, *(name for name in rest if name not in choices)]
+    return [{column: row.get(column, "") for column in columns} for row in rows]
+
+
+def _unguarded(cell: str) -> str:
+    """Return a text as it was before a spreadsheet was kept from taking it for a formula."""
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def _ends_whole(path: Path) -> bool:
+    """Say whether a file's last line is whole."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+def _settle_statuses(records: Records, sweep: Path) -> None:
+    """Say of each run that has not ended whether it is on its way; name what is missing."""
+    runs, places = records.runs, records.places
+    for index, identifier in zip(
+        runs.index[runs["status"] == "running"], runs.loc[runs["status"] == "running", "run_id"], strict=True
+    ):
+        held = owner_of(sweep / ".locks" / identifier) if re.fullmatch(r"\w+", identifier) else None
+        if held is None or not held[0].alive(held[1]):
+            runs.loc[index, "status"] = "interrupted"
+    unknown = ~runs["status"].isin([*record.STATUSES, "running"])
+    records.caveat(
+        int(unknown.sum()), "{runs} with a status that is none, counted as interrupted", _names(records, unknown)
+    )
+    runs.loc[unknown, "status"] = "interrupted"
+    for status, text in (
+        ("running", "{runs} on the way, not counted yet"),
+        ("interrupted", "{runs} interrupted, not counted: the command that started the sweep goes on with it"),
+        ("failed", "{runs} failed, ranked last; retry=failed tries again"),
+        ("diverged", "{runs} diverged, ranked last"),
+    ):
+        mask = runs["status"] == status
+        records.caveat(int(mask.sum()), text, _names(records, mask))
+    ended = runs["status"].isin(record.ENDED)
+    gone = ended & ~runs["run_id"].isin(list(places))
+    records.caveat(
+        int(gone.sum()), "{runs} without a folder: their row counts, their curves are missing", _names(records, gone)
+    )
+    silent = [i for i in runs.loc[ended & ~gone, "run_id"] if not (places[i] / "summary.json").is_file()]
+    records.caveat(
+        len(silent), "{runs} without summary.json: their row of runs.csv counts", (places[i].name for i in silent)
+    )
+    for column, what in (
+        ("actual_device", "devices"),
+        ("torch_version", "versions of torch"),
+        ("optbench_version", "versions of optbench"),
+        ("engine", "engines"),
+    ):
+        found = sorted(set(runs.get(column, pd.Series(dtype=str))) - {""})
+        if len(found) > 1:
+            records.caveats.append(f"the runs were made on several {what}: {', '.join(found[:5])}")
+
+
+def _names(records: Records, mask: "pd.Series[bool]") -> Iterator[str]:
+    for identifier in records.runs.loc[mask, "run_id"]:
+        yield records.places[identifier].name if identifier in records.places else identifier
+
+
+def _read_curves(records: Records) -> pd.DataFrame:
+    """Read every run's ``metrics.csv``; files with the same header are parsed together, which is what makes it fast."""
+    known = [i for i in records.runs["run_id"] if i in records.places]
+    batches: dict[bytes, list[bytes]] = {}
+    held, lines = 0, 0
+    found: list[pd.DataFrame] = []
+    torn, without, huge = [], [], []
+
+    def parse() -> None:
+        nonlocal held
+        found.extend(_parse(header, bodies) for header, bodies in batches.items())
+        batches.clear()
+        held = 0
+
+    show = sys.stderr.isatty()
+    for number, identifier in enumerate(tqdm(known, desc="reading", unit="run", disable=not show, leave=False)):
+        path = records.places[identifier] / "metrics.csv"
+        try:
+            if not path.is_file():
+                without.append(path.parent.name)
+                continue
+            if path.stat().st_size > LARGEST_BYTES:
+                huge.append(path.parent.name)
+                continue
+            text = path.read_bytes()
+        except OSError:
+            without.append(path.parent.name)
+            continue
+        header, _, body = text.partition(b"\n")
+        if not body.endswith(b"\n") and body:
+            body = body[: body.rfind(b"\n") + 1]
+            torn.append(path.parent.name)
+        if not body:
+            without.append(path.parent.name)
+            continue
+        mark = b"%d," % number
+        batches.setdefault(header.rstrip(b"\r"), []).append(mark + body[:-1].replace(b"\n", b"\n" + mark) + b"\n")
+        held += len(body)
+        lines += body.count(b"\n")
+        if held > BATCH_BYTES:
+            parse()
+    parse()
+    records.caveat(len(torn), "{runs} with a torn last row, left out", torn)
+    records.caveat(len(without), "{runs} without rows in metrics.csv: no curve", without)
+    records.caveat(len(huge), "{runs} with a metrics.csv of over 256 MiB: no curve", huge)
+    if not found:
+        return pd.DataFrame({"run_id": pd.Series(dtype=str), **{c: pd.Series(dtype=float) for c in FIRST}})
+    curves = pd.concat(found, ignore_index=True)
+    wrong = curves["number"].isna() | (curves["number"] % 1 != 0) | ~curves["number"].between(0, len(known) - 1)
+    wrong |= curves["step"].isna()
+    curves = curves[~wrong]
+    if lines > len(curves):
+        records.caveats.append(f"{lines - len(curves):,} rows of metrics.csv files cannot be read and are left out")
+    of = np.asarray(known, object)[curves["number"].astype(int)]
+    curves = curves.drop(columns="number")
+    curves.insert(0, "run_id", pd.Categorical(of, categories=pd.unique(np.asarray(known, object))))
+    return curves.reset_index(drop=True)
+
+
+def _parse(header: bytes, bodies: list[bytes]) -> pd.DataFrame:
+    names = next(csv.reader([header.decode("utf-8", "replace").replace("\0", "�")]), [])
+    read = [n for n in dict.fromkeys(names) if n in FIRST or n.startswith("val_")]
+    at = [names.index(n) + 1 for n in read]
+    table = pd.read_csv(
+        io.BytesIO(b"".join(bodies)),
+        header=None,
+        names=list(range(len(names) + 1)),
+        usecols=[0, *at],
+        encoding_errors="replace",
+        on_bad_lines="skip",
+        quoting=csv.QUOTE_NONE,
+        low_memory=False,
+        index_col=False,
+    )
+    columns = {name: numbers(table[i]) for name, i in zip(["number", *read], [0, *at], strict=True)}
+    return pd.DataFrame(columns).reindex(columns=["number", *dict.fromkeys([*FIRST, *read])])
+
+
+def read_layers(place: Path) -> pd.DataFrame | None:
+    """Return a run's ``layers.csv``, or None where it has none that can be read."""
+    path = place / "layers.csv"
+    if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
+        return None
+    try:
+        return pd.read_csv(io.StringIO("".join(record.whole_lines(path))), on_bad_lines="skip")
+    except (ValueError, OSError):
+        return None
+
+
+def data_root(place: Path | None) -> str | None:
+    """Return where a run's data lay, which its row does not say; None where its config does not either."""
+    if place is None:
+        return None
+    try:
+        root = record.read_config(place)["data"].get("root")
+    except (RecordError, ConfigError, KeyError, AttributeError, TypeError):
+        return None
+    return root if isinstance(root, str) else None

@@ -1,0 +1,210 @@
+"""Learning-rate sensitivity: how good at each rate, how wide the good range is, where it diverges, and the edge."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from runner.report.figures import COLOURS, DASHES, MARKERS, legend_below, log_axis, short
+from runner.report.parts import Plot, Section, Table
+from runner.report.settings import LR, Workload
+
+MOST_PANELS = 9
+MOST_LINES = 8
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One combination of the other axes over the learning rate."""
+
+    group: tuple[str, ...]
+    settings: npt.NDArray[np.int64]
+    lr: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+    """NaN where no seed has a value."""
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    bad: npt.NDArray[np.int64]
+    """How many seeds diverged or failed."""
+
+
+def lines_of(workload: Workload) -> list[str]:
+    """Return the axes that have a curve for each of their values: initializer and optimizer, or what else varies."""
+    return [a for a in workload.axes if a in ("init", "optim")] or [a for a in workload.axes if a != LR][:1]
+
+
+def curves(workload: Workload) -> list[Curve]:
+    """Return a curve for each combination of initializer and optimizer, best over all other axes at each rate."""
+    by = lines_of(workload)
+    grouped: dict[tuple[str, ...], list[int]] = {}
+    for levels, setting in workload.best_of([*by, LR]).items():
+        grouped.setdefault(levels[:-1], []).append(setting)
+    found = []
+    for group, settings in sorted(grouped.items()):
+        rates = pd.to_numeric(workload.table[LR].loc[settings], errors="coerce")
+        part = workload.table.loc[rates[rates > 0].sort_values().index]
+        lr = rates.loc[part.index].to_numpy(float)
+        if len(part):
+            values = [part[c].to_numpy() for c in ("mean", "low", "high", "bad")]
+            found.append(Curve(group, part.index.to_numpy(), lr, *values))
+    return found
+
+
+def decades_within(curve: Curve, best: float, percent: float, higher: bool) -> float:
+    """Return over how many decades of the rate the mean lies within ``percent`` of ``best``.
+
+    The mean is interpolated between neighbouring rates, in the logarithm of the rate; a rate at which a seed diverged
+    is outside.
+    """
+    bound = best - abs(best) * percent / 100 * (1 if higher else -1)
+    above = np.where((curve.bad == 0) & np.isfinite(curve.mean), (curve.mean - bound) * (1 if higher else -1), np.nan)
+    x = np.log10(curve.lr)
+    total = 0.0
+    for i in range(len(x) - 1):
+        a, b = above[i], above[i + 1]
+        if np.isfinite(a) and np.isfinite(b):
+            if a >= 0 and b >= 0:
+                total += x[i + 1] - x[i]
+            elif max(a, b) >= 0:
+                total += (x[i + 1] - x[i]) * max(a, b) / abs(a - b)
+    return float(total)
+
+
+def edge(curve: Curve, higher: bool) -> tuple[str, list[float]] | None:
+    """Return at which end of the rates tried the best one lies, and the values to add there; None if inside."""
+    score = np.where((curve.bad == 0) & np.isfinite(curve.mean), curve.mean * (1 if higher else -1), -np.inf)
+    if len(score) < 2 or not np.isfinite(score).any():
+        return None
+    best, lr = set(np.flatnonzero(score == score.max())), curve.lr
+    first, last = 0, len(lr) - 1
+    if best == {last}:
+        ratio = lr[-1] / lr[-2]
+        return "largest", [_rounded(lr[-1] * ratio ** (i / 2)) for i in (1, 2)]
+    if best == {first}:
+        ratio = lr[1] / lr[0]
+        return "smallest", [_rounded(lr[0] / ratio ** (i / 2)) for i in (2, 1)]
+    return None
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
+def sensitivity(workload: Workload, percent: float) -> Section | None:
+    """Draw the learning rate's curve of every initializer and optimizer, and say how robust each is."""
+    if LR not in workload.axes:
+        return None
+    found, measure = curves(workload), workload.measure
+    by = lines_of(workload)
+    rows, warnings = [], []
+    for curve in found:
+        usable = np.isfinite(curve.mean) & (curve.bad == 0)
+        score = np.where(usable, curve.mean * measure.sign, -np.inf)
+        top = int(np.argmax(score))
+        best = float(curve.mean[top]) if usable.any() else math.nan
+        at_edge = edge(curve, measure.higher)
+        bad = curve.lr[curve.bad > 0]
+        name = ", ".join(curve.group) or "every run"
+        if at_edge is not None and curve.settings[top] in (workload.best, *workload.tied):
+            add = ",".join(f"{v:g}" for v in at_edge[1])
+            warnings.append(f"{name}: the best optim.lr is the {at_edge[0]} tried ({curve.lr[top]:g}); add {add}")
+        rows.append(
+            {
+                **dict(zip(by, curve.group, strict=True)),
+                "best_lr": curve.lr[top] if usable.any() else math.nan,
+                "mean": best,
+                "low": curve.low[top] if usable.any() else math.nan,
+                "high": curve.high[top] if usable.any() else math.nan,
+                f"decades_within_{percent:g}_percent": decades_within(curve, best, percent, measure.higher),
+                "diverges_from_lr": float(bad.min()) if len(bad) else math.nan,
+                "edge": at_edge[0] if at_edge else "",
+                "values_to_add": ",".join(f"{v:g}" for v in at_edge[1]) if at_edge else "",
+            }
+        )
+    points = [
+        {
+            **dict(zip(by, c.group, strict=True)),
+            LR: c.lr[i],
+            "mean": c.mean[i],
+            "low": c.low[i],
+            "high": c.high[i],
+            "diverged": c.bad[i],
+        }
+        for c in found
+        for i in range(len(c.lr))
+    ]
+    said = [
+        f"Mean {measure.title} over seeds at each learning rate, with its 95 % interval; × marks rates at which a seed "
+        f"diverged or failed. The wider the range within {percent:g} % of the best, the less the rate matters."
+    ]
+    shown = [f"On the edge of what was tried: {'; '.join(warnings[:6])}."] if warnings else []
+    plot = Plot(
+        "learning-rate",
+        f"Learning-rate sensitivity: {measure.title}",
+        f"{measure.title} against the learning rate for {len(found)} combinations of {' and '.join(by) or 'choices'}.",
+        lambda figure: _draw(figure, workload, found, by),
+        width=10.5,
+        height=3.0 + 2.6 * math.ceil(min(MOST_PANELS, len(_panels(found, by))) / 3),
+    )
+    order = pd.DataFrame(rows).sort_values("mean", ascending=not measure.higher, na_position="last")
+    return Section(
+        "How much does the learning rate matter?",
+        (*said, *shown),
+        (plot,),
+        (
+            Table("learning-rate", "Robustness to the learning rate", order),
+            Table("learning-rate-points", "Every point of the plot", pd.DataFrame(points), folded=True),
+        ),
+    )
+
+
+def _panels(found: list[Curve], by: list[str]) -> dict[str, list[Curve]]:
+    panels: dict[str, list[Curve]] = {}
+    for curve in found:
+        panels.setdefault(curve.group[1] if len(by) == 2 else "", []).append(curve)
+    return panels
+
+
+def _draw(figure: Figure, workload: Workload, found: list[Curve], by: list[str]) -> dict[str, str]:
+    measure, tips = workload.measure, {}
+    panels = dict(list(_panels(found, by).items())[:MOST_PANELS])
+    lines = sorted({curve.group[0] if curve.group else "" for curve in found})[:MOST_LINES]
+    columns = min(3, len(panels))
+    axes = figure.subplots(math.ceil(len(panels) / columns), columns, sharey=True, sharex=True, squeeze=False)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    for number, (ax, (panel, of_panel)) in enumerate(zip(axes.flat, panels.items(), strict=False)):
+        for curve in of_panel:
+            label = curve.group[0] if curve.group else measure.title
+            if curve.group and label not in lines:
+                continue
+            which = lines.index(curve.group[0]) if curve.group else 0
+            colour = COLOURS[which]
+            ax.plot(curve.lr, curve.mean, color=colour, ls=DASHES[which], label=short(label))
+            ax.fill_between(curve.lr, curve.low, curve.high, color=colour, alpha=0.15, lw=0)
+            for i, (x, y) in enumerate(zip(curve.lr, curve.mean, strict=True)):
+                gid = f"tip-{number}-{which}-{i}"
+                tips[gid] = f"{', '.join(curve.group)}, lr {x:g}: {y:.5g}"
+                if curve.bad[i]:
+                    tips[gid] += f" ({curve.bad[i]} diverged or failed)"
+                if np.isfinite(y):
+                    ax.plot([x], [y], color=colour, marker=MARKERS[which], ms=6, gid=gid)
+                if curve.bad[i]:
+                    ax.plot([x], [0.02], color=colour, marker="x", ms=8, mew=2, transform=ax.get_xaxis_transform())
+        ax.set_title(short(panel))
+        ax.set_xlabel(LR)
+    log_axis(axes.flat[0], np.concatenate([c.lr for c in found]), "x")
+    means = np.concatenate([c.mean for c in found])
+    means = means[np.isfinite(means)]
+    if measure.name.endswith("loss") and len(means) and means.min() > 0 and means.max() / means.min() > 10:
+        log_axis(axes.flat[0], means, "y")
+    if measure.name.endswith("accuracy"):
+        axes.flat[0].set_ylim(top=1.01)
+    for row in axes:
+        row[0].set_ylabel(measure.title)
+    if len(lines) > 1:
+        legend_below(figure, axes.flat, columns=4)
+    return tips

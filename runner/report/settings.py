@@ -1,0 +1,333 @@
+"""A sweep as settings: what varies, how good each setting is over its seeds, which is best and what is tied with it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from runner import schema
+from runner.errors import ConfigError, closest
+from runner.measures import HEADLINES, HIGHER_IS_BETTER, PERCENT, title
+from runner.report import statistics
+from runner.report.load import Records
+from runner.report.statistics import Array, Interval
+
+REPLICATES = ("seed", "data.split_seed", "data.fold")
+"""Choices that make another run of the same setting."""
+SHARED_BY_WORKLOADS = (*REPLICATES, "data.folds", "data.normalize", "data.fraction")
+"""Settings of the data in which runs may differ and still be compared."""
+BAD = ("diverged", "failed")
+GOOD = ("completed", "stopped_early")
+LR = "optim.lr"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What runs are judged by."""
+
+    name: str
+    """As in ``metrics.csv``, such as ``val_accuracy``."""
+    higher: bool
+
+    @property
+    def column(self) -> str:
+        """Its column of ``runs.csv``."""
+        return f"final_{self.name}"
+
+    @property
+    def test(self) -> str:
+        """The same measure on the test set."""
+        return "test_" + self.name.partition("_")[2]
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        return title(self.name)
+
+    @property
+    def sign(self) -> float:
+        """What makes a score, of which more is better, of a value."""
+        return 1.0 if self.higher else -1.0
+
+    def clip(self, interval: Interval) -> tuple[float, float]:
+        """Return an interval's ends, kept to what the measure can be."""
+        low, high = interval.low, interval.high
+        if self.name.partition("_")[2] in PERCENT:
+            return max(low, 0.0), min(high, 1.0)
+        return (
+            (max(low, 0.0), high) if self.name.endswith(("loss", "mse", "mae")) and interval.mean >= 0 else (low, high)
+        )
+
+
+def choose_measure(records: Records, asked: str | None, better: str | None) -> Measure:
+    """Return what to judge by: what was asked for, or the headline measure that most runs have.
+
+    Raises:
+        ConfigError: if no run has it, or it is one that nothing may be chosen by.
+    """
+    there = [c.removeprefix("final_val_") for c in map(str, records.runs) if c.startswith("final_val_")]
+    there = [name for name in there if records.number(f"final_val_{name}").notna().any()]
+    if asked is None:
+        if not there:
+            raise ConfigError(f"{records.folder}: no run has ended with a validation measure: nothing to report yet")
+        counts = {name: int(records.number(f"final_val_{name}").notna().sum()) for name in HEADLINES if name in there}
+        asked = max(counts, key=lambda n: counts[n] if n != "loss" else 0) if counts else there[0]
+    name = asked.removeprefix("final_").removeprefix("val_")
+    if asked.startswith(("test_", "final_test_")):
+        raise ConfigError(f"--metric {asked}: the test set is read once, after choosing; choose by val_{asked[5:]}")
+    if name not in there:
+        raise ConfigError(
+            f"--metric {asked} is no measure of these runs{closest(name, there)}\nvalid: {', '.join(there)}"
+        )
+    if name not in HIGHER_IS_BETTER and better is None:
+        raise ConfigError(f"--metric {asked} is your own: add --better higher or --better lower")
+    return Measure(f"val_{name}", HIGHER_IS_BETTER[name] if better is None else better == "higher")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The runs on one data set, as settings × replicates."""
+
+    name: str
+    measure: Measure
+    runs: pd.DataFrame
+    """As in ``Records``, with ``setting``, ``replicate`` (numbers) and ``value`` (the measure, or NaN)."""
+    axes: list[str]
+    """The choices that vary by themselves, replicates left out."""
+    replicates: list[str]
+    """Each replicate, in words such as ``seed=0``."""
+    table: pd.DataFrame
+    """A row a setting, best first: axes, then ``n, bad, pending, mean, sd, low, high, test_mean, …``."""
+    scores: Array
+    """``[settings, replicates]``, NaN where there is no value; more is better."""
+    caveats: list[str]
+
+    @property
+    def best(self) -> int | None:
+        """The setting that leads, if any has a value: the first row of ``table``."""
+        return 0 if len(self.table) and self.table["n"].iloc[0] > 0 else None
+
+    @cached_property
+    def comparisons(self) -> statistics.Comparisons:
+        """The leader against every setting, itself included, seed by seed."""
+        return statistics.compare(self.scores[0], self.scores, self.step)
+
+    @cached_property
+    def step(self) -> float:
+        """In what steps the measure is counted, 0 if in none."""
+        return statistics.resolution(self.scores)
+
+    @cached_property
+    def bias(self) -> float:
+        """How much better the best is expected to look than it is, having been picked."""
+        return statistics.selection_bias(self.scores[: self.contenders])
+
+    @property
+    def contenders(self) -> int:
+        """How many settings could have come first; they are the first of the table."""
+        return int(self.table["contends"].sum())
+
+    @property
+    def tied(self) -> list[int]:
+        """Settings that cannot be told from the leader."""
+        return [int(i) for i in np.flatnonzero(self.table["verdict"] == "tied")]
+
+    def words(self, setting: int, axes: Sequence[str] | None = None) -> str:
+        """Name a setting by what varies."""
+        shown = self.axes if axes is None else axes
+        return ", ".join(_words(axis, str(self.table.at[setting, axis])) for axis in shown) or "the only setting"
+
+    def row(self, setting: int) -> "pd.Series[str]":
+        """Return one of a setting's runs, with a value if there is one."""
+        its = self.runs[self.runs["setting"] == setting]
+        valued = its[its["value"].notna()]
+        return (valued if len(valued) else its).iloc[0]
+
+    def levels(self, axis: str) -> list[str]:
+        """Return an axis's values in order: numbers by size, names by the alphabet."""
+        return ordered(self.table[axis].unique())
+
+    def best_of(self, axes: Sequence[str]) -> dict[tuple[str, ...], int]:
+        """Return for each combination of some axes the setting that is best over all the others."""
+        firsts = self.table.drop_duplicates(list(axes)) if axes else self.table.iloc[:1]
+        return {
+            tuple(str(v) for v in row): int(i)
+            for i, row in zip(firsts.index, firsts[list(axes)].to_numpy(), strict=True)
+        }
+
+
+def ordered(values: Sequence[str] | npt.NDArray[np.object_]) -> list[str]:
+    """Return values in order: numbers by size, names by the alphabet, nothing first."""
+
+    def key(value: str) -> tuple[int, float, str]:
+        try:
+            number = float(value)
+        except ValueError:
+            return (1 if value else 0), 0.0, value
+        return (1, 0.0, value) if math.isnan(number) else (0, number, value)
+
+    return sorted(map(str, values), key=key)
+
+
+def _words(axis: str, value: str) -> str:
+    return f"{axis}={number(value) or '–'}" if "." in axis or axis not in schema.GROUPS else value or "–"
+
+
+def number(value: str) -> str:
+    """Return a number's text in its usual short form, such as 0.001; any other text as it is."""
+    try:
+        return f"{float(value):g}" if value.strip() else value
+    except ValueError:
+        return value
+
+
+def workloads(records: Records, asked: str | None, better: str | None) -> list[Workload]:
+    """Divide a sweep's runs by their data, as measures of different data cannot be compared."""
+    keys = [c for c in records.choices if c.partition(".")[0] == "data" and c not in SHARED_BY_WORKLOADS]
+    keys = [c for c in keys if records.runs[c].nunique() > 1]
+    if not keys:
+        return [_workload("", records, records.runs, asked, better)]
+    found = []
+    for values, runs in records.runs.groupby(keys, sort=True):
+        names = [
+            _words(k, str(v)) for k, v in zip(keys, values, strict=True) if "." not in k or not _follows(records, k)
+        ]
+        found.append(_workload(", ".join(names), records, runs, asked, better))
+    return found
+
+
+def _follows(records: Records, column: str) -> bool:
+    return bool((records.runs.groupby("data")[column].nunique() <= 1).all())
+
+
+def _workload(name: str, records: Records, runs: pd.DataFrame, asked: str | None, better: str | None) -> Workload:
+    part = Records(records.folder, runs, records.choices, records.places)
+    measure = choose_measure(part, asked, better)
+    caveats: list[str] = []
+    runs = runs.copy()
+    values = part.number(measure.column)
+    runs["value"] = values.where(runs["status"].isin(GOOD))
+    lacking = runs["status"].isin(GOOD) & values.isna()
+    if lacking.any():
+        part.caveat(
+            int(lacking.sum()), f"{{runs}} ended without {measure.title}, not counted", runs.loc[lacking, "run_id"]
+        )
+    axes = _axes(runs, records.choices)
+    if measure.name == "val_loss" and "loss" in axes:
+        caveats.append("losses of several kinds are compared by their value: give --metric")
+    which = [c for c in REPLICATES if c in runs and (c == "seed" or runs[c].nunique() > 1)]
+    runs["setting"] = runs.groupby(axes, sort=False).ngroup() if axes else 0
+    labels = (
+        runs[which].apply(lambda row: ", ".join(f"{c}={row[c]}" for c in which), axis=1) if which else runs["run_id"]
+    )
+    replicates = ordered_replicates(runs, which, labels)
+    runs["replicate"] = pd.Categorical(labels, categories=replicates).codes
+    twice = runs.duplicated(["setting", "replicate"], keep="last")
+    part.caveat(
+        int(twice.sum()),
+        "{runs} left out that another run with the same choices replaces: data or parts of your own have changed",
+        runs.loc[twice, "run_id"],
+    )
+    runs = runs[~twice]
+    table, scores = _table(runs, part, axes, measure, len(replicates))
+    runs = runs.assign(setting=runs["setting"].map({old: new for new, old in enumerate(table["setting"])}))
+    table = table.drop(columns="setting")
+    workload = Workload(name, measure, runs, axes, replicates, table, scores, [*part.caveats, *caveats])
+    _judge(workload)
+    return workload
+
+
+def ordered_replicates(runs: pd.DataFrame, which: Sequence[str], labels: "pd.Series[str]") -> list[str]:
+    """Return the replicates' labels by their numbers."""
+    keys = runs[list(which)].apply(pd.to_numeric, errors="coerce").fillna(math.inf)
+    frame = keys.assign(label=labels).drop_duplicates("label")
+    return [str(v) for v in frame.sort_values([*which, "label"])["label"]]
+
+
+def _axes(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
+    """Return the choices that vary by themselves: not those that merely follow from the options chosen."""
+    candidates = [c for c in choices if c not in REPLICATES and c not in schema.OUTSIDE_IDENTITY]
+    varying = [c for c in candidates if runs[c].nunique() > 1]
+    axes = [c for c in varying if c in schema.GROUPS]
+    for column in varying:
+        if column in axes:
+            continue
+        if not axes or (runs.groupby(axes)[column].nunique() > 1).any():
+            axes.append(column)
+    order = {"init": 0, "optim": 1, LR: 2}
+    return sorted(axes, key=lambda c: order.get(c, 3))
+
+
+def _table(
+    runs: pd.DataFrame, records: Records, axes: Sequence[str], measure: Measure, replicates: int
+) -> tuple[pd.DataFrame, Array]:
+    settings = int(runs["setting"].max()) + 1
+    at = (runs["setting"].to_numpy(), runs["replicate"].to_numpy())
+    scores = np.full((settings, replicates), np.nan)
+    scores[at] = runs["value"].to_numpy() * measure.sign
+    test = np.full((settings, replicates), np.nan)
+    test[at] = records.number(measure.test).loc[runs.index].where(runs["value"].notna()).to_numpy()
+    grouped = runs.groupby("setting")
+    table = grouped[list(axes)].first() if axes else pd.DataFrame(index=range(settings))
+    table = table.reset_index(names="setting") if axes else table.assign(setting=range(settings))
+    statuses = runs["status"]
+    for name, mask in (
+        ("n", runs["value"].notna()),
+        ("bad", statuses.isin(BAD)),
+        ("pending", statuses.isin(["running", "interrupted"])),
+    ):
+        table[name] = mask.groupby(runs["setting"]).sum().to_numpy()
+    step, test_step = statistics.resolution(scores), statistics.resolution(test)
+    means = [statistics.mean_interval(row[np.isfinite(row)] * measure.sign, step) for row in scores]
+    table["mean"] = [m.mean for m in means]
+    table["sd"] = [
+        float(np.std(row[np.isfinite(row)], ddof=1)) if m.n > 1 else math.nan
+        for row, m in zip(scores, means, strict=True)
+    ]
+    table[["low", "high"]] = [measure.clip(m) for m in means]
+    tests = [statistics.mean_interval(row[np.isfinite(row)], test_step) for row in test]
+    table["test_mean"] = [m.mean for m in tests]
+    table[["test_low", "test_high"]] = [measure.clip(m) for m in tests]
+    for column in ("train_seconds", "parameters", "final_val_loss"):
+        values = records.number(column).loc[runs.index]
+        table[column] = values.groupby(runs["setting"]).mean().to_numpy()
+    share_bad = table["bad"] / (table["n"] + table["bad"]).clip(lower=1)
+    enough = table["n"] >= max(1, min(2, table["n"].max()), math.ceil(table["n"].max() / 2))
+    table["contends"] = enough & (share_bad == share_bad[enough].min() if enough.any() else False)
+    order = {"last": ~table["contends"], "none": table["n"] == 0, "bad": share_bad, "few": ~enough}
+    order |= {"score": (-table["mean"] * measure.sign).round(12), "loss": table.pop("final_val_loss")}
+    index = pd.DataFrame(order).sort_values(list(order), kind="stable").index
+    return table.loc[index].reset_index(drop=True), scores[index.to_numpy()]
+
+
+def _judge(workload: Workload) -> None:
+    """Say of each setting whether it can be told from the leader."""
+    table, found = workload.table, workload.comparisons
+    tested = (table["contends"] & (table.index > 0) & np.isfinite(found.p_t)).to_numpy()
+    p, p_flip = (statistics.holm(np.where(tested, x, np.nan)) for x in (found.p_t, found.p_flip))
+    verdict = np.where(tested, np.where(p <= 1 - statistics.LEVEL, "worse", "tied"), "untested").astype(object)
+    verdict[(table["bad"] > 0).to_numpy()] = "diverges or fails"
+    verdict[(table["n"] == 0).to_numpy() & (table["bad"] == 0).to_numpy()] = "no value yet"
+    verdict[0] = "best" if workload.best is not None else verdict[0]
+    sign = workload.measure.sign
+    difference, one, other = -found.difference * sign, -found.low * sign, -found.high * sign
+    table["verdict"] = verdict
+    table["difference"] = difference
+    table["difference_low"], table["difference_high"] = np.minimum(one, other), np.maximum(one, other)
+    table["pairs"] = found.pairs
+    table["p"], table["p_exact"] = p, p_flip
+    table["p_leader_better"] = found.better
+    table["p_leader_better_low"], table["p_leader_better_high"] = found.better_low, found.better_high
+    unpaired = [
+        "difference",
+        "difference_low",
+        "difference_high",
+        "p_leader_better",
+        "p_leader_better_low",
+        "p_leader_better_high",
+    ]
+    table.loc[0, unpaired] = math.nan

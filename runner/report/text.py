@@ -1,0 +1,63 @@
+"""The report on the terminal: the answer first, each command alone on its line."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from runner.report.answer import Answer, best_of_each
+from runner.report.figures import short
+from runner.report.settings import LR, Workload, number
+
+BEST_OF = ("optim", "init")
+
+
+def answer_text(answer: Answer) -> str:
+    """Return a workload's answer as lines."""
+    workload = answer.workload
+    lines = [f"For {workload.name}:"] if workload.name else []
+    if answer.command is None:
+        return "\n".join([*lines, answer.verdict]) + "\n"
+    lines += ["Use:", answer.command, ""]
+    width = max(len(e.title) for e in answer.estimates)
+    for e in answer.estimates:
+        line = f"{e.title:<{width}}  {e.interval.mean:<8.4g}"
+        if e.interval.known:
+            line += f"95 % interval {e.low:.4g} to {e.high:.4g} (mean of {e.interval.n} seeds); "
+            line += f"a new seed: {e.next_low:.4g} to {e.next_high:.4g}"
+        else:
+            line += "one seed: no interval"
+        lines.append(line)
+    lines += ["", answer.verdict, *([answer.tied] if answer.tied else []), *answer.notes]
+    axis = next((a for a in BEST_OF if a in workload.axes), None)
+    if axis is not None:
+        lines += ["", f"Best of each {axis}:", _best_of(workload, axis)]
+    for reason, command in answer.surer:
+        lines += ["", f"Surer with {reason}:", command]
+    return "\n".join(lines) + "\n"
+
+
+def _best_of(workload: Workload, axis: str) -> str:
+    others = [a for a in workload.axes if a != axis]
+    frame = best_of_each(workload, axis, [axis, *others, "n", "mean", "low", "high", "test_mean", "verdict"])
+    names = {"n": "seeds", "mean": workload.measure.name, "test_mean": workload.measure.test, LR: "lr"}
+    return aligned(frame.rename(columns=names))
+
+
+def aligned(frame: pd.DataFrame) -> str:
+    """Return a table in columns."""
+    lines = [list(map(str, frame.columns))]
+    lines += [[_cell(v) for v in row] for row in frame.to_numpy(dtype=object)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.4g}"
+    return short(number(str(value))) or "–"
+
+
+def bullets(title: str, lines: Sequence[str]) -> str:
+    """Return lines below a title, or nothing."""
+    return "\n".join([f"{title}:", *(f"- {line}" for line in lines)]) + "\n" if lines else ""

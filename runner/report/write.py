@@ -1,0 +1,243 @@
+"""``optbench report``: from a folder of records to the answer and its files."""
+
+import csv
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from runner.errors import ConfigError, closest
+from runner.measures import title
+from runner.record import write_whole, writing
+from runner.report import grids, histories, rates, target, text, trouble
+from runner.report.answer import Answer, answer
+from runner.report.figures import render
+from runner.report.load import Records, load
+from runner.report.page import page
+from runner.report.parts import Section, Table
+from runner.report.settings import Workload, workloads
+
+INDEX = "index.csv"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a report is asked for."""
+
+    metric: str | None = None
+    better: str | None = None
+    target: float | None = None
+    axes: tuple[str, str] | None = None
+    within_percent: float = 1.0
+
+
+def report(folder: str | Path, asked: Asked | None = None) -> str:
+    """Write ``report.html`` and ``report/`` into a sweep's or a run's folder; return the answer as text.
+
+    Raises:
+        ConfigError: if the folder holds no runs, or what is asked for is not there; nothing was written.
+        RecordError: if the report cannot be written.
+    """
+    folder, asked = Path(folder), asked or Asked()
+    records = load(folder)
+    found = workloads(records, asked.metric, asked.better)
+    if asked.axes is not None:
+        _check_axes(asked.axes, found)
+    name = folder.resolve().name if (folder / "runs.csv").is_file() else "default"
+    built = [(answer(w, records, name), _sections(w, records, asked)) for w in found]
+    if len(built) > 1:
+        built = [(a, [_prefixed(s, f"{i}-") for s in sections]) for i, (a, sections) in enumerate(built, 1)]
+    summary = _summary(records, found)
+    written = _write(folder, f"optbench report: {name}", summary, built, records.caveats)
+    lines = [summary, ""]
+    lines += [text.answer_text(a) for a, _ in built]
+    care = [*records.caveats, *(c for w in found for c in w.caveats)]
+    lines += [text.bullets("Read with care", care)] if care else []
+    lines.append(
+        f"{folder / 'report.html'} shows it all; {written} files of plots and tables are in {folder / 'report'}"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
+    valid = list(dict.fromkeys(a for w in found for a in w.axes))
+    for axis in axes:
+        if axis not in valid:
+            raise ConfigError(
+                f"--axes {','.join(axes)}: {axis} does not vary here{closest(axis, valid)}\n"
+                f"valid: {', '.join(valid) or 'none'}"
+            )
+    if axes[0] == axes[1]:
+        raise ConfigError(f"--axes {','.join(axes)}: give two different axes of {', '.join(valid)}")
+
+
+def _summary(records: Records, found: Sequence[Workload]) -> str:
+    runs = len(records.runs)
+    if runs == 1:
+        return f"1 run in {records.folder}"
+    of = []
+    for w in found:
+        crossed = " × ".join(f"{a} {len(w.levels(a))}" for a in w.axes)
+        seeds = f"{len(w.replicates)} seed{'s' * (len(w.replicates) > 1)}"
+        settings = f"{len(w.table)} setting{'s' * (len(w.table) > 1)}"
+        of.append((f"{w.name}: " if w.name else "") + f"{settings}{f' ({crossed})' if crossed else ''}, {seeds}")
+    return f"{runs:,} runs in {records.folder}: {'; '.join(of)}"
+
+
+def _sections(workload: Workload, records: Records, asked: Asked) -> list[Section]:
+    several = len(workload.table) > 1
+    found = [
+        grids.heat_maps(workload, asked.axes if asked.axes and set(asked.axes) <= set(workload.axes) else None),
+        rates.sensitivity(workload, asked.within_percent) if several else None,
+        histories.learning_curves(workload, records),
+        histories.layers(workload, records),
+        target.time_to_target(workload, records, asked.target, asked.within_percent),
+        trouble.explained(workload) if several else None,
+        _settings(workload) if several else None,
+        trouble.trouble(workload, records),
+        _in_full(workload, records),
+    ]
+    return [section for section in found if section is not None]
+
+
+def _settings(workload: Workload) -> Section:
+    said = (
+        f"Best first, by mean {workload.measure.title} over seeds; settings with a diverged or failed seed come last, "
+        "and their mean is over the runs that survived. The difference is to the best, in pairs of the same seed, with "
+        "its 95 % interval; p is of the paired t-test and p exact of the sign-flip test, both corrected for all "
+        "comparisons (Holm); the last three say how often the best is the better one (above 0.75 is meaningful)."
+    )
+    return Section(
+        "Every setting", (said,), (), (Table("settings", "Every setting", workload.table.drop(columns="contends")),)
+    )
+
+
+def _in_full(workload: Workload, records: Records) -> Section | None:
+    """Show a run as it was: every choice, and every number of its summary."""
+    if workload.best is None:
+        return None
+    row = workload.row(0)
+    columns = [c for c in map(str, records.runs) if row[c] != ""]
+    choices = pd.DataFrame({"choice": c, "value": row[c]} for c in columns if c in records.choices)
+    measured = [c for c in columns if c not in records.choices]
+    parts = [c.removeprefix("final_val_") for c in measured if c.startswith("final_val_")]
+    results = pd.DataFrame(
+        {
+            "measure": title(f"_{p}").strip(),
+            **{part: _number(row.get(f"{key}_{p}", "")) for part, key in _PARTS.items()},
+        }
+        for p in parts
+    )
+    numbers = pd.DataFrame({"of the run": c, "value": row[c]} for c in measured)
+    which = "The run" if len(workload.runs) == 1 else "A run of the best setting"
+    return Section(
+        f"{which} in full",
+        (f"Run {row['run_id']}: {row['status']}.",),
+        (),
+        (
+            Table("results", "Results", results),
+            Table("choices", "Every choice", choices, folded=True),
+            Table("summary", "Every number", numbers, folded=True),
+        ),
+    )
+
+
+_PARTS = {"train": "final_train", "validation": "final_val", "test": "test"}
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _prefixed(section: Section, prefix: str) -> Section:
+    return replace(
+        section,
+        plots=tuple(replace(p, name=prefix + p.name) for p in section.plots),
+        tables=tuple(replace(t, name=prefix + t.name) for t in section.tables),
+    )
+
+
+def _write(
+    folder: Path, name: str, summary: str, built: Sequence[tuple[Answer, Sequence[Section]]], care: Sequence[str]
+) -> int:
+    """Write the page, every plot and table, and the list of them; return how many files there are."""
+    place = folder / "report"
+    with writing(place):
+        place.mkdir(exist_ok=True)
+    index: list[tuple[str, str]] = []
+    plots = [p for _, sections in built for s in sections for p in s.plots]
+    drawn: dict[str, str] = {}
+    for plot in tqdm(plots, desc="drawing", unit="plot", disable=not sys.stderr.isatty(), leave=False):
+        png, drawn[plot.name] = render(plot)
+        write_whole(place / f"{plot.name}.svg", drawn[plot.name])
+        with writing(place / f"{plot.name}.png"):
+            beside = place / f".{plot.name}.png.{os.getpid()}"
+            beside.write_bytes(png)
+            beside.replace(place / f"{plot.name}.png")
+        index += [(f"{plot.name}.png", plot.title), (f"{plot.name}.svg", plot.title)]
+    for table in (t for _, sections in built for s in sections for t in s.tables):
+        write_whole(place / f"{table.name}.csv", table.frame.map(_guarded).to_csv(index=False, lineterminator="\n"))
+        index.append((f"{table.name}.csv", table.title))
+    write_whole(place / "answer.json", json.dumps([_json(a) for a, _ in built], indent=2, allow_nan=False) + "\n")
+    index.append(("answer.json", "The answer"))
+    _forget_earlier(place, {file for file, _ in index})
+    lines = pd.DataFrame(index, columns=["file", "shows"])
+    write_whole(place / INDEX, lines.to_csv(index=False, lineterminator="\n"))
+    shown = [(a, [(s, drawn) for s in sections]) for a, sections in built]
+    write_whole(folder / "report.html", page(name, summary, shown, care))
+    return len(index)
+
+
+def _guarded(value: object) -> object:
+    """Keep a spreadsheet from taking a text for a formula."""
+    return f"'{value}" if isinstance(value, str) and re.match(r"[=+@\t\r]|-\D", value) else value
+
+
+def _forget_earlier(place: Path, kept: set[str]) -> None:
+    """Remove what an earlier report wrote and this one did not, as its own list names it."""
+    path = place / INDEX
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        named = [row.get("file") or "" for row in csv.DictReader(file)]
+    for name in set(named) - kept:
+        if re.fullmatch(r"[\w-]+\.(png|svg|csv|json)", name):
+            (place / name).unlink(missing_ok=True)
+
+
+def _json(a: Answer) -> dict[str, Any]:
+    workload = a.workload
+    return {
+        "workload": workload.name,
+        "command": a.command,
+        "metric": workload.measure.name,
+        "measures": {
+            e.title: {
+                "mean": _finite(e.interval.mean),
+                "interval": [_finite(e.low), _finite(e.high)],
+                "new_seed": [_finite(e.next_low), _finite(e.next_high)],
+                "seeds": e.interval.n,
+            }
+            for e in a.estimates
+        },
+        "verdict": a.verdict,
+        "tied_with": a.tied,
+        "tied": [{axis: workload.table.at[s, axis] for axis in workload.axes} for s in workload.tied],
+        "notes": list(a.notes),
+        "surer": [{"what": reason, "command": command} for reason, command in a.surer],
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
