@@ -53,6 +53,7 @@ def render(plot: Plot) -> tuple[bytes, str]:
         tips = plot.draw(figure)
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", dpi=DPI)
+        figure.set_layout_engine("none")  # it has been laid out
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": _clean(plot.title)})
     return png.getvalue(), _with_tips(svg.getvalue(), tips, plot)
 

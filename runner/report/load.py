@@ -2,12 +2,14 @@
 
 import csv
 import io
+import math
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,10 +59,23 @@ class Records:
         self.caveats.append(text.format(runs=runs) + (f": {', '.join(few)}{more}" if few else ""))
 
 
-def numbers(column: "pd.Series[str]") -> "pd.Series[float]":
+def numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
     """Return a column's numbers, NaN where a cell holds none or one that is not finite."""
-    found = pd.to_numeric(column, errors="coerce").astype(float)
+    if column.dtype == float:
+        found = column
+    else:
+        try:
+            found = pd.to_numeric(column, errors="coerce").astype(float)
+        except OverflowError:  # a whole number of hundreds of digits
+            found = column.map(_as_float).astype(float)
     return found.where(np.isfinite(found))
+
+
+def _as_float(cell: object) -> float:
+    try:
+        return float(str(cell))
+    except ValueError:
+        return math.nan
 
 
 def load(folder: Path) -> Records:
@@ -70,6 +85,8 @@ def load(folder: Path) -> Records:
         ConfigError: if it is neither; the message says what is there instead.
         RecordError: if it cannot be read.
     """
+    if not folder.is_dir():
+        raise _nothing_in(folder)
     try:
         single = (folder / "config.yaml").is_file() and (folder / "metrics.csv").is_file()
         places = {folder.name.rpartition("-")[2]: folder} if single else dict(_run_folders(folder))
@@ -122,7 +139,10 @@ def _rows(sweep: Path, places: dict[str, Path], single: bool) -> tuple[list[dict
         lines = (line.replace("\0", "�") for line in record.whole_lines(path))
         header, *body = list(csv.reader(lines)) or [[]]
         if "run_id" not in header or "status" not in header:
-            raise ConfigError(f"{path} needs the columns run_id and status; optbench runs {sweep} writes it anew")
+            if not places:
+                raise ConfigError(f"{path} needs the columns run_id and status, and there are no folders of runs")
+            caveats.append(f"{path.name} has no columns run_id and status, and is not read")
+            header, body = ["run_id", "status"], []
         at = header.index("run_id")
         if len(set(header)) != len(header):
             caveats.append(f"{path.name} names a column twice: the last one is read")
@@ -302,7 +322,7 @@ def _parse(header: bytes, bodies: list[bytes]) -> pd.DataFrame:
     read = [n for n in dict.fromkeys(names) if n in FIRST or n.startswith("val_")]
     at = [names.index(n) + 1 for n in read]
     table = pd.read_csv(
-        io.BytesIO(b"".join(bodies)),
+        io.BytesIO(b"-1" + b"," * len(names) + b"\n" + b"".join(bodies)),  # a first row as wide as the header says
         header=None,
         names=list(range(len(names) + 1)),
         usecols=[0, *at],

@@ -14,6 +14,8 @@ from runner.report.settings import LR, Workload
 
 MOST_PANELS = 9
 MOST_LINES = 8
+MOST_TIPS = 300
+"""Up to so many points say their values to a resting pointer."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def _draw(figure: Figure, workload: Workload, found: list[Curve], by: list[str])
     measure, tips = workload.measure, {}
     panels = dict(list(_panels(found, by).items())[:MOST_PANELS])
     lines = sorted({curve.group[0] if curve.group else "" for curve in found})[:MOST_LINES]
+    told = sum(len(c.lr) for of_panel in panels.values() for c in of_panel) <= MOST_TIPS
     columns = min(3, len(panels))
     axes = figure.subplots(math.ceil(len(panels) / columns), columns, sharey=True, sharex=True, squeeze=False)
     for ax in axes.flat[len(panels) :]:
@@ -183,15 +186,17 @@ def _draw(figure: Figure, workload: Workload, found: list[Curve], by: list[str])
                 continue
             which = lines.index(curve.group[0]) if curve.group else 0
             colour = COLOURS[which]
-            ax.plot(curve.lr, curve.mean, color=colour, ls=DASHES[which], label=short(label))
+            marker = "" if told else MARKERS[which]
+            ax.plot(curve.lr, curve.mean, color=colour, ls=DASHES[which], marker=marker, ms=4, label=short(label))
             ax.fill_between(curve.lr, curve.low, curve.high, color=colour, alpha=0.15, lw=0)
             for i, (x, y) in enumerate(zip(curve.lr, curve.mean, strict=True)):
                 gid = f"tip-{number}-{which}-{i}"
                 tips[gid] = f"{', '.join(curve.group)}, lr {x:g}: {y:.5g}"
                 if curve.bad[i]:
                     tips[gid] += f" ({curve.bad[i]} diverged or failed)"
-                if np.isfinite(y):
-                    ax.plot([x], [y], color=colour, marker=MARKERS[which], ms=6, gid=gid)
+                if np.isfinite(y) and told:
+                    (point,) = ax.plot([x], [y], color=colour, marker=MARKERS[which], ms=6, gid=gid)
+                    point.set_in_layout(False)  # measuring each of them is what would make a plot slow
                 if curve.bad[i]:
                     ax.plot([x], [0.02], color=colour, marker="x", ms=8, mew=2, transform=ax.get_xaxis_transform())
         ax.set_title(short(panel))

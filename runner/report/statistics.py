@@ -175,32 +175,30 @@ def wilson(share: Array, n: npt.NDArray[Any]) -> tuple[Array, Array]:
     return middle - half, middle + half
 
 
-def selection_bias(scores: Array, resamples: int = 1_000) -> float:
+def selection_bias(scores: Array) -> float:
     """Return by how much the best of several means is expected to look better than it is (the winner's curse).
 
-    Seeds are drawn anew with replacement, the same for every setting as they share them; the best is chosen again in
-    each resample, and its mean there is held against its mean over all seeds (Efron's optimism).
+    The choice is made on all seeds but one and judged on that one, in turn: the mean of these judgements has no part
+    in its own choice, and is held against the best's mean over all seeds.
 
     Args:
         scores: ``[settings, seeds]``; NaN is a missing run.
-        resamples: how many draws.
     """
     scores = scores[np.isfinite(scores).any(1)]
-    settings, n = scores.shape
-    if settings < 2 or n < 2:
-        return math.nan
-    drawn = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
     known = np.isfinite(scores)
+    n = known.sum(1)
+    if len(scores) < 2 or n.max() < 2:
+        return math.nan
     filled = np.where(known, scores, 0.0)
-    mean = filled.sum(1) / known.sum(1)
-    optimism = 0.0
-    for weights in np.array_split(drawn, max(1, resamples * settings // 2_000_000)):
-        with np.errstate(invalid="ignore"):
-            again = (weights @ filled.T) / (weights @ known.T)
-        best = np.nanargmax(np.where(np.isfinite(again), again, -np.inf), axis=1)
-        optimism += float(np.sum(again[np.arange(len(weights)), best] - mean[best]))
-    # a bootstrap's means vary by (n-1)/n of what fresh seeds' would
-    return optimism / resamples * math.sqrt(n / (n - 1))
+    total = filled.sum(1)
+    judged = []
+    for seed in range(scores.shape[1]):
+        left = n - known[:, seed]
+        without = np.where(left > 0, (total - filled[:, seed]) / np.maximum(left, 1), -np.inf)
+        usable = known[:, seed] & (left >= max(1, n.max() // 2))
+        if usable.any():
+            judged.append(filled[np.argmax(np.where(usable, without, -np.inf)), seed])
+    return float((total / n)[n >= n.max() / 2].max() - np.mean(judged)) if judged else math.nan
 
 
 @dataclass(frozen=True)
@@ -313,7 +311,8 @@ def _shares(gram: Array, blocks: Sequence[npt.NDArray[np.int64]], mains: int) ->
     def residual(chosen: Sequence[int]) -> float:
         keep = np.concatenate([[0], *(blocks[i] for i in chosen)]).astype(int)
         a, b = gram[np.ix_(keep, keep)], gram[keep, -1]
-        return float(gram[-1, -1] - b @ np.linalg.lstsq(a, b, rcond=1e-10)[0])
+        tiny = 1e-9 * np.trace(a) / len(a) * np.eye(len(a))  # levels that never meet leave the matrix singular
+        return float(gram[-1, -1] - b @ np.linalg.solve(a + tiny, b))
 
     total = residual([])
     if total <= 1e-12 * abs(gram[-1, -1]):

@@ -51,7 +51,7 @@ def times(workload: Workload, records: Records, target: float) -> pd.DataFrame:
         at = reached[clock].reindex(found.index)
         until = last[clock].reindex(found.index).mask(bad.loc[found.index], longest)
         found[clock] = at.where(found["reached"], until)
-    return found
+    return found[np.isfinite(found[list(CLOCKS)]).all(axis=1)]
 
 
 def time_to_target(workload: Workload, records: Records, asked: float | None, percent: float) -> Section | None:
@@ -86,12 +86,14 @@ def time_to_target(workload: Workload, records: Records, asked: float | None, pe
     table = pd.DataFrame(rows).sort_values(["restricted_mean_steps", "par10_seconds"])
     sign = "at least" if workload.measure.higher else "at most"
     n = int(found["reached"].sum())
+    timeless = len(workload.runs) - len(found)
     said = [
         f"Target: {workload.measure.title} of {sign} {target:g}"
         + (f", within {percent:g} % of the best (another: --target VALUE)." if asked is None else "."),
         f"{n} of {len(found)} runs reached it. A run that ended before is censored there, one that diverged or failed "
         "at the longest time of all; none is dropped. The restricted mean is the mean time up to that longest time, "
         "PAR-10 counts a run that never got there ten times as long.",
+        *([f"{timeless} runs without times of their own are not counted here."] if timeless else []),
     ]
     shown = list(dict.fromkeys([*shown_settings(workload), *(int(str(i)) for i in _fastest(estimates))]))[:8]
     shown = [s for s in shown if s in estimates]

@@ -1,6 +1,7 @@
 """The report on the terminal: the answer first, each command alone on its line."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -9,6 +10,8 @@ from runner.report.answer import Answer, best_of_each
 from runner.report.figures import short
 from runner.report.settings import LR, Workload, number
 
+WIDTH = 110
+"""Of sentences; commands and tables are never broken."""
 BEST_OF = ("optim", "init")
 
 
@@ -28,7 +31,8 @@ def answer_text(answer: Answer) -> str:
         else:
             line += "one seed: no interval"
         lines.append(line)
-    lines += ["", answer.verdict, *([answer.tied] if answer.tied else []), *answer.notes]
+    said = [answer.verdict, *([answer.tied] if answer.tied else []), *answer.notes]
+    lines += ["", *(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in said)]
     axis = next((a for a in BEST_OF if a in workload.axes), None)
     if axis is not None:
         lines += ["", f"Best of each {axis}:", _best_of(workload, axis)]

@@ -18,6 +18,7 @@ from runner.errors import ConfigError, closest
 from runner.measures import title
 from runner.record import write_whole, writing
 from runner.report import grids, histories, rates, target, text, trouble
+from runner.report.across import across
 from runner.report.answer import Answer, answer
 from runner.report.figures import render
 from runner.report.load import Records, load
@@ -55,6 +56,9 @@ def report(folder: str | Path, asked: Asked | None = None) -> str:
     built = [(answer(w, records, name), _sections(w, records, asked)) for w in found]
     if len(built) > 1:
         built = [(a, [_prefixed(s, f"{i}-") for s in sections]) for i, (a, sections) in enumerate(built, 1)]
+        together = across(found, records, asked.within_percent)
+        if together is not None:
+            built[-1][1].append(together)
     summary = _summary(records, found)
     written = _write(folder, f"optbench report: {name}", summary, built, records.caveats)
     lines = [summary, ""]

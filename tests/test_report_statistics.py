@@ -1,0 +1,168 @@
+"""The report's statistics against hand calculations, and against simulations whose truth is known."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from runner.report import statistics as s
+
+SIMULATIONS = 1_000
+
+
+def test_mean_interval_is_students():
+    found = s.mean_interval([1.0, 2.0, 3.0])
+    half = 4.302652729911275 * 1.0 / math.sqrt(3)  # t(2) at 97.5 %
+    assert (found.mean, found.n) == (2.0, 3)
+    assert found.low == pytest.approx(2 - half) and found.high == pytest.approx(2 + half)
+
+
+def test_one_value_has_no_interval():
+    found = s.mean_interval([0.9])
+    assert found.mean == 0.9 and not found.known
+
+
+def test_equal_coarse_values_are_not_taken_for_exact():
+    found = s.mean_interval([0.5, 0.5, 0.5], step=0.1)
+    assert found.high - found.low == pytest.approx(2 * 4.302652729911275 * 0.1 / math.sqrt(12) / math.sqrt(3))
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_intervals_cover_the_truth_in_95_of_100_simulations(n):
+    values = np.random.default_rng(n).normal(0.9, 0.02, (SIMULATIONS, n + 1))
+    means = [s.mean_interval(row[:n]) for row in values]
+    covered = np.mean([m.low <= 0.9 <= m.high for m in means])
+    following = [s.next_interval(row[:n]) for row in values]
+    next_covered = np.mean([m.low <= row[n] <= m.high for m, row in zip(following, values, strict=True)])
+    assert abs(covered - 0.95) <= 0.02
+    assert abs(next_covered - 0.95) <= 0.02
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_paired_intervals_cover_the_truth_where_seeds_are_shared(n):
+    rng = np.random.default_rng(100 + n)
+    covered, wide = 0, []
+    for _ in range(SIMULATIONS):
+        seeds = rng.normal(0, 0.05, n)  # what both settings have from their seed
+        one, other = (mean + seeds + rng.normal(0, 0.01, n) for mean in (0.92, 0.9))
+        found = s.compare(one, other[None])
+        covered += bool(found.low[0] <= 0.02 <= found.high[0])
+        wide.append(found.high[0] - found.low[0])
+    assert abs(covered / SIMULATIONS - 0.95) <= 0.02
+    assert np.median(wide) < 2 * stats.t.ppf(0.975, n - 1) * 0.05 / math.sqrt(n)  # pairing took the seeds' part away
+
+
+def test_comparison_by_hand():
+    one, other = np.array([0.9, 0.8, 0.7, np.nan]), np.array([[0.8, 0.6, 0.7, 0.5]])
+    found = s.compare(one, other)
+    t = stats.ttest_rel(one[:3], other[0, :3])
+    assert found.pairs[0] == 3
+    assert found.difference[0] == pytest.approx(0.1)
+    assert found.p_t[0] == pytest.approx(t.pvalue)
+    interval = t.confidence_interval()
+    assert (found.low[0], found.high[0]) == pytest.approx((interval.low, interval.high))
+    assert found.better[0] == pytest.approx(2.5 / 3)  # two wins and a tie
+
+
+def test_wilson_is_scipys():
+    low, high = s.wilson(np.array([0.7]), np.array([10]))
+    expected = stats.binomtest(7, 10).proportion_ci(method="wilson")
+    assert (low[0], high[0]) == pytest.approx((expected.low, expected.high))
+
+
+def test_sign_flip_by_hand():
+    # of the 8 flips of (1, 2, 3), only the two with equal signs have a mean as far from 0
+    assert s.sign_flip(np.array([[1.0, 2.0, 3.0]]))[0] == pytest.approx(2 / 8)
+    # of (-1, 2, 3), those with |mean| ≥ 4/3: ±(1,2,3), ±(-1,2,3)
+    assert s.sign_flip(np.array([[-1.0, 2.0, 3.0]]))[0] == pytest.approx(4 / 8)
+    assert s.sign_flip(np.array([[np.nan, 2.0, 3.0]]))[0] == pytest.approx(1.0 / 2)
+
+
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_the_smallest_exact_p_is_2_to_the_1_minus_n(n):
+    assert s.sign_flip(np.arange(1.0, n + 1)[None])[0] == pytest.approx(2.0 ** (1 - n))
+
+
+def test_how_many_seeds_the_exact_test_needs():
+    assert s.fewest_pairs(1) == 6  # so 5 seeds can never reach 0.05
+    assert s.fewest_pairs(17) == 10
+
+
+def test_holm_by_hand():
+    assert s.holm(np.array([0.01, 0.04, 0.03, np.nan])) == pytest.approx([0.03, 0.06, 0.06, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize("n", [5, 10, 20])
+def test_selection_bias_is_that_of_the_largest_of_ten(n):
+    rng = np.random.default_rng(n)
+    truth = 1.5388 / math.sqrt(n)  # the expected largest of ten normal means of variance 1/n
+    found = np.mean([s.selection_bias(rng.normal(0, 1, (10, n))) for _ in range(SIMULATIONS)])
+    assert found == pytest.approx(truth, rel=0.1)
+
+
+def test_a_clear_winner_has_hardly_a_selection_bias():
+    scores = np.random.default_rng(0).normal(0, 0.01, (10, 8))
+    scores[0] += 1
+    assert abs(s.selection_bias(scores)) < 1e-12
+
+
+def test_kaplan_meier_by_hand():
+    # reached at 2 and 4, one still running at 3, one never within 10
+    times, reached = np.array([2.0, 4.0, 3.0, 10.0]), np.array([True, True, False, False])
+    found = s.time_to_target(times, reached, horizon=10.0)
+    # S = 3/4 after 2; one of the three is censored at 3; S = 3/4 · 1/2 after 4
+    assert found.survival[list(found.times).index(2.0)] == pytest.approx(0.75)
+    assert found.survival[list(found.times).index(4.0)] == pytest.approx(0.375)
+    assert found.median == 4.0
+    assert found.restricted_mean == pytest.approx(2 * 1 + 2 * 0.75 + 6 * 0.375)
+    assert found.par10 == pytest.approx((2 + 4 + 100 + 100) / 4)
+    assert (found.runs, found.reached) == (4, 2)
+
+
+def test_a_target_that_nobody_reaches_has_no_median():
+    found = s.time_to_target(np.array([5.0, 5.0]), np.array([False, False]), horizon=5.0)
+    assert math.isinf(found.median) and found.restricted_mean == 5.0 and found.reached == 0
+
+
+def test_performance_profile_by_hand():
+    times = np.array([[1.0, 4.0], [2.0, 2.0], [math.inf, 3.0]])
+    rho, score = s.performance_profile(times, np.array([1.0, 1.5, 2.0]))
+    assert rho.tolist() == [[0.5, 0.5, 1.0], [0.5, 0.5, 1.0], [0.0, 0.5, 0.5]]
+    assert score == pytest.approx([(3 + 2) / 6, (2 + 3) / 6, 2.5 / 6])
+
+
+def test_variance_explained_finds_what_was_planted():
+    rng = np.random.default_rng(0)
+    a, b, seed = (x.ravel() for x in np.meshgrid(range(4), range(3), range(5), indexing="ij"))
+    values = 3.0 * a + 1.0 * b + rng.normal(0, 0.1, a.size)
+    share_a, share_b, share_ab = s.variance_explained([a, b], values, seed)
+    total = values.var()
+    assert share_a.mean == pytest.approx((3.0 * np.arange(4)).var() / total, abs=0.02)
+    assert share_b.mean == pytest.approx(np.arange(3).var() / total, abs=0.02)
+    assert share_ab.mean < 0.01
+    assert share_a.low < share_a.mean < share_a.high
+
+
+def test_variance_explained_is_type_ii_in_an_unbalanced_table():
+    rng = np.random.default_rng(1)
+    a, b = rng.integers(0, 3, 60), rng.integers(0, 2, 60)
+    values = rng.normal(0, 1, 60) + a + 2 * b
+
+    def residual(*factors):
+        columns = [np.ones(60), *[(f == level).astype(float) for f in factors for level in np.unique(f)[1:]]]
+        x = np.stack(columns, 1)
+        return float(((values - x @ np.linalg.lstsq(x, values, rcond=None)[0]) ** 2).sum())
+
+    found = s.variance_explained([a, b], values, [0] * 60)
+    total = residual()
+    assert found[0].mean == pytest.approx((residual(b) - residual(a, b)) / total, rel=1e-5)
+    assert found[1].mean == pytest.approx((residual(a) - residual(a, b)) / total, rel=1e-5)
+    assert found[2].mean == pytest.approx((residual(a, b) - residual(a, b, 2 * a + b)) / total, rel=1e-4)
+
+
+def test_resolution_is_that_of_a_counted_measure():
+    accuracies = np.random.default_rng(0).integers(120, 143, 200) / 143
+    assert s.resolution(accuracies) == pytest.approx(1 / 143)
+    assert s.resolution(np.random.default_rng(0).normal(size=200)) == 0.0
+    assert s.resolution(np.array([0.5, 0.5])) == 0.0
