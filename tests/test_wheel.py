@@ -32,5 +32,7 @@ def test_a_wheel_holds_the_configs_and_runs_from_an_empty_folder(installed: Path
 
     assert "adamw" in call("list", "optim")
     assert "completed" in call("train", "-m", "init=he", "epochs=1", "model.width=8", "seed=0,1")
+    assert "Use:" in call("report", "outputs/default")
+    assert "<style>" in (folder / "outputs" / "default" / "report.html").read_text(encoding="utf-8")
     assert (installed / "runner" / "configs" / "config.yaml").is_file()
     assert not (installed / "hydra_plugins" / "__init__.py").exists()
