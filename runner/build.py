@@ -4,7 +4,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from runner.init import construct
 from runner.job import SPLIT_KEYS, Job
 from runner.noise import derive
 from runner.regularization import Clip, Decay, Dropout, EarlyStopping, Penalty
-from runner.scheduler import Schedule
+from runner.scheduler import Plateau, Schedule
 from runner.targets import accepts, bind, named_by_user, resolve
 
 PROBE_SAMPLES = 2048
@@ -53,7 +53,11 @@ class Run:
     """Returns the model with its initial weights, on the device."""
     parameter_groups: Callable[[nn.Module], optim.ParameterGroups]
     optimizer: Callable[[optim.ParameterGroups], Optimizer]
+    takes_closure: bool
+    """Each step is handed the function that evaluates its batch anew."""
     schedule: Schedule
+    plateau: Plateau | None
+    """Falls of the learning rate at evaluations, over those of the schedule."""
     batch_size: Strategy
     steps_per_epoch: int
     """Of the first epoch."""
@@ -107,6 +111,7 @@ def _build(job: Job) -> Run:
     early_stopping = next((p for p in parts if isinstance(p, EarlyStopping)), None)
     batch_size: Strategy = _part(job, config["batch"])(len(data.train))
     steps = config["max_steps"] or _count_steps(batch_size, len(data.train), config["epochs"])
+    schedule, plateau = schedule_of(job, steps)
     for part in parts:
         if not isinstance(part, Penalty | Decay | Dropout | Clip | EarlyStopping):
             raise ConfigError(f"a regularization's function must return a part of a run, got {type(part).__name__}")
@@ -123,12 +128,9 @@ def _build(job: Job) -> Run:
         construct=partial(_construct, job, data, device),
         parameter_groups=partial(optim.parameter_groups, decay_bias_and_norm=config["optim"]["decay_bias_and_norm"]),
         optimizer=_part(job, config["optim"], "decay_bias_and_norm"),
-        schedule=scheduler.schedule(
-            config["optim"]["lr"],
-            _part(job, config["scheduler"], "warmup"),
-            scheduler.warmup_steps(config["scheduler"]["warmup"], steps),
-            steps,
-        ),
+        takes_closure=False,
+        schedule=schedule,
+        plateau=plateau,
         batch_size=batch_size,
         steps_per_epoch=_count_steps(batch_size, len(data.train), 1),
         steps=steps,
@@ -151,18 +153,23 @@ def _build(job: Job) -> Run:
             "scale": torch.from_numpy(data.scale),
         },
     )
-    _try_out(job, run, data)
-    return run
+    return _tried_out(job, run, data)
 
 
-def _try_out(job: Job, run: Run, data: Data) -> None:
+def _tried_out(job: Job, run: Run, data: Data) -> Run:
     """Construct the model and the optimizer once, without data, to refuse now what would fail later."""
     own = bool(named_by_user(job.config))
+    reads_weights = "run" in job.config["init"]
     # A user's own model may not know the meta device, which makes the shipped ones cost nothing.
-    model = run.construct() if own else _construct(job, data, torch.device("meta"), filled=False)
+    model = run.construct() if own or reads_weights else _construct(job, data, torch.device("meta"), filled=False)
     if run.dropout.p > 0 and not accepts(model.forward, "drop"):
         raise ConfigError("regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)")
     optimizer = run.optimizer(run.parameter_groups(model))
+    run = replace(run, takes_closure=optim.takes_closure(optimizer))
+    if run.takes_closure and run.loss_scaling:
+        raise ConfigError(
+            f"amp=fp16 beside optim={job.config['optim']['_option_']}, whose steps take a closure: use bf16"
+        )
     if run.decay and any(group.get("weight_decay") for group in optimizer.param_groups):
         raise ConfigError(
             f"regularization=weight_decay beside {type(optimizer).__name__}, which decays by itself: "
@@ -181,6 +188,18 @@ def _try_out(job: Job, run: Run, data: Data) -> None:
                 float(metric(outputs.detach(), run.val.y[:2]))
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"the metric {name} must give one number: {error}") from error
+    return run
+
+
+def schedule_of(job: Job, steps: int) -> tuple[Schedule, Plateau | None]:
+    """Return a job's learning rate at each step of so many, and what lowers it at evaluations."""
+    option = job.config["scheduler"]
+    part = _part(job, option, "warmup")
+    plateau = None if accepts(part, "step") else part()
+    shape = scheduler.constant if plateau else part
+    warmup = scheduler.warmup_steps(option["warmup"], steps)
+    shape(0, steps - warmup)  # what it refuses, it refuses here
+    return scheduler.schedule(job.config["optim"]["lr"], shape, warmup, steps), plateau
 
 
 def select_device(name: str, amp: str, dtype: str) -> torch.device:
@@ -213,7 +232,9 @@ def _construct(job: Job, data: Data, device: torch.device, filled: bool = True) 
     function, settings = bind(option, job.allow, "bias")
     fill = None if option["_option_"] == "default" else partial(function, **settings)
     # Drawn on the CPU in float32 whatever the device and precision: the same weights everywhere.
-    built = construct(constructor, config["seed"], fill, option.get("bias", 0.0))
+    built = construct(
+        constructor, config["seed"], fill, option.get("bias", 0.0), lambda: torch.from_numpy(data.train.x).float()
+    )
     built = built.to(device, getattr(torch, config["dtype"]))
     if config["compile"]:
         built.compile()

@@ -183,7 +183,12 @@ def _grid(hydra: Any, overrides: list[str]) -> int:
     from runner.train import Outcome
 
     overrides = split_unions(spell_out_seeds(overrides))
-    Composer(hydra.config_loader).parse(overrides, sweep=True)
+    parsed = Composer(hydra.config_loader).parse(overrides, sweep=True)
+    # Hydra would look for the keys of {key: value} in its own composition; an axis of one value it leaves to the jobs.
+    for i, o in enumerate(parsed):
+        if not o.is_sweep_override() and isinstance(o.value(), dict):
+            key, _, value = overrides[i].partition("=")
+            overrides[i] = f"{key}=choice({value})"
     try:
         outcomes = hydra.multirun("config", task, overrides, with_log_configuration=False)
     except (HydraException, OmegaConfBaseException) as error:
@@ -280,6 +285,7 @@ def report(argv: list[str]) -> int:
         metavar="PERCENT",
         help="what counts as near the best (default: 1)",
     )
+    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="your own YAMLs, where the runs were made with some")
     arguments = parser.parse_args(argv)
     axes = tuple(arguments.axes.split(",")) if arguments.axes else None
     if axes is not None and len(axes) != 2:
@@ -288,8 +294,10 @@ def report(argv: list[str]) -> int:
         raise ConfigError(f"--within must be > 0 and < 100, in percent of the best, got {arguments.within:g}")
     from runner.report.write import Asked, report
 
-    asked = Asked(arguments.metric, arguments.better, arguments.target, axes, arguments.within)
-    print(report(arguments.folder, asked), end="")
+    asked = Asked(arguments.metric, arguments.better, arguments.target, axes, arguments.within, arguments.config_dir)
+    found = report(arguments.folder, asked)
+    print(found.text, flush=True)  # first: it stands even where the folder cannot be written
+    print(found.write(), end="")
     return 0
 
 

@@ -1,10 +1,16 @@
-"""Initializers: functions that fill one weight from a generator, one an option.
+"""Initializers, one an option: functions that fill one weight from a generator, or a whole model.
+
+Linear and convolution layers are filled, and their biases set. Embeddings, which no fan describes, stay N(0, 1) as
+PyTorch draws them, except under an initializer of a given scale; norm layers stay 1 and 0 (Ioffe & Szegedy 2015).
+The last layer of a residual branch may say ``residual_branches``, how many there are: its weights are divided by their
+root, so that the sum of branches keeps its scale (Radford et al. 2019, §2.3).
 
 Weights are matrices and kernels ``[out, in, …]``: fan_in is in·receptive field, fan_out is out·receptive field.
 """
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +19,8 @@ from torch import Generator, Tensor, nn
 from runner.noise import derive, generator
 from runner.targets import accepts
 
-Fill = Callable[[Tensor, Generator], object]
-"""Fills a weight ``[out, in, …]`` in place."""
+Filled = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+"""The layers whose weights are filled."""
 
 
 def default() -> None:
@@ -57,6 +63,86 @@ def he_normal(weight: Tensor, generator: Generator, *, gain: float) -> None:
     nn.init.normal_(weight, 0.0, _he_std(weight, gain), generator=generator)
 
 
+def constant(weight: Tensor, generator: Generator, *, value: float) -> None:
+    """Set every weight to one value."""
+    nn.init.constant_(weight, value)
+
+
+def trunc_normal(weight: Tensor, generator: Generator, *, std: float) -> None:
+    """Draw from N(0, std²) within ± 2 std."""
+    nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std, generator=generator)
+
+
+def lecun_normal(weight: Tensor, generator: Generator, *, gain: float) -> None:
+    """Draw from a Gaussian of variance gain²/fan_in, gain 1 (LeCun et al. 1998, eq. 16)."""
+    nn.init.normal_(weight, 0.0, _he_std(weight, gain), generator=generator)
+
+
+def orthogonal(weight: Tensor, generator: Generator, *, gain: float) -> None:
+    """Draw ``[out, in·field]`` with orthonormal rows or columns, uniformly, times gain (Saxe et al. 2014)."""
+    nn.init.orthogonal_(weight, gain, generator=generator)
+
+
+def identity(weight: Tensor, generator: Generator, *, gain: float) -> None:
+    """Set the identity times gain: matrices (Le et al. 2015), and kernels that pass their centre on (Dirac's)."""
+    if weight.ndim == 2:
+        nn.init.eye_(weight)
+    else:
+        nn.init.dirac_(weight)
+    weight.mul_(gain)
+
+
+def lsuv(model: nn.Module, x: Tensor, seed: int, *, samples: int, tolerance: float, max_iterations: int) -> None:
+    """Draw orthogonal weights, then scale each layer in turn until its output has variance 1 (Mishkin & Matas 2016).
+
+    Args:
+        model: its biases are set already.
+        x: the training inputs, ``[n, …]``; the first ``samples`` are the calibration batch.
+        seed: of the weights.
+        samples: how many of them.
+        tolerance: how near to 1 the variance must come.
+        max_iterations: rescalings of a layer, after which it stays as it is.
+    """
+    for name, module in filled_modules(model):
+        orthogonal(module.weight, generator_of(seed, name), gain=1.0)
+    batch, variances = x[:samples], {}
+    training = model.training
+    model.eval()
+    for name, module in filled_modules(model):
+        hook = module.register_forward_hook(lambda _, __, output, name=name: variances.update({name: output.var()}))
+        for _ in range(max_iterations):
+            model(batch)
+            variance = float(variances[name])
+            if abs(variance - 1) < tolerance or variance == 0:
+                break
+            module.weight.div_(math.sqrt(variance))
+        hook.remove()
+    model.train(training)
+
+
+def pretrained(model: nn.Module, x: Tensor, seed: int, *, run: str, partial: bool) -> None:
+    """Take the weights of a run of one's own.
+
+    Raises:
+        ValueError: if it kept none, or they do not fit; with ``partial``, if none fits.
+    """
+    from runner.engine import checkpoint
+
+    path = Path(run).expanduser() / "checkpoint.pt"
+    if not path.is_file():
+        raise ValueError(
+            f"init.run={run} has no checkpoint.pt: give the folder of a run trained with save=last or best"
+        )
+    saved = checkpoint.load(path).get("model", {})
+    own = model.state_dict()
+    fitting = {k: v for k, v in saved.items() if k in own and own[k].shape == v.shape}
+    odd = sorted((own.keys() | saved.keys()) - fitting.keys())
+    if not fitting or (odd and not partial):
+        hint = "" if not fitting else "; init.partial=true takes what fits"
+        raise ValueError(f"init.run={run} does not fit this model: {', '.join(odd[:3])} differ{hint}")
+    model.load_state_dict({**own, **fitting})
+
+
 def custom(weight: Tensor, generator: Generator, *, target: Callable[..., object], args: dict[str, Any]) -> None:
     """Fill with the user's function, which gets the generator where it names it, or else a seeded global one."""
     if accepts(target, "generator"):
@@ -72,14 +158,27 @@ def _he_std(weight: Tensor, gain: float) -> float:
     return gain / math.sqrt(fan_in)
 
 
-def construct(model: Callable[[], nn.Module], seed: int, fill: Fill | None, bias: float) -> nn.Module:
+def filled_modules(model: nn.Module) -> list[tuple[str, Filled]]:
+    """Return the layers that initializers fill, by name; one that occurs twice, once."""
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, Filled)]
+
+
+def generator_of(seed: int, name: str) -> Generator:
+    """Return a layer's own stream: adding a layer leaves the other layers' weights as they were."""
+    return generator(seed, "weights", name)
+
+
+def construct(
+    model: Callable[[], nn.Module], seed: int, fill: Callable[..., object] | None, bias: float, x: Callable[[], Tensor]
+) -> nn.Module:
     """Construct a model with its initial weights, a function of the seed alone.
 
     Args:
         model: the constructor; it may draw from the global generator, which is restored.
         seed: the run's seed.
-        fill: the initializer, or None for the constructor's own weights.
+        fill: the initializer, of one weight or of the whole model; None for the constructor's own weights.
         bias: the value of every bias where there is an initializer.
+        x: gives the training inputs, for an initializer that looks at them.
 
     Raises:
         ValueError: if there is an initializer and nothing that it applies to.
@@ -87,16 +186,27 @@ def construct(model: Callable[[], nn.Module], seed: int, fill: Fill | None, bias
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "weights"))
         built = model()
-    if fill is not None:
-        filled = 0
-        with torch.no_grad():
+    if fill is None:
+        return built
+    if not filled_modules(built):
+        raise ValueError("the model has no linear or convolution layer to initialize: use init=default")
+    with torch.no_grad():
+        whole = accepts(fill, "model")
+        for name, module in filled_modules(built):
+            if module.bias is not None:
+                nn.init.constant_(module.bias, bias)
+            if not whole:
+                fill(module.weight, generator_of(seed, name))
+                if branches := getattr(module, "residual_branches", None):
+                    module.weight.div_(math.sqrt(branches))
+        if whole:
+            fill(built, x(), seed)
+        elif getattr(fill, "func", fill) in OF_A_SCALE:
             for name, module in built.named_modules():
-                if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-                    # A stream for each weight: adding a layer leaves the other layers' weights as they were.
-                    fill(module.weight, generator(seed, "weights", name))
-                    filled += 1
-                    if module.bias is not None:
-                        nn.init.constant_(module.bias, bias)
-        if not filled:
-            raise ValueError("the model has no linear or convolution layer to initialize: use init=default")
+                if isinstance(module, nn.Embedding):
+                    fill(module.weight, generator_of(seed, name))
     return built
+
+
+OF_A_SCALE = (zeros, constant, normal, uniform, trunc_normal)
+"""Initializers whose scale is given and not a fan's; they reach embeddings too."""

@@ -1,6 +1,7 @@
 """One run before it is built: its config, its data, its id and its folder. Never imports torch."""
 
 import functools
+import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -58,8 +59,20 @@ def prepare(composed: Composed) -> Job:
         config["loss"] = "mse" if source.classes is None else "cross_entropy"
     # What a measure computes does not decide what the run finds.
     parts = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
+    if "run" in config["init"]:
+        parts["init.run"] = _file_digest(Path(config["init"]["run"]).expanduser() / "checkpoint.pt", "init.run")
     run_id = schema.run_id(config, source.fingerprint, parts)
     return Job(config, source, run_id, allow, composed.overrides, composed.hydra)
+
+
+def _file_digest(path: Path, key: str) -> str:
+    """Return 16 hexadecimal digits of a file's content, which decides what a run finds as its path does not."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise ConfigError(
+            f"{key}: {path} cannot be read: {error.strerror}; the run must have kept its weights"
+        ) from error
 
 
 def forget_data() -> None:

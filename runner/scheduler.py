@@ -5,6 +5,7 @@ A shape gives the share of the learning rate at ``step`` of ``steps`` (0 ≤ ste
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 Shape = Callable[[int, int], float]
 Schedule = Callable[[int], float]
@@ -23,7 +24,102 @@ def linear(step: int, steps: int, *, end_factor: float) -> float:
 
 def cosine(step: int, steps: int, *, end_factor: float) -> float:
     """1 at step 0, falling on half a cosine to end_factor at step ``steps`` (Loshchilov & Hutter 2017, eq. 5)."""
-    return end_factor + (1.0 - end_factor) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+    return _half_cosine(step / steps, 1.0, end_factor)
+
+
+def step(step: int, steps: int, *, every: float, factor: float) -> float:
+    """factor^⌊step/every⌋."""
+    return float(factor ** (step // _whole(every, steps)))
+
+
+def multistep(step: int, steps: int, *, milestones: list[float], factor: float) -> float:
+    """factor to the number of milestones reached (He et al. 2016, §4.2)."""
+    return float(factor ** sum(step >= _whole(milestone, steps) for milestone in milestones))
+
+
+def exponential(step: int, steps: int, *, end_factor: float) -> float:
+    """end_factor^(step/steps).
+
+    Raises:
+        ValueError: if end_factor is 0, which no exponential reaches.
+    """
+    if end_factor == 0:
+        raise ValueError("scheduler.end_factor must be > 0 for scheduler=exponential, got 0")
+    return float(end_factor ** (step / steps))
+
+
+def polynomial(step: int, steps: int, *, power: float, end_factor: float) -> float:
+    """end_factor + (1 - end_factor)·(1 - step/steps)^power."""
+    return float(end_factor + (1.0 - end_factor) * (1.0 - step / steps) ** power)
+
+
+def inverse_sqrt(step: int, steps: int, *, timescale: float) -> float:
+    """√(timescale/(timescale + step)), 1 at the end of the warm-up (Vaswani et al. 2017, eq. 3, shifted there)."""
+    scale = _whole(timescale, steps)
+    return math.sqrt(scale / (scale + step))
+
+
+def warm_restarts(step: int, steps: int, *, first: float, growth: float, end_factor: float) -> float:
+    """Half a cosine over each cycle, the i-th of length first·growth^i (Loshchilov & Hutter 2017, eq. 5)."""
+    length: float = _whole(first, steps)
+    start = 0.0
+    while step >= start + length:
+        start, length = start + length, length * growth
+    return _half_cosine((step - start) / length, 1.0, end_factor)
+
+
+def cyclic(step: int, steps: int, *, period: float, end_factor: float) -> float:
+    """A triangle from end_factor to 1 and back within each period (Smith 2017, §3.1)."""
+    share = step % _whole(period, steps) / _whole(period, steps)
+    return end_factor + (1.0 - end_factor) * (1.0 - abs(2.0 * share - 1.0))
+
+
+def one_cycle(step: int, steps: int, *, rise: float, start_factor: float, end_factor: float) -> float:
+    """Half a cosine from start_factor up to 1 over ``rise`` of the run, one to end_factor (Smith & Topin 2018)."""
+    top = rise * steps
+    if step < top:
+        return _half_cosine(step / top, start_factor, 1.0)
+    return _half_cosine((step - top) / (steps - top), 1.0, end_factor)
+
+
+def wsd(step: int, steps: int, *, decay: float, end_factor: float) -> float:
+    """1, then evenly to end_factor over the last ``decay`` (Hu et al. 2024; Hägele et al. 2024).
+
+    Raises:
+        ValueError: if the fall is longer than the run.
+    """
+    fall = _whole(decay, steps)
+    if fall > steps:
+        raise ValueError(f"scheduler.decay={decay:g} is {fall} steps, but the run has {steps} after its warm-up")
+    return 1.0 + (end_factor - 1.0) * max(0, step - (steps - fall)) / fall
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """A factor that falls at evaluations, in place of a shape over steps."""
+
+    patience: int
+    factor: float
+    min_delta: float
+    end_factor: float
+
+    def after(self, factor: float) -> float:
+        """Return the factor after another drop."""
+        return max(factor * self.factor, self.end_factor)
+
+
+def plateau(*, patience: int, factor: float, min_delta: float, end_factor: float) -> Plateau:
+    """A drop after ``patience`` evaluations in which the validation loss did not fall by more than ``min_delta``."""
+    return Plateau(patience, factor, min_delta, end_factor)
+
+
+def _half_cosine(share: float, start: float, end: float) -> float:
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+def _whole(length: float, steps: int) -> int:
+    """Return whole steps, at least 1: the length itself, or the share of the run it is where below 1."""
+    return max(1, int(length) if length >= 1 else round(length * steps))
 
 
 def warmup_steps(warmup: float, steps: int) -> int:

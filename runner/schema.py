@@ -27,7 +27,17 @@ COMBINED_GROUPS = ("regularization",)
 OUTSIDE_IDENTITY = frozenset(
     {
         *("name", "device", "threads", "compile", "deterministic", "save", "force"),
-        *("retry", "dry_run", "workers", "fail_fast", "metrics", "diagnostics", "data.root", "data.download"),
+        *(
+            "retry",
+            "dry_run",
+            "workers",
+            "fail_fast",
+            "metrics",
+            "diagnostics",
+            "data.root",
+            "data.download",
+            "init.run",
+        ),
     }
 )
 """Keys that decide where and how a run is executed, not what it finds."""
@@ -35,7 +45,8 @@ OUTSIDE_IDENTITY = frozenset(
 CONTROL = ("name", "save", "force", "retry", "dry_run", "workers", "fail_fast")
 """Keys that are no choices of a run."""
 
-PAPERS_GAIN = {"xavier": 1.0, "he": math.sqrt(2.0)}
+PAPERS_GAIN = {"he": math.sqrt(2.0)}
+"""1 for every other initializer."""
 ACTIVATION_GAIN = {"relu": math.sqrt(2.0), "tanh": 5 / 3}
 """PyTorch's recommended gains (``torch.nn.init.calculate_gain``); 1 for every other activation."""
 
@@ -194,7 +205,7 @@ def _canonical(config: Config) -> Config:
             optim["_option_"] = "nesterov" if optim["nesterov"] else "momentum"
     init = config["init"]
     if init.get("gain", 0) is None:
-        init["gain"] = PAPERS_GAIN[init["_option_"].partition("_")[0]]
+        init["gain"] = PAPERS_GAIN.get(init["_option_"].partition("_")[0], 1.0)
     elif init.get("gain") == "auto":
         init["gain"] = ACTIVATION_GAIN.get(config["model"].get("activation", "identity"), 1.0)
     config["regularization"] = dict(sorted(config["regularization"].items()))
@@ -204,7 +215,7 @@ def _canonical(config: Config) -> Config:
 def identity(config: Config, fingerprint: str, parts: Mapping[str, str]) -> dict[str, Any]:
     """Return the leaves that decide what a run finds, with its data's fingerprint and its own parts' sources."""
     outside = set(OUTSIDE_IDENTITY)
-    if "early_stopping" not in config["regularization"]:
+    if "early_stopping" not in config["regularization"] and config["scheduler"]["_option_"] != "plateau":
         outside.add("eval_every")
     science = {k: v for k, v in leaves(config).items() if k not in outside and not k.endswith("_target_")}
     science |= {f"{group}.{option}": True for group in COMBINED_GROUPS for option in config[group]}

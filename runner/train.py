@@ -248,7 +248,7 @@ def _save_weights(recorder: Recorder, run: Any, state: Any, save: str) -> str:
 
     if save == "none" or state.first_nonfinite_step is not None:
         return "none"
-    weights = state.best_weights if save == "best" else state.model.state_dict()
+    weights = state.best_weights if save == "best" else state.weights()
     checkpoint.save(recorder.checkpoint, {"model": weights, **run.interface})
     return save
 

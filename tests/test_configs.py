@@ -1,10 +1,13 @@
 """Every YAML that ships."""
 
 import inspect
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import runner
 from runner import fields, options, schema
 from runner.build import build
 from runner.targets import arguments, resolve
@@ -17,7 +20,19 @@ CONTEXT = {
     ("data", "custom"): ["data.target=tests.own_parts.load"],
     ("init", "custom"): ["init.target=tests.own_parts.fill"],
     ("optim", "custom"): ["optim.target=torch.optim.RMSprop"],
+    ("optim", "collection"): ["optim.name=lion"],
 }
+
+
+@pytest.fixture(scope="module")
+def a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the default model that kept its weights."""
+    here = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("run"))
+    try:
+        return runner.train("max_steps=1").folder.resolve()
+    finally:
+        os.chdir(here)
 
 
 def overrides_for(group: str, option: str) -> list[str]:
@@ -25,13 +40,14 @@ def overrides_for(group: str, option: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("group", "option"), ALL)
-def test_every_yaml_composes_and_builds(group: str, option: str) -> None:
+def test_every_yaml_composes_and_builds(group: str, option: str, a_run: Path) -> None:
     if group == "data" and option in ("mnist", "fashion_mnist"):
         if not MNIST_ROOT or option != "mnist":
             pytest.skip("the files are not here")
         overrides = [f"data={option}", f"data.root={MNIST_ROOT}"]
     else:
         overrides = overrides_for(group, option)
+        overrides += [f"init.run={a_run}"] if option == "pretrained" else []
     run = build(compose_job(overrides))
     assert run.steps > 0
     assert run.construct() is not None
@@ -59,8 +75,9 @@ def test_every_setting_has_a_type_and_every_type_a_setting() -> None:
 
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g, o in ALL if g != "experiment"])
-def test_settings_are_the_arguments_of_the_function_named(group: str, option: str) -> None:
-    config = compose_job(overrides_for(group, option)).config if group != "data" else None
+def test_settings_are_the_arguments_of_the_function_named(group: str, option: str, a_run: Path) -> None:
+    overrides = [*overrides_for(group, option), *([f"init.run={a_run}"] if option == "pretrained" else [])]
+    config = compose_job(overrides).config if group != "data" else None
     if config is None or option == "none":
         return
     chosen = config[group][option] if group in schema.COMBINED_GROUPS else config[group]

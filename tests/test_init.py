@@ -32,6 +32,9 @@ def drawn(fill: Callable, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor
         (partial(init.xavier_uniform, gain=1.0), lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
         (partial(init.he_normal, gain=3.0), lambda fan_in, fan_out: 9 / fan_in),
         (partial(init.xavier_uniform, gain=3.0), lambda fan_in, fan_out: 18 / (fan_in + fan_out)),
+        (partial(init.lecun_normal, gain=1.0), lambda fan_in, fan_out: 1 / fan_in),
+        # ∫ of x²φ(x) over ± 2, over that of φ: what truncation at two deviations leaves
+        (partial(init.trunc_normal, std=0.3), lambda fan_in, fan_out: 0.09 * 0.7737413),
         (partial(init.normal, std=0.3), lambda fan_in, fan_out: 0.09),
         (partial(init.uniform, bound=0.3), lambda fan_in, fan_out: 0.03),
     ],
@@ -42,6 +45,8 @@ def drawn(fill: Callable, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor
         "xavier_uniform",
         "he gain 3",
         "xavier gain 3",
+        "lecun_normal",
+        "trunc_normal",
         "normal",
         "uniform",
     ],
@@ -159,3 +164,99 @@ def test_an_initializer_with_nothing_to_fill_is_refused(optbench: Callable, fold
     assert refused.code == 2
     assert "init=default" in refused.err
     assert optbench("train", "model=custom", "model.target=tests.own_parts.Bare", "max_steps=1").code == 0
+
+
+def test_trunc_normal_truncates_at_two_deviations_not_at_two() -> None:
+    weight = drawn(partial(init.trunc_normal, std=0.02), (400, 300))
+    assert 0.039 < weight.abs().max().item() <= 0.04
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (30, 40), (16, 8, 3, 3), (8, 64)], ids=str)
+def test_orthogonal_rows_or_columns_are_orthonormal_times_gain(shape: tuple[int, ...]) -> None:
+    matrix = drawn(partial(init.orthogonal, gain=1.5), shape).flatten(1).double()
+    small = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    torch.testing.assert_close(small, 2.25 * torch.eye(len(small), dtype=torch.float64), atol=1e-5, rtol=0)
+
+
+def test_identity_passes_its_input_on() -> None:
+    x = torch.randn(5, 30)
+    torch.testing.assert_close(x @ drawn(partial(init.identity, gain=2.0), (30, 30)).T, 2 * x)
+    image = torch.randn(2, 8, 6, 6)
+    kernel = drawn(partial(init.identity, gain=1.0), (8, 8, 3, 3))
+    torch.testing.assert_close(nn.functional.conv2d(image, kernel, padding=1), image)
+
+
+def test_constant_is_its_value() -> None:
+    assert (drawn(partial(init.constant, value=0.3), (4, 5)) == 0.3).all()
+
+
+@pytest.mark.parametrize(
+    "overrides", [["model=mlp", "model.depth=5"], ["model=cnn"], ["model.activation=tanh"]], ids=str
+)
+def test_lsuv_gives_every_layer_unit_variance_on_its_batch(overrides: list[str], job: Callable) -> None:
+    from runner.build import build
+    from runner.init import filled_modules
+
+    run = build(job("init=lsuv", "init.samples=256", *overrides))
+    model, variances = run.construct(), {}
+    for name, module in filled_modules(model):
+        module.register_forward_hook(lambda _, __, output, name=name: variances.update({name: output.var().item()}))
+    with torch.no_grad():
+        model.eval()(run.train.x[:256])
+    assert len(variances) == len(filled_modules(model)) >= 3
+    assert all(abs(v - 1) < 0.02 for v in variances.values()), variances
+
+
+def test_pretrained_takes_a_runs_weights(folder: Path) -> None:
+    import runner
+    from runner.build import build
+    from tests.conftest import compose_job
+
+    first = runner.train("max_steps=3", "model.width=8")
+    model = build(compose_job(["init=pretrained", f"init.run={first.folder}", "model.width=8"])).construct()
+    saved = runner.load_model(first.folder).network.state_dict()
+    assert all(torch.equal(v, saved[k]) for k, v in model.state_dict().items())
+
+
+def test_pretrained_is_known_by_the_weights_not_by_their_place(folder: Path) -> None:
+    import runner
+    from tests.conftest import compose_job
+
+    first = runner.train("max_steps=3", "model.width=8").folder
+    before = compose_job(["init=pretrained", f"init.run={first}", "model.width=8"]).run_id
+    moved = first.rename(folder / "elsewhere")
+    assert compose_job(["init=pretrained", f"init.run={moved}", "model.width=8"]).run_id == before
+    other = runner.train("max_steps=4", "model.width=8").folder
+    assert compose_job(["init=pretrained", f"init.run={other}", "model.width=8"]).run_id != before
+
+
+def test_pretrained_weights_that_do_not_fit_are_refused_unless_part_will_do(optbench: Callable) -> None:
+    import runner
+
+    first = runner.train("max_steps=3", "model.width=8", "model.depth=2").folder
+    asked = ["train", "init=pretrained", f"init.run={first}", "model.width=8", "model.depth=3", "max_steps=1"]
+    refused = optbench(*asked)
+    assert refused.code == 2 and "init.partial=true" in refused.err
+    assert optbench(*asked, "init.partial=true").code == 0
+    missing = optbench("train", "init=pretrained", "init.run=nowhere")
+    assert missing.code == 2 and "init.run: nowhere" in missing.err
+
+
+class Odd(nn.Module):
+    """An embedding, a norm, and the end of a residual branch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.norm = nn.Embedding(50, 400), nn.LayerNorm(400)
+        self.plain, self.branch = nn.Linear(400, 400), nn.Linear(400, 400)
+        self.branch.residual_branches = 4
+
+
+@pytest.mark.parametrize(
+    ("fill", "embedding"), [(partial(init.normal, std=0.02), 0.02), (partial(init.he_normal, gain=1.0), 1.0)]
+)
+def test_embeddings_norms_and_residual_branches_are_as_the_sources_say(fill: Callable, embedding: float) -> None:
+    model = init.construct(Odd, 0, fill, 0.0, lambda: torch.zeros(1))
+    assert model.embedding.weight.std().item() == pytest.approx(embedding, rel=0.02)
+    assert (model.norm.weight == 1).all() and (model.norm.bias == 0).all()
+    assert model.branch.weight.std().item() == pytest.approx(model.plain.weight.std().item() / 2, rel=0.02)

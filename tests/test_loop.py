@@ -179,6 +179,14 @@ RESUMED = [
     ["scheduler=cosine", "scheduler.warmup=7"],
     ["regularization=[dropout,grad_clip,l2]", "eval_every=5"],
     ["save=best", "dtype=float64"],
+    ["optim=asgd"],
+    ["optim=muon"],
+    ["optim=lbfgs", "optim.max_iter=3"],
+    ["optim=custom", "optim.target=torch.optim.LBFGS", "optim.args={max_iter: 3}"],
+    ["optim=custom", "optim.target=torch.optim.SGD", "optim.closure=true"],
+    ["optim=collection", "optim.name=schedulefreeadamw"],
+    ["optim=collection", "optim.name=lion", "optim.lr=1e-4"],
+    ["scheduler=plateau", "scheduler.patience=1", "scheduler.min_delta=0.2"],
 ]
 
 

@@ -77,7 +77,6 @@ def test_parts_in_the_current_folder_are_found_and_their_source_is_in_the_id(fol
         (["model=custom", "model.target=tests.own_parts.not_a_module"], ["torch.nn.Module", "int"]),
         (["model=custom", "model.target=tests.own_parts.Net", "regularization=dropout"], ["forward", "drop"]),
         (["optim=custom", "optim.target=tests.own_parts.Net"], ["optim"]),
-        (["optim=custom", "optim.target=torch.optim.LBFGS"], ["LBFGS"]),
         (["optim=custom", "optim.target=torch.optim.RMSprop", "optim.args={alpah: 1}"], ["alpah"]),
         (["optim=custom", "optim.target=torch.optim.RMSprop", "optim.args={alpha: nan}"], ["optim.args.alpha"]),
         (["loss=tests.own_parts.not_a_module"], ["tests.own_parts.not_a_module"]),

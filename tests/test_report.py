@@ -21,11 +21,18 @@ from runner.errors import ConfigError, RecordError
 from runner.report import rates, target
 from runner.report.load import Records, load
 from runner.report.settings import Workload, workloads
-from runner.report.write import Asked, report
+from runner.report.write import Asked
+from runner.report.write import report as answer
 from tests.conftest import Result, summary_of
 from tests.made_sweep import made_run, make_sweep
 
 PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def report(folder: str | Path, asked: Asked | None = None) -> str:
+    """The whole of it: the text, and everything written."""
+    found = answer(folder, asked)
+    return found.text + found.write()
 
 
 def only_workload(folder: Path) -> Workload:
@@ -199,7 +206,7 @@ def test_no_winner_is_declared_where_nothing_differs(seeds: int):
         winners += workload.tied == []
         worse += (workload.table["verdict"] == "worse").any()
     assert winners <= 0.05 * 200
-    assert worse <= 0.12 * 200  # any setting at all wrongly told from the luckiest one
+    assert worse <= 0.05 * 200  # any setting at all wrongly told from the luckiest one
 
 
 @pytest.mark.parametrize("seeds", [5, 10])
@@ -237,8 +244,8 @@ def test_one_seed_gives_no_interval_and_says_so(tmp_path: Path):
     folder = make_sweep(tmp_path / "sweep", [made_run(0.9, optim="sgd"), made_run(0.91, optim="adam")])
     text = report(folder)
     assert "one seed: no interval" in text and "may be chance" in text
-    (more,) = [line for line in text.splitlines() if "-m" in line and "seed=1,2,3,4" in line]
-    assert "optim=adam" in more
+    (more,) = [line for line in text.splitlines() if "-m" in line and "seed=0,1,2,3,4,5" in line]
+    assert "optim=adam" in more and "optim=sgd" in more  # the lucky first alone would stay the only one with seeds
 
 
 def test_the_edge_of_the_learning_rates_is_warned_of_with_values_to_add(tmp_path: Path):
@@ -251,7 +258,8 @@ def test_the_edge_of_the_learning_rates_is_warned_of_with_values_to_add(tmp_path
 def curve(means: list[float], bad: list[int] | None = None) -> rates.Curve:
     lr = np.array([1e-3, 1e-2, 1e-1, 1.0])[: len(means)]
     values = np.array(means)
-    return rates.Curve((), np.arange(len(lr)), lr, values, values, values, np.array(bad or [0] * len(lr)))
+    trouble = np.array(bad or [0] * len(lr))
+    return rates.Curve((), np.arange(len(lr)), lr, values, values, values, trouble, trouble)
 
 
 def test_decades_within_by_hand():
@@ -405,7 +413,8 @@ def test_a_recommended_setting_that_is_not_an_option_here_says_so(tmp_path: Path
     ]
     text = " ".join(report(make_sweep(tmp_path / "sweep", runs)).split())
     assert "optbench train optim=mine" in text
-    assert "may need more than it says: optim=mine is not an option" in text
+    assert "This command could not be checked: optim=mine is not an option" in text
+    assert "Surer" not in text
 
 
 def test_a_single_runs_report_is_a_page_too(real_sweep: Path, optbench, monkeypatch: pytest.MonkeyPatch):
@@ -467,6 +476,16 @@ def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path):
     assert (folder / "report").read_text() == "a file of the user's"
 
 
+def test_the_answer_stands_even_where_it_cannot_be_written(tmp_path: Path, optbench):
+    folder = make_sweep(tmp_path / "sweep", [made_run(0.9)])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / "report").symlink_to(elsewhere)
+    result = optbench("report", str(folder))
+    assert result.code == 1 and "is a link" in result.err and "Use:" in result.out
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_nothing_ended_yet_is_no_traceback(tmp_path: Path):
     folder = make_sweep(tmp_path / "sweep", [made_run(None, "interrupted")])
     with pytest.raises(ConfigError, match="nothing to report yet"):
@@ -479,6 +498,147 @@ def test_a_measure_of_ones_own_needs_a_direction(tmp_path: Path):
     with pytest.raises(ConfigError, match="--better higher"):
         report(folder, Asked(metric="mine"))
     assert "optim=sgd" in report(folder, Asked(metric="mine", better="lower")).splitlines()[3]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optim=custom", "optim.target=torch.optim.RMSprop", "optim.args={alpha: 0.9}"],
+        ["optim=custom", "optim.target=torch.optim.RMSprop,torch.optim.Adamax"],
+        ["model=custom", "model.target=tests.own_parts.Net", "optim.lr=0.01,0.1"],
+        ["metrics=[tests.own_parts.top2]", "optim.lr=0.01,0.1"],
+        ["optim=collection", "optim.name=lion,adan", "optim.lr=1e-3"],
+        ["regularization=[dropout,l2]", "regularization.dropout.p=0.1,0.2"],
+        ["scheduler=multistep", "scheduler.milestones=[0.2,0.6]", "scheduler.warmup=0.1"],
+        ["optim=gd", "optim.lr=0.01,0.1"],
+        ["data.split_seed=3", "init=constant", "init.value=-0.25,0.5"],
+        ["loss=mse", "optim.betas=[0.8,0.99],[0.9,0.9]"],
+    ],
+    ids=" ".join,
+)
+def test_the_recommended_command_is_complete(overrides: list[str], optbench, folder: Path):
+    """What it composes to is a run that was judged, whatever the sweep was of."""
+    assert optbench("train", "-m", "name=made", "seed=0,1", "max_steps=2", *overrides).code == 0
+    command = next(x for x in optbench("report", "outputs/made").out.splitlines() if x.startswith("optbench"))
+    from tests.conftest import compose_job
+
+    found = compose_job([*shlex.split(command)[2:], "seed=1"])
+    assert list(Path("outputs/made").glob(f"*-{found.run_id}")), command
+
+
+def test_options_of_ones_own_are_composed_from_their_folder(folder: Path, optbench):
+    own = folder / "mine" / "init"
+    own.mkdir(parents=True)
+    (own / "tiny.yaml").write_text("# mine\n_option_: tiny\n_target_: runner.init.normal\nstd: 0.01\nbias: 0.0\n")
+    command = ["train", "-m", "--config-dir", "mine", "init=tiny", "optim.lr=0.01,0.1", "seed=0,1", "max_steps=2"]
+    assert optbench(*command).code == 0
+    unaware = optbench("report", "outputs/default").out
+    assert "could not be checked" in unaware and "init=tiny" in unaware and "max_steps=2" in unaware
+    aware = optbench("report", "outputs/default", "--config-dir", "mine").out
+    assert "could not be checked" not in aware and "optbench train --config-dir mine " in aware and "init=tiny" in aware
+
+
+def test_a_newcomer_with_fewer_seeds_can_lead_and_is_compared_on_those_it_shares(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    runs = [made_run(0.9 + rng.normal(0, 0.004), optim=o, seed=s) for o in ("sgd", "adam") for s in range(12)]
+    runs += [made_run(0.98 + rng.normal(0, 0.004), optim="adamw", seed=s) for s in range(5)]
+    workload = only_workload(make_sweep(tmp_path / "sweep", runs))
+    assert workload.table.at[0, "optim"] == "adamw"
+    assert list(workload.table["pairs"][1:]) == [5, 5] and list(workload.table["verdict"][1:]) == ["worse", "worse"]
+
+
+def test_settings_with_the_same_trouble_are_compared_all_the_same(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    runs = [made_run(None, "diverged", optim=o, seed=0) for o in ("sgd", "adam")]
+    runs += [made_run(0.9 + rng.normal(0, 0.02), optim=o, seed=s) for o in ("sgd", "adam") for s in range(1, 5)]
+    workload = only_workload(make_sweep(tmp_path / "sweep", runs))
+    assert list(workload.table["verdict"]) == ["best", "tied"]
+
+
+def test_two_seeds_that_agree_prove_nothing(tmp_path: Path):
+    runs = [made_run(k / 143, optim=o, seed=s) for o, k in (("sgd", 100), ("adam", 104)) for s in range(2)]
+    text = report(make_sweep(tmp_path / "sweep", runs))
+    assert "share fewer than 3 seeds" in text
+    (low, high) = json.loads((tmp_path / "sweep/report/answer.json").read_text())[0]["measures"]["validation accuracy"][
+        "interval"
+    ]
+    assert high - low > 0.01  # a step of 1/143 is the least that two seeds leave open
+
+
+def test_seeds_that_change_nothing_are_said_to(tmp_path: Path):
+    runs = [
+        {**made_run(None, optim=o, seed=s), "final_val_loss": v}
+        for o, v in (("sgd", 0.25), ("adam", 0.125))
+        for s in range(3)
+    ]
+    text = " ".join(report(make_sweep(tmp_path / "sweep", runs)).split())
+    assert "seeds give identical results" in text and "moves in steps" not in text
+
+
+def test_seeds_that_are_not_shared_are_asked_for(tmp_path: Path):
+    runs = [made_run(0.9, optim="adam", seed=s) for s in range(3)] + [
+        made_run(0.6, optim="sgd", seed=s) for s in range(3, 6)
+    ]
+    text = report(make_sweep(tmp_path / "sweep", runs))
+    (more,) = [line for line in text.splitlines() if "seed=0,1,2,3,4,5" in line and " + " in line]
+    assert "optim=adam" in more and "optim=sgd" in more
+    assert "judged on that one" not in text  # no seed has both
+
+
+def test_a_union_of_grids_misses_nothing_and_a_hole_in_a_grid_is_named(tmp_path: Path):
+    union = [
+        made_run(0.9, optim=o, optim__lr=lr, seed=s)
+        for o, lrs in (("sgd", (0.1, 1)), ("adam", (0.001, 0.01)))
+        for lr in lrs
+        for s in range(3)
+    ]
+    assert "missing" not in (
+        report(make_sweep(tmp_path / "union", union)) and (tmp_path / "union/report.html").read_text()
+    )
+    holed = [
+        r
+        for r in a_grid(np.random.default_rng(0))
+        if not (r["optim"] == "sgd" and r["optim.lr"] == 0.1 and r["init"] == "he_normal")
+    ]
+    report(make_sweep(tmp_path / "holed", holed))
+    assert "5 runs of the grid are missing" in (tmp_path / "holed/report.html").read_text()
+    assert len(pd.read_csv(tmp_path / "holed/report/missing.csv")) == 5
+
+
+def test_failed_runs_are_not_called_diverged(tmp_path: Path):
+    runs = [made_run(0.9, optim__lr=0.01, seed=s) for s in range(2)] + [
+        made_run(None, "failed", optim__lr=0.1, seed=s) for s in range(2)
+    ]
+    report(make_sweep(tmp_path / "sweep", runs))
+    points = pd.read_csv(tmp_path / "sweep/report/learning-rate-points.csv").set_index("optim.lr")
+    assert points.at[0.1, "diverged"] == 0 and points.at[0.1, "failed"] == 2
+    assert pd.read_csv(tmp_path / "sweep/report/learning-rate.csv")["diverges_from_lr"].isna().all()
+
+
+def test_a_single_run_is_recommended_with_its_seed(real_sweep: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(real_sweep)
+    (place,) = Path("outputs/small").glob("he_normal-sgd-lr0.1-s1-*")
+    command = next(line for line in report(place).splitlines() if line.startswith("optbench"))
+    assert "seed=1" in command
+    assert [p for p in report(place).splitlines() if p.startswith("optbench train -m name=small ")]
+
+
+def test_a_mark_that_a_spreadsheet_puts_first_is_no_part_of_a_name(tmp_path: Path):
+    folder = make_sweep(tmp_path / "sweep", [made_run(0.9, init="zeros"), made_run(0.8, init="default")])
+    runs = folder / "runs.csv"
+    runs.write_bytes(b"\xef\xbb\xbf" + runs.read_bytes())
+    assert "optbench train init=zeros" in report(folder)
+
+
+def test_numbers_that_are_none_are_no_measurement(tmp_path: Path):
+    runs = [made_run(v, seed=s) for s, v in enumerate((1e308, -1e308, 0.9))] + [made_run(0.8, seed=10**25)]
+    text = report(make_sweep(tmp_path / "sweep", runs))
+    assert "2 runs ended without validation accuracy" in text and "seed=-" not in text
+
+
+def test_commands_for_runs_that_lie_elsewhere_say_where_to_start(tmp_path: Path):
+    folder = make_sweep(tmp_path / "there" / "outputs" / "mine", [made_run(0.9, seed=s) for s in range(2)])
+    assert f"(from {tmp_path / 'there'})" in report(folder)
 
 
 BROWSER = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)

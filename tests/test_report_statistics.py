@@ -164,5 +164,30 @@ def test_variance_explained_is_type_ii_in_an_unbalanced_table():
 def test_resolution_is_that_of_a_counted_measure():
     accuracies = np.random.default_rng(0).integers(120, 143, 200) / 143
     assert s.resolution(accuracies) == pytest.approx(1 / 143)
+    assert s.resolution(np.array([57 / 143])) == pytest.approx(1 / 143)
     assert s.resolution(np.random.default_rng(0).normal(size=200)) == 0.0
-    assert s.resolution(np.array([0.5, 0.5])) == 0.0
+    assert s.resolution(np.array([1.0, np.nan])) == 0.0
+
+
+def test_the_exact_test_of_many_pairs_reaches_its_smallest_p():
+    differences = np.random.default_rng(0).uniform(0.1, 1.0, (5, 15))
+    assert s.sign_flip(differences) == pytest.approx([2.0**-14] * 5)
+    assert s.sign_flip(np.zeros((1, 15)))[0] == 1.0
+
+
+def test_holm_in_a_family_larger_than_what_is_looked_at():
+    assert s.holm(np.array([0.001, 0.01]), family=10) == pytest.approx([0.01, 0.09])
+    assert s.all_pairs(60) == 1770
+
+
+@pytest.mark.parametrize(("settings", "n"), [(12, 3), (12, 10), (60, 5)])
+def test_the_best_of_equals_is_rarely_told_from_any(settings: int, n: int):
+    rng = np.random.default_rng(settings + n)
+    wrong = 0
+    for _ in range(400):
+        scores = rng.normal(0, 1, (settings, n))
+        best = scores.mean(1).argmax()
+        others = np.delete(scores, best, axis=0)
+        p = s.holm(s.compare(scores[best], others).p_t, s.all_pairs(settings))
+        wrong += bool((p <= 0.05).any())
+    assert wrong <= 0.05 * 400

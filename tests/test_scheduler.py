@@ -1,16 +1,44 @@
 """Schedules against their closed forms."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from runner import scheduler
 
-FORMS = {
+STEPS = 100
+FORMS: dict[str, tuple[Callable, Callable[[float], float]]] = {
     "constant": (scheduler.constant, lambda u: 1.0),
     "linear": (partial(scheduler.linear, end_factor=0.1), lambda u: 1 - 0.9 * u),
     "cosine": (partial(scheduler.cosine, end_factor=0.1), lambda u: 0.1 + 0.9 * (1 + math.cos(math.pi * u)) / 2),
+    "step": (partial(scheduler.step, every=0.3, factor=0.5), lambda u: 0.5 ** math.floor(u / 0.3 + 1e-9)),
+    "step of steps": (partial(scheduler.step, every=30, factor=0.5), lambda u: 0.5 ** math.floor(u / 0.3 + 1e-9)),
+    "multistep": (
+        partial(scheduler.multistep, milestones=[0.25, 60.0], factor=0.1),
+        lambda u: 0.1 ** ((u >= 0.25) + (u >= 0.6)),
+    ),
+    "exponential": (partial(scheduler.exponential, end_factor=0.01), lambda u: 10 ** (-2 * u)),
+    "polynomial": (partial(scheduler.polynomial, power=2.0, end_factor=0.1), lambda u: 0.1 + 0.9 * (1 - u) ** 2),
+    "inverse_sqrt": (partial(scheduler.inverse_sqrt, timescale=0.1), lambda u: (0.1 / (0.1 + u)) ** 0.5),
+    "warm_restarts": (
+        partial(scheduler.warm_restarts, first=0.25, growth=2.0, end_factor=0.0),
+        lambda u: (1 + math.cos(math.pi * (u / 0.25 if u < 0.25 else (u - 0.25) / 0.5 if u < 0.75 else u - 0.75))) / 2,
+    ),
+    "cyclic": (
+        partial(scheduler.cyclic, period=0.5, end_factor=0.2),
+        lambda u: 0.2 + 0.8 * (1 - abs(2 * (u % 0.5) / 0.5 - 1)),
+    ),
+    "one_cycle": (
+        partial(scheduler.one_cycle, rise=0.25, start_factor=0.04, end_factor=0.001),
+        lambda u: (
+            1 + (0.04 - 1) * (1 + math.cos(math.pi * u / 0.25)) / 2
+            if u < 0.25
+            else 0.001 + 0.999 * (1 + math.cos(math.pi * (u - 0.25) / 0.75)) / 2
+        ),
+    ),
+    "wsd": (partial(scheduler.wsd, decay=0.2, end_factor=0.1), lambda u: 1 - 0.9 * max(0, u - 0.8) / 0.2),
 }
 
 
@@ -18,10 +46,9 @@ FORMS = {
 @pytest.mark.parametrize("warmup", [0, 20])
 def test_the_closed_form_holds_at_start_end_and_between(name: str, warmup: int) -> None:
     shape, form = FORMS[name]
-    at = scheduler.schedule(0.5, shape, warmup, 120)
-    length = 120 - warmup
-    for share in (0.0, 0.25, 0.5, 0.75, 1 - 1 / length):
-        assert at(warmup + round(share * length)) == pytest.approx(0.5 * form(share), rel=1e-12)
+    at = scheduler.schedule(0.5, shape, warmup, STEPS + warmup)
+    for step in (0, 1, 25, 50, 59, 60, 75, STEPS - 1):
+        assert at(warmup + step) == pytest.approx(0.5 * form(step / STEPS), rel=1e-9), step
 
 
 def test_warm_up_rises_evenly_to_the_learning_rate() -> None:
@@ -32,3 +59,36 @@ def test_warm_up_rises_evenly_to_the_learning_rate() -> None:
 @pytest.mark.parametrize(("warmup", "steps"), [(0.0, 0), (0.1, 10), (7.0, 7), (0.004, 0)])
 def test_warm_up_is_steps_or_a_share_of_the_run(warmup: float, steps: int) -> None:
     assert scheduler.warmup_steps(warmup, 100) == steps
+
+
+def test_plateau_drops_where_the_validation_loss_stopped_falling(job: Callable) -> None:
+    from tests.test_loop import trained
+
+    chosen = ["scheduler=plateau", "scheduler.patience=2", "scheduler.factor=0.5", "scheduler.min_delta=0.05"]
+    _, rows = trained(job(*chosen, "optim=sgd", "optim.lr=0.1", "epochs=20", "model.width=16"))
+    factor, best, waited = 1.0, math.inf, 0
+    for row in rows[1:]:
+        assert row["lr"] == pytest.approx(0.1 * factor)
+        fell = row["val_loss"] < best - 0.05
+        best, waited = (row["val_loss"], 0) if fell else (best, waited + 1)
+        if waited >= 2:
+            factor, waited = factor * 0.5, 0
+    assert factor < 1
+
+
+def test_where_a_plateau_reads_evaluations_their_number_is_part_of_the_run(job: Callable) -> None:
+    assert job("scheduler=plateau", "eval_every=5").run_id != job("scheduler=plateau", "eval_every=7").run_id
+    assert job("scheduler=linear", "eval_every=5").run_id == job("scheduler=linear", "eval_every=7").run_id
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["scheduler=wsd", "scheduler.decay=1000", "max_steps=100"], "the run has 100"),
+        (["scheduler=exponential", "scheduler.end_factor=0"], "must be > 0"),
+        (["scheduler=step", "scheduler.factor=1.5"], "scheduler.factor must be"),
+    ],
+)
+def test_what_cannot_be_scheduled_is_refused(overrides: list[str], said: str, optbench: Callable) -> None:
+    refused = optbench("train", *overrides)
+    assert refused.code == 2 and said in refused.err

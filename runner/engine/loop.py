@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
                 order = _order(run, state.epoch)
             size = run.batch_size(state.epoch)
             x, y, end = _batch(run, order, state.offset, size)
-            lr = run.schedule(state.step)
+            lr = run.schedule(state.step) * state.lr_factor
             epoch_ends = end >= len(run.train.y)
             evaluate = state.step + 1 == run.steps or (
                 epoch_ends if run.eval_every is None else (state.step + 1) % run.eval_every == 0
@@ -62,7 +63,7 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
             loss = _loss(run, state, x, y)
             if not losses.add(loss, len(y)):
                 break
-            _update(run, state, loss, lr, measured if evaluate else None)
+            _update(run, state, x, y, loss, lr, measured if evaluate else None)
             state.step += 1
             state.samples_seen += len(y)
             state.offset = end
@@ -99,10 +100,8 @@ def finish(run: Run, state: State) -> dict[str, float]:
 @torch.no_grad()
 def evaluate(run: Run, state: State, part: Split) -> dict[str, float]:
     """Return the loss and the metrics of a part of the data, the model in evaluation mode."""
-    state.model.eval()
-    with run.autocast():
+    with state.evaluating(), run.autocast():
         outputs = torch.cat([state.model(x) for x in torch.split(part.x, EVALUATION_BATCH)]).to(run.train.x.dtype)
-    state.model.train()
     measured = {"loss": run.loss(outputs, part.y), **{k: m(outputs, part.y) for k, m in run.metrics.items()}}
     return {name: float(value) for name, value in measured.items()}
 
@@ -141,9 +140,13 @@ def _loss(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
     return loss
 
 
-def _update(run: Run, state: State, loss: Tensor, lr: float, measured: "_Measured | None") -> None:
+def _update(
+    run: Run, state: State, x: Tensor, y: Tensor, loss: Tensor, lr: float, measured: "_Measured | None"
+) -> None:
     """Take one optimizer step; where asked, measure the gradient's norm and the update's size."""
     optimizer, scaler = state.optimizer, state.scaler
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_scale", 1.0)
     optimizer.zero_grad()
     (scaler.scale(loss) if scaler else loss).backward()  # type: ignore[no-untyped-call]
     if scaler:
@@ -152,8 +155,6 @@ def _update(run: Run, state: State, loss: Tensor, lr: float, measured: "_Measure
         measured.before_update(state.model)
     if run.clip:
         run.clip.apply([p for group in state.parameters for p in group["params"]])
-    for group in optimizer.param_groups:
-        group["lr"] = lr
     if run.decay:
         torch._foreach_mul_([p.data for p in optim.decayed(state.parameters)], 1 - lr * run.decay)
     if scaler:
@@ -161,10 +162,22 @@ def _update(run: Run, state: State, loss: Tensor, lr: float, measured: "_Measure
         scaler.step(optimizer)
         scaler.update()
         state.skipped_steps += scaler.get_scale() < scale
+    elif run.takes_closure:
+        optimizer.step(partial(_evaluated, run, state, x, y))  # type: ignore[arg-type]  # torch says float and takes both
     else:
         optimizer.step()
     if measured is not None:
         measured.after_update(state.model, each=run.diagnostics)
+
+
+def _evaluated(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
+    """Evaluate a batch anew, its gradients in place: the closure of optimizers that do so several times a step."""
+    state.optimizer.zero_grad()
+    loss = _loss(run, state, x, y)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if run.clip:
+        run.clip.apply([p for group in state.parameters for p in group["params"]])
+    return loss
 
 
 @dataclass
@@ -274,11 +287,17 @@ def _judge(run: Run, state: State, train_loss: float | None, val: dict[str, Any]
         state.first_nonfinite_step, state.stop_reason = state.step, "non-finite loss"
         return
     if run.keep_best and val["loss"] < state.best.get("loss", math.inf):
-        state.best_weights = {k: v.detach().clone() for k, v in state.model.state_dict().items()}
+        state.best_weights = state.weights()
     for name, value in val.items():
         if name in HIGHER_IS_BETTER:  # of a user's own measure nobody knows which way is better
             better = max if HIGHER_IS_BETTER[name] else min
             state.best[name] = better(state.best.get(name, value), value)
+    if (plateau := run.plateau) and state.rows > 1:  # step 0 is judged by nothing yet
+        fell = val["loss"] < state.plateau_loss - plateau.min_delta
+        state.plateau_loss = val["loss"] if fell else state.plateau_loss
+        state.evaluations_on_plateau = 0 if fell else state.evaluations_on_plateau + 1
+        if state.evaluations_on_plateau >= plateau.patience:
+            state.lr_factor, state.evaluations_on_plateau = plateau.after(state.lr_factor), 0
     stopping = run.early_stopping
     if stopping:
         fell = val["loss"] < state.patience_loss - stopping.min_delta

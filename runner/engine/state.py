@@ -1,6 +1,8 @@
 """Everything about a run that changes while it trains, explicit and serializable."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +28,9 @@ COUNTERS = (
     "first_nonfinite_step",
     "stop_reason",
     "skipped_steps",
+    "lr_factor",
+    "plateau_loss",
+    "evaluations_on_plateau",
 )
 
 
@@ -61,6 +66,26 @@ class State:
     """Why the run ended; None while it goes on."""
     skipped_steps: int = 0
     """Steps that the loss scaler skipped."""
+    lr_factor: float = 1.0
+    """What falls at evaluations have left of the schedule's learning rate."""
+    plateau_loss: float = math.inf
+    """Validation loss at its last fall, as the learning rate's falls count them."""
+    evaluations_on_plateau: int = 0
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Put the model, and an optimizer that judges other weights than it steps, into evaluation mode."""
+        with optim.evaluating(self.optimizer):
+            self.model.eval()
+            try:
+                yield
+            finally:
+                self.model.train()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of the weights that evaluations judge."""
+        with self.evaluating():
+            return {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values, as ``torch.save`` and ``weights_only`` loading take them."""

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from runner.report import statistics
-from runner.report.figures import COLOURS, DASHES, legend_below, short
+from runner.report.figures import COLOURS, DASHES, clean, legend_below
 from runner.report.load import Records
 from runner.report.parts import Plot, Section, Table
 from runner.report.settings import LR, Workload
@@ -43,11 +43,13 @@ def across(workloads: Sequence[Workload], records: Records, percent: float) -> S
         for i, choice in enumerate(choices):
             its = when[when["setting"] == found[choice]] if len(when) else when
             if len(its):
-                steps[i, j] = float(np.median(its["step"].where(its["reached"], np.inf)))
+                steps[i, j] = _median(its["step"].where(its["reached"], np.inf))
             row = workload.table.loc[found[choice]]
             if row["n"] and not row["bad"]:
                 scores[i, j] = row["mean"] * workload.measure.sign
     reached = np.isfinite(steps).any(0)
+    if not reached.any():
+        return None
     rho, score = statistics.performance_profile(np.maximum(steps[:, reached], 1.0), RATIOS)
     ranks = np.stack([stats.rankdata(-column) for column in scores.T], axis=1)
     order = np.lexsort((ranks.mean(1), -score))
@@ -81,6 +83,11 @@ def across(workloads: Sequence[Workload], records: Records, percent: float) -> S
     return Section("Across data sets", tuple(said), (plot,), (Table("across", "Across data sets", pd.DataFrame(rows)),))
 
 
+def _median(steps: "pd.Series[float]") -> float:
+    """Return the step by which half of the seeds are there."""
+    return float(np.quantile(steps, 0.5, method="inverted_cdf"))
+
+
 def _p(scores: Array, one: int, first: int, comparisons: int) -> float | None:
     """Return the Wilcoxon p of a choice against the first over workloads, corrected for their number (Bonferroni)."""
     if scores.shape[1] < FEWEST_WORKLOADS or one == first:
@@ -95,7 +102,7 @@ def _p(scores: Array, one: int, first: int, comparisons: int) -> float | None:
 def _draw(figure: Figure, choices: Sequence[tuple[str, ...]], rho: Array) -> dict[str, str]:
     ax = figure.subplots()
     for number, (choice, share) in enumerate(zip(choices, rho, strict=True)):
-        ax.step(RATIOS, share, where="post", color=COLOURS[number], ls=DASHES[number], label=short(", ".join(choice)))
+        ax.step(RATIOS, share, where="post", color=COLOURS[number], ls=DASHES[number], label=clean(", ".join(choice)))
     ax.set_xlabel("ratio to the fastest choice's time")
     ax.set_ylabel("share of data sets")
     ax.set_ylim(-0.03, 1.03)

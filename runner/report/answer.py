@@ -16,7 +16,7 @@ from runner.report.settings import LR, Workload
 MOST_FOLLOWED = 8
 """So many of the tied settings are followed up with more seeds."""
 MOST_SEEDS = 20
-USUAL_SEEDS = 5
+"""More are not asked for: what so many do not tell apart is equal in practice."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Answer:
     workload: Workload
     command: str | None
     """The recommended command line; None where no run has a value."""
+    doubt: str | None
+    """Why the command may not run as it stands."""
     estimates: tuple[Estimate, ...]
     verdict: str
     """In a sentence: whether it won."""
@@ -51,32 +53,48 @@ class Answer:
     """What would make the answer surer, and the command for it."""
 
 
-def answer(workload: Workload, records: Records, sweep_name: str) -> Answer:
+@dataclass(frozen=True)
+class Place:
+    """Where the runs lie, and so where follow-ups must be started to land beside them."""
+
+    name: str
+    """The folder below outputs/."""
+    start: str | None
+    """From which folder; None where it is the current one."""
+
+
+def answer(workload: Workload, records: Records, place: Place, config_dir: str | None) -> Answer:
     """Draw the conclusion from a workload's runs.
 
     Args:
         workload: its settings.
         records: where they come from.
-        sweep_name: the folder below outputs/ that holds the runs: follow-ups land there too.
+        place: where the runs lie.
+        config_dir: the folder of the user's own YAMLs, if named.
     """
     if workload.best is None:
         verdict = "No run has ended with a value yet: there is nothing to recommend."
-        return Answer(workload, None, (), verdict, "", (), ())
+        return Answer(workload, None, None, (), verdict, "", (), ())
     row = workload.row(0)
     root = data_root(records.places.get(str(row["run_id"])))
-    translator = Translator(records.choices, workload.axes, root)
+    replicates = workload.varying if len(workload.replicates) > 1 else []
+    columns = [c for c in records.choices if c not in replicates]
+    translator = Translator(columns, workload.axes, root, config_dir)
     recommended = translator.overrides(row)
-    notes = []
+    doubt = None
     if recommended.doubt:
-        notes.append(f"The command may need more than it says: {recommended.doubt}.")
+        doubt = f"This command could not be checked: {recommended.doubt}."
+        if config_dir is None:
+            doubt += " With YAMLs of your own, give report their --config-dir too."
     return Answer(
         workload,
         train(recommended.given),
+        doubt,
         _estimates(workload, records),
         _verdict(workload),
         _tied(workload),
-        (*notes, *_notes(workload)),
-        tuple(_surer(workload, translator, recommended, sweep_name)),
+        tuple(_notes(workload)),
+        () if doubt else tuple(_surer(workload, translator, recommended, place)),
     )
 
 
@@ -88,26 +106,33 @@ def _estimates(workload: Workload, records: Records) -> tuple[Estimate, ...]:
         everything = records.number(column)
         values = everything.loc[its].dropna().to_numpy(float)
         if len(values):
-            step = statistics.resolution(everything.loc[workload.runs.index].to_numpy(float))
+            every = everything.loc[workload.runs.index].to_numpy(float)
+            step = statistics.resolution(every) if measure.counted else 0.0
             interval, following = (f(values, step) for f in (statistics.mean_interval, statistics.next_interval))
             found.append(Estimate(title(name), interval, *measure.clip(interval), *measure.clip(following)))
     return tuple(found)
 
 
 def _verdict(workload: Workload) -> str:
-    table, others = workload.table, len(workload.table) - 1
-    tied = workload.tied
-    seeds = int(table["n"].iloc[0])
+    table, others, tied = workload.table, len(workload.table) - 1, workload.tied
+    n, word = int(table["n"].iloc[0]), workload.replicate_word
+    untested = int((table["verdict"] == "untested").sum())
+    beaten = int((table["verdict"] == "worse").sum())
+    few = f"share fewer than {statistics.FEWEST_PAIRS} {word}s with it, which tells nothing"
     if others == 0:
         return "There was nothing to compare it with: only one setting was run."
-    if seeds < 2:
-        return f"One seed only: it came first of {others + 1} settings, which may be chance."
-    if not tied and (table["verdict"] != "untested")[1:].all():
-        return f"It is better than each of the {others} other settings beyond what its {seeds} seeds leave to chance."
-    if not tied:
-        untested = int((table["verdict"] == "untested").sum())
-        return f"It leads, but {untested} of the {others} other settings share no two seeds with it: they are untested."
-    return f"No clear winner: {len(tied)} of the {others} other settings cannot be told from it."
+    if n < 2:
+        return f"One {word} only: it came first of {others + 1} settings, which may be chance."
+    if tied:
+        more = f", and {untested} {few}" if untested else ""
+        return f"No clear winner: {len(tied)} of the {others} other settings cannot be told from it{more}."
+    if untested:
+        return f"It leads, but {untested} of the {others} other settings {few}."
+    if not beaten:
+        return f"Every other setting diverged or failed in more of its {word}s."
+    them = "the other setting" if others == 1 else f"each of {'the' * (beaten == others)} {beaten} other settings"
+    rest = "" if beaten == others else f" The other {others - beaten} diverged or failed more often."
+    return f"It is better than {' '.join(them.split())}, beyond what {n} {word}s leave to chance.{rest}"
 
 
 def _tied(workload: Workload) -> str:
@@ -128,31 +153,33 @@ def _tied(workload: Workload) -> str:
 
 
 def _notes(workload: Workload) -> list[str]:
-    table, measure = workload.table, workload.measure
-    compared = int((table["verdict"].isin(["tied", "worse"])).sum())
-    seeds, notes = int(table["n"].iloc[0]), []
-    if compared:
-        pairs = int(table["pairs"][table["verdict"].isin(["tied", "worse"])].max())
+    table, measure, word = workload.table, workload.measure, workload.replicate_word
+    tested = table["verdict"].isin(["tied", "worse"])
+    n, notes = int(table["n"].iloc[0]), []
+    if compared := int(tested.sum()):
+        pairs, family = int(table["pairs"][tested].max()), statistics.all_pairs(compared + 1)
         note = (
-            f"Compared seed by seed with {compared} settings: paired t-tests, which take differences to be about "
-            "normal, corrected for their number (Holm)."
+            f"Compared {word} by {word} with {compared} settings: paired t-tests, which take differences to be about "
+            f"normal, corrected (Holm) for all {family} pairs of settings, as the best was picked among them."
         )
         exact = int((table["p_exact"] <= 1 - statistics.LEVEL).sum())
-        fewest = statistics.fewest_pairs(compared)
+        fewest = statistics.fewest_pairs(family)
         if pairs < fewest:
             note += " The exact sign-flip test, which takes nothing for granted, can tell nothing among so many: "
-            note += f"it needs {fewest} seeds."
+            note += f"it needs {fewest} {word}s."
         else:
-            note += f" The exact sign-flip test finds {exact} of them worse."
+            note += f" The exact test (signs flipped) finds {exact} of them worse."
         notes.append(note)
-    if workload.contenders > 1 and seeds > 1 and math.isfinite(workload.bias):
+    if workload.contenders > 1 and n > 1 and math.isfinite(workload.bias):
         honest = float(table["mean"].iloc[0]) - measure.sign * workload.bias
         notes.append(
-            f"Picked as the best of {workload.contenders}, it may look better than it is: chosen on all seeds but one "
-            f"and judged on that one, its {measure.title} is {honest:.4g}. The test set had no part in the choice."
+            f"Picked as the best of {workload.contenders}, it may look better than it is: chosen on all {word}s but "
+            f"one and judged on that one, its {measure.title} is {honest:.4g}. The test set had no part in the choice."
         )
     if workload.step > 0:
         notes.append(f"The {measure.title} moves in steps of {workload.step:.2g}: smaller differences are nothing.")
+    if n > 1 and workload.step == 0 and table["sd"].iloc[0] == 0:
+        notes.append(f"Its {word}s give identical results: the {word} changes nothing here, and the interval is empty.")
     tied = [0, *workload.tied]
     cost = table["train_seconds"]
     if len(tied) > 1 and cost[tied].notna().all():
@@ -163,53 +190,64 @@ def _notes(workload: Workload) -> list[str]:
                 f"against {cost[0]:.3g} s."
             )
     if table["bad"].iloc[0]:
-        notes.append(f"{table['bad'].iloc[0]} of its seeds diverged or failed; the mean is over those that survived.")
+        notes.append(f"{table['bad'].iloc[0]} of its runs diverged or failed; the mean is over those that survived.")
     return notes
 
 
-def _surer(
-    workload: Workload, translator: Translator, recommended: Overrides, sweep_name: str
-) -> list[tuple[str, str]]:
-    name = [] if sweep_name == "default" else [f"name={sweep_name}"]
-    numbers = pd.to_numeric(workload.runs["seed"], errors="coerce").dropna()
-    seeds = sorted(set(numbers.astype(int))) or [0]
-    tied, found = workload.tied, []
-    ran = int(workload.table["n"].iloc[0])
-    followed = [0, *tied[: MOST_FOLLOWED - 1]]
-    wanted = statistics.fewest_pairs(len(followed) - 1) if tied else ran + USUAL_SEEDS
-    wanted = min(MOST_SEEDS, max(wanted, USUAL_SEEDS, ran + 1))
-    more = ",".join(str(seeds[-1] + i) for i in range(1, wanted - ran + 1))
-    if more:
+def _surer(workload: Workload, translator: Translator, recommended: Overrides, place: Place) -> list[tuple[str, str]]:
+    """Offer more replicates of what is not told apart, and a wider or finer learning-rate axis.
+
+    Replicates are asked for from the first on, those that are there included, which the sweep skips: so all of the
+    settings followed end with the same ones.
+    """
+    table, found = workload.table, []
+    name = [] if place.name == "default" else [f"name={place.name}"]
+    where = f" (from {place.start})" if place.start else ""
+    levels = {c: _whole_numbers(workload.runs[c]) for c in workload.varying}
+    first, *fixed = levels
+    open_ones = [s for s in table.index if table.at[s, "verdict"] in ("best", "tied", "untested") and table.at[s, "n"]]
+    followed = [int(s) for s in open_ones[:MOST_FOLLOWED]]
+    wanted = statistics.fewest_pairs(statistics.all_pairs(max(2, len(followed))))
+    fewest = int(table["n"][followed].min())
+    kept = [f"{c}={','.join(map(str, levels[c]))}" for c in fixed]
+    if levels[first] and fewest < wanted and wanted <= MOST_SEEDS:
+        every = [*levels[first], *(levels[first][-1] + i for i in range(1, wanted))][: max(wanted, len(levels[first]))]
         shared, parts = split_shared([translator.overrides(workload.row(s)).given for s in followed])
-        several = f"the {len(followed)} best of those tied" if len(tied) + 1 > len(followed) else "those tied"
-        whose = several if tied else "the best, fresh ones, which had no part in the choice"
-        reason = f"{wanted - ran} more seeds of {whose}"
-        found.append((reason, sweep([*name, *shared, f"seed={more}"], parts)))
+        of = f"the {len(followed)} best that are not told apart" if len(followed) > 1 else "the best"
+        reason = f"{len(every)} {workload.replicate_word}s for {of}; those that are there are skipped{where}"
+        axis = f"{first}={','.join(map(str, every))}"
+        found.append((reason, sweep([*name, *shared, *kept, axis], parts)))
+    replicates = [*kept, f"{first}={','.join(map(str, levels[first] or [0]))}"]
+    at_lr = [o for o in recommended.given if not o.startswith(f"{LR}=")]
+
+    def rates_of(values: Sequence[float]) -> str:
+        return sweep([*name, *at_lr], [[f"{LR}={','.join(f'{v:.2g}' for v in values)}", *replicates]])
+
     curve = next((c for c in rates.curves(workload) if 0 in c.settings), None) if LR in workload.axes else None
     at_edge = rates.edge(curve, workload.measure.higher) if curve is not None else None
-    kept = [o for o in recommended.given if not o.startswith(f"{LR}=")]
-    seed = ",".join(map(str, seeds))
+    rate = _number(str(workload.row(0).get(LR, "")))
     if at_edge is not None:
-        values = ",".join(f"{v:g}" for v in at_edge[1])
-        reason = f"a wider learning-rate axis: the best is the {at_edge[0]} tried"
-        found.append((reason, sweep([*name, *kept], [[f"{LR}={values}", f"seed={seed}"]])))
-    elif LR not in workload.axes:
-        rate = float(workload.row(0).get(LR) or 0)
-        if rate > 0:
-            values = ",".join(f"{v:.2g}" for v in (rate / 10, rate / 3, rate * 3, rate * 10))
-            found.append(
-                (
-                    "a learning-rate axis: only one was tried",
-                    sweep([*name, *kept], [[f"{LR}={values}", f"seed={seed}"]]),
-                )
-            )
+        found.append((f"a wider learning-rate axis: the best is the {at_edge[0]} tried{where}", rates_of(at_edge[1])))
+    elif LR not in workload.axes and rate > 0:
+        around = (rate / 10, rate / 3, rate * 3, rate * 10)
+        found.append((f"a learning-rate axis: only one was tried{where}", rates_of(around)))
     elif curve is not None and (ratio := _coarseness(curve)) > 4:
-        rate = float(curve.lr[list(curve.settings).index(0)])
-        values = ",".join(f"{v:.2g}" for v in (rate / math.sqrt(ratio), rate * math.sqrt(ratio)))
-        found.append(
-            (f"a finer learning-rate axis around {rate:g}", sweep([*name, *kept], [[f"{LR}={values}", f"seed={seed}"]]))
-        )
+        between = (rate / math.sqrt(ratio), rate * math.sqrt(ratio))
+        found.append((f"a finer learning-rate axis around {rate:g}{where}", rates_of(between)))
     return found
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _whole_numbers(column: "pd.Series[str]") -> list[int]:
+    """Return a column's seeds, in order; what is none is left out."""
+    found = pd.to_numeric(column, errors="coerce")
+    return sorted({int(v) for v in found[(found >= 0) & (found < 2**31) & (found % 1 == 0)]})
 
 
 def _coarseness(curve: rates.Curve) -> float:

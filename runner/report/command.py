@@ -10,7 +10,10 @@ import pandas as pd
 
 from runner import record, schema
 from runner.errors import ConfigError
+from runner.options import options
 
+GIVEN = frozenset({"init.run", "metrics"})
+"""Choices that are given although they do not decide what a run finds: without them it would not be the same."""
 AUTO_LOSS = {"accuracy": "cross_entropy", "r2": "mse"}
 """What ``loss=auto`` became, by the measure that such targets have."""
 
@@ -27,19 +30,23 @@ class Overrides:
 class Translator:
     """Turns rows of ``runs.csv`` into what is typed to get them."""
 
-    def __init__(self, columns: Sequence[str], varying: Sequence[str], root: str | None) -> None:
+    def __init__(
+        self, columns: Sequence[str], varying: Sequence[str], root: str | None, config_dir: str | None = None
+    ) -> None:
         """Prepare for rows of one sweep.
 
         Args:
-            columns: its choices.
+            columns: the choices that make a setting: replicates left out.
             varying: choices that are given even where they are the defaults, first.
             root: where the data lie, if a config says.
+            config_dir: the folder of the user's own YAMLs, if named.
         """
         from runner.compose import Composer, start_hydra
 
-        self._columns = [c for c in columns if c != "seed" and c not in schema.OUTSIDE_IDENTITY]
+        self._columns = [c for c in columns if c not in schema.OUTSIDE_IDENTITY - GIVEN]
         self._varying, self._root = varying, root
-        self._composer = Composer(start_hydra(None).config_loader)
+        self._composer = Composer(start_hydra(config_dir).config_loader)
+        self._front = ("--config-dir", config_dir) if config_dir else ()
         self._default = _cells(self._composer.compose([]).config)
 
     def overrides(self, row: "pd.Series[str]") -> Overrides:
@@ -50,22 +57,38 @@ class Translator:
         try:
             base = _cells(self._composer.compose(_enough(groups, wanted)).config, auto)
             kept = [c for c in schema.GROUPS if c in wanted and (c in varying or wanted[c] != self._default[c])]
-            differing = [c for c in wanted if c not in schema.GROUPS and (c in varying or wanted[c] != base.get(c, ""))]
+            given_too = {*varying, *_needed(wanted)}
+            settings = [c for c in wanted if c not in schema.GROUPS]
+            differing = [c for c in settings if c in given_too or wanted[c] != base.get(c, "")]
             given = _in_order([*kept, *differing], varying, wanted)
             config = self._composer.compose(given).config
-        except ConfigError as error:
-            return Overrides(tuple(_in_order(varying, varying, wanted)), str(error).partition("\n")[0])
+        except ConfigError as error:  # an option of the user's own: all that is not the default's is given
+            differing = [c for c in wanted if wanted[c] and (c in varying or wanted[c] != self._default.get(c))]
+            given = _in_order(differing, varying, wanted)
+            return Overrides((*self._front, *given), str(error).partition("\n")[0])
         found = _cells(config, auto)
         if self._root is not None and config["data"].get("root", self._root) != self._root:
             given.append(_override("data.root", self._root))
         wrong = [c for c in wanted if wanted[c] != found.get(c, "")]
         doubt = f"{wrong[0]} would be {found.get(wrong[0])!r} instead of {wanted[wrong[0]]!r}" if wrong else None
-        return Overrides(tuple(given), doubt)
+        return Overrides((*self._front, *given), doubt)
+
+
+def _needed(wanted: Mapping[str, str]) -> set[str]:
+    """Return the settings that the chosen options cannot do without: those whose default is ``???``."""
+    return {
+        f"{group}.{text.partition(':')[0]}"
+        for group in schema.GROUPS
+        for option in options(group)
+        if option.name == wanted.get(group)
+        for text, _ in option.settings
+        if text.endswith("???")
+    }
 
 
 def _enough(groups: Sequence[str], wanted: Mapping[str, str]) -> list[str]:
-    """Return a setting's options with what custom ones cannot do without."""
-    return [*groups, *(_override(k, v) for k, v in wanted.items() if k.endswith(".target") and v)]
+    """Return a setting's options with what they cannot do without."""
+    return [*groups, *(_override(k, wanted[k]) for k in sorted(_needed(wanted)) if wanted.get(k))]
 
 
 def _cells(config: Mapping[str, object], loss: str = "auto") -> dict[str, str]:

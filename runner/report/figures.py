@@ -54,7 +54,7 @@ def render(plot: Plot) -> tuple[bytes, str]:
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", dpi=DPI)
         figure.set_layout_engine("none")  # it has been laid out
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": _clean(plot.title)})
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": clean(plot.title)})
     return png.getvalue(), _with_tips(svg.getvalue(), tips, plot)
 
 
@@ -66,25 +66,26 @@ def _with_tips(svg: bytes, tips: Mapping[str, str], plot: Plot) -> str:
     for found in root.findall(f"{{{SVG}}}metadata"):
         root.remove(found)
     root.set("role", "img")
-    root.set("aria-label", _clean(plot.alt))
+    root.set("aria-label", clean(plot.alt))
     for element in root.iter():
         said = tips.get(element.get("id", ""))
         if said is not None:
             title = ElementTree.Element(f"{{{SVG}}}title")
-            title.text = _clean(said)
+            title.text = clean(said)
             element.insert(0, title)
     text = ElementTree.tostring(root, encoding="unicode")
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{plot.name}-", text)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """Return a text without what an SVG file cannot hold."""
     return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff￾￿]", "�", text)
 
 
 def short(text: str, most: int = 36) -> str:
     """Return a label short enough to stand beside a plot."""
-    text = _clean(text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    text = clean(text)
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2) :]}"
 
 
 def log_axis(ax: Axes, values: Sequence[float] | npt.NDArray[np.float64], axis: str) -> None:
@@ -108,7 +109,8 @@ def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 2) -> None
     """Put one legend for the whole figure below it."""
     found = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     if found:
-        figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+        labels = [short(label, 48) for label in found]
+        figure.legend(found.values(), labels, loc="outside lower center", ncols=columns, fontsize=9)
 
 
 def heat_map(
@@ -141,9 +143,9 @@ def heat_map(
     best = (known.max() if higher else known.min()) if len(known) else 0.0
     distance = np.abs(values - best)
     widest = float(np.nanmax(distance)) if len(known) else 0.0
-    floor = min(max(noise, 1e-3 * widest), widest / 1.01) or 1e-12
+    floor = max(noise, 1e-3 * widest, 1e-12)
     colours = matplotlib.colormaps["cividis_r"].with_extremes(bad="#e4e4e4")
-    scale = LogNorm(floor, max(widest, 1.01 * floor))
+    scale = LogNorm(floor, max(widest, 10 * floor))
     image = ax.imshow(np.maximum(distance, floor), cmap=colours, norm=scale, aspect="auto")
     ax.set_xticks(range(len(columns)), [short(c, 18) for c in columns], rotation=30 if len(columns) > 6 else 0)
     ax.set_yticks(range(len(rows)), [short(r, 22) for r in rows])
@@ -161,6 +163,6 @@ def heat_map(
     bar = figure.colorbar(image, ax=ax, shrink=0.9, format=_plain)
     bar.ax.minorticks_off()
     bar.ax.invert_yaxis()
-    bar.set_label(f"{names[2]}: distance from the best")
+    bar.set_label("distance from the best", fontsize=9)
     bar.outline.set_visible(False)
     return {}

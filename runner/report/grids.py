@@ -1,6 +1,7 @@
 """Heat maps: any two axes of a sweep, each cell at the best of all the others."""
 
 from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,12 +49,12 @@ def _heat_map(workload: Workload, rows: str, columns: str) -> tuple[Plot, Table]
         row = table.loc[setting]
         mark = (i, j) if setting == workload.best else mark
         if row["n"] == 0:
-            texts[i][j] = "diverged" if row["bad"] else "no value"
+            texts[i][j] = "diverged" if row["diverged"] else "failed" if row["bad"] else "no value"
         else:
             values[i, j] = row["mean"]
             spread = f"\n± {row['sd']:.2g}" if np.isfinite(row["sd"]) else "\none seed"
             best_lr = f"\nlr {number(row[LR])}" if LR in others else ""
-            texts[i][j] = f"{row['mean']:.4g}{spread}{best_lr}" + (f"\n{row['bad']} diverged" if row["bad"] else "")
+            texts[i][j] = f"{row['mean']:.4g}{spread}{best_lr}" + _trouble(row)
         lines.append(
             {rows: r, columns: c, **{a: row[a] for a in others}, **row[["n", "bad", "mean", "sd", "low", "high"]]}
         )
@@ -75,6 +76,12 @@ def _heat_map(workload: Workload, rows: str, columns: str) -> tuple[Plot, Table]
         f"Heat map of {measure.title} by {rows} and {columns}; the best setting is {best}.",
         draw,
         width=min(12.0, 3.2 + 1.15 * len(column_levels)),
-        height=min(14.0, 1.4 + 0.72 * len(row_levels)),
+        height=min(14.0, max(2.9, 1.4 + 0.72 * len(row_levels))),
     )
     return plot, Table(name, title, pd.DataFrame(lines), folded=True)
+
+
+def _trouble(row: "pd.Series[Any]") -> str:
+    failed = row["bad"] - row["diverged"]
+    said = [f"{row['diverged']} diverged"] if row["diverged"] else []
+    return "".join(f"\n{line}" for line in [*said, *([f"{failed} failed"] if failed else [])])

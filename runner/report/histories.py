@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from runner.report.figures import COLOURS, DASHES, legend_below, log_axis, short
+from runner.report.figures import COLOURS, DASHES, clean, legend_below, log_axis, short
 from runner.report.load import Records, read_layers
 from runner.report.parts import Plot, Section, Table
 from runner.report.settings import Workload
@@ -141,7 +141,7 @@ def _draw_layers(figure: Figure, found: dict[str, pd.DataFrame]) -> dict[str, st
                 part = rows[rows["step"] == step]
                 values = pd.to_numeric(part[name], errors="coerce").to_numpy(float)
                 positive += [v for v in values if v > 0]
-                label = short(setting, 48) if shade == 1.0 else None
+                label = clean(setting) if shade == 1.0 else None
                 ax.plot(
                     np.arange(1, len(part) + 1),
                     values,

@@ -23,6 +23,8 @@ BATCH_BYTES = 32 * 2**20
 """So much of the runs' CSVs is parsed at a time."""
 LARGEST_BYTES = 256 * 2**20
 """A larger ``metrics.csv`` is left out, and named."""
+LARGEST_NUMBER = 1e100
+"""A larger one is no measurement, and its square is infinite."""
 NAMED = 3
 """A caveat names so many of the runs that it is about."""
 FIRST = ("step", "train_seconds", "val_loss", "train_loss", "batch_loss")
@@ -68,7 +70,7 @@ def numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
             found = pd.to_numeric(column, errors="coerce").astype(float)
         except OverflowError:  # a whole number of hundreds of digits
             found = column.map(_as_float).astype(float)
-    return found.where(np.isfinite(found))
+    return found.where(found.abs() < LARGEST_NUMBER)
 
 
 def _as_float(cell: object) -> float:
@@ -136,7 +138,7 @@ def _rows(sweep: Path, places: dict[str, Path], single: bool) -> tuple[list[dict
     caveats: list[str] = []
     torn, twice = [], []
     if path.is_file():
-        lines = (line.replace("\0", "�") for line in record.whole_lines(path))
+        lines = (line.replace("\0", "�").replace("\ufeff", "") for line in record.whole_lines(path))
         header, *body = list(csv.reader(lines)) or [[]]
         if "run_id" not in header or "status" not in header:
             if not places:

@@ -82,14 +82,15 @@ def _answer(answer: Answer, anchor: str) -> str:
     of = f" for {_e(answer.workload.name)}" if answer.workload.name else ""
     if answer.command is None:
         return f'<section class="answer" id="{anchor}"><h2>No answer yet{of}</h2><p>{_e(answer.verdict)}</p></section>'
-    tiles = "".join(_tile(estimate) for estimate in answer.estimates)
+    doubt = f'<p class="care" role="note">{_e(answer.doubt)}</p>' if answer.doubt else ""
+    tiles = "".join(_tile(estimate, answer.workload.replicate_word) for estimate in answer.estimates)
     notes = "".join(f"<li>{_e(note)}</li>" for note in answer.notes)
     surer = "".join(
         f"<p>{_e(reason[:1].upper() + reason[1:])}:</p>{_command(command)}" for reason, command in answer.surer
     )
     return f"""<section class="answer" id="{anchor}">
 <h2>Use{of}</h2>
-{_command(answer.command)}
+{_command(answer.command)}{doubt}
 <div class="tiles">{tiles}</div>
 <p class="verdict">{_e(answer.verdict)}</p><p>{_e(answer.tied)}</p>
 <details><summary>How this was compared</summary><ul>{notes}</ul></details>
@@ -97,11 +98,11 @@ def _answer(answer: Answer, anchor: str) -> str:
 </section>"""
 
 
-def _tile(estimate: Estimate) -> str:
+def _tile(estimate: Estimate, word: str) -> str:
     n = estimate.interval.n
     if estimate.interval.known:
-        interval = f"{_value(estimate.low)} to {_value(estimate.high)}: 95 % interval of the mean of {n} seeds"
-        following = f"a new seed: {_value(estimate.next_low)} to {_value(estimate.next_high)}"
+        interval = f"{_value(estimate.low)} to {_value(estimate.high)}: 95 % interval of the mean of {n} {word}s"
+        following = f"a new {word}: {_value(estimate.next_low)} to {_value(estimate.next_high)}"
     else:
         interval, following = "one seed: no interval", ""
     small = f'<span class="soft">{interval}<br>{following}</span>'

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from runner.report.figures import COLOURS, DASHES, MARKERS, legend_below, log_axis, short
+from runner.report.figures import COLOURS, DASHES, MARKERS, clean, legend_below, log_axis, short
 from runner.report.parts import Plot, Section, Table
 from runner.report.settings import LR, Workload
 
@@ -31,6 +31,8 @@ class Curve:
     high: npt.NDArray[np.float64]
     bad: npt.NDArray[np.int64]
     """How many seeds diverged or failed."""
+    diverged: npt.NDArray[np.int64]
+    """How many of them diverged."""
 
 
 def lines_of(workload: Workload) -> list[str]:
@@ -50,7 +52,7 @@ def curves(workload: Workload) -> list[Curve]:
         part = workload.table.loc[rates[rates > 0].sort_values().index]
         lr = rates.loc[part.index].to_numpy(float)
         if len(part):
-            values = [part[c].to_numpy() for c in ("mean", "low", "high", "bad")]
+            values = [part[c].to_numpy() for c in ("mean", "low", "high", "bad", "diverged")]
             found.append(Curve(group, part.index.to_numpy(), lr, *values))
     return found
 
@@ -108,7 +110,7 @@ def sensitivity(workload: Workload, percent: float) -> Section | None:
         top = int(np.argmax(score))
         best = float(curve.mean[top]) if usable.any() else math.nan
         at_edge = edge(curve, measure.higher)
-        bad = curve.lr[curve.bad > 0]
+        bad = curve.lr[curve.diverged > 0]
         name = ", ".join(curve.group) or "every run"
         if at_edge is not None and curve.settings[top] in (workload.best, *workload.tied):
             add = ",".join(f"{v:g}" for v in at_edge[1])
@@ -133,7 +135,8 @@ def sensitivity(workload: Workload, percent: float) -> Section | None:
             "mean": c.mean[i],
             "low": c.low[i],
             "high": c.high[i],
-            "diverged": c.bad[i],
+            "diverged": c.diverged[i],
+            "failed": c.bad[i] - c.diverged[i],
         }
         for c in found
         for i in range(len(c.lr))
@@ -187,7 +190,7 @@ def _draw(figure: Figure, workload: Workload, found: list[Curve], by: list[str])
             which = lines.index(curve.group[0]) if curve.group else 0
             colour = COLOURS[which]
             marker = "" if told else MARKERS[which]
-            ax.plot(curve.lr, curve.mean, color=colour, ls=DASHES[which], marker=marker, ms=4, label=short(label))
+            ax.plot(curve.lr, curve.mean, color=colour, ls=DASHES[which], marker=marker, ms=4, label=clean(label))
             ax.fill_between(curve.lr, curve.low, curve.high, color=colour, alpha=0.15, lw=0)
             for i, (x, y) in enumerate(zip(curve.lr, curve.mean, strict=True)):
                 gid = f"tip-{number}-{which}-{i}"

@@ -49,6 +49,11 @@ class Measure:
         return title(self.name)
 
     @property
+    def counted(self) -> bool:
+        """Whether it is a share of samples, which moves in steps."""
+        return self.name.partition("_")[2] in PERCENT
+
+    @property
     def sign(self) -> float:
         """What makes a score, of which more is better, of a value."""
         return 1.0 if self.higher else -1.0
@@ -56,8 +61,10 @@ class Measure:
     def clip(self, interval: Interval) -> tuple[float, float]:
         """Return an interval's ends, kept to what the measure can be."""
         low, high = interval.low, interval.high
-        if self.name.partition("_")[2] in PERCENT:
+        if self.counted:
             return max(low, 0.0), min(high, 1.0)
+        if self.name == "val_r2":
+            return low, min(high, 1.0)
         return (
             (max(low, 0.0), high) if self.name.endswith(("loss", "mse", "mae")) and interval.mean >= 0 else (low, high)
         )
@@ -104,6 +111,10 @@ class Workload:
     """A row a setting, best first: axes, then ``n, bad, pending, mean, sd, low, high, test_mean, …``."""
     scores: Array
     """``[settings, replicates]``, NaN where there is no value; more is better."""
+    step: float
+    """In what steps the measure is counted, 0 if in none."""
+    varying: list[str]
+    """The replicates' choices that vary: ``seed``, or the split, or the fold."""
     caveats: list[str]
 
     @property
@@ -115,11 +126,6 @@ class Workload:
     def comparisons(self) -> statistics.Comparisons:
         """The leader against every setting, itself included, seed by seed."""
         return statistics.compare(self.scores[0], self.scores, self.step)
-
-    @cached_property
-    def step(self) -> float:
-        """In what steps the measure is counted, 0 if in none."""
-        return statistics.resolution(self.scores)
 
     @cached_property
     def bias(self) -> float:
@@ -135,6 +141,12 @@ class Workload:
     def tied(self) -> list[int]:
         """Settings that cannot be told from the leader."""
         return [int(i) for i in np.flatnonzero(self.table["verdict"] == "tied")]
+
+    @property
+    def replicate_word(self) -> str:
+        """What replicates are called: seeds, splits or folds."""
+        names = {"seed": "seed", "data.split_seed": "split", "data.fold": "fold"}
+        return names[self.varying[0]] if len(self.varying) == 1 else "replicate"
 
     def words(self, setting: int, axes: Sequence[str] | None = None) -> str:
         """Name a setting by what varies."""
@@ -219,7 +231,8 @@ def _workload(name: str, records: Records, runs: pd.DataFrame, asked: str | None
     axes = _axes(runs, records.choices)
     if measure.name == "val_loss" and "loss" in axes:
         caveats.append("losses of several kinds are compared by their value: give --metric")
-    which = [c for c in REPLICATES if c in runs and (c == "seed" or runs[c].nunique() > 1)]
+    which = [c for c in REPLICATES if c in runs and runs[c].nunique() > 1] or ["seed"]
+    runs["seed"] = runs["seed"] if "seed" in runs else runs["run_id"]
     runs["setting"] = runs.groupby(axes, sort=False).ngroup() if axes else 0
     labels = (
         runs[which].apply(lambda row: ", ".join(f"{c}={row[c]}" for c in which), axis=1) if which else runs["run_id"]
@@ -233,10 +246,10 @@ def _workload(name: str, records: Records, runs: pd.DataFrame, asked: str | None
         runs.loc[twice, "run_id"],
     )
     runs = runs[~twice]
-    table, scores = _table(runs, part, axes, measure, len(replicates))
+    table, scores, step = _table(runs, part, axes, measure, len(replicates))
     runs = runs.assign(setting=runs["setting"].map({old: new for new, old in enumerate(table["setting"])}))
     table = table.drop(columns="setting")
-    workload = Workload(name, measure, runs, axes, replicates, table, scores, [*part.caveats, *caveats])
+    workload = Workload(name, measure, runs, axes, replicates, table, scores, step, which, [*part.caveats, *caveats])
     _judge(workload)
     return workload
 
@@ -264,7 +277,7 @@ def _axes(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
 
 def _table(
     runs: pd.DataFrame, records: Records, axes: Sequence[str], measure: Measure, replicates: int
-) -> tuple[pd.DataFrame, Array]:
+) -> tuple[pd.DataFrame, Array, float]:
     settings = int(runs["setting"].max()) + 1
     at = (runs["setting"].to_numpy(), runs["replicate"].to_numpy())
     scores = np.full((settings, replicates), np.nan)
@@ -278,16 +291,14 @@ def _table(
     for name, mask in (
         ("n", runs["value"].notna()),
         ("bad", statuses.isin(BAD)),
+        ("diverged", statuses == "diverged"),
         ("pending", statuses.isin(["running", "interrupted"])),
     ):
         table[name] = mask.groupby(runs["setting"]).sum().to_numpy()
-    step, test_step = statistics.resolution(scores), statistics.resolution(test)
+    step, test_step = (statistics.resolution(np.abs(v)) if measure.counted else 0.0 for v in (scores, test))
     means = [statistics.mean_interval(row[np.isfinite(row)] * measure.sign, step) for row in scores]
     table["mean"] = [m.mean for m in means]
-    table["sd"] = [
-        float(np.std(row[np.isfinite(row)], ddof=1)) if m.n > 1 else math.nan
-        for row, m in zip(scores, means, strict=True)
-    ]
+    table["sd"] = [_deviation(row[np.isfinite(row)]) for row in scores]
     table[["low", "high"]] = [measure.clip(m) for m in means]
     tests = [statistics.mean_interval(row[np.isfinite(row)], test_step) for row in test]
     table["test_mean"] = [m.mean for m in tests]
@@ -296,21 +307,30 @@ def _table(
         values = records.number(column).loc[runs.index]
         table[column] = values.groupby(runs["setting"]).mean().to_numpy()
     share_bad = table["bad"] / (table["n"] + table["bad"]).clip(lower=1)
-    enough = table["n"] >= max(1, min(2, table["n"].max()), math.ceil(table["n"].max() / 2))
+    enough = table["n"] >= max(1, min(2, table["n"].max()))
     table["contends"] = enough & (share_bad == share_bad[enough].min() if enough.any() else False)
     order = {"last": ~table["contends"], "none": table["n"] == 0, "bad": share_bad, "few": ~enough}
     order |= {"score": (-table["mean"] * measure.sign).round(12), "loss": table.pop("final_val_loss")}
     index = pd.DataFrame(order).sort_values(list(order), kind="stable").index
-    return table.loc[index].reset_index(drop=True), scores[index.to_numpy()]
+    return table.loc[index].reset_index(drop=True), scores[index.to_numpy()], step
+
+
+def _deviation(values: Array) -> float:
+    """Return the standard deviation over seeds, 0 where they differ by rounding alone."""
+    if len(values) < 2:
+        return math.nan
+    found = float(values.std(ddof=1))
+    return 0.0 if found < 1e-12 * float(np.abs(values).max()) else found
 
 
 def _judge(workload: Workload) -> None:
     """Say of each setting whether it can be told from the leader."""
     table, found = workload.table, workload.comparisons
-    tested = (table["contends"] & (table.index > 0) & np.isfinite(found.p_t)).to_numpy()
-    p, p_flip = (statistics.holm(np.where(tested, x, np.nan)) for x in (found.p_t, found.p_flip))
+    tested = (table["contends"] & (table.index > 0) & (found.pairs >= statistics.FEWEST_PAIRS)).to_numpy()
+    family = statistics.all_pairs(int(tested.sum()) + 1)
+    p, p_flip = (statistics.holm(np.where(tested, x, np.nan), family) for x in (found.p_t, found.p_flip))
     verdict = np.where(tested, np.where(p <= 1 - statistics.LEVEL, "worse", "tied"), "untested").astype(object)
-    verdict[(table["bad"] > 0).to_numpy()] = "diverges or fails"
+    verdict[((table["bad"] > 0) & ~table["contends"]).to_numpy()] = "diverges or fails"
     verdict[(table["n"] == 0).to_numpy() & (table["bad"] == 0).to_numpy()] = "no value yet"
     verdict[0] = "best" if workload.best is not None else verdict[0]
     sign = workload.measure.sign

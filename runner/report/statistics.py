@@ -6,6 +6,7 @@ A score is a measure whose larger value is the better one. SciPy computes what i
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ Array = npt.NDArray[np.float64]
 
 LEVEL = 0.95
 EXACT_PAIRS = 12
-"""Up to so many pairs every flip of signs is tried, beyond as many random ones as ``RESAMPLES``."""
-RESAMPLES = 9_999
-SEED = 20_240_601
-"""Of every resampling here, so that the same records give the same report."""
+"""Up to so many pairs every flip of the differences' signs is tried; beyond, of their ranks' signs."""
+FEWEST_PAIRS = 3
+"""Fewer pairs tell nothing: two that agree may do so by chance."""
+MOST_SAMPLES = 20_000
+"""The finest step that is looked for; a finer one is of no account."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,19 @@ def _interval(values: Sequence[float] | Array, step: float, of_next: bool) -> In
 
 
 def resolution(values: Array) -> float:
-    """Return the step in which a measure is counted, such as 1/143 of an accuracy on 143 samples; 0 if there is none.
+    """Return the step in which a share is counted, such as 1/143 of an accuracy on 143 samples, as its values tell.
 
-    A measure is counted where many of its values are the same; its step is the smallest distance between two.
+    It is one over the least common denominator of the values; 0 where there is none below ``MOST_SAMPLES``.
     """
-    found = np.round(values[np.isfinite(values)], 12)
-    distinct = np.unique(found)
-    return float(np.diff(distinct).min()) if 1 < len(distinct) <= 0.75 * len(found) else 0.0
+    denominator = 1
+    for value in np.unique(values[np.isfinite(values)]):
+        share = Fraction(float(value)).limit_denominator(MOST_SAMPLES)
+        if abs(float(share) - value) > 1e-12:
+            return 0.0
+        denominator = math.lcm(denominator, share.denominator)
+        if denominator > MOST_SAMPLES:
+            return 0.0
+    return 1.0 / denominator if denominator > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -122,32 +130,36 @@ def compare(one: Array, others: Array, step: float = 0.0) -> Comparisons:
 
 
 def sign_flip(differences: Array) -> Array:
-    """Return for each row of paired differences ``[k, n]`` the two-sided p that its mean is 0 (Fisher 1935).
+    """Return for each row of paired differences ``[k, n]`` the exact two-sided p that it is as likely to be reversed.
 
-    Under the null each difference is as likely to have the other sign; the smallest p of n pairs is 2^(1-n).
+    Under the null each difference is as likely to have the other sign (Fisher 1935); beyond ``EXACT_PAIRS`` pairs the
+    same of their ranks (Wilcoxon 1945). The smallest p of n pairs is 2^(1-n).
     """
     p = np.full(len(differences), np.nan)
     shared = np.isfinite(differences)
     for pattern in np.unique(shared, axis=0):
         rows = (shared == pattern).all(1)
         n = int(pattern.sum())
-        if n == 0:
+        if n < 2:
+            p[rows] = np.nan if n == 0 else 1.0
             continue
         d = differences[rows][:, pattern]
-        if n == 1:
-            p[rows] = 1.0
+        if n > EXACT_PAIRS:
+            nothing = (d == 0).all(1)
+            found = np.ones(len(d))
+            if not nothing.all():
+                found[~nothing] = stats.wilcoxon(d[~nothing], axis=1, method="exact", zero_method="zsplit").pvalue
+            p[rows] = found
             continue
-        found = stats.permutation_test(
+        p[rows] = stats.permutation_test(
             (d,),
             lambda x, axis: np.mean(x, axis=axis),
             permutation_type="samples",
             vectorized=True,
-            n_resamples=np.inf if n <= EXACT_PAIRS else RESAMPLES,
+            n_resamples=np.inf,
             batch=512,
             axis=1,
-            rng=np.random.default_rng(SEED),
-        )
-        p[rows] = found.pvalue
+        ).pvalue
     return p
 
 
@@ -156,12 +168,23 @@ def fewest_pairs(comparisons: int, alpha: float = 1 - LEVEL) -> int:
     return math.ceil(1 + math.log2(max(1, comparisons) / alpha))
 
 
-def holm(p: Array) -> Array:
-    """Return p-values corrected for how many there are (Holm 1979); NaN stay NaN and do not count."""
+def all_pairs(settings: int) -> int:
+    """Return in how many pairs so many settings can be compared."""
+    return settings * (settings - 1) // 2
+
+
+def holm(p: Array, family: int | None = None) -> Array:
+    """Return p-values corrected for a family of comparisons (Holm 1979); NaN stay NaN.
+
+    Args:
+        p: of the comparisons looked at.
+        family: how many were made, these among them; by default those that are known. Where the best was picked by
+            looking, every pair was: the others count as not rejected, which is on the safe side.
+    """
     corrected = np.full(len(p), np.nan)
     known = np.flatnonzero(np.isfinite(p))
     order = known[np.argsort(p[known], kind="stable")]
-    scaled = p[order] * (len(order) - np.arange(len(order)))
+    scaled = p[order] * (max(len(order), family or 0) - np.arange(len(order)))
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(scaled)) if len(order) else scaled
     return corrected
 
@@ -184,21 +207,14 @@ def selection_bias(scores: Array) -> float:
     Args:
         scores: ``[settings, seeds]``; NaN is a missing run.
     """
-    scores = scores[np.isfinite(scores).any(1)]
-    known = np.isfinite(scores)
-    n = known.sum(1)
-    if len(scores) < 2 or n.max() < 2:
+    usual = np.isfinite(scores).mean(0) >= 0.5
+    whole = scores[np.isfinite(scores[:, usual]).all(1)][:, usual]  # settings that have every usual seed
+    settings, seeds = whole.shape
+    if settings < 2 or seeds < 2:
         return math.nan
-    filled = np.where(known, scores, 0.0)
-    total = filled.sum(1)
-    judged = []
-    for seed in range(scores.shape[1]):
-        left = n - known[:, seed]
-        without = np.where(left > 0, (total - filled[:, seed]) / np.maximum(left, 1), -np.inf)
-        usable = known[:, seed] & (left >= max(1, n.max() // 2))
-        if usable.any():
-            judged.append(filled[np.argmax(np.where(usable, without, -np.inf)), seed])
-    return float((total / n)[n >= n.max() / 2].max() - np.mean(judged)) if judged else math.nan
+    without = (whole.sum(1, keepdims=True) - whole) / (seeds - 1)
+    judged = whole[without.argmax(0), np.arange(seeds)]
+    return float(whole.mean(1).max() - judged.mean())
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from runner.report import statistics
-from runner.report.figures import COLOURS, DASHES, legend_below, short
+from runner.report.figures import COLOURS, DASHES, clean, legend_below
 from runner.report.histories import shown_settings
 from runner.report.load import Records
 from runner.report.parts import Plot, Section, Table
@@ -126,9 +126,7 @@ def _draw(
             one = estimates[setting][clock]
             x = np.concatenate([[0.0], one.times, [horizons[clock]]])
             y = 1 - np.concatenate([[1.0], one.survival, one.survival[-1:]])
-            ax.step(
-                x, y, where="post", color=COLOURS[number], ls=DASHES[number], label=short(workload.words(setting), 48)
-            )
+            ax.step(x, y, where="post", color=COLOURS[number], ls=DASHES[number], label=clean(workload.words(setting)))
         ax.set_xlabel(title)
         ax.set_ylim(-0.03, 1.03)
     figure.axes[0].set_ylabel("share of runs that reached it")

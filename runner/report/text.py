@@ -21,13 +21,14 @@ def answer_text(answer: Answer) -> str:
     lines = [f"For {workload.name}:"] if workload.name else []
     if answer.command is None:
         return "\n".join([*lines, answer.verdict]) + "\n"
-    lines += ["Use:", answer.command, ""]
+    lines += ["Use:", answer.command, *([textwrap.fill(answer.doubt, WIDTH)] if answer.doubt else []), ""]
     width = max(len(e.title) for e in answer.estimates)
     for e in answer.estimates:
         line = f"{e.title:<{width}}  {e.interval.mean:<8.4g}"
         if e.interval.known:
-            line += f"95 % interval {e.low:.4g} to {e.high:.4g} (mean of {e.interval.n} seeds); "
-            line += f"a new seed: {e.next_low:.4g} to {e.next_high:.4g}"
+            word = workload.replicate_word
+            line += f"95 % interval {e.low:.4g} to {e.high:.4g} (mean of {e.interval.n} {word}s); "
+            line += f"a new {word}: {e.next_low:.4g} to {e.next_high:.4g}"
         else:
             line += "one seed: no interval"
         lines.append(line)

@@ -14,8 +14,8 @@ from runner.report.parts import Plot, Section, Table
 from runner.report.settings import BAD, Workload
 
 MOST_FACTORS = 5
-FULL_GRID = 0.5
-"""From this share of all combinations on, those that were not run are called missing."""
+NEARLY = 0.8
+"""From this share on, what is not there is called missing: a sweep may have meant no whole grid."""
 
 
 def trouble(workload: Workload, records: Records) -> Section:
@@ -40,20 +40,23 @@ def trouble(workload: Workload, records: Records) -> Section:
 
 
 def _missing(workload: Workload) -> pd.DataFrame:
-    """Return seeds that a setting lacks and others have, then settings that a nearly full grid lacks."""
-    axes, table = workload.axes, workload.table
-    present = {(int(s), int(r)) for s, r in zip(workload.runs["setting"], workload.runs["replicate"], strict=True)}
-    usual = int(workload.runs.groupby("setting").size().median())
-    lines = []
-    for setting in table.index:
-        for replicate, label in enumerate(workload.replicates[: max(usual, 1)]):
-            if (setting, replicate) not in present:
-                lines.append({**{a: table.at[setting, a] for a in axes}, "seed": label})
+    """Return what is missing of a nearly whole grid: seeds that most settings have, settings of most crossings."""
+    axes, table, runs = workload.axes, workload.table, workload.runs
+    counts = runs.groupby("replicate")["setting"].nunique()
+    usual = [int(r) for r in counts.index[counts >= NEARLY * len(table)]]
+    present = {(int(s), int(r)) for s, r in zip(runs["setting"], runs["replicate"], strict=True)}
+    lines = [
+        {**{a: table.at[setting, a] for a in axes}, "replicate": workload.replicates[r]}
+        for setting in table.index
+        for r in usual
+        if (setting, r) not in present
+    ]
     levels = [workload.levels(a) for a in axes]
     everything = int(np.prod([len(level) for level in levels])) if axes else 1
-    if FULL_GRID <= len(table) / everything < 1:
+    if NEARLY <= len(table) / everything < 1:
         there = {tuple(row) for row in table[axes].astype(str).to_numpy()}
-        lines += [{**dict(zip(axes, c, strict=True)), "seed": "any"} for c in product(*levels) if c not in there]
+        absent = [dict(zip(axes, c, strict=True)) for c in product(*levels) if c not in there]
+        lines += [{**line, "replicate": workload.replicates[r]} for line in absent for r in usual]
     return pd.DataFrame(lines)
 
 

@@ -6,20 +6,22 @@ import math
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from runner.errors import ConfigError, closest
+from runner.errors import ConfigError, RecordError, closest
+from runner.job import OUTPUTS
 from runner.measures import title
 from runner.record import write_whole, writing
 from runner.report import grids, histories, rates, target, text, trouble
 from runner.report.across import across
-from runner.report.answer import Answer, answer
+from runner.report.answer import Answer, Place, answer
 from runner.report.figures import render
 from runner.report.load import Records, load
 from runner.report.page import page
@@ -38,37 +40,62 @@ class Asked:
     target: float | None = None
     axes: tuple[str, str] | None = None
     within_percent: float = 1.0
+    config_dir: str | None = None
 
 
-def report(folder: str | Path, asked: Asked | None = None) -> str:
-    """Write ``report.html`` and ``report/`` into a sweep's or a run's folder; return the answer as text.
+@dataclass(frozen=True)
+class Report:
+    """An answer, and how to write it down."""
+
+    text: str
+    """What the terminal shows."""
+    write: Callable[[], str]
+    """Writes the page, plots and tables, and says where they are; raises RecordError if it cannot."""
+
+
+def report(folder: str | Path, asked: Asked | None = None) -> Report:
+    """Draw the answer from a sweep's or a run's folder.
 
     Raises:
-        ConfigError: if the folder holds no runs, or what is asked for is not there; nothing was written.
-        RecordError: if the report cannot be written.
+        ConfigError: if the folder holds no runs, or what is asked for is not there.
+        RecordError: if it cannot be read.
     """
-    folder, asked = Path(folder), asked or Asked()
+    with np.errstate(all="ignore"):
+        return _report(Path(folder), asked or Asked())
+
+
+def _report(folder: Path, asked: Asked) -> Report:
     records = load(folder)
     found = workloads(records, asked.metric, asked.better)
     if asked.axes is not None:
         _check_axes(asked.axes, found)
-    name = folder.resolve().name if (folder / "runs.csv").is_file() else "default"
-    built = [(answer(w, records, name), _sections(w, records, asked)) for w in found]
+    place = _place(folder, single=folder in records.places.values())
+    built = [(answer(w, records, place, asked.config_dir), _sections(w, records, asked)) for w in found]
     if len(built) > 1:
         built = [(a, [_prefixed(s, f"{i}-") for s in sections]) for i, (a, sections) in enumerate(built, 1)]
         together = across(found, records, asked.within_percent)
         if together is not None:
             built[-1][1].append(together)
     summary = _summary(records, found)
-    written = _write(folder, f"optbench report: {name}", summary, built, records.caveats)
     lines = [summary, ""]
     lines += [text.answer_text(a) for a, _ in built]
     care = [*records.caveats, *(c for w in found for c in w.caveats)]
     lines += [text.bullets("Read with care", care)] if care else []
-    lines.append(
-        f"{folder / 'report.html'} shows it all; {written} files of plots and tables are in {folder / 'report'}"
-    )
-    return "\n".join(lines) + "\n"
+
+    def write() -> str:
+        with np.errstate(all="ignore"):
+            count = _write(folder, f"optbench report: {folder.resolve().name}", summary, built, care)
+        return f"{folder / 'report.html'} shows it all; {count} files of plots and tables are in {folder / 'report'}\n"
+
+    return Report("\n".join(lines) + "\n", write)
+
+
+def _place(folder: Path, single: bool) -> Place:
+    """Return where a sweep's runs lie: its name, and the folder to start from where that is another one."""
+    sweep = folder.resolve().parent if single else folder.resolve()
+    here = (OUTPUTS / sweep.name).resolve() == sweep
+    beside = sweep.parent.name == OUTPUTS.name
+    return Place(sweep.name, None if here else str(sweep.parent.parent) if beside else "outputs/'s own folder")
 
 
 def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
@@ -90,7 +117,7 @@ def _summary(records: Records, found: Sequence[Workload]) -> str:
     of = []
     for w in found:
         crossed = " × ".join(f"{a} {len(w.levels(a))}" for a in w.axes)
-        seeds = f"{len(w.replicates)} seed{'s' * (len(w.replicates) > 1)}"
+        seeds = f"{len(w.replicates)} {w.replicate_word}{'s' * (len(w.replicates) > 1)}"
         settings = f"{len(w.table)} setting{'s' * (len(w.table) > 1)}"
         of.append((f"{w.name}: " if w.name else "") + f"{settings}{f' ({crossed})' if crossed else ''}, {seeds}")
     return f"{runs:,} runs in {records.folder}: {'; '.join(of)}"
@@ -117,7 +144,7 @@ def _settings(workload: Workload) -> Section:
         f"Best first, by mean {workload.measure.title} over seeds; settings with a diverged or failed seed come last, "
         "and their mean is over the runs that survived. The difference is to the best, in pairs of the same seed, with "
         "its 95 % interval; p is of the paired t-test and p exact of the sign-flip test, both corrected for all "
-        "comparisons (Holm); the last three say how often the best is the better one (above 0.75 is meaningful)."
+        "pairs of settings (Holm); the last three say how often the best is the better one (above 0.75 is meaningful)."
     )
     return Section(
         "Every setting", (said,), (), (Table("settings", "Every setting", workload.table.drop(columns="contends")),)
@@ -177,6 +204,8 @@ def _write(
 ) -> int:
     """Write the page, every plot and table, and the list of them; return how many files there are."""
     place = folder / "report"
+    if place.is_symlink():
+        raise RecordError(f"cannot write {place}: it is a link to somewhere else; remove it first")
     with writing(place):
         place.mkdir(exist_ok=True)
     index: list[tuple[str, str]] = []
@@ -225,6 +254,7 @@ def _json(a: Answer) -> dict[str, Any]:
     return {
         "workload": workload.name,
         "command": a.command,
+        "doubt": a.doubt,
         "metric": workload.measure.name,
         "measures": {
             e.title: {
