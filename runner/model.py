@@ -31,14 +31,14 @@ def keep(hidden: Tensor, place: int) -> Tensor:
     return hidden
 
 
-def linear(shape: Shape, outputs: int) -> nn.Module:
+def linear(shape: Shape, outputs: int, *, bias: bool) -> nn.Module:
     """Return one linear layer over the flattened input."""
-    return MLP(_size(shape), outputs, width=0, depth=0, activation="identity")
+    return MLP(_size(shape), outputs, 0, 0, "identity", bias)
 
 
-def mlp(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) -> nn.Module:
+def mlp(shape: Shape, outputs: int, *, width: int, depth: int, activation: str, bias: bool) -> nn.Module:
     """Return ``depth`` hidden layers of ``width`` units over the flattened input, and a linear readout."""
-    return MLP(_size(shape), outputs, width, depth, activation)
+    return MLP(_size(shape), outputs, width, depth, activation, bias)
 
 
 def cnn(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) -> nn.Module:
@@ -58,11 +58,11 @@ def cnn(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) 
 class MLP(nn.Module):
     """Hidden layers of one width and a linear readout; ``x`` is ``[n, …]``, the result ``[n, outputs]``."""
 
-    def __init__(self, inputs: int, outputs: int, width: int, depth: int, activation: str) -> None:
+    def __init__(self, inputs: int, outputs: int, width: int, depth: int, activation: str, bias: bool) -> None:
         super().__init__()
         sizes = [inputs, *[width] * depth]
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.readout = nn.Linear(sizes[-1], outputs)
+        self.hidden = nn.ModuleList(nn.Linear(a, b, bias) for a, b in pairwise(sizes))
+        self.readout = nn.Linear(sizes[-1], outputs, bias)
         self._activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:

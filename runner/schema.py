@@ -36,6 +36,7 @@ OUTSIDE_IDENTITY = frozenset(
             "diagnostics",
             "data.root",
             "data.download",
+            "data.path",
             "init.run",
         ),
     }

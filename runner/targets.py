@@ -17,7 +17,11 @@ from runner import fields, schema
 from runner.errors import ConfigError
 
 OWN_MODULES = frozenset(
-    f"runner.{module}" for module in ("data", "model", "init", "optim", "scheduler", "regularization", "batch")
+    f"runner.{module}"
+    for module in (
+        *("data.embedded", "data.images", "data.own", "data.synthetic", "data.tables"),
+        *("model", "init", "optim", "scheduler", "regularization", "batch"),
+    )
 )
 LIBRARY_MODULES = frozenset(
     {"torch.optim", "torch.nn", "torch.nn.functional", "torch.nn.init", "torchvision.models", "torchvision.datasets"}

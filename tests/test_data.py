@@ -10,20 +10,22 @@ import pytest
 from sklearn import datasets
 
 from runner import data
+from runner.data import embedded, images, own, synthetic, tables
 from runner.errors import ConfigError
+from tests.made_data import make_cifar, make_pictures, make_table
 
 SPLIT = {"split_seed": 0, "val_fraction": 0.1, "fraction": 1.0, "normalize": "none", "dtype": "float32"}
 
 
 def test_digits_are_scikit_learns() -> None:
-    source = data.digits(test_fraction=0.2)
+    source = embedded.digits(test_fraction=0.2)
     expected = datasets.load_digits()
     assert np.array_equal(source.samples.x[:, 0], expected.images)
     assert np.array_equal(source.samples.y, expected.target)
 
 
 def test_parts_are_disjoint_complete_and_stratified() -> None:
-    source = data.digits(test_fraction=0.2)
+    source = embedded.digits(test_fraction=0.2)
     parts = data.split(source, **SPLIT)
     sizes = [len(p) for p in (parts.train, parts.val, parts.test)]
     assert sizes == [1295, 143, 359]
@@ -35,7 +37,7 @@ def test_parts_are_disjoint_complete_and_stratified() -> None:
 
 
 def test_split_depends_on_its_seed_alone() -> None:
-    source = data.digits(test_fraction=0.2)
+    source = embedded.digits(test_fraction=0.2)
     first, same = data.split(source, **SPLIT), data.split(source, **{**SPLIT, "normalize": "standard"})
     other = data.split(source, **{**SPLIT, "split_seed": 1})
     assert np.array_equal(first.test.y, same.test.y)
@@ -43,7 +45,7 @@ def test_split_depends_on_its_seed_alone() -> None:
 
 
 def test_fraction_takes_its_share_of_train_alone() -> None:
-    source = data.digits(test_fraction=0.2)
+    source = embedded.digits(test_fraction=0.2)
     whole, part = data.split(source, **SPLIT), data.split(source, **{**SPLIT, "fraction": 0.1})
     assert len(part.train) == 129
     assert np.array_equal(whole.test.x, part.test.x)
@@ -53,8 +55,8 @@ def test_fraction_takes_its_share_of_train_alone() -> None:
 @pytest.mark.parametrize("normalize", ["standard", "minmax"])
 def test_normalization_is_fitted_on_train_alone(normalize: str) -> None:
     for source, axes in (
-        (data.digits(test_fraction=0.2), (0, 2, 3)),
-        (data.linear_regression(samples=300, features=5, noise=0.1, sample_seed=0, test_fraction=0.2), (0,)),
+        (embedded.digits(test_fraction=0.2), (0, 2, 3)),
+        (synthetic.linear_regression(samples=300, features=5, noise=0.1, sample_seed=0, test_fraction=0.2), (0,)),
     ):
         parts = data.split(source, **{**SPLIT, "normalize": normalize, "dtype": "float64"})
         x = parts.train.x
@@ -72,7 +74,7 @@ def test_a_constant_feature_stays_finite() -> None:
 
 
 def test_linear_regression_has_the_noise_it_says() -> None:
-    source = data.linear_regression(samples=20000, features=5, noise=0.5, sample_seed=3, test_fraction=0.2)
+    source = synthetic.linear_regression(samples=20000, features=5, noise=0.5, sample_seed=3, test_fraction=0.2)
     x, y = source.samples.x, source.samples.y
     residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
     assert residual.std() == pytest.approx(0.5, rel=0.03)
@@ -97,7 +99,7 @@ def made(tmp_path: Path) -> Path:
 def test_idx_files_are_read_plain_and_zipped(made: Path) -> None:
     from torchvision.datasets.mnist import read_image_file
 
-    source = data.fashion_mnist(root=str(made), download=False)
+    source = images.fashion_mnist(root=str(made), download=False)
     expected = read_image_file(str(made / "FashionMNIST/raw/train-images-idx3-ubyte"))
     assert np.array_equal(source.samples.x[:, 0], expected.numpy())
     assert source.test is not None
@@ -108,17 +110,17 @@ def test_a_truncated_file_is_refused_by_name(made: Path) -> None:
     path = made / "FashionMNIST/raw/train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ConfigError, match="train-images-idx3-ubyte is not a whole idx file"):
-        data.fashion_mnist(root=str(made), download=False)
+        images.fashion_mnist(root=str(made), download=False)
 
 
 def test_fingerprint_is_of_the_content(made: Path) -> None:
-    before = data.fashion_mnist(root=str(made), download=False).fingerprint
-    assert data.fashion_mnist(root=str(made), download=False).fingerprint == before
+    before = images.fashion_mnist(root=str(made), download=False).fingerprint
+    assert images.fashion_mnist(root=str(made), download=False).fingerprint == before
     path = made / "FashionMNIST/raw/train-images-idx3-ubyte"
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     path.write_bytes(content)
-    assert data.fashion_mnist(root=str(made), download=False).fingerprint != before
+    assert images.fashion_mnist(root=str(made), download=False).fingerprint != before
 
 
 @pytest.mark.mnist
@@ -130,3 +132,143 @@ def test_mnist_trains_from_its_folder(optbench: Callable, folder: Path) -> None:
     )
     assert result.code == 0
     assert summary_of(run_folder(folder))["test_accuracy"] > 0.93
+
+
+def test_embedded_tables_are_scikit_learns() -> None:
+    for ours, theirs in ((embedded.breast_cancer, datasets.load_breast_cancer), (embedded.wine, datasets.load_wine)):
+        source, expected = ours(test_fraction=0.2), theirs()
+        assert np.array_equal(source.samples.x, expected.data) and np.array_equal(source.samples.y, expected.target)
+    source, expected = embedded.diabetes(test_fraction=0.2), datasets.load_diabetes(scaled=False)
+    assert np.allclose(source.samples.x, expected.data) and np.array_equal(source.samples.y[:, 0], expected.target)
+    assert source.classes is None
+
+
+@pytest.mark.parametrize(("read", "classes"), [(images.cifar10, 10), (images.cifar100, 100)])
+def test_cifar_is_read_as_torchvision_reads_it(read: Callable, classes: int, tmp_path: Path) -> None:
+    import pickle
+
+    root = make_cifar(tmp_path)
+    source = read(root=str(root), download=False)
+    assert source.classes == classes and source.samples.x.shape == (20 * (5 if classes == 10 else 1), 3, 32, 32)
+    name = "cifar-10-batches-py/data_batch_1" if classes == 10 else "cifar-100-python/train"
+    raw = pickle.loads((root / name).read_bytes(), encoding="bytes")
+    # torchvision: reshape(-1, 3, 32, 32), then height, width, channel
+    assert np.array_equal(source.samples.x[:20], raw[b"data"].reshape(-1, 3, 32, 32))
+    assert source.samples.y[:20].tolist() == raw[b"labels" if classes == 10 else b"fine_labels"]
+    assert len(source.test) == 20
+
+
+def test_a_cifar_batch_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
+    import os
+    import pickle
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'sprung'}",)
+
+    root = make_cifar(tmp_path / "root")
+    (root / "cifar-10-batches-py" / "data_batch_3").write_bytes(pickle.dumps({b"data": Trap(), b"labels": [0]}))
+    with pytest.raises(ConfigError, match=r"data_batch_3 is no batch of CIFAR.*system"):
+        images.cifar10(root=str(root), download=False)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_pictures_are_read_from_a_folder_a_class(grey: bool, tmp_path: Path) -> None:
+    folder = make_pictures(tmp_path / "pictures")
+    source = images.image_folder(path=str(folder), size=8, grey=grey, test_fraction=0.25)
+    assert source.samples.x.shape == (24, 1 if grey else 3, 8, 8) and source.classes == 2
+    if not grey:
+        assert source.samples.x[source.samples.y == 0].mean((0, 2, 3)).tolist() == [20, 30, 220]
+    parted = images.image_folder(
+        path=str(make_pictures(tmp_path / "parted", ("train", "test"))), size=8, grey=grey, test_fraction=0.2
+    )
+    assert len(parted.test) == 24 and parted.test_fraction is None
+
+
+def test_pictures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    folder = make_pictures(tmp_path / "pictures")
+    (folder / "red" / "3.png").write_bytes(b"no picture")
+    with pytest.raises(ConfigError, match=r"3\.png is no picture"):
+        images.image_folder(path=str(folder), size=8, grey=False, test_fraction=0.2)
+    with pytest.raises(ConfigError, match="a folder for each class"):
+        images.image_folder(path=str(tmp_path / "nowhere"), size=8, grey=False, test_fraction=0.2)
+
+
+TABLE = {"columns": [], "kind": "auto", "missing": "refuse", "delimiter": ",", "test_fraction": 0.2}
+
+
+def test_a_table_becomes_numbers_categories_and_classes(tmp_path: Path) -> None:
+    path = str(make_table(tmp_path / "table.csv"))
+    source = tables.csv(path=path, label="bought", **TABLE)
+    assert source.classes == 2 and source.samples.x.shape == (60, 1 + 3 + 1)
+    assert (source.samples.x[:, 1:4].sum(1) == 1).all()  # Lima, Oslo, Rome
+    assert source.samples.x[:3, 1:4].tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
+    assert np.array_equal(source.samples.y == 1, source.samples.x[:, 0] > 40)
+    number = tables.csv(path=path, label="income", **{**TABLE, "columns": ["age"]})
+    assert number.classes is None and number.samples.x.shape == (60, 1) and number.samples.y.shape == (60, 1)
+    assert tables.csv(path=path, label="age", **{**TABLE, "kind": "numbers"}).classes is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"label": "bougt"}, "did you mean 'bought'"),
+        ({"label": "bought", "columns": ["agee"]}, "did you mean 'age'"),
+        ({"label": "bought", "columns": ["bought"]}, "what is predicted"),
+        ({"label": "bought", "kind": "numbers"}, "use data.kind=classes"),
+        ({"label": "income", "kind": "classes"}, "which are no classes"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(settings: dict, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        tables.csv(path=str(make_table(tmp_path / "table.csv")), **{**TABLE, **settings})
+
+
+def test_missing_values_are_refused_by_name_or_dropped(tmp_path: Path) -> None:
+    path = make_table(tmp_path / "table.csv")
+    path.write_text(path.read_text() + "33,,2.0,yes\n,Rome,2.0,no\n")
+    with pytest.raises(ConfigError, match=r"age \(1\), city \(1\); data.missing=drop"):
+        tables.csv(path=str(path), label="bought", **TABLE)
+    assert len(tables.csv(path=str(path), label="bought", **{**TABLE, "missing": "drop"}).samples) == 60
+
+
+def test_data_sets_that_fit_are_joined(tmp_path: Path) -> None:
+    root = str(make_cifar(tmp_path))
+    pictures = str(make_pictures(tmp_path / "pictures"))
+    settings = {"csv": {"path": str(make_table(tmp_path / "a.csv")), "label": "bought"}}
+    with pytest.raises(ConfigError, match="does not fit"):
+        own.concat(parts=["digits", "csv"], args=settings)
+    with pytest.raises(ConfigError, match="did you mean 'digits'"):
+        own.concat(parts=["digts", "wine"], args={})
+    with pytest.raises(ConfigError, match="at least two"):
+        own.concat(parts=["digits"], args={})
+    with pytest.raises(ConfigError, match=r"data.args.digits.root is no setting"):
+        own.concat(parts=["digits", "wine"], args={"digits": {"root": root}})
+    with pytest.raises(ConfigError, match="does not fit"):
+        own.concat(
+            parts=["cifar10", "image_folder"], args={"cifar10": {"root": root}, "image_folder": {"path": pictures}}
+        )
+    twice = tmp_path / "twice.csv"
+    twice.write_text("\n".join(["a,b,c,d,y", *(f"{i},1,2,3,{'ab'[i % 2]}" for i in range(20))]))
+    numbers = {"samples": 50, "features": 10}
+    joined = own.concat(parts=["linear_regression", "diabetes"], args={"linear_regression": numbers})
+    assert len(joined.samples) == 50 + 442 and joined.classes is None
+
+
+def test_quadratic_has_the_eigenvalues_it_says(job: Callable) -> None:
+    source = synthetic.quadratic(features=7, condition=50.0)
+    x = source.samples.x
+    assert np.allclose(np.linalg.eigvalsh(2 / len(x) * x.T @ x), np.geomspace(1 / 50, 1, 7))
+    config = job("data=quadratic", "model=linear", "batch.size=1").config
+    assert config["data"]["normalize"] == "none"
+
+
+def test_mnist1d_is_the_published_recipe() -> None:
+    source = synthetic.mnist1d(samples=500, sample_seed=42, test_fraction=0.2)
+    x, y = source.samples.x, source.samples.y
+    assert x.shape == (500, 1, 40) and np.bincount(y).tolist() == [50] * 10
+    assert abs(x.mean()) < 1e-9 and x.std() == pytest.approx(1)
+    again = synthetic.mnist1d(samples=500, sample_seed=42, test_fraction=0.2)
+    assert source.fingerprint == again.fingerprint
+    assert synthetic.mnist1d(samples=500, sample_seed=1, test_fraction=0.2).fingerprint != source.fingerprint

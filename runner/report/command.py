@@ -12,7 +12,7 @@ from runner import record, schema
 from runner.errors import ConfigError
 from runner.options import options
 
-GIVEN = frozenset({"init.run", "metrics"})
+GIVEN = frozenset({"init.run", "data.path", "metrics"})
 """Choices that are given although they do not decide what a run finds: without them it would not be the same."""
 AUTO_LOSS = {"accuracy": "cross_entropy", "r2": "mse"}
 """What ``loss=auto`` became, by the measure that such targets have."""

@@ -1,0 +1,127 @@
+"""Data sets, read once into memory as arrays, split and normalized. Never imports torch.
+
+An option's function, in one of the files beside this one, returns a ``Source``; what its YAML sets arrives as keyword
+arguments.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runner.errors import ConfigError
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs ``[n, …]`` and targets: class indices ``[n]``, or numbers ``[n, outputs]``."""
+
+    x: Array
+    y: Array
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: NDArray[np.int64]) -> "Samples":
+        return Samples(self.x[index], self.y[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A data set before it is split."""
+
+    samples: Samples
+    classes: int | None
+    """Number of classes; None where the targets are numbers."""
+    fingerprint: str
+    """16 hexadecimal digits of the content."""
+    test: Samples | None = None
+    """The official test set, where there is one."""
+    test_fraction: float | None = None
+    """Otherwise the share of the samples to hold out."""
+    val: Samples | None = None
+    """A validation set of its own, where it is not held out of the samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What a run trains on: float inputs, normalized with statistics of ``train`` alone."""
+
+    train: Samples
+    val: Samples
+    test: Samples
+    classes: int | None
+    fingerprint: str
+    shift: Array
+    """Raw inputs become (x - shift) / scale; both broadcast over ``[n, …]``."""
+    scale: Array
+
+    @property
+    def outputs(self) -> int:
+        """What a model predicts for a sample: a logit a class, or the numbers of its target."""
+        return self.classes if self.classes is not None else self.train.y.shape[1]
+
+
+def split(source: Source, *, split_seed: int, val_fraction: float, fraction: float, normalize: str, dtype: str) -> Data:
+    """Split a source into train, validation and test, stratified over classes, and normalize it.
+
+    Raises:
+        ConfigError: if a part would be empty.
+    """
+    rng = np.random.default_rng(split_seed)
+    rest, test = source.samples, source.test
+    if test is None:
+        assert source.test_fraction is not None
+        rest, test = _hold_out(rest, source.classes, source.test_fraction, rng, "data.test_fraction")
+    train, val = rest, source.val
+    if val is None:
+        train, val = _hold_out(rest, source.classes, val_fraction, rng, "data.val_fraction")
+    if fraction < 1:
+        _, train = _hold_out(train, source.classes, fraction, rng, "data.fraction")
+    shift, scale = (s.astype(dtype) for s in _statistics(train.x, normalize))
+    targets = np.dtype(dtype) if source.classes is None else np.dtype(np.int64)
+    train, val, test = (
+        Samples((part.x.astype(dtype) - shift) / scale, part.y.astype(targets)) for part in (train, val, test)
+    )
+    return Data(train, val, test, source.classes, source.fingerprint, shift, scale)
+
+
+def _hold_out(
+    samples: Samples, classes: int | None, share: float, rng: np.random.Generator, key: str
+) -> tuple[Samples, Samples]:
+    """Return what is left and ⌊n·share⌋ samples taken evenly from every class."""
+    n = len(samples)
+    order = rng.permutation(n)
+    if classes is not None:
+        order = order[np.argsort(samples.y[order], kind="stable")]
+    taken = np.floor(np.arange(1, n + 1) * share) > np.floor(np.arange(n) * share)
+    if taken.all() or not taken.any():
+        raise ConfigError(f"{key}={share:g} of {n} samples leaves a part empty")
+    return samples[np.sort(order[~taken])], samples[np.sort(order[taken])]
+
+
+def _statistics(x: Array, normalize: str) -> tuple[Array, Array]:
+    """Return shift and scale: one a channel of images ``[n, c, h, w]``, one a feature of tables ``[n, f]``."""
+    axes = (0, *range(2, x.ndim))
+    if normalize == "none":
+        return np.zeros([1] * x.ndim), np.ones([1] * x.ndim)
+    if normalize == "standard":
+        shift = x.mean(axes, dtype=np.float64, keepdims=True)
+        scale = x.std(axes, dtype=np.float64, keepdims=True)
+    else:
+        assert normalize == "minmax"
+        shift = x.min(axes, keepdims=True).astype(np.float64)
+        scale = x.max(axes, keepdims=True) - shift
+    return shift, np.where(scale == 0, 1.0, scale)  # a constant feature stays 0
+
+
+def fingerprint(*parts: Samples) -> str:
+    """Return 16 hexadecimal digits of the content of some samples."""
+    digest = hashlib.sha256()
+    for array in (a for part in parts for a in (part.x, part.y)):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,92 @@
+"""The user's own data, and data sets put together."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from runner.data import Samples, Source, fingerprint
+from runner.errors import ConfigError, closest
+from runner.options import configs_dir, options
+
+
+def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: float) -> Source:
+    """Take what the user's function or Dataset class gives; whole-number targets are classes.
+
+    Raises:
+        ConfigError: if it is not (x, y), (x, y, test_x, test_y) or a map-style Dataset of such pairs.
+    """
+    given = target(**args)
+    if not isinstance(given, tuple | list) and hasattr(given, "__getitem__") and hasattr(given, "__len__"):
+        pairs = [given[i] for i in range(len(given))]
+        given = tuple(np.stack([np.asarray(pair[i]) for pair in pairs]) for i in range(2))
+    if not isinstance(given, tuple | list) or len(given) not in (2, 4):
+        raise ConfigError(
+            f"data.target={target.__module__}.{target.__qualname__} must return (x, y), (x, y, test_x, test_y) "
+            f"or a Dataset, got {type(given).__name__}"
+        )
+    arrays = [np.asarray(part) for part in given]
+    if any(len(x) != len(y) or len(x) < 2 for x, y in zip(arrays[::2], arrays[1::2], strict=True)):
+        raise ConfigError(f"data.target gave x and y of lengths {[len(a) for a in arrays]}: they must match")
+    parts = [Samples(x, y) for x, y in zip(arrays[::2], arrays[1::2], strict=True)]
+    classes = None
+    if np.issubdtype(parts[0].y.dtype, np.integer) and parts[0].y.ndim == 1:
+        classes = int(max(part.y.max() for part in parts)) + 1
+        if min(part.y.min() for part in parts) < 0:
+            raise ConfigError("data.target gave classes below 0: they must be 0, 1, …")
+    else:
+        parts = [Samples(part.x, part.y.reshape(len(part), -1)) for part in parts]
+    test = parts[1] if len(parts) == 2 else None
+    return Source(parts[0], classes, fingerprint(*parts), test, None if test else test_fraction)
+
+
+def concat(*, parts: list[str], args: dict[str, Any]) -> Source:
+    """Join data sets of one kind, sample after sample; official test sets are joined too.
+
+    Args:
+        parts: their options.
+        args: settings of a part that are not its defaults, by its name.
+
+    Raises:
+        ConfigError: if one is no option, or they do not fit together.
+    """
+    known = [o.name for o in options("data") if o.name not in ("custom", "concat")]
+    for name in [*parts, *args]:
+        if name not in known:
+            raise ConfigError(f"data.parts: {name} is not an option of data{closest(name, known)}")
+    if len(parts) < 2 or len(set(parts)) != len(parts):
+        raise ConfigError(f"data.parts must name at least two data sets, each once, got {parts}")
+    sources = [_source(name, args.get(name, {})) for name in parts]
+    first = sources[0]
+    for name, source in zip(parts, sources, strict=True):
+        kinds = [(s.samples.x.shape[1:], s.samples.y.shape[1:], s.classes, s.test is None) for s in (first, source)]
+        if kinds[0] != kinds[1]:
+            raise ConfigError(
+                f"data.parts={parts}: {name} does not fit {parts[0]}: inputs {list(source.samples.x.shape[1:])} of "
+                f"{source.classes} classes beside {list(first.samples.x.shape[1:])} of {first.classes}"
+            )
+    joined = _joined([s.samples for s in sources])
+    tests = [s.test for s in sources if s.test is not None]
+    test = _joined(tests) if tests else None
+    digest = fingerprint(joined, *([test] if test else []))
+    return Source(joined, first.classes, digest, test, None if test else first.test_fraction)
+
+
+def _source(name: str, settings: dict[str, Any]) -> Source:
+    from omegaconf import OmegaConf
+
+    option = OmegaConf.load(configs_dir() / "data" / f"{name}.yaml")
+    plain = OmegaConf.to_container(option, resolve=True)
+    assert isinstance(plain, dict)
+    given = {str(k): v for k, v in plain.items() if k not in ("_option_", "_target_")}
+    for key in settings:
+        if key not in given:
+            raise ConfigError(f"data.args.{name}.{key} is no setting of data={name}{closest(key, given)}")
+    module, _, function = plain["_target_"].rpartition(".")
+    found: Source = getattr(import_module(module), function)(**given | settings)
+    return found
+
+
+def _joined(parts: list[Samples]) -> Samples:
+    return Samples(np.concatenate([p.x for p in parts]), np.concatenate([p.y for p in parts]))
