@@ -18,8 +18,9 @@ from runner.data import Data, Samples, Source, split
 from runner.errors import ConfigError
 from runner.init import construct
 from runner.job import SPLIT_KEYS, Job
+from runner.metrics import Metric
 from runner.noise import derive
-from runner.regularization import Clip, Decay, Dropout, EarlyStopping, Penalty
+from runner.regularization import Clip, Decay, Dropout, EarlyStopping, Penalty, Projection
 from runner.scheduler import Plateau, Schedule
 from runner.targets import accepts, bind, named_by_user, resolve
 
@@ -59,6 +60,8 @@ class Run:
     plateau: Plateau | None
     """Falls of the learning rate at evaluations, over those of the schedule."""
     batch_size: Strategy
+    shuffle: bool
+    """Each epoch in an order of its own."""
     steps_per_epoch: int
     """Of the first epoch."""
     steps: int
@@ -66,11 +69,15 @@ class Run:
     eval_every: int | None
     """Steps between evaluations; None is once an epoch."""
     loss: metrics.Loss
-    metrics: Mapping[str, metrics.Metric]
+    metrics: Mapping[str, Metric]
+    """What every evaluation measures."""
+    final_metrics: Mapping[str, Metric]
+    """What is measured of the weights that the run ends with."""
     penalties: tuple[Penalty, ...]
     decay: float
     dropout: Dropout
     clip: Clip | None
+    projections: tuple[Projection, ...]
     early_stopping: EarlyStopping | None
     keep_best: bool
     """Hold on to the weights of the best evaluation."""
@@ -109,11 +116,11 @@ def _build(job: Job) -> Run:
     parts = [_part(job, option)() for _, option in sorted(config["regularization"].items())]
     dropout = next((p for p in parts if isinstance(p, Dropout)), Dropout(0.0))
     early_stopping = next((p for p in parts if isinstance(p, EarlyStopping)), None)
-    batch_size: Strategy = _part(job, config["batch"])(len(data.train))
+    batch_size: Strategy = _part(job, config["batch"], "shuffle")(len(data.train))
     steps = config["max_steps"] or _count_steps(batch_size, len(data.train), config["epochs"])
     schedule, plateau = schedule_of(job, steps)
     for part in parts:
-        if not isinstance(part, Penalty | Decay | Dropout | Clip | EarlyStopping):
+        if not isinstance(part, Penalty | Decay | Dropout | Clip | EarlyStopping | Projection):
             raise ConfigError(f"a regularization's function must return a part of a run, got {type(part).__name__}")
     run = Run(
         seed=config["seed"],
@@ -132,15 +139,18 @@ def _build(job: Job) -> Run:
         schedule=schedule,
         plateau=plateau,
         batch_size=batch_size,
+        shuffle=config["batch"]["shuffle"],
         steps_per_epoch=_count_steps(batch_size, len(data.train), 1),
         steps=steps,
         eval_every=config["eval_every"],
         loss=_loss(job, data.classes),
-        metrics=_metrics(job, data.classes),
+        metrics=(measures := _metrics(job, data.classes)),
+        final_metrics={**metrics.final_metrics(data.classes), **measures},
         penalties=tuple(p for p in parts if isinstance(p, Penalty)),
         decay=sum(p.rate for p in parts if isinstance(p, Decay)),
         dropout=dropout,
         clip=next((p for p in parts if isinstance(p, Clip)), None),
+        projections=tuple(p for p in parts if isinstance(p, Projection)),
         early_stopping=early_stopping,
         keep_best=config["save"] == "best" or (early_stopping is not None and early_stopping.restore_best),
         diagnostics=config["diagnostics"],
@@ -253,7 +263,10 @@ def _metrics(job: Job, classes: int | None) -> dict[str, metrics.Metric]:
     measures = metrics.metrics(classes)
     for path in job.config["metrics"]:
         name = path.rpartition(".")[2]
-        if name in measures or name in RESERVED_NAMES:
+        if not fields.is_import_path(path):
+            measures[name] = metrics.metric(name, classes)
+            continue
+        if name in metrics.final_metrics(classes) or name in RESERVED_NAMES:
             raise ConfigError(f"metrics=[{path}]: there is a column for {name} already; give yours another name")
         found = resolve(path, job.allow)
         measures[name] = cast(metrics.Metric, found() if inspect.isclass(found) else found)

@@ -30,6 +30,7 @@ commands:
   train -m [overrides]  the grid, such as  optbench train -m init=he,xavier optim=sgd,adamw optim.lr=1e-3,1e-2
   list [group]          every option of every group, or of one, and what it means
   report DIR            the answer: what to use, how sure, tables and plots, DIR/report.html
+  study [NAME…|all]     reproduce published findings, and say whether they hold; without a name, list them
   runs DIR              write DIR/runs.csv anew from the folders of its runs
   predict RUN           what a trained run predicts, as CSV; --export FILE writes it as a program
   doctor                what this machine offers, and what is wrong with it
@@ -79,6 +80,7 @@ def main(argv: Sequence[str]) -> int:
         "train": train,
         "list": list_options,
         "report": report,
+        "study": study,
         "runs": runs,
         "predict": predict,
         "doctor": doctor,
@@ -298,6 +300,35 @@ def report(argv: list[str]) -> int:
     found = report(arguments.folder, asked)
     print(found.text, flush=True)  # first: it stands even where the folder cannot be written
     print(found.write(), end="")
+    return 0
+
+
+def study(argv: list[str]) -> int:
+    """``optbench study [NAME…|all]``: verdicts on published findings, whatever they are; without a name, the list."""
+    about = "Published findings, reproduced by ordinary runs: the rule is fixed first, the verdict is what it says."
+    parser = _Parser("optbench study", description=about)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="studies, or all; none: list them")
+    parser.add_argument("--class", dest="kind", choices=["theory", "ordering"], help="of this class alone")
+    arguments = parser.parse_args(argv)
+    from runner.study.theory import STUDIES
+
+    known = {s.name: s for s in STUDIES if arguments.kind in (None, s.kind)}
+    for name in arguments.names:
+        if name != "all" and name not in known:
+            of = f" of class {arguments.kind}" if arguments.kind else ""
+            raise ConfigError(f"{name!r} is not a study{of}{closest(name, known)}\nvalid: all, {', '.join(known)}")
+    if not arguments.names:
+        for found in known.values():
+            print(f"{found.name:<22} {found.kind:<9} about {found.seconds} s  {found.finding} ({found.source})")
+        return 0
+    from runner.study.study import run
+
+    for name in known if "all" in arguments.names else arguments.names:
+        chosen = known[name]
+        print(f"{name}: {chosen.rule}", file=sys.stderr)
+        verdict = run(chosen)
+        print(f"{name}: {verdict.verdict}\n{verdict.numbers.to_string(index=False)}")
+        print(f"{chosen.folder / 'verdict.json'}\n", flush=True)
     return 0
 
 

@@ -21,9 +21,10 @@ def measure(run: Run, state: State, update_ratios: Mapping[str, float]) -> list[
     """Return a row for each layer with a weight matrix or kernel, in the order in which they act.
 
     On a fixed batch of training samples, in evaluation mode: ``activation_second_moment`` is the mean square of what
-    the layer hands to the next one (He et al. 2015, §2.2), of its output for the last; ``gradient_second_moment`` the
-    mean square of each sample's gradient with respect to the layer's output; ``dead_fraction`` the share of units
-    that are 0 for every sample. ``update_ratio`` is ‖Δw‖/‖w‖ of the step just made.
+    the layer hands to the next one (He et al. 2015, §2.2), of its output for the last; ``output_variance`` is of
+    its own output, over samples and units; ``gradient_second_moment`` the mean square of each sample's gradient with
+    respect to the layer's output; ``dead_fraction`` the share of units that are 0 for every sample. ``update_ratio``
+    is ‖Δw‖/‖w‖ of the step just made.
     """
     layers = {name: m for name, m in state.model.named_modules() if _has_weight(m)}
     inputs: dict[str, Tensor] = {}
@@ -37,18 +38,17 @@ def measure(run: Run, state: State, update_ratios: Mapping[str, float]) -> list[
 
     handles = [layer.register_forward_hook(note(name)) for name, layer in layers.items()]
     x, y = run.probe.x[:PROBE_SAMPLES], run.probe.y[:PROBE_SAMPLES]
-    state.model.eval()
     try:
-        with run.autocast():
-            loss = run.loss(state.model.forward(x), y)  # not __call__: a compiled model would pass by the hooks
+        with state.evaluating():
+            with run.autocast():
+                loss = run.loss(state.model.forward(x), y)  # not __call__: a compiled model would pass by the hooks
+            names = list(outputs)
+            if not names:
+                return []
+            gradients = torch.autograd.grad(loss * len(y), [outputs[n] for n in names], allow_unused=True)
     finally:
         for handle in handles:
             handle.remove()
-        state.model.train()
-    names = list(outputs)
-    if not names:
-        return []
-    gradients = torch.autograd.grad(loss * len(y), [outputs[n] for n in names], allow_unused=True)
     handed_on = [*(inputs[n] for n in names[1:]), *(outputs[n].detach() for n in names[-1:])]
     rows = []
     for name, gradient, activation in zip(names, gradients, handed_on, strict=True):
@@ -58,8 +58,9 @@ def measure(run: Run, state: State, update_ratios: Mapping[str, float]) -> list[
                 "step": state.step,
                 "layer": name,
                 "activation_second_moment": _second_moment(activation),
+                "output_variance": outputs[name].detach().double().var().item(),
                 "gradient_second_moment": _second_moment(gradient) if gradient is not None else 0.0,
-                "dead_fraction": _dead_fraction(activation),
+                "dead_fraction": _dead_fraction(activation, isinstance(layers[name], CONVOLUTIONS)),
                 "weight_norm": weight.detach().norm().item(),
                 "update_ratio": update_ratios.get(f"{name}.weight"),
             }
@@ -88,8 +89,11 @@ def _second_moment(tensor: Tensor) -> float:
     return tensor.double().square().mean().item()
 
 
-def _dead_fraction(activation: Tensor) -> float:
-    """Units are features of ``[n, …, features]``, channels of images ``[n, channels, h, w]``."""
-    unit_axis = 1 if activation.ndim == 4 else activation.ndim - 1
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def _dead_fraction(activation: Tensor, convolution: bool) -> float:
+    """Units are features of ``[n, …, features]``, channels of a convolution's ``[n, channels, …]``."""
+    unit_axis = 1 if convolution and activation.ndim > 2 else activation.ndim - 1
     axes = [axis for axis in range(activation.ndim) if axis != unit_axis]
     return (activation != 0).sum(axes).eq(0).double().mean().item()

@@ -112,7 +112,6 @@ class Field:
 
 FLAG = Field(bool)
 PATH = Field(str, path=True)
-LIST = replace(PATH, length=ANY_LENGTH)
 ARGUMENTS = Field(dict)
 TEXT = Field(str)
 COUNT = Field(int, ge=1)
@@ -129,7 +128,12 @@ FIELDS: dict[str, Field] = {
     "max_steps": replace(COUNT, null=True),
     "eval_every": replace(COUNT, null=True),
     "loss": Field(str, ("auto", "cross_entropy", "mse", "bce", "l1", "huber"), path=True),
-    "metrics": LIST,
+    "metrics": Field(
+        str,
+        ("accuracy", "precision", "recall", "f1", "roc_auc", "perplexity", "mse", "mae", "r2"),
+        path=True,
+        length=ANY_LENGTH,
+    ),
     "diagnostics": FLAG,
     "compile": FLAG,
     "device": Field(str, ("auto", "cpu", "cuda", "mps")),
@@ -229,9 +233,11 @@ FIELDS: dict[str, Field] = {
     "regularization.l2.strength": NOT_NEGATIVE,
     "regularization.weight_decay.rate": NOT_NEGATIVE,
     "regularization.dropout.p": SHARE,
+    "regularization.box.bound": POSITIVE,
     "regularization.grad_clip.max_norm": POSITIVE,
     "regularization.early_stopping.patience": COUNT,
     "regularization.early_stopping.min_delta": NOT_NEGATIVE,
     "regularization.early_stopping.restore_best": FLAG,
+    "batch.shuffle": FLAG,
     "batch.size": replace(COUNT, null=True),
 }

@@ -2,6 +2,11 @@
 
 HIGHER_IS_BETTER = {
     "accuracy": True,
+    "precision": True,
+    "recall": True,
+    "f1": True,
+    "roc_auc": True,
+    "perplexity": False,
     "r2": True,
     "mse": False,
     "mae": False,

@@ -62,6 +62,98 @@ def r2(outputs: Tensor, y: Tensor) -> Tensor:
     return torch.where(total > 0, 1 - residual / total, torch.zeros_like(total)).mean()
 
 
+def precision(outputs: Tensor, y: Tensor) -> Tensor:
+    """Share of what is called a class that is it, the mean over classes; 0 of a class that nothing is called."""
+    right, called, _ = _counts(outputs, y)
+    return _mean_of_present(right / called.clamp(min=1), outputs, y)
+
+
+def recall(outputs: Tensor, y: Tensor) -> Tensor:
+    """Share of a class that is called it, the mean over classes; 0 of a class that has no sample."""
+    right, _, there = _counts(outputs, y)
+    return _mean_of_present(right / there.clamp(min=1), outputs, y)
+
+
+def f1(outputs: Tensor, y: Tensor) -> Tensor:
+    """Harmonic mean of precision and recall of each class, the mean over classes."""
+    right, called, there = _counts(outputs, y)
+    return _mean_of_present(2 * right / (called + there).clamp(min=1), outputs, y)
+
+
+def roc_auc(outputs: Tensor, y: Tensor) -> Tensor:
+    """Chance that a sample of a class has a higher probability of it than one of another, the mean over classes.
+
+    Ties count half (Mann & Whitney 1947). Of two classes it is that of the second; a class without samples, or without
+    others, has none and is left out (Hand & Till 2001 would weigh pairs).
+    """
+    scores = outputs.double().softmax(1)
+    classes = [1] if scores.shape[1] == 2 else range(scores.shape[1])
+    areas = []
+    for label in classes:
+        of_it = y == label
+        n = int(of_it.sum())
+        if 0 < n < len(y):
+            ranks = _average_ranks(scores[:, label])
+            areas.append((ranks[of_it].sum() - n * (n + 1) / 2) / (n * (len(y) - n)))
+    return torch.stack(areas).mean() if areas else torch.tensor(float("nan"), dtype=torch.float64)
+
+
+def perplexity(outputs: Tensor, y: Tensor) -> Tensor:
+    """e to the mean cross-entropy: how many classes as likely would be as hard."""
+    return F.cross_entropy(outputs.double(), y).exp()
+
+
+def _counts(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of each class: how often it was rightly called, called, and there."""
+    classes = outputs.shape[1]
+    called = outputs.argmax(1)
+    right = torch.bincount(y[called == y], minlength=classes).double()
+    return right, torch.bincount(called, minlength=classes).double(), torch.bincount(y, minlength=classes).double()
+
+
+def _mean_of_present(values: Tensor, outputs: Tensor, y: Tensor) -> Tensor:
+    """Return the mean over the classes that are there or called."""
+    _, called, there = _counts(outputs, y)
+    return values[(called + there) > 0].mean()
+
+
+def _average_ranks(scores: Tensor) -> Tensor:
+    """Return ranks from 1, those of equal scores averaged."""
+    _, which, counts = torch.unique(scores, return_inverse=True, return_counts=True)
+    ends: Tensor = counts.cumsum(0).double()
+    ranks: Tensor = (ends - (counts.double() - 1) / 2)[which]
+    return ranks
+
+
+OF_CLASSES: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "precision": precision,
+    "recall": recall,
+    "f1": f1,
+    "roc_auc": roc_auc,
+    "perplexity": perplexity,
+}
+OF_NUMBERS: dict[str, Metric] = {"mse": mse, "mae": mae, "r2": r2}
+
+
 def metrics(classes: int | None) -> dict[str, Metric]:
-    """Return what is recorded for classes, or for numbers."""
-    return {"accuracy": accuracy} if classes is not None else {"mse": mse, "mae": mae, "r2": r2}
+    """Return what every evaluation records for classes, or for numbers."""
+    return {"accuracy": accuracy} if classes is not None else dict(OF_NUMBERS)
+
+
+def final_metrics(classes: int | None) -> dict[str, Metric]:
+    """Return what is measured of the weights that a run ends with."""
+    return dict(OF_CLASSES) if classes is not None else dict(OF_NUMBERS)
+
+
+def metric(name: str, classes: int | None) -> Metric:
+    """Return a metric by name.
+
+    Raises:
+        ValueError: if it does not fit the targets.
+    """
+    valid = final_metrics(classes)
+    if name not in valid:
+        kind = "classes" if classes is not None else "numbers"
+        raise ValueError(f"metrics=[{name}] is not for {kind}\nvalid: {', '.join(valid)}, or an import path")
+    return valid[name]

@@ -61,7 +61,14 @@ class EarlyStopping:
     restore_best: bool
 
 
-Part = Penalty | Decay | Dropout | Clip | EarlyStopping
+@dataclass(frozen=True)
+class Projection:
+    """Applied to the weights that decay reaches after each step."""
+
+    apply: Callable[[Sequence[Tensor]], object]
+
+
+Part = Penalty | Decay | Dropout | Clip | EarlyStopping | Projection
 
 
 def l2(*, strength: float) -> Part:
@@ -72,6 +79,11 @@ def l2(*, strength: float) -> Part:
 def weight_decay(*, rate: float) -> Part:
     """w ← (1 - lr·rate)·w (Loshchilov & Hutter 2019, algorithm 1)."""
     return Decay(rate)
+
+
+def box(*, bound: float) -> Part:
+    """w ← min(max(w, -bound), bound) after each step: projected gradient descent (Goldstein 1964)."""
+    return Projection(lambda weights: [w.data.clamp_(-bound, bound) for w in weights])
 
 
 def dropout(*, p: float) -> Part:

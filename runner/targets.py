@@ -20,7 +20,7 @@ OWN_MODULES = frozenset(
     f"runner.{module}"
     for module in (
         *("data.embedded", "data.images", "data.own", "data.synthetic", "data.tables"),
-        *("model", "init", "optim", "scheduler", "regularization", "batch"),
+        *("model", "init", "optim", "scheduler", "regularization", "batch", "study.parts"),
     )
 )
 LIBRARY_MODULES = frozenset(
@@ -66,7 +66,7 @@ def resolve(target: str, allow: Collection[str] = ()) -> Target:
 def named_by_user(config: schema.Config) -> dict[str, str]:
     """Return the import paths of a config that are not optbench's own, by the key that holds them."""
     found = {k: v for k, v in schema.leaves(config).items() if k.endswith((".target", "._target_"))}
-    found |= {f"metrics[{i}]": path for i, path in enumerate(config["metrics"])}
+    found |= {f"metrics[{i}]": path for i, path in enumerate(config["metrics"]) if fields.is_import_path(path)}
     if fields.is_import_path(config["loss"]):
         found["loss"] = config["loss"]
     return {k: v for k, v in found.items() if v.rpartition(".")[0] not in OWN_MODULES}

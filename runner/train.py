@@ -85,7 +85,7 @@ def _holds_what_is_asked(config: dict[str, Any], save: str, summary: dict[str, A
         return False
     if config["diagnostics"] and not summary.get("diagnostics"):
         return False
-    if any(f"test_{path.rpartition('.')[2]}" not in summary for path in config["metrics"]) and not diverged:
+    if any(f"final_train_{path.rpartition('.')[2]}" not in summary for path in config["metrics"]) and not diverged:
         return False
     epoch = summary.get("steps_per_epoch")
     asked, held = (every or epoch for every in (config["eval_every"], summary.get("eval_every")))

@@ -103,7 +103,7 @@ def test_completion_works_in_bash(folder: Path) -> None:
     script += 'COMP_WORDBREAKS="="; _optbench; echo "${COMPREPLY[@]}"'
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={"PATH": path}, check=True)
-    assert found.stdout.split() == ["adam", "adamw"]
+    assert found.stdout.split() == ["adam", "adamax", "adamw"]
 
 
 def test_a_config_dir_adds_options(optbench: Callable, folder: Path) -> None:

@@ -15,16 +15,17 @@ def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: f
     """Take what the user's function or Dataset class gives; whole-number targets are classes.
 
     Raises:
-        ConfigError: if it is not (x, y), (x, y, test_x, test_y) or a map-style Dataset of such pairs.
+        ConfigError: if it is not (x, y), (x, y, test_x, test_y), (x, y, val_x, val_y, test_x, test_y) or a map-style
+            Dataset of such pairs.
     """
     given = target(**args)
     if not isinstance(given, tuple | list) and hasattr(given, "__getitem__") and hasattr(given, "__len__"):
         pairs = [given[i] for i in range(len(given))]
         given = tuple(np.stack([np.asarray(pair[i]) for pair in pairs]) for i in range(2))
-    if not isinstance(given, tuple | list) or len(given) not in (2, 4):
+    if not isinstance(given, tuple | list) or len(given) not in (2, 4, 6):
         raise ConfigError(
-            f"data.target={target.__module__}.{target.__qualname__} must return (x, y), (x, y, test_x, test_y) "
-            f"or a Dataset, got {type(given).__name__}"
+            f"data.target={target.__module__}.{target.__qualname__} must return (x, y), (x, y, test_x, test_y), "
+            f"(x, y, val_x, val_y, test_x, test_y) or a Dataset, got {type(given).__name__}"
         )
     arrays = [np.asarray(part) for part in given]
     if any(len(x) != len(y) or len(x) < 2 for x, y in zip(arrays[::2], arrays[1::2], strict=True)):
@@ -37,8 +38,9 @@ def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: f
             raise ConfigError("data.target gave classes below 0: they must be 0, 1, …")
     else:
         parts = [Samples(part.x, part.y.reshape(len(part), -1)) for part in parts]
-    test = parts[1] if len(parts) == 2 else None
-    return Source(parts[0], classes, fingerprint(*parts), test, None if test else test_fraction)
+    test = parts[-1] if len(parts) > 1 else None
+    val = parts[1] if len(parts) == 3 else None
+    return Source(parts[0], classes, fingerprint(*parts), test, None if test else test_fraction, val)
 
 
 def concat(*, parts: list[str], args: dict[str, Any]) -> Source:

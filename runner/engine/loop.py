@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from runner import diagnostics, optim
 from runner.build import Run, Split
 from runner.engine.state import State
 from runner.measures import HIGHER_IS_BETTER
+from runner.metrics import Metric
 from runner.noise import generator, key
 
 Row = dict[str, Any]
@@ -89,20 +90,21 @@ def finish(run: Run, state: State) -> dict[str, float]:
     if state.first_nonfinite_step is not None:
         return {}
     final = {f"final_train_{k}": v for k, v in evaluate(run, state, run.probe).items()}
-    final |= {f"final_val_{k}": v for k, v in evaluate(run, state, run.val).items()}
+    final |= {f"final_val_{k}": v for k, v in evaluate(run, state, run.val, run.final_metrics).items()}
     began = time.perf_counter()
-    test = evaluate(run, state, run.test)
+    test = evaluate(run, state, run.test, run.final_metrics)
     _synchronize(run)
     seconds = (time.perf_counter() - began) / len(run.test.y)
     return final | {f"test_{k}": v for k, v in test.items()} | {"inference_seconds_per_sample": seconds}
 
 
 @torch.no_grad()
-def evaluate(run: Run, state: State, part: Split) -> dict[str, float]:
+def evaluate(run: Run, state: State, part: Split, metrics: Mapping[str, Metric] | None = None) -> dict[str, float]:
     """Return the loss and the metrics of a part of the data, the model in evaluation mode."""
     with state.evaluating(), run.autocast():
         outputs = torch.cat([state.model(x) for x in torch.split(part.x, EVALUATION_BATCH)]).to(run.train.x.dtype)
-    measured = {"loss": run.loss(outputs, part.y), **{k: m(outputs, part.y) for k, m in run.metrics.items()}}
+    asked = run.metrics if metrics is None else metrics
+    measured = {"loss": run.loss(outputs, part.y), **{k: m(outputs, part.y) for k, m in asked.items()}}
     return {name: float(value) for name, value in measured.items()}
 
 
@@ -116,6 +118,8 @@ def _synchronize(run: Run) -> None:
 def _order(run: Run, epoch: int) -> Tensor:
     """Return the order of an epoch's samples, a function of the seed and the epoch alone."""
     n = len(run.train.y)
+    if not run.shuffle:
+        return torch.arange(n, device=run.device)
     return torch.randperm(n, generator=generator(run.seed, "order", epoch)).to(run.device)
 
 
@@ -166,6 +170,8 @@ def _update(
         optimizer.step(partial(_evaluated, run, state, x, y))  # type: ignore[arg-type]  # torch says float and takes both
     else:
         optimizer.step()
+    for projection in run.projections:
+        projection.apply(optim.decayed(state.parameters))
     if measured is not None:
         measured.after_update(state.model, each=run.diagnostics)
 

@@ -1,0 +1,1 @@
+"""Published findings as named studies: each a sweep of ordinary runs, and a rule by which their records are judged."""

@@ -1,0 +1,89 @@
+"""What studies need beside the ordinary options: data, losses and models of which the truth is known.
+
+They are named like a user's own parts, by their import paths, and used like them.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Array = NDArray[np.float64]
+Parts = tuple[Array, ...]
+
+
+def reddi(period: int, large: float, small: float) -> Parts:
+    """Return one sample of ``large`` and ``period - 1`` of ``small``, the slopes of linear losses (Reddi 2018, §3)."""
+    slopes = np.full((period, 1), small)
+    slopes[0] = large
+    return _three_times(slopes, np.zeros((period, 1)))
+
+
+def directions(rows: int, columns: int, seed: int) -> Parts:
+    """Return unit inputs and Gaussian targets, so that ``inner_product``'s gradient of a matrix is Gaussian."""
+    targets = np.random.default_rng(seed).standard_normal((columns, rows))
+    return _three_times(np.eye(columns), targets)
+
+
+def one_input(features: int, outputs: int, seed: int) -> Parts:
+    """Return the same Gaussian input again and again."""
+    x = np.random.default_rng(seed).standard_normal(features)
+    return _three_times(np.tile(x, (2, 1)), np.zeros((2, outputs)))
+
+
+def _three_times(x: Array, y: Array) -> Parts:
+    """Return the same rows for training, validation and test: nothing is generalized here."""
+    return x, y, x, y, x, y
+
+
+def output_itself(outputs: Tensor, y: Tensor) -> Tensor:
+    """Return the mean output: a loss that is linear in a linear model's weights."""
+    return outputs.mean()
+
+
+def inner_product(outputs: Tensor, y: Tensor) -> Tensor:
+    """Return the sum of outputs times targets."""
+    return (outputs * y).sum()
+
+
+def thousandfold(outputs: Tensor, y: Tensor) -> Tensor:
+    """Return a thousand times the cross-entropy."""
+    return 1000.0 * nn.functional.cross_entropy(outputs, y)
+
+
+class UncorrectedAdam(torch.optim.Optimizer):
+    """Adam without its bias correction: step lr·m/(√v + eps)."""
+
+    def __init__(self, parameters: list[Tensor], lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": 1e-8})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Take one step."""
+        for group in self.param_groups:
+            first, second = group["betas"]
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                if not state:
+                    state["m"], state["v"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+                state["m"].lerp_(parameter.grad, 1 - first)
+                state["v"].lerp_(parameter.grad.square(), 1 - second)
+                parameter.addcdiv_(state["m"], state["v"].sqrt() + group["eps"], value=-group["lr"])
+
+
+class NarrowNets(nn.Module):
+    """Many narrow ReLU networks side by side, one output each; ``x`` is ``[n, width]``, the result ``[n, outputs]``."""
+
+    def __init__(self, outputs: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.width, self.copies = width, outputs
+        units = outputs * width
+        self.hidden = nn.ModuleList(nn.Conv1d(units, units, 1, groups=outputs) for _ in range(depth))
+        self.readout = nn.Conv1d(units, outputs, 1, groups=outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return every network's output."""
+        x = x.repeat(1, self.copies).unsqueeze(2)
+        for layer in self.hidden:
+            x = torch.relu(layer(x))
+        return self.readout(x).squeeze(2)  # type: ignore[no-any-return]
