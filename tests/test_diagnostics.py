@@ -18,7 +18,7 @@ def test_layers_are_measured_at_step_0_and_every_evaluation(optbench: Callable, 
     assert optbench("train", "diagnostics=true", "epochs=2", "init=he").code == 0
     rows = layers_of(run_folder(folder))
     assert list(rows[0]) == [
-        *("step", "layer", "activation_second_moment", "gradient_second_moment"),
+        *("step", "layer", "activation_second_moment", "output_variance", "gradient_second_moment"),
         *("dead_fraction", "weight_norm", "update_ratio"),
     ]
     assert [(r["step"], r["layer"]) for r in rows] == [

@@ -25,6 +25,12 @@ def directions(rows: int, columns: int, seed: int) -> Parts:
     return _three_times(np.eye(columns), targets)
 
 
+def double(features: int) -> Parts:
+    """Return orthogonal inputs of mean square 1 and twice each as its target."""
+    x = np.eye(features) * features**0.5
+    return _three_times(x, 2.0 * x)
+
+
 def one_input(features: int, outputs: int, seed: int) -> Parts:
     """Return the same Gaussian input again and again."""
     x = np.random.default_rng(seed).standard_normal(features)

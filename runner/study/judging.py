@@ -1,0 +1,54 @@
+"""What judgements share: rows that say whether they hold, and plots of curves."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from runner.report.figures import COLOURS, DASHES, legend_below, log_axis
+from runner.report.load import Records, read_layers
+from runner.report.parts import Plot
+from runner.study.study import Judgement
+
+Array = npt.NDArray[np.float64]
+Rows = list[dict[str, object]]
+Curves = dict[str, tuple[Array, Array]]
+
+
+def judgement(rows: Rows, plot: Plot) -> Judgement:
+    """Return that everything expected was found, where each row says whether it ``holds``."""
+    return Judgement(all(bool(row["holds"]) for row in rows), pd.DataFrame(rows), plot)
+
+
+def lines(
+    name: str, title: str, axes: tuple[str, str], curves: Mapping[str, tuple[Array, Array]], log: bool = True
+) -> Plot:
+    """Return a plot of some curves, one a label."""
+
+    def draw(figure: Figure) -> dict[str, str]:
+        ax = figure.subplots()
+        for number, (label, (x, y)) in enumerate(curves.items()):
+            ax.plot(x, y, color=COLOURS[number % 8], ls=DASHES[number % 8], label=label)
+        ax.set_xlabel(axes[0])
+        ax.set_ylabel(axes[1])
+        positive = np.concatenate([y[np.isfinite(y) & (y > 0)] for _, y in curves.values()])
+        if log and len(positive):
+            log_axis(ax, positive, "y")
+        legend_below(figure, [ax])
+        return {}
+
+    return Plot(name, title, f"{title}: {', '.join(curves)}.", draw)
+
+
+def layers_at_start(records: Records, column: str) -> dict[str, list[Array]]:
+    """Return for each run, by its initializer and gain, a column of ``layers.csv`` at step 0, of hidden layers."""
+    found: dict[str, list[Array]] = {}
+    for _, row in records.runs.iterrows():
+        layers = read_layers(records.places[row["run_id"]])
+        assert layers is not None, "the sweep asks for diagnostics"
+        first = layers[(layers["step"] == 0) & layers["layer"].str.startswith("hidden")]
+        gain = float(row["init.gain"])
+        found.setdefault(f"{row['init']}, gain {gain:.4g}", []).append(first[column].to_numpy(float))
+    return found

@@ -1,0 +1,190 @@
+"""Studies of initial weights: what signals and gradients do over depth, and which symmetries are never broken."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from runner.report.load import Records, read_layers
+from runner.report.parts import Plot
+from runner.study.judging import Array, Curves, Rows, judgement, layers_at_start, lines
+from runner.study.study import Judgement, weights_of
+
+
+def _slopes(columns: Sequence[Array], last: int | None, base: float) -> Array:
+    """Return each run's slope of the logarithm over depth, of the ``last`` layers or of all."""
+    used = [np.log(c[-last:] if last else c) / math.log(base) for c in columns]
+    return np.array([np.polyfit(np.arange(len(c)), c, 1)[0] for c in used])
+
+
+def _depth_plot(name: str, what: str, found: Mapping[str, list[Array]]) -> Plot:
+    curves = {label: (np.arange(1, len(c[0]) + 1.0), np.mean(c, axis=0)) for label, c in found.items()}
+    return lines(name, f"{what} over depth", ("hidden layer", what), curves)
+
+
+HE, XAVIER, DEFAULT = math.sqrt(2), 1.0, 1 / math.sqrt(3)
+
+
+def relu_variance(records: Records) -> Judgement:
+    """Compare the slope of log2 of the activations' second moment with log2 of half the weights' variance times fan."""
+    found = layers_at_start(records, "activation_second_moment")
+    rows: Rows = []
+    for label, columns in sorted(found.items()):
+        gain = float(label.rpartition(" ")[2])
+        expected = 2 * math.log2(gain) - 1
+        slope = float(_slopes(columns, None, 2).mean())
+        rows.append({"init": label, "log2_slope": slope, "expected": expected, "holds": abs(slope - expected) <= 0.05})
+    return judgement(rows, _depth_plot("relu-variance", "second moment of activations", found))
+
+
+def tanh_gain(records: Records) -> Judgement:
+    """Compare the slope of the gradients' second moment towards the input with log χ."""
+    found = layers_at_start(records, "gradient_second_moment")
+    chi = {5 / 3: 1.21, HE: 1.106}
+    rows: Rows = []
+    for label, columns in sorted(found.items()):
+        gain = float(label.rpartition(" ")[2])
+        slope = -float(_slopes(columns, 20, math.e).mean())
+        known = next((math.log(c) for g, c in chi.items() if abs(g - gain) < 1e-3), None)
+        holds = abs(slope) < 0.08 if known is None else abs(slope - known) <= 0.1 * known
+        rows.append(
+            {"init": label, "log_slope": slope, "expected": known if known is not None else 0.0, "holds": holds}
+        )
+    return judgement(rows, _depth_plot("tanh-gain", "second moment of gradients", found))
+
+
+def lsuv(records: Records) -> Judgement:
+    """Check that every layer's output has variance 1 at step 0."""
+    rows: Rows = []
+    curves: Curves = {}
+    for _, row in records.runs.iterrows():
+        layers = read_layers(records.places[row["run_id"]])
+        assert layers is not None, "the sweep asks for diagnostics"
+        first = layers[layers["step"] == 0]
+        label = f"{row['model']}, {row['model.activation']}"
+        variances = first["output_variance"].to_numpy(float)
+        curves[label] = (np.arange(1, len(variances) + 1.0), variances)
+        worst = float(variances[np.argmax(np.abs(variances - 1))])
+        rows.append({"model": label, "worst_variance": worst, "expected": 1.0, "holds": abs(worst - 1) <= 0.1})
+    return judgement(rows, lines("lsuv", "Output variance", ("layer", "variance of outputs"), curves, log=False))
+
+
+def symmetry(records: Records) -> Judgement:
+    """Check that zero weights never move and that constant ones stay alike."""
+    rows: Rows = []
+    curves: Curves = {}
+    for _, row in records.runs.iterrows():
+        rows_of = records.curves[records.curves["run_id"] == row["run_id"]]
+        curves[row["init"]] = (rows_of["step"].to_numpy(float), rows_of["train_loss"].to_numpy(float))
+        weights = weights_of(records.places[row["run_id"]])
+        hidden = [w for name, w in weights.items() if name.startswith("hidden") and name.endswith("weight")]
+        if row["init"] == "zeros":
+            moved = max(float(w.abs().max()) for w in hidden)
+            floor = math.log(10)  # digits' ten classes are as frequent as each other to a hundredth
+            loss = float(row["final_train_loss"])
+            rows.append(
+                {"init": "zeros", "what": "largest hidden weight", "found": moved, "expected": 0.0, "holds": moved == 0}
+            )
+            rows.append(
+                {"init": "zeros", "what": "loss", "found": loss, "expected": floor, "holds": abs(loss - floor) < 0.01}
+            )
+        else:
+            apart = max(float((w - w[:1]).abs().max()) for w in hidden)
+            rows.append(
+                {"init": "constant", "what": "units apart", "found": apart, "expected": 0.0, "holds": apart < 1e-6}
+            )
+    return judgement(rows, lines("symmetry", "Training loss", ("steps", "training loss"), curves, log=False))
+
+
+LINEAR_WIDTH, TARGET_LOSS, MOST_STEPS = 32, 0.1, 1500
+
+
+def orthogonal_linear(records: Records) -> Judgement:
+    """Compare how far and how fast deep linear networks learn 2·I from orthogonal and from Gaussian weights.
+
+    A product of weights of determinant -1 cannot be led to 2·I, whose determinant is positive, without passing a
+    singular one: such seeds keep one direction's loss, 4/32, and are not counted. Of the others, one that happens to
+    turn a plane by nearly half a circle is slow too: most seeds are asked for, not all.
+    """
+    rows: Rows = []
+    curves: Curves = {}
+    learned: dict[tuple[str, int], list[tuple[str, bool]]] = {}
+    for _, row in records.runs.iterrows():
+        depth, init = int(row["model.depth"]) + 1, str(row["init"])
+        if depth == 51:
+            layers = read_layers(records.places[row["run_id"]])
+            assert layers is not None, "the sweep asks for diagnostics"
+            moments = layers[layers["step"] == 0]["activation_second_moment"].to_numpy(float)
+            ratio = math.sqrt(moments[49] / moments[0])
+            holds = abs(ratio - 1) <= 1e-5
+            rows.append({"what": "norm through 50 layers", "found": ratio, "expected": "1 ± 1e-5", "holds": holds})
+            continue
+        if init == "orthogonal" and _determinant(int(row["seed"]), depth) < 0:
+            continue
+        of_run = records.curves[records.curves["run_id"] == row["run_id"]]
+        step, loss = of_run["step"].to_numpy(float), of_run["train_loss"].to_numpy(float)
+        curves.setdefault(f"{init}, {depth} layers", (step, loss))
+        learned.setdefault((init, depth), []).append((row["optim.lr"], bool((loss <= TARGET_LOSS).any())))
+    for (init, depth), found in sorted(learned.items()):
+        wanted = init == "orthogonal"
+        by_lr: dict[str, list[bool]] = {}
+        for lr, there in found:
+            by_lr.setdefault(lr, []).append(there)
+        share = max(float(np.mean(v)) for v in by_lr.values())
+        rows.append(
+            {
+                "what": f"{init}, {depth} layers: share of {len(next(iter(by_lr.values())))} seeds that learn, best lr",
+                "found": share,
+                "expected": "> 0.5" if wanted else "0",
+                "holds": share > 0.5 if wanted else share == 0,
+            }
+        )
+    plot = lines("orthogonal-linear", "Loss of deep linear networks", ("steps", "training loss"), curves)
+    return judgement(rows, plot)
+
+
+def _determinant(seed: int, layers: int) -> float:
+    """Return the sign of the determinant of the product of a linear network's initial weights."""
+    import torch
+
+    from runner import init, model
+
+    network = init.construct(
+        partial(
+            model.mlp,
+            (LINEAR_WIDTH,),
+            LINEAR_WIDTH,
+            width=LINEAR_WIDTH,
+            depth=layers - 1,
+            activation="identity",
+            bias=False,
+        ),
+        seed,
+        partial(init.orthogonal, gain=1.0),
+        0.0,
+        lambda: torch.empty(0),
+    )
+    return math.prod(float(torch.linalg.slogdet(p.detach().double()).sign) for p in network.parameters())
+
+
+DYING_DEPTH = 10
+
+
+def dying_relu(records: Records) -> Judgement:
+    """Compare the share of networks whose output is 0 for the input with the closed form."""
+    rows: Rows = []
+    for _, row in records.runs.iterrows():
+        layers = read_layers(records.places[row["run_id"]])
+        assert layers is not None, "the sweep asks for diagnostics"
+        width = int(json.loads(row["model.args"])["width"])
+        first = layers[(layers["step"] == 0) & (layers["layer"] == "readout")]
+        share = float(first["dead_fraction"].iloc[0])
+        expected = 1 - (1 - 2.0**-width) ** DYING_DEPTH
+        rows.append({"width": width, "born_dead": share, "expected": expected, "holds": abs(share - expected) <= 0.02})
+    rows.sort(key=lambda r: int(str(r["width"])))
+    x = np.array([float(str(r["width"])) for r in rows])
+    curves = {w: (x, np.array([float(str(r[w])) for r in rows])) for w in ("born_dead", "expected")}
+    plot = lines("dying-relu", "Networks born dead", ("width", "share of networks"), curves, log=False)
+    return judgement(rows, plot)

@@ -1,0 +1,157 @@
+"""Studies of optimizers: rates of convergence, thresholds, forms of decay, sizes of steps."""
+
+import math
+
+import numpy as np
+
+from runner.report.load import Records
+from runner.study.judging import Curves, Rows, judgement, lines
+from runner.study.study import Judgement, weights_of
+
+KAPPA = 100.0
+GD_LR = 2 / (1 + 1 / KAPPA)
+HEAVY_LR = 4 / (1 + KAPPA**-0.5) ** 2
+HEAVY_BETA = ((KAPPA**0.5 - 1) / (KAPPA**0.5 + 1)) ** 2
+NESTEROV_BETA = (KAPPA**0.5 - 1) / (KAPPA**0.5 + 1)
+RATES = {
+    "gd": (KAPPA - 1) / (KAPPA + 1),
+    "momentum": (KAPPA**0.5 - 1) / (KAPPA**0.5 + 1),
+    "nesterov": 1 - KAPPA**-0.5,
+}
+
+
+def quadratic_rates(records: Records) -> Judgement:
+    """Compare the contraction of the distance to the minimum with its closed form.
+
+    The loss is the distance squared, weighted; where two roots fall together the distance is t·rᵗ, so that log t is
+    fitted beside t.
+    """
+    rows: Rows = []
+    curves: Curves = {}
+    for _, row in records.runs.iterrows():
+        of_run = records.curves[records.curves["run_id"] == row["run_id"]]
+        step, loss = of_run["step"].to_numpy(float), of_run["train_loss"].to_numpy(float)
+        curves[row["optim"]] = (step, loss)
+        late = (step >= 100) & (loss > 0)
+        design = np.stack([np.ones(late.sum()), step[late], np.log(step[late])], axis=1)
+        rate = math.exp(0.5 * float(np.linalg.lstsq(design, np.log(loss[late]), rcond=None)[0][1]))
+        expected = RATES[row["optim"]]
+        rows.append({"optim": row["optim"], "rate": rate, "expected": expected, "holds": abs(rate - expected) <= 0.002})
+    return judgement(rows, lines("quadratic-rates", "Loss on a quadratic", ("steps", "loss"), curves))
+
+
+BETA = 0.9
+THRESHOLDS = {"gd": 2.0, "momentum": 2 * (1 + BETA), "nesterov": (2 + 2 * BETA) / (1 + 2 * BETA)}
+
+
+def divergence_threshold(records: Records) -> Judgement:
+    """Check that runs just below the threshold fall and those just above it diverge."""
+    rows: Rows = []
+    curves: Curves = {}
+    for _, row in records.runs.iterrows():
+        of_run = records.curves[records.curves["run_id"] == row["run_id"]]
+        share = float(row["optim.lr"]) / THRESHOLDS[row["optim"]]
+        loss = of_run["train_loss"].to_numpy(float)
+        curves[f"{row['optim']} at {share:.2f}"] = (of_run["step"].to_numpy(float), loss)
+        fell = row["status"] == "completed" and loss[-1] < loss[0]
+        diverged = row["status"] == "diverged"
+        rows.append(
+            {
+                "optim": row["optim"],
+                "lr": float(row["optim.lr"]),
+                "share_of_threshold": share,
+                "status": row["status"],
+                "holds": fell if share < 1 else diverged,
+            }
+        )
+    return judgement(rows, lines("divergence-threshold", "Loss near the threshold", ("steps", "loss"), curves))
+
+
+def decay_forms(records: Records) -> Judgement:
+    """Compare final weights: coupled and decoupled decay under SGD and Adam, and Adam with AdamW."""
+    weights = {
+        (row["optim"], row["regularization"], row.get("optim.weight_decay", "")): weights_of(
+            records.places[row["run_id"]]
+        )
+        for _, row in records.runs.iterrows()
+    }
+
+    def apart(one: tuple[str, str, str], other: tuple[str, str, str]) -> float:
+        return max(float((weights[one][k] - weights[other][k]).abs().max()) for k in weights[one])
+
+    sgd = apart(("sgd", "l2", ""), ("sgd", "weight_decay", ""))
+    bare = apart(("adam", "none", ""), ("adamw", "none", "0.0"))
+    decayed = apart(("adam", "l2", ""), ("adamw", "none", "0.1"))
+    rows: Rows = [
+        {
+            "pair": "SGD: L2 and decoupled decay",
+            "largest_difference": sgd,
+            "expected": "≤ 1e-12",
+            "holds": sgd <= 1e-12,
+        },
+        {"pair": "Adam and AdamW without decay", "largest_difference": bare, "expected": "0", "holds": bare == 0},
+        {
+            "pair": "Adam with L2 and AdamW",
+            "largest_difference": decayed,
+            "expected": "> 1e-3",
+            "holds": decayed > 1e-3,
+        },
+    ]
+    curves: Curves = {}
+    for _, row in records.runs.iterrows():
+        of_run = records.curves[records.curves["run_id"] == row["run_id"]]
+        label = f"{row['optim']}, {row['regularization']} {row.get('optim.weight_decay', '')}"
+        curves[label] = (of_run["step"].to_numpy(float), of_run["train_loss"].to_numpy(float))
+    return judgement(rows, lines("decay-forms", "Training loss", ("steps", "training loss"), curves))
+
+
+def adam_first_step(records: Records) -> Judgement:
+    """Compare the size of each optimizer's first step from zero with its closed form, and Adam's path under scaling."""
+    expected = {"adam": 1.0, "rmsprop": 10.0, "custom": 0.1 / 0.001**0.5}
+    rows: Rows = []
+    curves: Curves = {}
+    paths = []
+    for _, row in records.runs.iterrows():
+        weight = weights_of(records.places[row["run_id"]])["readout.weight"]
+        if row["max_steps"] == "1":
+            sizes = weight.abs().flatten()
+            size = float(sizes[sizes > 0].median()) / float(row["optim.lr"])
+            holds = abs(size / expected[row["optim"]] - 1) <= 0.01
+            name = "adam without correction" if row["optim"] == "custom" else row["optim"]
+            rows.append(
+                {"what": f"{name}: first step / lr", "found": size, "expected": expected[row["optim"]], "holds": holds}
+            )
+            curves[name] = (np.arange(len(sizes), dtype=float), sizes.numpy())
+        else:
+            paths.append(weight)
+    apart = float((paths[0] - paths[1]).abs().max())
+    rows.append({"what": "adam: loss × 1000, path", "found": apart, "expected": 0.0, "holds": apart < 1e-9})
+    return judgement(rows, lines("adam-first-step", "Size of the first step", ("weight", "|step|"), curves))
+
+
+def amsgrad(records: Records) -> Judgement:
+    """Check on which side Adam and AMSGrad end."""
+    expected = {"adam": 1.0, "amsgrad": -1.0}
+    rows: Rows = []
+    curves: Curves = {}
+    for _, row in records.runs.iterrows():
+        x = float(weights_of(records.places[row["run_id"]])["readout.weight"])
+        of_run = records.curves[records.curves["run_id"] == row["run_id"]]
+        curves[row["optim"]] = (of_run["step"].to_numpy(float), of_run["train_loss"].to_numpy(float))
+        wanted = expected[row["optim"]]
+        rows.append({"optim": row["optim"], "x": x, "expected": wanted, "holds": x * wanted > 0.8})
+    return judgement(rows, lines("amsgrad", "Mean loss, best at its lowest", ("steps", "mean loss"), curves, log=False))
+
+
+def muon_orthogonal(records: Records) -> Judgement:
+    """Look at the singular values of Muon's first step along a Gaussian gradient."""
+    weight = weights_of(records.places[records.runs["run_id"].iloc[0]])["hidden.0.weight"].double().numpy()
+    values = np.linalg.svd(weight - np.eye(*weight.shape), compute_uv=False)
+    low, high = float(values.min()), float(values.max())
+    rows: Rows = [
+        {"what": "smallest singular value", "found": low, "expected": "≥ 0.5", "holds": low >= 0.5},
+        {"what": "largest singular value", "found": high, "expected": "≤ 1.5", "holds": high <= 1.5},
+    ]
+    curves = {"update": (np.arange(1.0, len(values) + 1), values)}
+    plot = lines("muon-orthogonal", "Singular values of the update", ("index", "singular value"), curves, log=False)
+    return judgement(rows, plot)
