@@ -42,16 +42,17 @@ def mlp(shape: Shape, outputs: int, *, width: int, depth: int, activation: str, 
 
 
 def cnn(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) -> nn.Module:
-    """Return ``depth`` blocks of 3×3 convolution, activation and 2×2 max-pooling, and a linear readout.
+    """Return ``depth`` blocks of convolution of 3 (by 3), activation and max-pooling by 2, and a linear readout.
 
     Raises:
-        ValueError: if the input is no image, or too small for so many poolings.
+        ValueError: if the input is no image or signal, or too small for so many poolings.
     """
-    if len(shape) != 3:
-        raise ValueError(f"model=cnn needs images, the data has inputs of shape {list(shape)}")
+    if len(shape) not in (2, 3):
+        raise ValueError(f"model=cnn needs images or signals, the data has inputs of shape {list(shape)}")
     if min(shape[1:]) < 2**depth:
         largest = min(shape[1:]).bit_length() - 1
-        raise ValueError(f"model.depth must be ≤ {largest} for {shape[1]}×{shape[2]} images, got {depth}")
+        extent = "×".join(map(str, shape[1:]))
+        raise ValueError(f"model.depth must be ≤ {largest} for inputs of {extent}, got {depth}")
     return CNN(shape, outputs, width, depth, activation)
 
 
@@ -74,19 +75,22 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
-    """Convolution blocks and a linear readout; ``x`` is ``[n, channels, height, width]``."""
+    """Convolution blocks and a linear readout; ``x`` is ``[n, channels, height, width]`` or of one length."""
 
     def __init__(self, shape: Shape, outputs: int, width: int, depth: int, activation: str) -> None:
         super().__init__()
         channels = [shape[0], *(width * 2**i for i in range(depth))]
-        self.blocks = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(channels))
-        self.readout = nn.Linear(channels[-1] * (shape[1] >> depth) * (shape[2] >> depth), outputs)
+        flat = len(shape) == 3
+        convolution: type[nn.Conv1d | nn.Conv2d] = nn.Conv2d if flat else nn.Conv1d
+        self._pool = nn.functional.max_pool2d if flat else nn.functional.max_pool1d
+        self.blocks = nn.ModuleList(convolution(a, b, 3, padding=1) for a, b in pairwise(channels))
+        self.readout = nn.Linear(channels[-1] * _size(tuple(s >> depth for s in shape[1:])), outputs)
         self._activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
         """Return the logits or predicted numbers; the flattened features are what dropout drops."""
         for convolution in self.blocks:
-            x = nn.functional.max_pool2d(self._activation(convolution(x)), 2)
+            x = self._pool(self._activation(convolution(x)), 2)
         return self.readout(drop(x.flatten(1), 0))  # type: ignore[no-any-return]
 
 

@@ -126,7 +126,7 @@ STUDIES = (
         "Saxe et al. 2014, §3",
         "theory",
         "norm ratio through 50 layers 1 ± 1e-5; target 2·I, width 32, at the best lr: most orthogonal weights "
-        "(product of determinant +1) reach loss 0.1 in 1,500 steps at 10 and 40 layers, Gaussian ones at 10 layers never",
+        "(product of determinant +1) reach loss 0.1 in 1,500 steps at 10 and 40 layers, Gaussian ones at 10 never",
         40,
         (
             *(
