@@ -4,6 +4,7 @@ import argparse
 import csv
 import math
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ commands:
   list [group]          every option of every group, or of one, and what it means
   report DIR            the answer: what to use, how sure, tables and plots, DIR/report.html
   study [NAME…|all]     reproduce published findings, and say whether they hold; without a name, list them
+  lr-range [overrides]  Smith's range test: learning rates worth a sweep, as a command
+  schedule [overrides]  the learning rate of every step, as CSV, without training
   runs DIR              write DIR/runs.csv anew from the folders of its runs
   predict RUN           what a trained run predicts, as CSV; --export FILE writes it as a program
   doctor                what this machine offers, and what is wrong with it
@@ -81,6 +84,8 @@ def main(argv: Sequence[str]) -> int:
         "list": list_options,
         "report": report,
         "study": study,
+        "lr-range": lr_range,
+        "schedule": schedule,
         "runs": runs,
         "predict": predict,
         "doctor": doctor,
@@ -301,6 +306,83 @@ def report(argv: list[str]) -> int:
     print(found.text, flush=True)  # first: it stands even where the folder cannot be written
     print(found.write(), end="")
     return 0
+
+
+def lr_range(argv: list[str]) -> int:
+    """``optbench lr-range [overrides]``: the loss while the learning rate rises, and the axis that it suggests."""
+    about = "Smith's range test: the loss while the learning rate rises; ends with the command of a sweep."
+    parser = _Parser("optbench lr-range", description=about)
+    parser.add_argument("--lowest", type=_finite_number, default=1e-6, metavar="LR", help="default: 1e-6")
+    parser.add_argument("--highest", type=_finite_number, default=10.0, metavar="LR", help="default: 10")
+    parser.add_argument("--steps", type=int, default=300, metavar="N", help="default: 300")
+    parser.add_argument("--plot", metavar="FILE", help="write the loss over the learning rate as .png or .svg")
+    parser.add_argument("--csv", metavar="FILE", help="write every step's learning rate and loss")
+    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder of YAMLs of your own")
+    parser.add_argument("overrides", nargs="*", help="as of optbench train; optim.lr is what is looked for")
+    arguments = parser.parse_intermixed_args(argv)
+    if not 0 < arguments.lowest < arguments.highest or arguments.steps < 20:
+        raise ConfigError(
+            f"lr-range needs 0 < --lowest < --highest and --steps ≥ 20, got {arguments.lowest:g}, "
+            f"{arguments.highest:g} and {arguments.steps}"
+        )
+    if any(o.startswith("optim.lr=") for o in arguments.overrides):
+        raise ConfigError("optim.lr is what lr-range looks for: leave it out; --lowest and --highest bound it")
+    job = _job(arguments.overrides, arguments.config_dir)
+    from runner.lr_range import lr_range as test
+
+    found = test(job, arguments.lowest, arguments.highest, arguments.steps)
+    if arguments.csv:
+        from runner.record import write_whole
+
+        rows = ["lr,loss,smoothed_loss", *(",".join(f"{v:.6g}" for v in row) for row in found.steps)]
+        write_whole(Path(arguments.csv), "\n".join(rows) + "\n")
+        print(f"optbench: {arguments.csv} written", file=sys.stderr)
+    if arguments.plot:
+        lr, loss, smoothed = zip(*found.steps, strict=True)
+        _plot(arguments.plot, "learning rate", "loss", lr, {"loss": loss, "smoothed": smoothed}, log=True)
+    if not found.diverged:
+        print(f"optbench: the loss had not risen at {arguments.highest:g} yet: try --highest", file=sys.stderr)
+    folder = ["--config-dir", arguments.config_dir] if arguments.config_dir else []
+    axis = f"optim.lr={','.join(f'{v:g}' for v in found.axis)}"
+    print(shlex.join(["optbench", "train", "-m", *folder, *arguments.overrides, axis]))
+    return 0
+
+
+def schedule(argv: list[str]) -> int:
+    """``optbench schedule [overrides]``: the learning rate of every step of a run."""
+    parser = _Parser("optbench schedule", description="The learning rate of every step, as CSV, without training.")
+    parser.add_argument("--plot", metavar="FILE", help="write it as .png or .svg too")
+    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder of YAMLs of your own")
+    parser.add_argument("overrides", nargs="*", help="as of optbench train, such as scheduler=wsd epochs=5")
+    arguments = parser.parse_intermixed_args(argv)
+    job = _job(arguments.overrides, arguments.config_dir)
+    from runner.build import build
+
+    run = build(job)
+    if run.plateau is not None:
+        raise ConfigError("scheduler=plateau reads the validation loss: its learning rates are not known before")
+    rates = [run.schedule(step) for step in range(run.steps)]
+    print("step,lr")
+    for step, rate in enumerate(rates):
+        print(f"{step},{rate:.8g}")
+    if arguments.plot:
+        _plot(arguments.plot, "step", "learning rate", range(run.steps), {"lr": rates}, log=False)
+    return 0
+
+
+def _job(overrides: list[str], config_dir: str | None) -> Any:
+    _find_parts_in_current_folder()
+    from runner.compose import Composer, start_hydra
+    from runner.job import prepare
+
+    return prepare(Composer(start_hydra(config_dir).config_loader).compose(overrides))
+
+
+def _plot(file: str, x: str, y: str, at: Sequence[float], curves: dict[str, Sequence[float]], log: bool) -> None:
+    from runner.report.figures import write_lines
+
+    write_lines(Path(file), (x, y), at, curves, log)
+    print(f"optbench: {file} written", file=sys.stderr)
 
 
 def study(argv: list[str]) -> int:

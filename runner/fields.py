@@ -202,7 +202,7 @@ FIELDS: dict[str, Field] = {
     "optim.step_sizes": replace(POSITIVE, length=2),
     "optim.momentum_decay": NOT_NEGATIVE,
     "optim.beta2_decay": Field(ge=-1, lt=0),
-    "optim.clip_threshold": POSITIVE,
+    "optim.clip_threshold": Field(ge=1),
     "optim.lambd": NOT_NEGATIVE,
     "optim.t0": NOT_NEGATIVE,
     "optim.max_iter": COUNT,

@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,6 +17,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from runner.errors import ConfigError
+from runner.record import writing
 from runner.report.parts import Plot
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5d3a9b", "#444444")
@@ -56,6 +59,34 @@ def render(plot: Plot) -> tuple[bytes, str]:
         figure.set_layout_engine("none")  # it has been laid out
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": clean(plot.title)})
     return png.getvalue(), _with_tips(svg.getvalue(), tips, plot)
+
+
+def write_lines(
+    path: Path, names: tuple[str, str], x: Sequence[float], curves: Mapping[str, Sequence[float]], log_x: bool
+) -> None:
+    """Write some curves over the same values as a picture.
+
+    Raises:
+        ConfigError: if the file's name ends in neither .png nor .svg.
+        RecordError: if it cannot be written.
+    """
+    if path.suffix not in (".png", ".svg"):
+        raise ConfigError(f"--plot must be a .png or .svg, got {str(path)!r}")
+
+    def draw(figure: Figure) -> dict[str, str]:
+        ax = figure.subplots()
+        for number, (label, y) in enumerate(curves.items()):
+            ax.plot(x, y, color=COLOURS[number], ls=DASHES[number], label=label)
+        ax.set_xlabel(names[0])
+        ax.set_ylabel(names[1])
+        if log_x:
+            log_axis(ax, x, "x")
+        legend_below(figure, [ax])
+        return {}
+
+    png, svg = render(Plot("curve", names[1], f"{names[1]} against {names[0]}", draw))
+    with writing(path):
+        path.write_bytes(png if path.suffix == ".png" else svg.encode())
 
 
 def _with_tips(svg: bytes, tips: Mapping[str, str], plot: Plot) -> str:

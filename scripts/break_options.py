@@ -1,0 +1,188 @@
+"""Break options on purpose, one at a time, in a copy of the package; say which test or study notices.
+
+Run: python scripts/break_options.py. Exit code 1 if a break goes unnoticed. It keeps the suite honest: a test that
+cannot fail on a wrong formula proves nothing about the right one.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Break:
+    """A wrong formula, and what must notice it."""
+
+    what: str
+    file: str
+    right: str
+    wrong: str
+    noticed_by: str
+    """A test file with an optional -k expression behind a space, or ``study NAME``."""
+
+
+BREAKS = (
+    Break(
+        "He with fan_out for fan_in",
+        "runner/init.py",
+        "fan_in = weight[0].numel()",
+        "fan_in = weight[:, 0].numel()",
+        "tests/test_init.py variance",
+    ),
+    Break(
+        "Xavier with gain √2",
+        "runner/schema.py",
+        'PAPERS_GAIN.get(init["_option_"].partition("_")[0], 1.0)',
+        'PAPERS_GAIN.get(init["_option_"].partition("_")[0], math.sqrt(2.0))',
+        "tests/test_init.py gains",
+    ),
+    Break(
+        "truncation at ± 2, not at ± 2 std",
+        "runner/init.py",
+        "-2 * std, 2 * std",
+        "-2.0, 2.0",
+        "tests/test_init.py trunc",
+    ),
+    Break(
+        "LSUV dividing by the variance, not its root",
+        "runner/init.py",
+        "module.weight.div_(math.sqrt(variance))",
+        "module.weight.div_(variance**0.9)",
+        "study lsuv",
+    ),
+    Break(
+        "AdamW with coupled decay",
+        "runner/optim.py",
+        "return torch.optim.AdamW(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))",
+        "return torch.optim.Adam(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))",
+        "tests/test_optim.py adamw",
+    ),
+    Break(
+        "Adam with its moments' decays exchanged",
+        "runner/optim.py",
+        "    first, second = betas\n    return first, second",
+        "    first, second = betas\n    return second, first",
+        "tests/test_optim.py adam",
+    ),
+    Break(
+        "Adam without bias correction",
+        "runner/optim.py",
+        "    return torch.optim.Adam(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))\n",
+        "    from runner.study import parts\n\n    return parts.UncorrectedAdam(parameters, lr, _pair(betas))\n",
+        "study adam-first-step",
+    ),
+    Break(
+        "AMSGrad as Adam",
+        "runner/optim.py",
+        "amsgrad=True",
+        "amsgrad=False",
+        "tests/test_optim.py amsgrad",
+    ),
+    Break(
+        "Nesterov as heavy ball",
+        "runner/optim.py",
+        "nesterov=nesterov",
+        "nesterov=False",
+        "study quadratic-rates",
+    ),
+    Break(
+        "a schedule off by one step",
+        "runner/scheduler.py",
+        "return lr * shape(step - warmup, steps - warmup)",
+        "return lr * shape(step - warmup + 1, steps - warmup)",
+        "tests/test_scheduler.py",
+    ),
+    Break(
+        "warm-up that starts at 0",
+        "runner/scheduler.py",
+        "return lr * (step + 1) / warmup",
+        "return lr * step / warmup",
+        "tests/test_scheduler.py",
+    ),
+    Break(
+        "decoupled decay without the learning rate",
+        "runner/engine/loop.py",
+        "1 - lr * run.decay",
+        "1 - run.decay",
+        "study decay-forms",
+    ),
+    Break(
+        "L2 without its half",
+        "runner/regularization.py",
+        "0.5 * strength",
+        "strength",
+        "study decay-forms",
+    ),
+    Break(
+        "normalization with the validation set's statistics",
+        "runner/data/__init__.py",
+        "_statistics(train.x, normalize)",
+        "_statistics(val.x, normalize)",
+        "tests/test_data.py",
+    ),
+    Break(
+        "ROC AUC without ties",
+        "runner/metrics.py",
+        "(ends - (counts.double() - 1) / 2)[which]",
+        "ends[which]",
+        "tests/test_metrics.py",
+    ),
+)
+
+
+def notices(broken: Break, root: Path) -> bool:
+    """Apply a break to a copy and run what must notice it."""
+    path = root / broken.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(broken.right) != 1:
+        raise SystemExit(
+            f"{broken.what}: {broken.file} holds {broken.right!r} {text.count(broken.right)} times, not once"
+        )
+    path.write_text(text.replace(broken.right, broken.wrong), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    try:
+        if broken.noticed_by.startswith("study "):
+            with tempfile.TemporaryDirectory() as place:
+                call = [sys.executable, "-m", "runner.cli", *broken.noticed_by.split()]
+                done = subprocess.run(call, cwd=place, env=environment, capture_output=True, text=True, check=False)
+            return ": not_reproduced" in done.stdout
+        file, _, chosen = broken.noticed_by.partition(" ")
+        call = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            file,
+            *(["-k", chosen] if chosen else []),
+        ]
+        return subprocess.run(call, cwd=root, env=environment, capture_output=True, check=False).returncode == 1
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def main() -> int:
+    """Try every break."""
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place) / "copy"
+        ignored = shutil.ignore_patterns(".git", ".venv", "outputs", "__pycache__", ".*_cache")
+        shutil.copytree(ROOT, root, ignore=ignored)
+        unnoticed = 0
+        for broken in BREAKS:
+            found = notices(broken, root)
+            unnoticed += not found
+            print(f"{'noticed  ' if found else 'UNNOTICED'}  {broken.what:<52} {broken.noticed_by}", flush=True)
+    print(f"{len(BREAKS) - unnoticed} of {len(BREAKS)} breaks noticed")
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
