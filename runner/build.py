@@ -266,7 +266,7 @@ def _metrics(job: Job, classes: int | None) -> dict[str, metrics.Metric]:
         if not fields.is_import_path(path):
             measures[name] = metrics.metric(name, classes)
             continue
-        if name in metrics.final_metrics(classes) or name in RESERVED_NAMES:
+        if name in {**metrics.final_metrics(classes), **measures} or name in RESERVED_NAMES:
             raise ConfigError(f"metrics=[{path}]: there is a column for {name} already; give yours another name")
         found = resolve(path, job.allow)
         measures[name] = cast(metrics.Metric, found() if inspect.isclass(found) else found)

@@ -399,13 +399,15 @@ def study(argv: list[str]) -> int:
         if name != "all" and name not in known:
             of = f" of class {arguments.kind}" if arguments.kind else ""
             raise ConfigError(f"{name!r} is not a study{of}{closest(name, known)}\nvalid: all, {', '.join(known)}")
+    if not known:
+        print(f"optbench: there is no study of class {arguments.kind} yet", file=sys.stderr)
     if not arguments.names:
         for found in known.values():
             print(f"{found.name:<22} {found.kind:<9} about {found.seconds} s  {found.finding} ({found.source})")
         return 0
     from runner.study.study import run
 
-    for name in known if "all" in arguments.names else arguments.names:
+    for name in known if "all" in arguments.names else dict.fromkeys(arguments.names):
         chosen = known[name]
         print(f"{name}: {chosen.rule}", file=sys.stderr)
         verdict = run(chosen)

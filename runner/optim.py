@@ -225,6 +225,9 @@ def custom(
     return optimizer
 
 
+SECOND_ORDER = ("adahessian", "sophiah")
+
+
 def collection(
     parameters: ParameterGroups, *, lr: float, name: str, args: dict[str, Any], closure: bool | None
 ) -> Optimizer:
@@ -240,6 +243,8 @@ def collection(
     known = [str(n) for n in pytorch_optimizer.get_supported_optimizers()]
     if name not in known:
         raise ValueError(f"optim.name={name} is not in pytorch-optimizer{closest(name, known)}")
+    if name in SECOND_ORDER:
+        raise ValueError(f"optim.name={name} needs second derivatives, which runs do not compute")
     return custom(parameters, lr=lr, target=pytorch_optimizer.load_optimizer(name), args=args, closure=closure)
 
 

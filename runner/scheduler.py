@@ -118,7 +118,15 @@ def _half_cosine(share: float, start: float, end: float) -> float:
 
 
 def _whole(length: float, steps: int) -> int:
-    """Return whole steps, at least 1: the length itself, or the share of the run it is where below 1."""
+    """Return whole steps, at least 1: the length itself, or the share of the run it is where below 1.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if length > 1 and length != int(length):
+        raise ValueError(
+            f"a length of a schedule must be whole steps, or a fraction of the run below 1, got {length:g}"
+        )
     return max(1, int(length) if length >= 1 else round(length * steps))
 
 

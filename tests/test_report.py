@@ -417,6 +417,45 @@ def test_a_recommended_setting_that_is_not_an_option_here_says_so(tmp_path: Path
     assert "Surer" not in text
 
 
+def test_a_newcomer_on_lucky_seeds_does_not_lead(tmp_path: Path):
+    """Seeds differ by more than settings do: a mean over other seeds says nothing until the seeds' part is taken off."""
+    luck = [0.0, 0.01, 0.02, 0.03, 0.04, 0.05]
+    runs = [made_run(0.9 + luck[s], optim="adam", seed=s) for s in range(6)]
+    runs += [made_run(0.896 + luck[s] + 1e-4 * s, optim="sgd", seed=s) for s in range(3, 6)]
+    workload = only_workload(make_sweep(tmp_path / "sweep", runs))
+    assert list(workload.table["optim"]) == ["adam", "sgd"]
+    assert workload.table.at[1, "mean"] > workload.table.at[0, "mean"]
+    assert workload.table.at[1, "difference"] < 0
+
+
+def test_what_has_no_value_yet_is_not_said_to_have_failed(tmp_path: Path):
+    runs = [made_run(0.9 + s / 1000, optim="adam", seed=s) for s in range(3)]
+    runs += [made_run(None, "interrupted", optim=o, seed=0) for o in ("sgd", "adamw")]
+    text = report(make_sweep(tmp_path / "sweep", runs))
+    assert "2 of the others have no value yet" in text and "diverged or failed" not in text
+
+
+def test_weights_to_start_from_are_an_axis(folder: Path, optbench):
+    assert optbench("train", "-m", "name=first", "max_steps=1,200", "model.width=8", "save=last").code == 0
+    places = sorted(str(p) for p in Path("outputs/first").iterdir() if p.is_dir() and not p.name.startswith("."))
+    axis = f"init.run={','.join(places)}"
+    assert optbench("train", "-m", "init=pretrained", axis, "max_steps=1", "model.width=8", "seed=0,1").code == 0
+    out = optbench("report", "outputs/default").out
+    assert "2 settings (init.run 2)" in out and "left out" not in out
+    command = next(line for line in out.splitlines() if line.startswith("optbench"))
+    assert optbench(*shlex.split(command)[1:], "dry_run=true").code == 0
+
+
+def test_every_follow_up_of_a_single_run_is_a_command(real_sweep: Path, optbench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(real_sweep)
+    (place,) = Path("outputs/small").glob("he_normal-sgd-lr0.1-s1-*")
+    commands = [line for line in optbench("report", str(place)).out.splitlines() if line.startswith("optbench")]
+    assert len(commands) >= 3
+    for command in commands:
+        _, verb, *words = shlex.split(command)
+        assert optbench(verb, *words[:1], "dry_run=true", *words[1:]).code == 0, command
+
+
 def test_a_single_runs_report_is_a_page_too(real_sweep: Path, optbench, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(real_sweep)
     place = next(p for p in Path("outputs/small").iterdir() if (p / "config.yaml").is_file())

@@ -86,6 +86,7 @@ def test_where_a_plateau_reads_evaluations_their_number_is_part_of_the_run(job: 
     [
         (["scheduler=wsd", "scheduler.decay=1000", "max_steps=100"], "the run has 100"),
         (["scheduler=exponential", "scheduler.end_factor=0"], "must be > 0"),
+        (["scheduler=wsd", "scheduler.decay=1.5"], "whole steps, or a fraction"),
         (["scheduler=step", "scheduler.factor=1.5"], "scheduler.factor must be"),
     ],
 )

@@ -61,6 +61,8 @@ class Place:
     """The folder below outputs/."""
     start: str | None
     """From which folder; None where it is the current one."""
+    below_outputs: bool
+    """Whether they lie where a sweep would find them again."""
 
 
 def answer(workload: Workload, records: Records, place: Place, config_dir: str | None) -> Answer:
@@ -106,8 +108,7 @@ def _estimates(workload: Workload, records: Records) -> tuple[Estimate, ...]:
         everything = records.number(column)
         values = everything.loc[its].dropna().to_numpy(float)
         if len(values):
-            every = everything.loc[workload.runs.index].to_numpy(float)
-            step = statistics.resolution(every) if measure.counted else 0.0
+            step = workload.step if column == measure.column else workload.test_step
             interval, following = (f(values, step) for f in (statistics.mean_interval, statistics.next_interval))
             found.append(Estimate(title(name), interval, *measure.clip(interval), *measure.clip(following)))
     return tuple(found)
@@ -128,10 +129,12 @@ def _verdict(workload: Workload) -> str:
         return f"No clear winner: {len(tied)} of the {others} other settings cannot be told from it{more}."
     if untested:
         return f"It leads, but {untested} of the {others} other settings {few}."
+    bad, none = (int((table["verdict"] == v).sum()) for v in ("diverges or fails", "no value yet"))
+    rest = f" {bad} of the others diverged or failed more often." if bad else ""
+    rest += f" {none} of the others {'have' if none > 1 else 'has'} no value yet." if none else ""
     if not beaten:
-        return f"Every other setting diverged or failed in more of its {word}s."
+        return f"No other setting can be compared with it.{rest}"
     them = "the other setting" if others == 1 else f"each of {'the' * (beaten == others)} {beaten} other settings"
-    rest = "" if beaten == others else f" The other {others - beaten} diverged or failed more often."
     return f"It is better than {' '.join(them.split())}, beyond what {n} {word}s leave to chance.{rest}"
 
 
@@ -159,13 +162,14 @@ def _notes(workload: Workload) -> list[str]:
     if compared := int(tested.sum()):
         pairs, family = int(table["pairs"][tested].max()), statistics.all_pairs(compared + 1)
         note = (
-            f"Compared {word} by {word} with {compared} settings: paired t-tests, which take differences to be about "
-            f"normal, corrected (Holm) for all {family} pairs of settings, as the best was picked among them."
+            f"Compared {word} by {word} with {compared} setting{'s' * (compared > 1)}: paired t-tests, which take "
+            "differences to be about normal"
+            + (f", corrected (Holm) for all {family} pairs of settings, as the best was picked." if family > 1 else ".")
         )
         exact = int((table["p_exact"] <= 1 - statistics.LEVEL).sum())
         fewest = statistics.fewest_pairs(family)
         if pairs < fewest:
-            note += " The exact sign-flip test, which takes nothing for granted, can tell nothing among so many: "
+            note += " The exact sign-flip test, which takes nothing for granted, can tell nothing here: "
             note += f"it needs {fewest} {word}s."
         else:
             note += f" The exact test (signs flipped) finds {exact} of them worse."
@@ -203,8 +207,14 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
     table, found = workload.table, []
     name = [] if place.name == "default" else [f"name={place.name}"]
     where = f" (from {place.start})" if place.start else ""
+    again = "those that are there are skipped"
+    if not place.below_outputs:
+        again = "all are trained, as DIR does not lie below an outputs folder, where they would be found"
     levels = {c: _whole_numbers(workload.runs[c]) for c in workload.varying}
     first, *fixed = levels
+    if math.prod(map(len, levels.values())) != len(workload.replicates):
+        return []  # replicates that are no crossing of seeds, splits and folds cannot be asked for as one
+    given = [o for o in recommended.given if o.partition("=")[0] not in levels]
     open_ones = [s for s in table.index if table.at[s, "verdict"] in ("best", "tied", "untested") and table.at[s, "n"]]
     followed = [int(s) for s in open_ones[:MOST_FOLLOWED]]
     wanted = statistics.fewest_pairs(statistics.all_pairs(max(2, len(followed))))
@@ -212,13 +222,18 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
     kept = [f"{c}={','.join(map(str, levels[c]))}" for c in fixed]
     if levels[first] and fewest < wanted and wanted <= MOST_SEEDS:
         every = [*levels[first], *(levels[first][-1] + i for i in range(1, wanted))][: max(wanted, len(levels[first]))]
-        shared, parts = split_shared([translator.overrides(workload.row(s)).given for s in followed])
+        shared, parts = split_shared(
+            [
+                [o for o in translator.overrides(workload.row(s)).given if o.partition("=")[0] not in levels]
+                for s in followed
+            ]
+        )
         of = f"the {len(followed)} best that are not told apart" if len(followed) > 1 else "the best"
-        reason = f"{len(every)} {workload.replicate_word}s for {of}; those that are there are skipped{where}"
+        reason = f"{len(every)} {workload.replicate_word}s for {of}; {again}{where}"
         axis = f"{first}={','.join(map(str, every))}"
         found.append((reason, sweep([*name, *shared, *kept, axis], parts)))
     replicates = [*kept, f"{first}={','.join(map(str, levels[first] or [0]))}"]
-    at_lr = [o for o in recommended.given if not o.startswith(f"{LR}=")]
+    at_lr = [o for o in given if not o.startswith(f"{LR}=")]
 
     def rates_of(values: Sequence[float]) -> str:
         return sweep([*name, *at_lr], [[f"{LR}={','.join(f'{v:.2g}' for v in values)}", *replicates]])

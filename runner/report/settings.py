@@ -113,6 +113,8 @@ class Workload:
     """``[settings, replicates]``, NaN where there is no value; more is better."""
     step: float
     """In what steps the measure is counted, 0 if in none."""
+    test_step: float
+    """The same of the test measure."""
     varying: list[str]
     """The replicates' choices that vary: ``seed``, or the split, or the fold."""
     caveats: list[str]
@@ -246,10 +248,12 @@ def _workload(name: str, records: Records, runs: pd.DataFrame, asked: str | None
         runs.loc[twice, "run_id"],
     )
     runs = runs[~twice]
-    table, scores, step = _table(runs, part, axes, measure, len(replicates))
+    table, scores, step, test_step = _table(runs, part, axes, measure, len(replicates))
     runs = runs.assign(setting=runs["setting"].map({old: new for new, old in enumerate(table["setting"])}))
     table = table.drop(columns="setting")
-    workload = Workload(name, measure, runs, axes, replicates, table, scores, step, which, [*part.caveats, *caveats])
+    workload = Workload(
+        name, measure, runs, axes, replicates, table, scores, step, test_step, which, [*part.caveats, *caveats]
+    )
     _judge(workload)
     return workload
 
@@ -263,7 +267,7 @@ def ordered_replicates(runs: pd.DataFrame, which: Sequence[str], labels: "pd.Ser
 
 def _axes(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
     """Return the choices that vary by themselves: not those that merely follow from the options chosen."""
-    candidates = [c for c in choices if c not in REPLICATES and c not in schema.OUTSIDE_IDENTITY]
+    candidates = [c for c in choices if c not in REPLICATES and (c not in schema.OUTSIDE_IDENTITY or c == "init.run")]
     varying = [c for c in candidates if runs[c].nunique() > 1]
     axes = [c for c in varying if c in schema.GROUPS]
     for column in varying:
@@ -277,7 +281,7 @@ def _axes(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
 
 def _table(
     runs: pd.DataFrame, records: Records, axes: Sequence[str], measure: Measure, replicates: int
-) -> tuple[pd.DataFrame, Array, float]:
+) -> tuple[pd.DataFrame, Array, float, float]:
     settings = int(runs["setting"].max()) + 1
     at = (runs["setting"].to_numpy(), runs["replicate"].to_numpy())
     scores = np.full((settings, replicates), np.nan)
@@ -295,7 +299,10 @@ def _table(
         ("pending", statuses.isin(["running", "interrupted"])),
     ):
         table[name] = mask.groupby(runs["setting"]).sum().to_numpy()
-    step, test_step = (statistics.resolution(np.abs(v)) if measure.counted else 0.0 for v in (scores, test))
+    step, test_step = (
+        _step(records.number(column).loc[runs.index], np.abs(v)) if measure.counted else 0.0
+        for column, v in (("val_samples", scores), ("test_samples", test))
+    )
     means = [statistics.mean_interval(row[np.isfinite(row)] * measure.sign, step) for row in scores]
     table["mean"] = [m.mean for m in means]
     table["sd"] = [_deviation(row[np.isfinite(row)]) for row in scores]
@@ -310,9 +317,31 @@ def _table(
     enough = table["n"] >= max(1, min(2, table["n"].max()))
     table["contends"] = enough & (share_bad == share_bad[enough].min() if enough.any() else False)
     order = {"last": ~table["contends"], "none": table["n"] == 0, "bad": share_bad, "few": ~enough}
-    order |= {"score": (-table["mean"] * measure.sign).round(12), "loss": table.pop("final_val_loss")}
+    order |= {"score": pd.Series(-_adjusted(scores)).round(9), "loss": table.pop("final_val_loss")}
     index = pd.DataFrame(order).sort_values(list(order), kind="stable").index
-    return table.loc[index].reset_index(drop=True), scores[index.to_numpy()], step
+    return table.loc[index].reset_index(drop=True), scores[index.to_numpy()], step, test_step
+
+
+def _step(samples: "pd.Series[float]", values: Array) -> float:
+    """Return in what steps a share is counted: one over its samples where that is recorded, else as its values tell."""
+    known = samples.dropna().unique()
+    return 1.0 / float(known[0]) if len(known) == 1 and known[0] >= 1 else statistics.resolution(values)
+
+
+def _adjusted(scores: Array) -> Array:
+    """Return settings' means with their seeds' own effects taken off, so that lucky seeds lift none above the others.
+
+    Least squares of score = setting + seed by alternation; where every setting has every seed, the plain means.
+    """
+    known = np.isfinite(scores)
+    filled, n, m = np.where(known, scores, 0.0), known.sum(1), known.sum(0)
+    seeds = np.zeros(scores.shape[1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for _ in range(1 if known.all() else 100):
+            settings = np.where(n > 0, (filled - known * seeds).sum(1) / n, 0.0)
+            seeds = np.where(m > 0, (filled - known * settings[:, None]).sum(0) / m, 0.0)
+            seeds -= seeds.mean()
+        return np.where(n > 0, (filled - known * seeds).sum(1) / n, np.nan)
 
 
 def _deviation(values: Array) -> float:
@@ -329,7 +358,9 @@ def _judge(workload: Workload) -> None:
     tested = (table["contends"] & (table.index > 0) & (found.pairs >= statistics.FEWEST_PAIRS)).to_numpy()
     family = statistics.all_pairs(int(tested.sum()) + 1)
     p, p_flip = (statistics.holm(np.where(tested, x, np.nan), family) for x in (found.p_t, found.p_flip))
-    verdict = np.where(tested, np.where(p <= 1 - statistics.LEVEL, "worse", "tied"), "untested").astype(object)
+    verdict = np.where(
+        tested, np.where((p <= 1 - statistics.LEVEL) & (found.difference > 0), "worse", "tied"), "untested"
+    ).astype(object)
     verdict[((table["bad"] > 0) & ~table["contends"]).to_numpy()] = "diverges or fails"
     verdict[(table["n"] == 0).to_numpy() & (table["bad"] == 0).to_numpy()] = "no value yet"
     verdict[0] = "best" if workload.best is not None else verdict[0]

@@ -95,7 +95,7 @@ def _place(folder: Path, single: bool) -> Place:
     sweep = folder.resolve().parent if single else folder.resolve()
     here = (OUTPUTS / sweep.name).resolve() == sweep
     beside = sweep.parent.name == OUTPUTS.name
-    return Place(sweep.name, None if here else str(sweep.parent.parent) if beside else "outputs/'s own folder")
+    return Place(sweep.name, str(sweep.parent.parent) if beside and not here else None, here or beside)
 
 
 def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
