@@ -31,7 +31,8 @@ def result(outcome: Outcome, config_dir: str | None = None) -> str:
     elif summary.get("stop_reason") not in (None, "finished", "interrupted"):
         lines[0] += f" ({summary['stop_reason']})"
     rows = []
-    for measure in ("loss", "accuracy", "r2", "mse", "mae"):
+    asked = [path.rpartition(".")[2] for path in job.config["metrics"]]
+    for measure in dict.fromkeys(("loss", "accuracy", "r2", "mse", "mae", *asked)):
         values = [summary.get(f"{part}_{measure}") for part in ("final_train", "final_val", "test")]
         if any(v is not None for v in values):
             rows.append([measure, *(f"{v:.5g}" if v is not None else "–" for v in values)])

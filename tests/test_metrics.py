@@ -76,6 +76,11 @@ def test_a_run_ends_with_every_metric_and_records_those_named(folder) -> None:
     assert not runner.train("max_steps=30", "eval_every=15", "metrics=[f1]").trained
 
 
+def test_metrics_asked_for_are_shown_when_a_run_ends(optbench) -> None:
+    shown = optbench("train", "max_steps=5", "metrics=[f1]").out
+    assert any(line.startswith("f1 ") for line in shown.splitlines())
+
+
 def test_a_metric_that_does_not_fit_is_refused(optbench) -> None:
     refused = optbench("train", "metrics=[r2]")
     assert refused.code == 2 and "not for classes" in refused.err
