@@ -38,12 +38,15 @@ def writing(path: Path) -> Iterator[None]:
         raise RecordError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file by atomic rename: it is the old one or the new one, never half of either."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with writing(path):
         try:
-            beside.write_text(text, encoding="utf-8")
+            if isinstance(content, str):
+                beside.write_text(content, encoding="utf-8")
+            else:
+                beside.write_bytes(content)
             os.replace(beside, path)
         except OSError:
             beside.unlink(missing_ok=True)

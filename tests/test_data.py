@@ -249,8 +249,6 @@ def test_data_sets_that_fit_are_joined(tmp_path: Path) -> None:
         own.concat(
             parts=["cifar10", "image_folder"], args={"cifar10": {"root": root}, "image_folder": {"path": pictures}}
         )
-    twice = tmp_path / "twice.csv"
-    twice.write_text("\n".join(["a,b,c,d,y", *(f"{i},1,2,3,{'ab'[i % 2]}" for i in range(20))]))
     numbers = {"samples": 50, "features": 10}
     joined = own.concat(parts=["linear_regression", "diabetes"], args={"linear_regression": numbers})
     assert len(joined.samples) == 50 + 442 and joined.classes is None

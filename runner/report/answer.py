@@ -10,7 +10,7 @@ import pandas as pd
 from runner.measures import title
 from runner.report import rates, statistics
 from runner.report.command import Overrides, Translator, split_shared, sweep, train
-from runner.report.load import Records, data_root
+from runner.report.load import Records, as_number, data_root
 from runner.report.settings import LR, Workload
 
 MOST_FOLLOWED = 8
@@ -240,7 +240,7 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
 
     curve = next((c for c in rates.curves(workload) if 0 in c.settings), None) if LR in workload.axes else None
     at_edge = rates.edge(curve, workload.measure.higher) if curve is not None else None
-    rate = _number(str(workload.row(0).get(LR, "")))
+    rate = as_number(workload.row(0).get(LR, ""))
     if at_edge is not None:
         found.append((f"a wider learning-rate axis: the best is the {at_edge[0]} tried{where}", rates_of(at_edge[1])))
     elif LR not in workload.axes and rate > 0:
@@ -250,13 +250,6 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
         between = (rate / math.sqrt(ratio), rate * math.sqrt(ratio))
         found.append((f"a finer learning-rate axis around {rate:g}{where}", rates_of(between)))
     return found
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
 
 
 def _whole_numbers(column: "pd.Series[str]") -> list[int]:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from runner.errors import ConfigError
-from runner.record import writing
+from runner.record import write_whole
 from runner.report.parts import Plot
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5d3a9b", "#444444")
@@ -85,8 +85,7 @@ def write_lines(
         return {}
 
     png, svg = render(Plot("curve", names[1], f"{names[1]} against {names[0]}", draw))
-    with writing(path):
-        path.write_bytes(png if path.suffix == ".png" else svg.encode())
+    write_whole(path, png if path.suffix == ".png" else svg)
 
 
 def _with_tips(svg: bytes, tips: Mapping[str, str], plot: Plot) -> str:

@@ -27,7 +27,7 @@ LARGEST_NUMBER = 1e100
 """A larger one is no measurement, and its square is infinite."""
 NAMED = 3
 """A caveat names so many of the runs that it is about."""
-FIRST = ("step", "train_seconds", "val_loss", "train_loss", "batch_loss")
+FIRST = ("step", "train_seconds", "val_loss", "train_loss")
 
 
 @dataclass
@@ -69,11 +69,12 @@ def numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
         try:
             found = pd.to_numeric(column, errors="coerce").astype(float)
         except OverflowError:  # a whole number of hundreds of digits
-            found = column.map(_as_float).astype(float)
+            found = column.map(as_number).astype(float)
     return found.where(found.abs() < LARGEST_NUMBER)
 
 
-def _as_float(cell: object) -> float:
+def as_number(cell: object) -> float:
+    """Return a cell's number, NaN where it holds none."""
     try:
         return float(str(cell))
     except ValueError:

@@ -34,6 +34,10 @@ class Curve:
     diverged: npt.NDArray[np.int64]
     """How many of them diverged."""
 
+    def scores(self, higher: bool) -> npt.NDArray[np.float64]:
+        """Return the means so that more is better, -∞ where a rate has none or a seed diverged or failed."""
+        return np.where((self.bad == 0) & np.isfinite(self.mean), self.mean * (1 if higher else -1), -np.inf)
+
 
 def lines_of(workload: Workload) -> list[str]:
     """Return the axes that have a curve for each of their values: initializer and optimizer, or what else varies."""
@@ -79,7 +83,7 @@ def decades_within(curve: Curve, best: float, percent: float, higher: bool) -> f
 
 def edge(curve: Curve, higher: bool) -> tuple[str, list[float]] | None:
     """Return at which end of the rates tried the best one lies, and the values to add there; None if inside."""
-    score = np.where((curve.bad == 0) & np.isfinite(curve.mean), curve.mean * (1 if higher else -1), -np.inf)
+    score = curve.scores(higher)
     if len(score) < 2 or not np.isfinite(score).any():
         return None
     best, lr = set(np.flatnonzero(score == score.max())), curve.lr
@@ -101,46 +105,10 @@ def sensitivity(workload: Workload, percent: float) -> Section | None:
     """Draw the learning rate's curve of every initializer and optimizer, and say how robust each is."""
     if LR not in workload.axes:
         return None
-    found, measure = curves(workload), workload.measure
-    by = lines_of(workload)
-    rows, warnings = [], []
-    for curve in found:
-        usable = np.isfinite(curve.mean) & (curve.bad == 0)
-        score = np.where(usable, curve.mean * measure.sign, -np.inf)
-        top = int(np.argmax(score))
-        best = float(curve.mean[top]) if usable.any() else math.nan
-        at_edge = edge(curve, measure.higher)
-        bad = curve.lr[curve.diverged > 0]
-        name = ", ".join(curve.group) or "every run"
-        if at_edge is not None and curve.settings[top] in (workload.best, *workload.tied):
-            add = ",".join(f"{v:g}" for v in at_edge[1])
-            warnings.append(f"{name}: the best optim.lr is the {at_edge[0]} tried ({curve.lr[top]:g}); add {add}")
-        rows.append(
-            {
-                **dict(zip(by, curve.group, strict=True)),
-                "best_lr": curve.lr[top] if usable.any() else math.nan,
-                "mean": best,
-                "low": curve.low[top] if usable.any() else math.nan,
-                "high": curve.high[top] if usable.any() else math.nan,
-                f"decades_within_{percent:g}_percent": decades_within(curve, best, percent, measure.higher),
-                "diverges_from_lr": float(bad.min()) if len(bad) else math.nan,
-                "edge": at_edge[0] if at_edge else "",
-                "values_to_add": ",".join(f"{v:g}" for v in at_edge[1]) if at_edge else "",
-            }
-        )
-    points = [
-        {
-            **dict(zip(by, c.group, strict=True)),
-            LR: c.lr[i],
-            "mean": c.mean[i],
-            "low": c.low[i],
-            "high": c.high[i],
-            "diverged": c.diverged[i],
-            "failed": c.bad[i] - c.diverged[i],
-        }
-        for c in found
-        for i in range(len(c.lr))
-    ]
+    found, by, measure = curves(workload), lines_of(workload), workload.measure
+    rows = [_robustness(curve, by, percent, measure.higher) for curve in found]
+    points = [point for curve in found for point in _points(curve, by)]
+    warnings = _edge_warnings(workload, found)
     said = [
         f"Mean {measure.title} over seeds at each learning rate, with its 95 % interval; × marks rates at which a seed "
         f"diverged or failed. The wider the range within {percent:g} % of the best, the less the rate matters."
@@ -164,6 +132,57 @@ def sensitivity(workload: Workload, percent: float) -> Section | None:
             Table("learning-rate-points", "Every point of the plot", pd.DataFrame(points), folded=True),
         ),
     )
+
+
+def _robustness(curve: Curve, by: list[str], percent: float, higher: bool) -> dict[str, object]:
+    """Return a curve's row: its best rate, how wide the good range is, where it diverges, and the edge."""
+    score, at_edge = curve.scores(higher), edge(curve, higher)
+    top = int(np.argmax(score))
+    usable = bool(np.isfinite(score[top]))
+    lr, mean, low, high = (float(v[top]) if usable else math.nan for v in (curve.lr, curve.mean, curve.low, curve.high))
+    diverged = curve.lr[curve.diverged > 0]
+    return {
+        **dict(zip(by, curve.group, strict=True)),
+        "best_lr": lr,
+        "mean": mean,
+        "low": low,
+        "high": high,
+        f"decades_within_{percent:g}_percent": decades_within(curve, mean, percent, higher),
+        "diverges_from_lr": float(diverged.min()) if len(diverged) else math.nan,
+        "edge": at_edge[0] if at_edge else "",
+        "values_to_add": _listed(at_edge[1]) if at_edge else "",
+    }
+
+
+def _points(curve: Curve, by: list[str]) -> list[dict[str, object]]:
+    return [
+        {
+            **dict(zip(by, curve.group, strict=True)),
+            LR: curve.lr[i],
+            "mean": curve.mean[i],
+            "low": curve.low[i],
+            "high": curve.high[i],
+            "diverged": curve.diverged[i],
+            "failed": curve.bad[i] - curve.diverged[i],
+        }
+        for i in range(len(curve.lr))
+    ]
+
+
+def _edge_warnings(workload: Workload, found: list[Curve]) -> list[str]:
+    """Say of the curves whose best is in the running that it lies on the edge of what was tried."""
+    warnings = []
+    for curve in found:
+        at_edge, top = edge(curve, workload.measure.higher), int(np.argmax(curve.scores(workload.measure.higher)))
+        if at_edge is not None and curve.settings[top] in (workload.best, *workload.tied):
+            name = ", ".join(curve.group) or "every run"
+            tried = f"the best optim.lr is the {at_edge[0]} tried ({curve.lr[top]:g})"
+            warnings.append(f"{name}: {tried}; add {_listed(at_edge[1])}")
+    return warnings
+
+
+def _listed(values: list[float]) -> str:
+    return ",".join(f"{v:g}" for v in values)
 
 
 def _panels(found: list[Curve], by: list[str]) -> dict[str, list[Curve]]:

@@ -150,10 +150,9 @@ class Workload:
         names = {"seed": "seed", "data.split_seed": "split", "data.fold": "fold"}
         return names[self.varying[0]] if len(self.varying) == 1 else "replicate"
 
-    def words(self, setting: int, axes: Sequence[str] | None = None) -> str:
+    def words(self, setting: int) -> str:
         """Name a setting by what varies."""
-        shown = self.axes if axes is None else axes
-        return ", ".join(_words(axis, str(self.table.at[setting, axis])) for axis in shown) or "the only setting"
+        return ", ".join(_words(axis, str(self.table.at[setting, axis])) for axis in self.axes) or "the only setting"
 
     def row(self, setting: int) -> "pd.Series[str]":
         """Return one of a setting's runs, with a value if there is one."""
@@ -236,9 +235,7 @@ def _workload(name: str, records: Records, runs: pd.DataFrame, asked: str | None
     which = [c for c in REPLICATES if c in runs and runs[c].nunique() > 1] or ["seed"]
     runs["seed"] = runs["seed"] if "seed" in runs else runs["run_id"]
     runs["setting"] = runs.groupby(axes, sort=False).ngroup() if axes else 0
-    labels = (
-        runs[which].apply(lambda row: ", ".join(f"{c}={row[c]}" for c in which), axis=1) if which else runs["run_id"]
-    )
+    labels = runs[which].apply(lambda row: ", ".join(f"{c}={row[c]}" for c in which), axis=1)
     replicates = ordered_replicates(runs, which, labels)
     runs["replicate"] = pd.Categorical(labels, categories=replicates).codes
     twice = runs.duplicated(["setting", "replicate"], keep="last")

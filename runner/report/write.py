@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from runner.report import grids, histories, rates, target, text, trouble
 from runner.report.across import across
 from runner.report.answer import Answer, Place, answer
 from runner.report.figures import render
-from runner.report.load import Records, load
+from runner.report.load import Records, as_number, load
 from runner.report.page import page
 from runner.report.parts import Section, Table
 from runner.report.settings import Workload, workloads
@@ -163,7 +162,7 @@ def _in_full(workload: Workload, records: Records) -> Section | None:
     results = pd.DataFrame(
         {
             "measure": title(f"_{p}").strip(),
-            **{part: _number(row.get(f"{key}_{p}", "")) for part, key in _PARTS.items()},
+            **{part: as_number(row.get(f"{key}_{p}", "")) for part, key in _PARTS.items()},
         }
         for p in parts
     )
@@ -182,13 +181,6 @@ def _in_full(workload: Workload, records: Records) -> Section | None:
 
 
 _PARTS = {"train": "final_train", "validation": "final_val", "test": "test"}
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
 
 
 def _prefixed(section: Section, prefix: str) -> Section:
@@ -214,10 +206,7 @@ def _write(
     for plot in tqdm(plots, desc="drawing", unit="plot", disable=not sys.stderr.isatty(), leave=False):
         png, drawn[plot.name] = render(plot)
         write_whole(place / f"{plot.name}.svg", drawn[plot.name])
-        with writing(place / f"{plot.name}.png"):
-            beside = place / f".{plot.name}.png.{os.getpid()}"
-            beside.write_bytes(png)
-            beside.replace(place / f"{plot.name}.png")
+        write_whole(place / f"{plot.name}.png", png)
         index += [(f"{plot.name}.png", plot.title), (f"{plot.name}.svg", plot.title)]
     for table in (t for _, sections in built for s in sections for t in s.tables):
         write_whole(place / f"{table.name}.csv", table.frame.map(_guarded).to_csv(index=False, lineterminator="\n"))

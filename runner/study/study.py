@@ -1,7 +1,7 @@
 """What a study is, and how one is run: sweep → records → judgement → verdict. Nothing of it trains by itself."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import pandas as pd
 
 from runner.errors import OptbenchError
 from runner.job import OUTPUTS
-from runner.record import write_whole, writing
+from runner.record import write_whole
 from runner.report.figures import render
 from runner.report.load import Records, load
 from runner.report.parts import Plot
@@ -79,13 +79,14 @@ def run(study: Study) -> Verdict:
         OptbenchError: if a run failed or was interrupted: there is no verdict then.
     """
     from runner.compose import Composer, start_hydra
-    from runner.sweep.plan import plan, spell_out_seeds
+    from runner.sweep.plan import Grid, plan, spell_out_seeds, split_parts
     from runner.sweep.workers import run_jobs
 
     (study.folder / "verdict.json").unlink(missing_ok=True)  # none is left of a study that does not end
     composer = Composer(start_hydra().config_loader)
-    shared, *parts = _parts(spell_out_seeds([f"name=study-{study.name}", *study.sweep]))
-    jobs = plan(composer, [job for part in parts or [[]] for job in composer.expand([*shared, *part])])
+    shared, *parts = split_parts(spell_out_seeds([f"name=study-{study.name}", *study.sweep]))
+    grid = Grid(tuple(shared), tuple(map(tuple, parts)))
+    jobs = plan(composer, grid.jobs(composer))
     outcomes = run_jobs(jobs, lambda outcome: None)
     troubled = [o for o in outcomes if o.summary["status"] in ("failed", "interrupted")]
     if troubled:
@@ -100,22 +101,11 @@ def run(study: Study) -> Verdict:
     word = {True: "reproduced", False: "not_reproduced", None: "inconclusive"}[judgement.holds]
     verdict = Verdict(study, word, judgement.numbers)
     png, svg = render(judgement.plot)
-    with writing(study.folder):
-        (study.folder / "plot.png").write_bytes(png)
+    write_whole(study.folder / "plot.png", png)
     write_whole(study.folder / "plot.svg", svg)
     write_whole(study.folder / "numbers.csv", judgement.numbers.to_csv(index=False, lineterminator="\n"))
     write_whole(study.folder / "verdict.json", json.dumps(verdict.as_json(), indent=2) + "\n")
     return verdict
-
-
-def _parts(overrides: Sequence[str]) -> list[list[str]]:
-    parts: list[list[str]] = [[]]
-    for override in overrides:
-        if override == "+":
-            parts.append([])
-        else:
-            parts[-1].append(override)
-    return parts
 
 
 def weights_of(place: Path) -> dict[str, Any]:

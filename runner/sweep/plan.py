@@ -44,14 +44,20 @@ class Grid:
         return [job for part in parts for job in composer.expand([*self.shared, *part])]
 
 
-def split_unions(overrides: Sequence[str]) -> list[str]:
-    """Return ``A + B + C`` as Hydra takes it: A, and the sweeper's list of B and C."""
+def split_parts(overrides: Sequence[str]) -> list[list[str]]:
+    """Return the parts of ``A + B + C``."""
     parts: list[list[str]] = [[]]
     for override in overrides:
         if override == "+":
             parts.append([])
         else:
             parts[-1].append(override)
+    return parts
+
+
+def split_unions(overrides: Sequence[str]) -> list[str]:
+    """Return ``A + B + C`` as Hydra takes it: A, and the sweeper's list of B and C."""
+    parts = split_parts(overrides)
     if len(parts) == 1:
         return parts[0]
     if any(not part for part in parts[1:]):
