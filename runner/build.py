@@ -45,6 +45,8 @@ class Run:
     device: torch.device
     autocast: Callable[[], contextlib.AbstractContextManager[Any]]
     loss_scaling: bool
+    dtype: torch.dtype
+    """Of weights and outputs."""
     train: Split
     probe: Split
     """The fixed subset of train that ``train_loss`` is measured on."""
@@ -119,6 +121,9 @@ def _build(job: Job) -> Run:
     batch_size: Strategy = _part(job, config["batch"], "shuffle")(len(data.train))
     steps = config["max_steps"] or _count_steps(batch_size, len(data.train), config["epochs"])
     schedule, plateau = schedule_of(job, steps)
+    probed = PROBE_SAMPLES if data.alphabet is None else max(1, PROBE_SAMPLES // train.y.shape[1])
+    measures = _metrics(job, data.classes)
+    final_measures = {**metrics.final_metrics(data.classes), **measures}
     for part in parts:
         if not isinstance(part, Penalty | Decay | Dropout | Clip | EarlyStopping | Projection):
             raise ConfigError(f"a regularization's function must return a part of a run, got {type(part).__name__}")
@@ -128,8 +133,9 @@ def _build(job: Job) -> Run:
         device=device,
         autocast=_autocast(config["amp"], device),
         loss_scaling=config["amp"] == "fp16",
+        dtype=getattr(torch, config["dtype"]),
         train=train,
-        probe=Split(train.x[:PROBE_SAMPLES], train.y[:PROBE_SAMPLES]),
+        probe=Split(train.x[:probed], train.y[:probed]),
         val=val,
         test=test,
         construct=partial(_construct, job, data, device),
@@ -143,9 +149,9 @@ def _build(job: Job) -> Run:
         steps_per_epoch=_count_steps(batch_size, len(data.train), 1),
         steps=steps,
         eval_every=config["eval_every"],
-        loss=_loss(job, data.classes),
-        metrics=(measures := _metrics(job, data.classes)),
-        final_metrics={**metrics.final_metrics(data.classes), **measures},
+        loss=at_every_place(_loss(job, data.classes), data),
+        metrics={name: at_every_place(metric, data) for name, metric in measures.items()},
+        final_metrics={name: at_every_place(metric, data) for name, metric in final_measures.items()},
         penalties=tuple(p for p in parts if isinstance(p, Penalty)),
         decay=sum(p.rate for p in parts if isinstance(p, Decay)),
         dropout=dropout,
@@ -159,6 +165,7 @@ def _build(job: Job) -> Run:
             "shape": list(data.train.x.shape[1:]),
             "outputs": data.outputs,
             "classes": data.classes,
+            "alphabet": data.alphabet,
             "shift": torch.from_numpy(data.shift),
             "scale": torch.from_numpy(data.scale),
         },
@@ -187,9 +194,10 @@ def _tried_out(job: Job, run: Run, data: Data) -> Run:
         )
     if own:
         outputs = model.eval()(run.val.x[:2])
-        if not isinstance(outputs, Tensor) or tuple(outputs.shape) != (2, data.outputs):
+        expected = [2, *(data.train.y.shape[1:] if data.alphabet is not None else ()), data.outputs]
+        if not isinstance(outputs, Tensor) or list(outputs.shape) != expected:
             shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-            raise ConfigError(f"the model must give [2, {data.outputs}] for 2 samples, got {shape}")
+            raise ConfigError(f"the model must give {expected} for 2 samples, got {shape}")
         loss = run.loss(outputs, run.val.y[:2])
         if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
             raise ConfigError(f"loss={job.config['loss']} must give one number that has a gradient")
@@ -233,7 +241,7 @@ def select_device(name: str, amp: str, dtype: str) -> torch.device:
 def _construct(job: Job, data: Data, device: torch.device, filled: bool = True) -> nn.Module:
     """Return the model on the device; ``filled``, with its initial weights."""
     config = job.config
-    model = _part(job, config["model"])
+    model = network(_part(job, config["model"]), config["model"]["_option_"], data.alphabet)
     constructor: Callable[[], nn.Module] = partial(model, tuple(data.train.x.shape[1:]), data.outputs)
     if not filled:
         with device:
@@ -242,13 +250,36 @@ def _construct(job: Job, data: Data, device: torch.device, filled: bool = True) 
     function, settings = bind(option, job.allow, "bias")
     fill = None if option["_option_"] == "default" else partial(function, **settings)
     # Drawn on the CPU in float32 whatever the device and precision: the same weights everywhere.
-    built = construct(
-        constructor, config["seed"], fill, option.get("bias", 0.0), lambda: torch.from_numpy(data.train.x).float()
-    )
+    built = construct(constructor, config["seed"], fill, option.get("bias", 0.0), lambda: _inputs(data))
     built = built.to(device, getattr(torch, config["dtype"]))
     if config["compile"]:
         built.compile()
     return built
+
+
+def network(model: Callable[..., nn.Module], option: str, alphabet: str | None) -> Callable[..., nn.Module]:
+    """Return a model's function, with the alphabet where it reads text.
+
+    Raises:
+        ConfigError: if the data is text and the model reads numbers alone.
+    """
+    if accepts(model, "alphabet"):
+        return partial(model, alphabet=alphabet)
+    if alphabet is not None and option != "custom":
+        raise ConfigError(f"model={option} reads numbers, data=text gives characters: use model=gpt or model=rnn")
+    return model
+
+
+def _inputs(data: Data) -> Tensor:
+    x = torch.from_numpy(data.train.x)
+    return x if data.alphabet is not None else x.float()
+
+
+def at_every_place(measure: Metric, data: Data) -> Metric:
+    """Return a measure of ``[n, outputs]`` that takes a text's ``[n, context, outputs]``, each place a sample."""
+    if data.alphabet is None:
+        return measure
+    return lambda outputs, y: measure(outputs.flatten(0, 1), y.flatten())
 
 
 def _part(job: Job, option: dict[str, Any], *without: str) -> Callable[..., Any]:

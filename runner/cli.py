@@ -458,10 +458,12 @@ def predict(argv: list[str]) -> int:
         return 0
     model = trained.load_model(arguments.run, arguments.allow)
     if arguments.input:
-        rows = trained.predict(model, trained.read_inputs(arguments.input, model.shape))
+        rows = trained.predict(model, trained.read_inputs(arguments.input, model))
     else:
         samples = trained.part_of_data(arguments.run, arguments.part or "test", arguments.allow)
-        targets = samples.y.reshape(len(samples), -1)[:, 0].tolist()
+        targets = samples.y.reshape(len(samples), -1)[:, -1].tolist()
+        if model.alphabet is not None:
+            targets = [model.alphabet[y] for y in targets]
         rows = [{"target": y} | row for y, row in zip(targets, trained.predict(model, samples.x), strict=True)]
     writer = csv.DictWriter(sys.stdout, ["sample", *rows[0]], lineterminator="\n")
     writer.writeheader()

@@ -1,9 +1,9 @@
 """Initializers, one an option: functions that fill one weight from a generator, or a whole model.
 
-Linear and convolution layers are filled, and their biases set. Embeddings, which no fan describes, stay N(0, 1) as
-PyTorch draws them, except under an initializer of a given scale; norm layers stay 1 and 0 (Ioffe & Szegedy 2015).
-The last layer of a residual branch may say ``residual_branches``, how many there are: its weights are divided by their
-root, so that the sum of branches keeps its scale (Radford et al. 2019, §2.3).
+Linear, convolution and recurrent layers are filled, these gate by gate, and their biases set. Embeddings, which no
+fan describes, stay N(0, 1) as PyTorch draws them, except under an initializer of a given scale; norm layers stay 1
+and 0 (Ioffe & Szegedy 2015). The last layer of a residual branch may say ``residual_branches``, how many there are:
+its weights are divided by their root, so that the sum of branches keeps its scale (Radford et al. 2019, §2.3).
 
 Weights are matrices and kernels ``[out, in, …]``: fan_in is in·receptive field, fan_out is out·receptive field.
 """
@@ -103,8 +103,8 @@ def lsuv(model: nn.Module, x: Tensor, seed: int, *, samples: int, tolerance: flo
         tolerance: how near to 1 the variance must come.
         max_iterations: rescalings of a layer, after which it stays as it is.
     """
-    for name, module in filled_modules(model):
-        orthogonal(module.weight, generator_of(seed, name), gain=1.0)
+    for name, weight in filled_weights(model):
+        orthogonal(weight, generator_of(seed, name), gain=1.0)
     batch, variances = x[:samples], {}
     training = model.training
     model.eval()
@@ -163,6 +163,26 @@ def filled_modules(model: nn.Module) -> list[tuple[str, Filled]]:
     return [(name, module) for name, module in model.named_modules() if isinstance(module, Filled)]
 
 
+def filled_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the weights that initializers fill, by their layer's name: of a recurrent layer one a gate."""
+    found: list[tuple[str, Tensor]] = []
+    for name, module in model.named_modules():
+        if isinstance(module, Filled):
+            found.append((name, module.weight))
+        elif isinstance(module, nn.RNNBase):
+            for key, parameter in module.named_parameters():
+                if parameter.ndim == 2:
+                    gates = torch.split(parameter, module.hidden_size)
+                    found += [(f"{name}.{key}.{gate}", weight) for gate, weight in enumerate(gates)]
+    return found
+
+
+def _biases(model: nn.Module) -> list[nn.Parameter]:
+    """Return the biases that go with them."""
+    modules = [m for m in model.modules() if isinstance(m, Filled | nn.RNNBase)]
+    return [p for module in modules for key, p in module.named_parameters(recurse=False) if key.startswith("bias")]
+
+
 def generator_of(seed: int, name: str) -> Generator:
     """Return a layer's own stream: adding a layer leaves the other layers' weights as they were."""
     return generator(seed, "weights", name)
@@ -188,20 +208,20 @@ def construct(
         built = model()
     if fill is None:
         return built
-    if not filled_modules(built):
-        raise ValueError("the model has no linear or convolution layer to initialize: use init=default")
+    if not filled_weights(built):
+        raise ValueError("the model has no linear, convolution or recurrent layer to initialize: use init=default")
     with torch.no_grad():
-        whole = accepts(fill, "model")
-        for name, module in filled_modules(built):
-            if module.bias is not None:
-                nn.init.constant_(module.bias, bias)
-            if not whole:
-                fill(module.weight, generator_of(seed, name))
-                if branches := getattr(module, "residual_branches", None):
-                    module.weight.div_(math.sqrt(branches))
-        if whole:
+        for parameter in _biases(built):
+            nn.init.constant_(parameter, bias)
+        if accepts(fill, "model"):
             fill(built, x(), seed)
-        elif getattr(fill, "func", fill) in OF_A_SCALE:
+            return built
+        for name, weight in filled_weights(built):
+            fill(weight, generator_of(seed, name))
+        for _, module in filled_modules(built):
+            if branches := getattr(module, "residual_branches", None):
+                module.weight.div_(math.sqrt(branches))
+        if getattr(fill, "func", fill) in OF_A_SCALE:
             for name, module in built.named_modules():
                 if isinstance(module, nn.Embedding):
                     fill(module.weight, generator_of(seed, name))

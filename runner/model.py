@@ -94,6 +94,109 @@ class CNN(nn.Module):
         return self.readout(drop(x.flatten(1), 0))  # type: ignore[no-any-return]
 
 
+def gpt(
+    shape: Shape, outputs: int, *, alphabet: str | None, width: int, depth: int, heads: int, activation: str
+) -> nn.Module:
+    """Return ``depth`` blocks of causal attention and MLP over a text's characters, and a linear readout.
+
+    Raises:
+        ValueError: if the input is no text, or the heads do not share the width evenly.
+    """
+    if alphabet is None:
+        raise ValueError("model=gpt reads characters: use data=text, or model=rnn, which reads numbers too")
+    if width % heads:
+        raise ValueError(f"model.heads must divide model.width={width}, got {heads}")
+    return GPT(shape[0], len(alphabet), outputs, width, depth, heads, activation)
+
+
+class Attention(nn.Module):
+    """Causal attention of several heads, from and to ``[n, length, width]`` (Vaswani et al. 2017, §3.2)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.out = nn.Linear(width, width)
+        self._heads = heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what each place gathers from itself and those before it."""
+        query, key, value = (
+            layer(x).unflatten(-1, (self._heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        gathered = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return self.out(gathered.transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention and an MLP of four times the width, each added to its input behind a layer norm."""
+
+    def __init__(self, width: int, heads: int, activation: str, branches: int) -> None:
+        super().__init__()
+        self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.rise, self.fall = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        for end in (self.attention.out, self.fall):
+            end.residual_branches = branches  # type: ignore[assignment]  # runner.init reads it
+        self._activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor, drop: Drop, place: int) -> Tensor:
+        """Return ``[n, length, width]``; dropout drops what each of the two adds."""
+        x = x + drop(self.attention(self.attention_norm(x)), place)
+        return x + drop(self.fall(self._activation(self.rise(self.mlp_norm(x)))), place + 1)
+
+
+class GPT(nn.Module):
+    """Transformer over characters; ``x`` is ``[n, length ≤ context]``, the result ``[n, length, outputs]``."""
+
+    def __init__(
+        self, context: int, characters: int, outputs: int, width: int, depth: int, heads: int, activation: str
+    ) -> None:
+        super().__init__()
+        self.characters, self.places = nn.Embedding(characters, width), nn.Embedding(context, width)
+        self.blocks = nn.ModuleList(Block(width, heads, activation, 2 * depth) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.readout = nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
+        """Return the logits of the character after each."""
+        hidden = drop(self.characters(x) + self.places.weight[: x.shape[1]], 0)
+        for place, block in enumerate(self.blocks):
+            hidden = block(hidden, drop, 1 + 2 * place)
+        return self.readout(self.norm(hidden))  # type: ignore[no-any-return]
+
+
+RECURRENT: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+def rnn(shape: Shape, outputs: int, *, alphabet: str | None, kind: str, width: int, depth: int) -> nn.Module:
+    """Return ``depth`` recurrent layers and a linear readout: of every place of a text, of the end of anything else."""
+    return RNN(shape, outputs, alphabet, kind, width, depth)
+
+
+class RNN(nn.Module):
+    """Recurrent layers; ``x`` is ``[n, length]`` of characters, or ``[n, …]`` whose rows or points are read in turn."""
+
+    def __init__(self, shape: Shape, outputs: int, alphabet: str | None, kind: str, width: int, depth: int) -> None:
+        super().__init__()
+        # An image's rows [channels, height, width] have channels·width features, a signal's points [channels, length].
+        features = width if alphabet is not None else _size(shape) // shape[min(1, len(shape) - 1)]
+        self.characters = nn.Embedding(len(alphabet), width) if alphabet is not None else None
+        self.layers = nn.ModuleList(
+            RECURRENT[kind](features if i == 0 else width, width, batch_first=True) for i in range(depth)
+        )
+        self.readout = nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
+        """Return ``[n, length, outputs]`` of characters, ``[n, outputs]`` of numbers."""
+        if self.characters is not None:
+            hidden = self.characters(x)
+        else:
+            hidden = x.unsqueeze(-1) if x.ndim == 2 else x.transpose(1, 2).flatten(2)
+        for place, layer in enumerate(self.layers):
+            hidden = drop(layer(hidden)[0], place)
+        return self.readout(hidden if self.characters is not None else hidden[:, -1])  # type: ignore[no-any-return]
+
+
 def _size(shape: Shape) -> int:
     size = 1
     for extent in shape:

@@ -19,7 +19,7 @@ from runner.errors import ConfigError
 OWN_MODULES = frozenset(
     f"runner.{module}"
     for module in (
-        *("data.embedded", "data.images", "data.own", "data.synthetic", "data.tables"),
+        *("data.embedded", "data.images", "data.own", "data.synthetic", "data.tables", "data.text"),
         *("model", "init", "optim", "scheduler", "regularization", "batch", "study.parts"),
     )
 )

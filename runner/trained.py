@@ -3,7 +3,7 @@
 The folder is data: nothing is imported on its word.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from runner.data import Array, Samples, split
+from runner.build import network as reader
+from runner.data import Array, Samples, split, text
 from runner.engine import checkpoint
 from runner.errors import ConfigError, RecordError
 from runner.job import SPLIT_KEYS, read_source
@@ -26,18 +27,30 @@ class Trained(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, network: nn.Module, shape: tuple[int, ...], shift: Tensor, scale: Tensor, classes: int | None
+        self,
+        network: nn.Module,
+        shape: tuple[int, ...],
+        shift: Tensor,
+        scale: Tensor,
+        classes: int | None,
+        alphabet: str | None,
     ) -> None:
         super().__init__()
         self.network = network
         self.shape = shape
         self.classes = classes
+        self.alphabet = alphabet
         self.register_buffer("shift", shift)
         self.register_buffer("scale", scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits ``[n, classes]`` or numbers ``[n, outputs]``."""
+        """Return logits ``[n, classes]`` or numbers ``[n, outputs]``; of a text ``[n, length, classes]``."""
+        if self.alphabet is not None:
+            return self.network(x)  # type: ignore[no-any-return]
         return self.network((x.to(self.shift.dtype) - self.shift) / self.scale)  # type: ignore[no-any-return]
+
+
+INTERFACE = frozenset({"model", "shape", "outputs", "shift", "scale", "classes"})
 
 
 def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
@@ -56,7 +69,7 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
     if not path.exists():
         raise RecordError(f"{path} is not there: the run kept no weights; train it with save=last or save=best")
     saved = checkpoint.load(path)
-    if not isinstance(saved, dict) or not {"model", "shape", "outputs", "shift", "scale", "classes"} <= saved.keys():
+    if not isinstance(saved, dict) or not saved.keys() >= INTERFACE:
         raise RecordError(f"{path} is of a run that has not ended: the command that started it goes on with it")
     own = config["model"]["_option_"] == "custom"
     function, settings = bind(config["model"], allow)
@@ -64,11 +77,12 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
         shape = tuple(saved["shape"])
         # Without memory until the weights are known to fit; a user's own model may not know how.
         with torch.random.fork_rng(devices=[]), torch.device("cpu" if own else "meta"):
-            network: nn.Module = function(shape, saved["outputs"], **settings)
+            option, alphabet = config["model"]["_option_"], saved.get("alphabet")
+            network: nn.Module = reader(function, option, alphabet)(shape, saved["outputs"], **settings)
         network.load_state_dict(saved["model"], assign=True)
     except Exception as error:
         raise RecordError(f"{path} does not fit the model of {Path(run) / 'config.yaml'}: {error}") from error
-    return Trained(network, shape, saved["shift"], saved["scale"], saved["classes"]).eval()
+    return Trained(network, shape, saved["shift"], saved["scale"], saved["classes"], alphabet).eval()
 
 
 def part_of_data(run: str | Path, part: str, allow: Collection[str] = ()) -> Samples:
@@ -79,12 +93,17 @@ def part_of_data(run: str | Path, part: str, allow: Collection[str] = ()) -> Sam
     return cast(Samples, getattr(data, part))
 
 
-def read_inputs(path: str | Path, shape: tuple[int, ...]) -> Array:
+def read_inputs(path: str | Path, model: Trained) -> Array:
     """Read a user's inputs from .npy, or from .csv with a number a cell; a row of each is one sample.
+
+    A model of text gets the end of a text file, as one sample.
 
     Raises:
         ConfigError: if the file cannot be read or does not hold such inputs.
     """
+    if model.alphabet is not None:
+        return _read_text(path, model.shape[0], model.alphabet)
+    shape = model.shape
     try:
         if Path(path).suffix == ".npy":
             values = np.load(path, allow_pickle=False)
@@ -100,16 +119,27 @@ def read_inputs(path: str | Path, shape: tuple[int, ...]) -> Array:
     return cast(Array, values.reshape(len(values), *shape))
 
 
+def _read_text(path: str | Path, context: int, alphabet: str) -> Array:
+    end = text.read(str(path), "--input").rstrip("\n")[-context:]
+    unknown = sorted(set(end) - set(alphabet))
+    if unknown or not end:
+        raise ConfigError(f"--input {path} must end in characters that the model knows: {unknown or 'it is empty'}")
+    return np.array([[alphabet.index(character) for character in end]])
+
+
 @torch.no_grad()
 def predict(model: Trained, x: Array, batch: int = 2048) -> list[dict[str, Any]]:
     """Return a row for each sample: the class with its probability, or the predicted numbers."""
     outputs = torch.cat([model(part) for part in torch.split(torch.from_numpy(np.ascontiguousarray(x)), batch)])
+    if model.alphabet is not None:  # what comes after the last character
+        outputs = outputs[:, -1]
     if model.classes is None:
         names = ["prediction"] if outputs.shape[1] == 1 else [f"prediction_{i}" for i in range(outputs.shape[1])]
         return [dict(zip(names, row, strict=True)) for row in outputs.tolist()]
     best = outputs.softmax(1).max(1)
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [{"prediction": label, "probability": probability} for label, probability in pairs]
+    labels: Sequence[Any] = model.alphabet or range(model.classes)
+    return [{"prediction": labels[label], "probability": probability} for label, probability in pairs]
 
 
 def export(run: str | Path, path: str | Path, allow: Collection[str] = ()) -> float:

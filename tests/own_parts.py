@@ -122,3 +122,20 @@ def not_a_module() -> int:
 
 
 aliased = os.system
+
+
+class Strided(nn.Module):
+    """The convolutional network published with MNIST-1D: 25 channels, kernels of 5, 3, 3, strides of 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(1, 25, 5, stride=2, padding=1)
+        self.rest = nn.ModuleList(nn.Conv1d(25, 25, 3, stride=2, padding=1) for _ in range(2))
+        self.readout = nn.Linear(125, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        x = self.first(x).relu()
+        for layer in self.rest:
+            x = layer(x).relu()
+        return self.readout(x.flatten(1))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
+import runner
 from runner import data
 from runner.data import embedded, images, own, synthetic, tables
 from runner.errors import ConfigError
@@ -270,3 +271,18 @@ def test_mnist1d_is_the_published_recipe() -> None:
     again = synthetic.mnist1d(samples=500, sample_seed=42, test_fraction=0.2)
     assert source.fingerprint == again.fingerprint
     assert synthetic.mnist1d(samples=500, sample_seed=1, test_fraction=0.2).fingerprint != source.fingerprint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "published"),
+    [
+        (["model=linear"], 0.32),
+        (["model=mlp", "model.width=100"], 0.68),
+        (["model=custom", "model.target=tests.own_parts.Strided"], 0.94),
+    ],
+)
+def test_mnist1d_gives_the_published_accuracies(model: list[str], published: float, folder: Path) -> None:
+    steps = ["max_steps=6000", "eval_every=2000", "batch.size=100", "scheduler=constant"]
+    found = runner.train("data=mnist1d", "data.val_fraction=0.02", "optim=adam", "optim.lr=0.01", *steps, *model)
+    assert found.summary["test_accuracy"] == pytest.approx(published, abs=0.02)

@@ -345,3 +345,22 @@ def test_lbfgs_solves_a_least_squares_problem_in_few_steps(job: Callable) -> Non
     state = begin(run)
     rows = [evaluation.row for evaluation in loop.train(run, state, lambda s, loss: False)]
     assert rows[0]["train_loss"] > 0.1 and rows[-1]["train_loss"] < 1e-8
+
+
+def test_sgds_step_over_its_gradient_is_the_learning_rate_always() -> None:
+    path = ours(lambda groups: optim.sgd(groups, lr=0.3, momentum=0.0, nesterov=False))
+    for before, after, gradient in zip([start(), *path], path, gradients(), strict=False):
+        assert torch.allclose((before - after) / gradient, torch.full_like(before, 0.3))
+
+
+def test_rmsprop_leaves_a_weight_without_gradient_where_it_is_and_l2_does_not() -> None:
+    weight = nn.Parameter(torch.ones(2, dtype=torch.float64))
+    optimizer = optim.rmsprop([{"params": [weight]}], lr=0.01, alpha=0.99, eps=1e-8, momentum=0.0, centered=False)
+    for _ in range(5):
+        optimizer.zero_grad()
+        weight[0].square().backward()
+        optimizer.step()
+    assert weight[0] < 1 and weight[1] == 1
+    (weight[0].square() + 0.5 * weight.square().sum()).backward()
+    optimizer.step()
+    assert weight[1] < 1

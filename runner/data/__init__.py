@@ -17,7 +17,7 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Inputs ``[n, …]`` and targets: class indices ``[n]``, or numbers ``[n, outputs]``."""
+    """Inputs ``[n, …]`` and targets: class indices ``[n]`` (of text ``[n, context]``), or numbers ``[n, outputs]``."""
 
     x: Array
     y: Array
@@ -44,6 +44,8 @@ class Source:
     """Otherwise the share of the samples to hold out."""
     val: Samples | None = None
     """A validation set of its own, where it is not held out of the samples."""
+    alphabet: str | None = None
+    """Of a text: the characters that inputs and targets are the places of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,7 @@ class Data:
     shift: Array
     """Raw inputs become (x - shift) / scale; both broadcast over ``[n, …]``."""
     scale: Array
+    alphabet: str | None = None
 
     @property
     def outputs(self) -> int:
@@ -83,10 +86,13 @@ def split(source: Source, *, split_seed: int, val_fraction: float, fraction: flo
         _, train = _hold_out(train, source.classes, fraction, rng, "data.fraction")
     shift, scale = (s.astype(dtype) for s in _statistics(train.x, normalize))
     targets = np.dtype(dtype) if source.classes is None else np.dtype(np.int64)
-    train, val, test = (
-        Samples((part.x.astype(dtype) - shift) / scale, part.y.astype(targets)) for part in (train, val, test)
-    )
-    return Data(train, val, test, source.classes, source.fingerprint, shift, scale)
+    if source.alphabet is None:
+        train, val, test = (
+            Samples((part.x.astype(dtype) - shift) / scale, part.y.astype(targets)) for part in (train, val, test)
+        )
+    elif normalize != "none":
+        raise ConfigError(f"data.normalize={normalize} beside a text, whose characters are no quantities: use none")
+    return Data(train, val, test, source.classes, source.fingerprint, shift, scale, source.alphabet)
 
 
 def _hold_out(
@@ -95,7 +101,7 @@ def _hold_out(
     """Return what is left and ⌊n·share⌋ samples taken evenly from every class."""
     n = len(samples)
     order = rng.permutation(n)
-    if classes is not None:
+    if classes is not None and samples.y.ndim == 1:
         order = order[np.argsort(samples.y[order], kind="stable")]
     taken = np.floor(np.arange(1, n + 1) * share) > np.floor(np.arange(n) * share)
     if taken.all() or not taken.any():

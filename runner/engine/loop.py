@@ -102,7 +102,7 @@ def finish(run: Run, state: State) -> dict[str, float]:
 def evaluate(run: Run, state: State, part: Split, metrics: Mapping[str, Metric] | None = None) -> dict[str, float]:
     """Return the loss and the metrics of a part of the data, the model in evaluation mode."""
     with state.evaluating(), run.autocast():
-        outputs = torch.cat([state.model(x) for x in torch.split(part.x, EVALUATION_BATCH)]).to(run.train.x.dtype)
+        outputs = torch.cat([state.model(x) for x in torch.split(part.x, EVALUATION_BATCH)]).to(run.dtype)
     asked = run.metrics if metrics is None else metrics
     measured = {"loss": run.loss(outputs, part.y), **{k: m(outputs, part.y) for k, m in asked.items()}}
     return {name: float(value) for name, value in measured.items()}
