@@ -4,6 +4,7 @@ A model is called as ``model(x, drop)``: ``drop(hidden, place)`` is handed in an
 numbered place, so that models keep no random state. In evaluation nothing is dropped.
 """
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -33,12 +34,31 @@ def keep(hidden: Tensor, place: int) -> Tensor:
 
 def linear(shape: Shape, outputs: int, *, bias: bool) -> nn.Module:
     """Return one linear layer over the flattened input."""
-    return MLP(_size(shape), outputs, 0, 0, "identity", bias)
+    return MLP(_size(shape), outputs, 0, 0, "identity", bias, "none", residual=False)
 
 
-def mlp(shape: Shape, outputs: int, *, width: int, depth: int, activation: str, bias: bool) -> nn.Module:
+def mlp(
+    shape: Shape,
+    outputs: int,
+    *,
+    width: int,
+    depth: int,
+    activation: str,
+    bias: bool,
+    normalization: str,
+    residual: bool,
+) -> nn.Module:
     """Return ``depth`` hidden layers of ``width`` units over the flattened input, and a linear readout."""
-    return MLP(_size(shape), outputs, width, depth, activation, bias)
+    return MLP(_size(shape), outputs, width, depth, activation, bias, normalization, residual)
+
+
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda width: nn.Identity(),
+    "batch": nn.BatchNorm1d,
+    "layer": nn.LayerNorm,
+    "group": lambda width: nn.GroupNorm(math.gcd(width, 8), width),
+}
+"""Of a hidden layer's sums, before its activation; ``group`` has 8 groups, or as many as divide the width."""
 
 
 def cnn(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) -> nn.Module:
@@ -57,20 +77,40 @@ def cnn(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) 
 
 
 class MLP(nn.Module):
-    """Hidden layers of one width and a linear readout; ``x`` is ``[n, …]``, the result ``[n, outputs]``."""
+    """Hidden layers of one width and a linear readout; ``x`` is ``[n, …]``, the result ``[n, outputs]``.
 
-    def __init__(self, inputs: int, outputs: int, width: int, depth: int, activation: str, bias: bool) -> None:
+    A hidden layer is linear, normalized, activated; with ``residual`` each but the first is added to its input.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        width: int,
+        depth: int,
+        activation: str,
+        bias: bool,
+        normalization: str,
+        residual: bool,
+    ) -> None:
         super().__init__()
         sizes = [inputs, *[width] * depth]
-        self.hidden = nn.ModuleList(nn.Linear(a, b, bias) for a, b in pairwise(sizes))
+        own_bias = bias and normalization != "batch"  # which takes each unit's mean away
+        self.hidden = nn.ModuleList(nn.Linear(a, b, own_bias) for a, b in pairwise(sizes))
+        self.norms = nn.ModuleList(NORMALIZATIONS[normalization](width) for _ in range(depth))
         self.readout = nn.Linear(sizes[-1], outputs, bias)
-        self._activation = ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[activation]
+        self.residual = residual
+        if residual:
+            for layer in self.hidden[1:]:
+                layer.residual_branches = depth - 1  # type: ignore[assignment]  # runner.init reads it
 
     def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
         """Return the logits or predicted numbers."""
         x = x.flatten(1)
-        for place, layer in enumerate(self.hidden):
-            x = drop(self._activation(layer(x)), place)
+        for place, (layer, norm) in enumerate(zip(self.hidden, self.norms, strict=True)):
+            hidden = drop(self.activation(norm(layer(x))), place)
+            x = x + hidden if self.residual and place > 0 else hidden
         return self.readout(x)  # type: ignore[no-any-return]
 
 

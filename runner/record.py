@@ -78,11 +78,11 @@ class Recorder:
                 *(() if self.job.config["diagnostics"] else ("layers.csv",)),
             ):
                 (self.folder / ended).unlink(missing_ok=True)
-            config = yaml.safe_dump(self.job.config, sort_keys=False, allow_unicode=True)
+            config = _as_yaml(self.job.config)
             write_whole(self.folder / "config.yaml", config)
             write_whole(self.folder / ".hydra" / "config.yaml", config)
-            write_whole(self.folder / ".hydra" / "overrides.yaml", yaml.safe_dump(list(self.job.overrides)))
-            write_whole(self.folder / ".hydra" / "hydra.yaml", OmegaConf.to_yaml(self.job.hydra))
+            write_whole(self.folder / ".hydra" / "overrides.yaml", _as_yaml(list(self.job.overrides)))
+            write_whole(self.folder / ".hydra" / "hydra.yaml", _as_yaml(OmegaConf.to_container(self.job.hydra)))
             kept = whole_lines(self.folder / "metrics.csv")[: rows_kept + 1] if rows_kept else []
             self._tables["metrics.csv"] = self._append_to("metrics.csv", kept)
             if self.job.config["diagnostics"]:
@@ -90,7 +90,6 @@ class Recorder:
                 layers = whole_lines(self.folder / "layers.csv")
                 kept = [line for line in layers if line.partition(",")[0] in steps]
                 self._tables["layers.csv"] = self._append_to("layers.csv", kept)
-        update_runs_csv(self.job, {"status": "running"})
 
     def _append_to(self, name: str, kept: list[str]) -> io.TextIOWrapper:
         write_whole(self.folder / name, "".join(kept))
@@ -108,6 +107,12 @@ class Recorder:
                     writer.writerows({k: cell(v) for k, v in one.items()} for one in rows)
                     table.flush()
 
+    def let_go(self) -> None:
+        """Close the tables: another recorder goes on with them."""
+        for name, table in self._tables.items():
+            with writing(self.folder / name):
+                table.close()
+
     def fail(self, error: Exception) -> dict[str, Any]:
         """Write the traceback of what ended the run, and return the summary that names it."""
         place = self.folder / "traceback.txt"
@@ -119,12 +124,13 @@ class Recorder:
         return {"status": "failed", "stop_reason": reason, "traceback": str(place), "run_id": self.job.run_id}
 
     def close(self, summary: Mapping[str, Any]) -> None:
-        """Write the summary and the run's row of ``runs.csv``."""
-        for name, table in self._tables.items():
-            with writing(self.folder / name):
-                table.close()
+        """Write the summary."""
+        self.let_go()
         write_whole(self.folder / "summary.json", json.dumps(finite(summary), indent=2, allow_nan=False) + "\n")
-        update_runs_csv(self.job, summary)
+
+
+def _as_yaml(content: object) -> str:
+    return str(yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True))
 
 
 def finite(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,17 +200,15 @@ def keep_aside(folder: Path) -> Path:
     return place
 
 
-def update_runs_csv(job: Job, summary: Mapping[str, Any]) -> None:
-    """Write the run's row into ``runs.csv``: every choice, then every scalar of the summary."""
-    path = job.folder.parent / "runs.csv"
+def update_runs_csv(runs: Sequence[tuple[Job, Mapping[str, Any]]]) -> None:
+    """Write the rows of runs of one folder into ``runs.csv``: every choice, then every scalar of the summary."""
+    if not runs:
+        return
+    path = runs[0][0].folder.parent / "runs.csv"
     with writing(path), exclusive(path.parent / ".locks", "runs.csv"):
-        _update(path, job, summary)
-
-
-def _update(path: Path, job: Job, summary: Mapping[str, Any]) -> None:
-    rows = {row["run_id"]: row for row in read_csv(path) if row.get("run_id")}
-    rows[job.run_id] = _columns(schema.choices(job.config), job.run_id, summary)
-    _write_runs(path, list(rows.values()))
+        rows = {row["run_id"]: row for row in read_csv(path) if row.get("run_id")}
+        rows |= {job.run_id: _columns(schema.choices(job.config), job.run_id, summary) for job, summary in runs}
+        _write_runs(path, list(rows.values()))
 
 
 def rebuild_runs_csv(folder: Path) -> int:

@@ -15,8 +15,9 @@ from runner.noise import uniform
 
 @dataclass(frozen=True)
 class Penalty:
-    """Added to the loss: a function of the weights that decay reaches."""
+    """``strength`` times a function of the weights that decay reaches, added to the loss."""
 
+    strength: float
     of: Callable[[Sequence[Tensor]], Tensor]
 
 
@@ -29,27 +30,33 @@ class Decay:
 
 @dataclass(frozen=True)
 class Dropout:
-    """The share of hidden units dropped."""
+    """The share of hidden units dropped; in a stack a tensor, one for each run."""
 
-    p: float
+    p: float | Tensor
 
     def at(self, key: Tensor) -> Drop:
         """Return the dropping of the step that the key belongs to: kept units are scaled by 1/(1 - p)."""
-        if self.p == 0:
+        p = self.p
+        if not isinstance(p, Tensor) and p == 0:
             return keep
 
         def drop(hidden: Tensor, place: int) -> Tensor:
-            kept = uniform(key, place, hidden.shape) >= self.p
-            return hidden * kept.to(hidden.dtype) / (1 - self.p)
+            kept = uniform(key, place, hidden.shape) >= (p.float() if isinstance(p, Tensor) else p)
+            scale = (1 - p).to(hidden.dtype) if isinstance(p, Tensor) else 1 - p
+            return hidden * kept.to(hidden.dtype) / scale
 
         return drop
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Applied to the gradients before the update: returns their norm before clipping."""
+    """The largest Euclidean norm of the gradient that an update sees."""
 
-    apply: Callable[[Sequence[Tensor]], Tensor]
+    max_norm: float
+
+    def apply(self, parameters: Sequence[Tensor]) -> None:
+        """Scale the parameters' gradients down to it where they are larger."""
+        torch.nn.utils.clip_grad_norm_(parameters, self.max_norm)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class EarlyStopping:
 
 @dataclass(frozen=True)
 class Projection:
-    """Applied to the weights that decay reaches after each step."""
+    """Applied to the weights that decay reaches after each step, each number by itself."""
 
     apply: Callable[[Sequence[Tensor]], object]
 
@@ -73,7 +80,12 @@ Part = Penalty | Decay | Dropout | Clip | EarlyStopping | Projection
 
 def l2(*, strength: float) -> Part:
     """strength/2 · Σw² (Tikhonov; coupled: its gradient goes through the optimizer)."""
-    return Penalty(lambda weights: 0.5 * strength * torch.stack([w.square().sum() for w in weights]).sum())
+    return Penalty(strength, half_sum_of_squares)
+
+
+def half_sum_of_squares(weights: Sequence[Tensor]) -> Tensor:
+    """Return Σw²/2."""
+    return 0.5 * torch.stack([w.square().sum() for w in weights]).sum()
 
 
 def weight_decay(*, rate: float) -> Part:
@@ -93,7 +105,7 @@ def dropout(*, p: float) -> Part:
 
 def grad_clip(*, max_norm: float) -> Part:
     """Scale the gradient to ``max_norm`` where its Euclidean norm is larger (Pascanu 2013, algorithm 1)."""
-    return Clip(lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, max_norm))
+    return Clip(max_norm)
 
 
 def early_stopping(*, patience: int, min_delta: float, restore_best: bool) -> Part:

@@ -26,7 +26,7 @@ COMBINED_GROUPS = ("regularization",)
 
 OUTSIDE_IDENTITY = frozenset(
     {
-        *("name", "device", "threads", "compile", "deterministic", "save", "force"),
+        *("name", "device", "engine", "threads", "compile", "deterministic", "save", "force"),
         *(
             "retry",
             "dry_run",
@@ -43,7 +43,7 @@ OUTSIDE_IDENTITY = frozenset(
 )
 """Keys that decide where and how a run is executed, not what it finds."""
 
-CONTROL = ("name", "save", "force", "retry", "dry_run", "workers", "fail_fast")
+CONTROL = ("name", "engine", "save", "force", "retry", "dry_run", "workers", "fail_fast")
 """Keys that are no choices of a run."""
 
 PAPERS_GAIN = {"he": math.sqrt(2.0)}

@@ -1,6 +1,7 @@
 """What a finished run says about itself: measures, size, cost, versions."""
 
 import contextlib
+import functools
 import platform
 import resource
 import subprocess
@@ -42,15 +43,15 @@ def summarize(job: Job, run: Run, state: State, last_row: dict[str, Any], measur
         "flops_per_sample": _forward_flops(run, state),
         "optimizer_state_bytes": _optimizer_bytes(state),
         "peak_memory_bytes": _peak_memory(run.device),
-        **environment(job, run),
+        **environment(job, run, state.stack_size),
     }
 
 
-def environment(job: Job, run: Run) -> dict[str, Any]:
+def environment(job: Job, run: Run, stack_size: int) -> dict[str, Any]:
     """Return where and with what a run was made."""
     return {
-        "engine": "loop",
-        "stack_size": 1,
+        "engine": "fused" if stack_size else "loop",
+        "stack_size": max(1, stack_size),
         "threads": torch.get_num_threads(),
         "device": device_name(run.device),
         "optbench_version": __version__,
@@ -78,7 +79,7 @@ def _forward_flops(run: Run, state: State) -> int:
 
 def _optimizer_bytes(state: State) -> int:
     held = (v for s in state.optimizer.state.values() for v in s.values() if isinstance(v, Tensor))
-    return sum(v.numel() * v.element_size() for v in held)
+    return sum(v.numel() * v.element_size() for v in held) // state.optimized_together
 
 
 def _peak_memory(device: torch.device) -> int:
@@ -102,6 +103,7 @@ def reset_peak_memory(device: torch.device) -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+@functools.cache  # a process trains many runs
 def _git_commit() -> str | None:
     try:
         found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)

@@ -74,10 +74,10 @@ def finished(job: Job, save: str = "none") -> dict[str, Any] | None:
         return None
     if summary["status"] == "failed":
         return summary if job.config["retry"] == "none" else None
-    return summary if _holds_what_is_asked(job.config, job.config["save"] or save, summary) else None
+    return summary if _holds_what_isasked(job.config, job.config["save"] or save, summary) else None
 
 
-def _holds_what_is_asked(config: dict[str, Any], save: str, summary: dict[str, Any]) -> bool:
+def _holds_what_isasked(config: dict[str, Any], save: str, summary: dict[str, Any]) -> bool:
     diverged = summary["status"] == "diverged"
     # Where nobody said which weights, those of the best evaluation will do.
     enough = (save,) if config["save"] is not None else ("last", "best")
@@ -114,14 +114,20 @@ def run_job(
         return Outcome(job, summary, trained=False)
     from runner.build import build
 
-    run = build(job)
     interruption = interruption or Interruption()
+    if job.config["engine"] == "fused":
+        from runner.stack import run_stack
+        from runner.sweep.stacking import refuse
+
+        refuse(job, build(job))
+        return run_stack([job], save, interruption, wait=wait)[0]
+    run = build(job)
     while True:
         with record.writing(job.lock), holding(job.lock) as held:
             if held and (summary := finished(job, save)) is not None:  # while this process waited
                 return Outcome(job, summary, trained=False)
             if held:
-                return Outcome(job, _run_held(job, run, save, interruption, bar), trained=True)
+                return Outcome(job, run_held(job, run, save, interruption, bar), trained=True)
         if not wait:
             return None
         time.sleep(WAIT_SECONDS)
@@ -129,31 +135,42 @@ def run_job(
             return Outcome(job, summary, trained=False)
 
 
-def _run_held(job: Job, run: Any, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
-    earlier = record.read_summary(job.folder)
-    unreadable = earlier is None and (job.folder / "summary.json").exists()
-    if unreadable or (earlier is not None and earlier["status"] in record.FINISHED):
-        record.keep_aside(job.folder)
+def run_held(job: Job, run: Any, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
+    """Train a run whose lock is held, and return its summary, which is written."""
+    make_room(job)
     recorder = Recorder(job)
     try:
-        with interruption.listening(), _torch_settings(job):
+        with interruption.listening(), torch_settings(job):
             summary = _train(job, run, recorder, job.config["save"] or save, interruption, bar)
     except OptbenchError:
         raise
     except Exception as error:
         summary = recorder.fail(error)
     recorder.close(summary)
-    if summary["status"] in record.FINISHED:
-        from runner.engine import checkpoint
-
-        # Only now: a kill before the summary was written goes on from the resume state.
-        checkpoint.remove(recorder.checkpoint, keep_newest=summary["saved"] != "none")
+    record.update_runs_csv([(job, summary)])
+    clear_checkpoints(recorder, summary)
     return summary
 
 
+def make_room(job: Job) -> None:
+    """Move a finished run out of the way of one that takes its place."""
+    earlier = record.read_summary(job.folder)
+    unreadable = earlier is None and (job.folder / "summary.json").exists()
+    if unreadable or (earlier is not None and earlier["status"] in record.FINISHED):
+        record.keep_aside(job.folder)
+
+
+def clear_checkpoints(recorder: Recorder, summary: dict[str, Any]) -> None:
+    """Remove what a finished run went on from: only now, as a kill before its summary was written needs it."""
+    if summary["status"] in record.FINISHED:
+        from runner.engine import checkpoint
+
+        checkpoint.remove(recorder.checkpoint, keep_newest=summary["saved"] != "none")
+
+
 @contextmanager
-def _torch_settings(job: Job) -> Iterator[None]:
-    """Set PyTorch's threads and determinism for the block alone."""
+def torch_settings(job: Job) -> Iterator[None]:
+    """Set PyTorch's threads, determinism and smallest numbers for the block alone."""
     import torch
 
     if job.config["deterministic"]:
@@ -161,23 +178,25 @@ def _torch_settings(job: Job) -> Iterator[None]:
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(job.config["threads"] or threads)
     torch.use_deterministic_algorithms(job.config["deterministic"])
+    torch.set_flush_denormal(True)  # moments of weights without a gradient fade into numbers 100 times as slow
     try:
         yield
     finally:
+        torch.set_flush_denormal(False)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
 
 
 def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
-    from runner.diagnostics import findings
     from runner.engine import checkpoint, loop
     from runner.engine.state import start
-    from runner.summary import environment, reset_peak_memory, summarize
+    from runner.summary import environment, reset_peak_memory
 
     reset_peak_memory(run.device)
     state = start(run)
     resumed_from = _resume(recorder, run, state)
     recorder.open(rows_kept=state.rows)
+    record.update_runs_csv([(job, {"status": "running"})])
     row: dict[str, Any] = {}
     saved_at, read_back = -CHECKPOINT_SECONDS, False
     with Bar(run.steps, state.step, str(recorder.folder.name), enabled=bar) as shown:
@@ -193,7 +212,7 @@ def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Inte
             if state.stop_reason is None and (
                 interruption.requested or time.monotonic() - saved_at >= CHECKPOINT_SECONDS
             ):
-                checkpoint.save(recorder.checkpoint, {**state.state_dict(), "asked": _asked(job)})
+                checkpoint.save(recorder.checkpoint, {**state.state_dict(), "asked": asked(job)})
                 if not read_back:
                     checkpoint.load(recorder.checkpoint)
                     read_back = True
@@ -201,8 +220,19 @@ def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Inte
             if interruption.requested:
                 break
     if state.stop_reason is None:
-        checkpoint.save(recorder.checkpoint, {**state.state_dict(), "asked": _asked(job)})
-        return {"status": "interrupted", "stop_reason": "interrupted", "steps": state.step, **environment(job, run)}
+        checkpoint.save(recorder.checkpoint, {**state.state_dict(), "asked": asked(job)})
+        return {"status": "interrupted", "stop_reason": "interrupted", "steps": state.step, **environment(job, run, 0)}
+    return conclude(job, run, state, recorder, row, save, resumed_from)
+
+
+def conclude(
+    job: Job, run: Any, state: Any, recorder: Recorder, row: dict[str, Any], save: str, resumed_from: int | None
+) -> dict[str, Any]:
+    """Test a run that has ended, keep the weights asked for, and return its summary."""
+    from runner.diagnostics import findings
+    from runner.engine import loop
+    from runner.summary import summarize
+
     measured = loop.finish(run, state)
     saved = _save_weights(recorder, run, state, save)
     summary = summarize(job, run, state, row, measured)
@@ -213,7 +243,7 @@ def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Inte
     return summary
 
 
-def _asked(job: Job) -> list[Any]:
+def asked(job: Job) -> list[Any]:
     """Return what decides a run's rows and is no part of its identity."""
     return [job.config["metrics"], job.config["diagnostics"], job.config["eval_every"]]
 
@@ -233,7 +263,7 @@ def _resume(recorder: Recorder, run: Any, state: Any) -> int | None:
             saved = checkpoint.load(path)
         except RecordError:
             continue
-        if "counters" not in saved or saved.get("asked") != _asked(recorder.job):
+        if "counters" not in saved or saved.get("asked") != asked(recorder.job):
             continue
         lacks_best = run.keep_best and saved["best_weights"] is None and saved["counters"]["best"]
         if saved["counters"]["rows"] <= lines and not lacks_best:

@@ -43,17 +43,17 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
     At each yield, and where ``pulse`` stopped it, the state is whole: saved and loaded, it goes on to the same rows.
     """
     if state.rows == 0:
-        yield _evaluation(run, state, run.schedule(0), run.batch_size(0), _Measured())
+        yield _evaluation(run, state, run.schedule(0), run.batch_size(0), Measured())
     losses = _Losses(state, hold=LOSSES_HELD_ON_CUDA if run.device.type == "cuda" else 1)
     order: Tensor | None = None
     while state.stop_reason is None:
-        _synchronize(run)
+        synchronize(run)
         began = time.perf_counter()
-        measured = _Measured()
+        measured = Measured()
         lr, size = 0.0, 0
         while True:
             if order is None:
-                order = _order(run, state.epoch)
+                order = order_of(run, state.epoch)
             size = run.batch_size(state.epoch)
             x, y, end = _batch(run, order, state.offset, size)
             lr = run.schedule(state.step) * state.lr_factor
@@ -74,7 +74,7 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
                 break
         if state.first_nonfinite_step is None:
             losses.drain()
-        _synchronize(run)
+        synchronize(run)
         state.train_seconds += time.perf_counter() - began
         if state.first_nonfinite_step is not None:
             state.stop_reason = "non-finite loss"
@@ -93,7 +93,7 @@ def finish(run: Run, state: State) -> dict[str, float]:
     final |= {f"final_val_{k}": v for k, v in evaluate(run, state, run.val, run.final_metrics).items()}
     began = time.perf_counter()
     test = evaluate(run, state, run.test, run.final_metrics)
-    _synchronize(run)
+    synchronize(run)
     seconds = (time.perf_counter() - began) / len(run.test.y)
     return final | {f"test_{k}": v for k, v in test.items()} | {"inference_seconds_per_sample": seconds}
 
@@ -108,14 +108,15 @@ def evaluate(run: Run, state: State, part: Split, metrics: Mapping[str, Metric] 
     return {name: float(value) for name, value in measured.items()}
 
 
-def _synchronize(run: Run) -> None:
+def synchronize(run: Run) -> None:
+    """Wait for the device."""
     if run.device.type == "cuda":
         torch.cuda.synchronize(run.device)
     elif run.device.type == "mps":
         torch.mps.synchronize()
 
 
-def _order(run: Run, epoch: int) -> Tensor:
+def order_of(run: Run, epoch: int) -> Tensor:
     """Return the order of an epoch's samples, a function of the seed and the epoch alone."""
     n = len(run.train.y)
     if not run.shuffle:
@@ -140,13 +141,11 @@ def _loss(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
             outputs = state.model(x)
         loss = run.loss(outputs, y)
     for penalty in run.penalties:
-        loss = loss + penalty.of(optim.decayed(state.parameters))
+        loss = loss + penalty.strength * penalty.of(optim.decayed(state.parameters))
     return loss
 
 
-def _update(
-    run: Run, state: State, x: Tensor, y: Tensor, loss: Tensor, lr: float, measured: "_Measured | None"
-) -> None:
+def _update(run: Run, state: State, x: Tensor, y: Tensor, loss: Tensor, lr: float, measured: "Measured | None") -> None:
     """Take one optimizer step; where asked, measure the gradient's norm and the update's size."""
     optimizer, scaler = state.optimizer, state.scaler
     for group in optimizer.param_groups:
@@ -187,7 +186,7 @@ def _evaluated(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
 
 
 @dataclass
-class _Measured:
+class Measured:
     """What is measured of the step before an evaluation alone."""
 
     grad_norm: float | None = None
@@ -205,9 +204,9 @@ class _Measured:
     def after_update(self, model: nn.Module, each: bool) -> None:
         """Note how far the parameters moved relative to their size; with ``each``, one by one too."""
         moved = {n: p.detach() - self._before[n] for n, p in model.named_parameters() if n in self._before}
-        self.update_ratio = _ratio(_norm(list(moved.values())), _norm(list(self._before.values())))
+        self.update_ratio = ratio(_norm(list(moved.values())), _norm(list(self._before.values())))
         if each:
-            self.update_ratios = {n: _ratio(_norm([d]), _norm([self._before[n]])) for n, d in moved.items()}
+            self.update_ratios = {n: ratio(_norm([d]), _norm([self._before[n]])) for n, d in moved.items()}
         self._before = {}
 
 
@@ -215,7 +214,8 @@ def _norm(tensors: list[Tensor]) -> float:
     return torch.nn.utils.get_total_norm(tensors).item()
 
 
-def _ratio(moved: float, size: float) -> float:
+def ratio(moved: float, size: float) -> float:
+    """Return how far weights of a size moved, relative to it; of 0, infinity where they moved at all."""
     return moved / size if size > 0 else math.inf if moved > 0 else 0.0
 
 
@@ -257,19 +257,41 @@ def _evaluation(
     state: State,
     lr: float,
     batch_size: int,
-    measured: "_Measured",
+    measured: "Measured",
     evaluated: bool = True,
 ) -> Evaluation:
-    """Evaluate, keep the best, and decide whether the run is over."""
+    if not evaluated:
+        return note(run, state, lr, batch_size, measured, None, None)
+    return note(run, state, lr, batch_size, measured, evaluate(run, state, run.probe), evaluate(run, state, run.val))
+
+
+def note(
+    run: Run,
+    state: State,
+    lr: float,
+    batch_size: int,
+    measured: "Measured",
+    train: dict[str, float] | None,
+    val: dict[str, float] | None,
+) -> Evaluation:
+    """Take down an evaluation: keep the best, and decide whether the run is over.
+
+    Args:
+        run: the run.
+        state: where it is; its losses since the last evaluation are taken from it.
+        lr: of the step just made.
+        batch_size: of the step just made.
+        measured: of the step just made.
+        train: measures on the fixed subset of train; None where the run has diverged.
+        val: measures on the validation set, likewise.
+    """
     names = ["loss", *run.metrics]
-    train = evaluate(run, state, run.probe) if evaluated else dict.fromkeys(names)
-    val = evaluate(run, state, run.val) if evaluated else dict.fromkeys(names)
     batch_loss = state.loss_sum / state.loss_count if state.loss_count else None
     state.loss_sum, state.loss_count = 0.0, 0
     state.rows += 1
-    if evaluated:
+    if train is not None and val is not None:
         _judge(run, state, train["loss"], val)
-    layers = diagnostics.measure(run, state, measured.update_ratios) if run.diagnostics and evaluated else []
+    layers = diagnostics.measure(run, state, measured.update_ratios) if run.diagnostics and val is not None else []
     row = {
         "step": state.step,
         "epoch": state.epoch + state.offset / len(run.train.y),
@@ -278,8 +300,8 @@ def _evaluation(
         "lr": lr,
         "batch_size": min(batch_size, len(run.train.y)),
         "batch_loss": batch_loss,
-        **{f"train_{k}": v for k, v in train.items()},
-        **{f"val_{k}": v for k, v in val.items()},
+        **{f"train_{k}": v for k, v in (train or dict.fromkeys(names)).items()},
+        **{f"val_{k}": v for k, v in (val or dict.fromkeys(names)).items()},
         "grad_norm": measured.grad_norm,
         "update_ratio": measured.update_ratio,
         "status": "ok" if state.first_nonfinite_step is None else "diverged",
@@ -287,9 +309,9 @@ def _evaluation(
     return Evaluation(row, layers)
 
 
-def _judge(run: Run, state: State, train_loss: float | None, val: dict[str, Any]) -> None:
+def _judge(run: Run, state: State, train_loss: float, val: dict[str, Any]) -> None:
     """Note a best evaluation and whether the run ends here, and why."""
-    if not (math.isfinite(val["loss"]) and train_loss is not None and math.isfinite(train_loss)):
+    if not (math.isfinite(val["loss"]) and math.isfinite(train_loss)):
         state.first_nonfinite_step, state.stop_reason = state.step, "non-finite loss"
         return
     if run.keep_best and val["loss"] < state.best.get("loss", math.inf):

@@ -71,6 +71,10 @@ class State:
     plateau_loss: float = math.inf
     """Validation loss at its last fall, as the learning rate's falls count them."""
     evaluations_on_plateau: int = 0
+    optimized_together: int = 1
+    """Runs that share the optimizer."""
+    stack_size: int = 0
+    """Runs that the fused engine began to train together; 0 under the reference engine."""
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:

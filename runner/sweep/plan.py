@@ -92,8 +92,9 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
             job = prepare(composer.compose(overrides))
             if job.run_id not in jobs and finished(job) is None:
                 from runner.build import build
+                from runner.sweep.stacking import refuse
 
-                build(job)
+                refuse(job, build(job))
         except ConfigError as error:
             if len(job_overrides) == 1:
                 raise

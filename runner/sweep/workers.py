@@ -1,4 +1,4 @@
-"""Worker processes: each trains one run at a time; what happens to one costs its run only."""
+"""Worker processes: each trains one run or one stack at a time; what happens to one costs its runs only."""
 
 import contextlib
 import os
@@ -21,6 +21,8 @@ from tqdm import tqdm
 from runner import record
 from runner.errors import OptbenchError
 from runner.job import Job
+from runner.stack import run_stack
+from runner.sweep.stacking import Task, tasks
 from runner.train import Interruption, Outcome, run_job
 
 POLL_SECONDS = 0.5
@@ -33,11 +35,11 @@ class RunFailed(Exception):
 
 @dataclass
 class Worker:
-    """A process, the parent's end of its pipe, and the job that it is on."""
+    """A process, the parent's end of its pipe, and the jobs that it is on."""
 
     process: BaseProcess
     pipe: Connection
-    job: int | None = None
+    task: Task = ()
 
 
 def number_of_workers(jobs: Sequence[Job]) -> int:
@@ -77,8 +79,8 @@ class _Pool:
 
     def __init__(self, jobs: Sequence[Job], size: int) -> None:
         self._jobs, self._size = jobs, max(1, min(size, len(jobs)))
-        self._pending: deque[int] = deque(range(len(jobs)))
-        self._held_elsewhere: deque[int] = deque()
+        self._pending: deque[Task] = deque(tasks(jobs, self._size))
+        self._held_elsewhere: deque[Task] = deque()
         self._workers: list[Worker] = []
         self._stopping = False
         self._before: dict[int, Any] = {}
@@ -90,7 +92,7 @@ class _Pool:
     @property
     def running(self) -> int:
         """How many runs are being trained."""
-        return sum(worker.job is not None for worker in self._workers)
+        return sum(len(worker.task) for worker in self._workers)
 
     def __enter__(self) -> "_Pool":
         with contextlib.suppress(ValueError):  # not in the main thread
@@ -120,7 +122,7 @@ class _Pool:
         """Start nothing more, and let what runs checkpoint and end."""
         self._stopping = True
         for worker in self._workers:
-            if worker.job is not None and worker.process.pid is not None:
+            if worker.task and worker.process.pid is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.process.pid, signal.SIGTERM)
 
@@ -128,7 +130,7 @@ class _Pool:
         """Hand out jobs until none is left."""
         while True:
             self._hand_out()
-            busy = [worker for worker in self._workers if worker.job is not None]
+            busy = [worker for worker in self._workers if worker.task]
             if not busy and (self._stopping or not (self._pending or self._held_elsewhere)):
                 return
             if not busy:  # all that is left is being trained elsewhere
@@ -136,24 +138,21 @@ class _Pool:
             ready = wait([worker.pipe for worker in busy], POLL_SECONDS)
             for worker in busy:
                 if worker.pipe in ready:
-                    index = worker.job
-                    assert index is not None
-                    outcome = self._receive(worker)
-                    if outcome is not None:
+                    for index, outcome in self._receive(worker):
                         over(index, outcome)
             if not self._pending:  # once in a while, look again at what another process was training
                 self._pending, self._held_elsewhere = self._held_elsewhere, deque()
 
     def _hand_out(self) -> None:
         while self._pending and not self._stopping:
-            idle = next((worker for worker in self._workers if worker.job is None), None)
+            idle = next((worker for worker in self._workers if not worker.task), None)
             if idle is None and len(self._workers) < self._size:
                 idle = self._start()
             if idle is None:
                 return
-            idle.job = self._pending.popleft()
-            job = self._jobs[idle.job]
-            idle.pipe.send((idle.job, None if self._context.get_start_method() == "fork" else job))
+            idle.task = self._pending.popleft()
+            forked = self._context.get_start_method() == "fork"
+            idle.pipe.send((idle.task, None if forked else [self._jobs[i] for i in idle.task]))
 
     def _start(self) -> Worker:
         ours, theirs = self._context.Pipe()
@@ -165,21 +164,23 @@ class _Pool:
         self._workers.append(worker)
         return worker
 
-    def _receive(self, worker: Worker) -> Outcome | None:
-        assert worker.job is not None
-        index, job = worker.job, self._jobs[worker.job]
-        worker.job = None
+    def _receive(self, worker: Worker) -> list[tuple[int, Outcome]]:
+        """Return what became of a worker's jobs; those that another process trains wait for it."""
+        task, worker.task = worker.task, ()
         try:
-            answer = worker.pipe.recv()
+            answers = worker.pipe.recv()
         except (EOFError, OSError):
             self._workers.remove(worker)
             worker.process.join()
-            return Outcome(job, self._death(worker.process.exitcode, job), trained=True)
-        if answer is None:
-            self._held_elsewhere.append(index)
-            return None
-        summary, trained = answer
-        return Outcome(job, summary, trained)
+            code = worker.process.exitcode
+            return [(i, Outcome(self._jobs[i], self._death(code, self._jobs[i]), trained=True)) for i in task]
+        over = []
+        for index, answer in zip(task, answers, strict=True):
+            if answer is None:
+                self._held_elsewhere.append((index,))
+            else:
+                over.append((index, Outcome(self._jobs[index], *answer)))
+        return over
 
     def _death(self, code: int | None, job: Job) -> dict[str, Any]:
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
@@ -202,16 +203,19 @@ def _serve(pipe: Connection, jobs: Sequence[Job] | None, parent: int) -> None:
             given = pipe.recv()
             if given is None:
                 break
-            index, sent = given
-            job: Job = sent if jobs is None else jobs[index]
-            if job.config["threads"] is None:
+            task, sent = given
+            chosen: Sequence[Job] = sent if jobs is None else [jobs[i] for i in task]
+            if chosen[0].config["threads"] is None:
                 torch.set_num_threads(1)
             try:
-                outcome = run_job(job, save="none", interruption=Interruption(), bar=False, wait=False)
-                answer = None if outcome is None else (outcome.summary, outcome.trained)
+                if len(chosen) > 1:
+                    outcomes = run_stack(chosen, "none", Interruption())
+                else:
+                    outcomes = [run_job(chosen[0], save="none", interruption=Interruption(), bar=False, wait=False)]
+                answers = [None if outcome is None else (outcome.summary, outcome.trained) for outcome in outcomes]
             except OptbenchError as error:
-                answer = ({"status": "failed", "stop_reason": str(error), "run_id": job.run_id}, True)
-            pipe.send(answer)
+                answers = [({"status": "failed", "stop_reason": str(error), "run_id": j.run_id}, True) for j in chosen]
+            pipe.send(answers)
     os._exit(0)  # not the parent's exit handlers
 
 

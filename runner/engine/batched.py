@@ -1,0 +1,119 @@
+"""The forward pass of a stack of models: their weights are stacked ``[runs, …]``, and so is what they give.
+
+Fully connected networks are written out, as a few large matrix products; every other model goes through ``vmap``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from runner.model import MLP, Drop, keep
+from runner.regularization import Dropout
+
+Weights = Mapping[str, Tensor]
+"""Parameters and buffers by name, each ``[runs, …]``."""
+
+
+@dataclass(frozen=True)
+class Dropping:
+    """What each run drops in one step: its share ``[runs]`` and its key ``[runs, 2]``."""
+
+    p: Tensor
+    key: Tensor
+
+
+def written_out(model: nn.Module) -> bool:
+    """Say whether a model's stacked forward pass is written out."""
+    return type(model) is MLP
+
+
+def forward(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout: Dropping | None) -> Tensor:
+    """Return the outputs ``[runs, n, …]`` of models of one kind.
+
+    Args:
+        model: one of them, which says how they are built and whether they are in training; its own weights are not read.
+        weights: of all of them; batch norm's running statistics are updated in place, as in each model by itself.
+        x: ``[n, …]`` where all see the same samples (``shared``), else ``[runs, n, …]``.
+        shared: see x.
+        dropout: None where none drops anything.
+
+    Raises:
+        RuntimeError: if something in the model has no batching rule.
+    """
+    if isinstance(model, MLP):
+        return _mlp(model, weights, x, shared, _dropping(dropout))
+    if dropout is None:
+        plain = torch.vmap(
+            lambda w, part: torch.func.functional_call(model, w, (part,)), in_dims=(0, None if shared else 0)
+        )
+        return cast(Tensor, plain(dict(weights), x))
+
+    def one(w: Weights, part: Tensor, p: Tensor, key: Tensor) -> Tensor:
+        return cast(Tensor, torch.func.functional_call(model, dict(w), (part, Dropout(p).at(key))))
+
+    stacked = torch.vmap(one, in_dims=(0, None if shared else 0, 0, 0))
+    return cast(Tensor, stacked(dict(weights), x, dropout.p, dropout.key))
+
+
+def _dropping(dropout: Dropping | None) -> Drop:
+    if dropout is None:
+        return keep
+    each = torch.vmap(lambda hidden, place, p, key: Dropout(p).at(key)(hidden, place), in_dims=(0, None, 0, 0))
+    return lambda hidden, place: each(hidden, place, dropout.p, dropout.key)
+
+
+def _mlp(model: MLP, weights: Weights, x: Tensor, shared: bool, drop: Drop) -> Tensor:
+    """Return what ``MLP.forward`` gives for each run."""
+    x = x.flatten(1 if shared else 2)
+    for place in range(len(model.hidden)):
+        hidden = _linear(weights, f"hidden.{place}", x)
+        hidden = _norm(model.norms[place], weights, f"norms.{place}", hidden, model.training)
+        hidden = drop(model.activation(hidden), place)
+        x = x + hidden if model.residual and place > 0 else hidden
+    return _linear(weights, "readout", x)
+
+
+def _linear(weights: Weights, name: str, x: Tensor) -> Tensor:
+    """Return ``[runs, n, out]`` of ``[runs, n, in]``, or of ``[n, in]`` that all see."""
+    weight, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
+    if x.ndim == 2:  # one product for all
+        together = F.linear(x, weight.flatten(0, 1), None if bias is None else bias.flatten())
+        return together.view(len(x), *weight.shape[:2]).transpose(0, 1)
+    if bias is None:
+        return torch.bmm(x, weight.transpose(1, 2))
+    return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+
+
+def _norm(norm: nn.Module, weights: Weights, name: str, x: Tensor, training: bool) -> Tensor:
+    if isinstance(norm, nn.Identity):
+        return x
+    scale, shift = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    runs, n, width = x.shape
+    if isinstance(norm, nn.BatchNorm1d):  # the units of all runs are channels of one batch
+        mean, variance = weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
+        if training:
+            weights[f"{name}.num_batches_tracked"].add_(1)
+        assert norm.momentum is not None
+        flat = (mean.flatten(), variance.flatten(), scale.flatten(), shift.flatten())
+        units = x.transpose(0, 1).reshape(n, runs * width)
+        normed = F.batch_norm(units, *flat, training, norm.momentum, norm.eps)
+        return normed.view(n, runs, width).transpose(0, 1)
+    if isinstance(norm, nn.LayerNorm):
+        normed = F.layer_norm(x, [width], eps=norm.eps)
+    else:
+        assert isinstance(norm, nn.GroupNorm)
+        normed = F.group_norm(x.flatten(0, 1), norm.num_groups, eps=norm.eps).view(runs, n, width)
+    return normed * scale.unsqueeze(1) + shift.unsqueeze(1)
+
+
+def each(measure: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor, shared: bool) -> Tensor:
+    """Return a measure ``[runs]`` of outputs ``[runs, n, …]`` against the targets that all, or each, see."""
+    if measure is F.cross_entropy and outputs.ndim == 3:  # one call for all
+        targets = y.expand(outputs.shape[:2]) if shared else y
+        losses = F.cross_entropy(outputs.flatten(0, 1), targets.reshape(-1), reduction="none")
+        return losses.view(outputs.shape[:2]).mean(1)
+    return cast(Tensor, torch.vmap(measure, in_dims=(0, None if shared else 0))(outputs, y))

@@ -1,0 +1,131 @@
+"""Which runs of a sweep are trained together, and how many at a time."""
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from runner import schema
+from runner.errors import ConfigError
+from runner.job import Job
+from runner.stack import plans
+from runner.train import finished
+
+if TYPE_CHECKING:
+    from runner.build import Run
+
+Task = tuple[int, ...]
+"""Jobs of a sweep, by their number, that one worker trains at a time: a stack, or a single run."""
+
+NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.")
+"""Choices in which the runs of a stack may differ; ``model`` and all others decide what a step computes."""
+SAME_IN_ALL = ("optim.decay_bias_and_norm", "regularization.box.bound")
+CACHE_BYTES = 2**23
+"""What a stack's weights, gradients and optimizer state should fit in: measured, see ``scripts/bench_fused.py``."""
+COPIES = 5
+"""Of a run's weights: themselves, gradients, two moments, and the weights before the step."""
+SMALLEST = 4
+"""Runs of a stack that is worth it on a CPU."""
+MOST = 256
+"""Each member of a stack holds a file open."""
+
+
+def signature(job: Job) -> str:
+    """Return what runs must have in common to be stacked."""
+    leaves = schema.leaves(job.config)
+    same = {k: v for k, v in leaves.items() if k in SAME_IN_ALL or not k.startswith(NUMBERS)}
+    return json.dumps([same, job.source.fingerprint], sort_keys=True)
+
+
+def refusal(job: Job, run: "Run") -> str | None:
+    """Return why a run cannot be stacked, or None."""
+    if job.config["compile"]:
+        return "compile=true compiles the model of one run"
+    if job.config["deterministic"]:
+        return "deterministic=true is for one run at a time"
+    from runner.engine import fused
+
+    kind = json.dumps([signature(job), _without_rate(job.config["optim"])], sort_keys=True)
+    if kind not in _tried:
+        _tried[kind] = fused.refusal(run)
+    return _tried[kind]
+
+
+_tried: dict[str, str | None] = {}
+"""Why runs of a kind cannot be stacked, by their kind: tried out once a process."""
+
+
+def refuse(job: Job, run: "Run") -> None:
+    """Refuse a job that asks for ``engine=fused`` and cannot have it.
+
+    Raises:
+        ConfigError: with the reason.
+    """
+    if job.config["engine"] == "fused" and (reason := refusal(job, run)) is not None:
+        raise ConfigError(f"engine=fused cannot train this run: {reason}; use engine=auto or engine=loop")
+
+
+def tasks(jobs: Sequence[Job], workers: int) -> list[Task]:
+    """Return every job once, in stacks where that pays; stacks of an interrupted sweep are those that they were."""
+    if jobs[0].config["engine"] == "loop":
+        return [(i,) for i in range(len(jobs))]
+    waiting = {
+        job.run_id: i
+        for i, job in enumerate(jobs)
+        if finished(job) is None and not (job.folder / "checkpoint.pt").exists()
+    }
+    stacked: list[Task] = []
+    for _, members in plans(jobs[0].folder.parent):
+        again = tuple(waiting.pop(run_id) for run_id in members if run_id in waiting)
+        stacked += [again] if again else []
+    kinds: dict[str, list[int]] = {}
+    for i in waiting.values():
+        kinds.setdefault(signature(jobs[i]), []).append(i)
+    for members_of_kind in kinds.values():
+        stacked += _stacks(jobs, members_of_kind, workers)
+    placed = {i for task in stacked for i in task}
+    return [*stacked, *((i,) for i in range(len(jobs)) if i not in placed)]
+
+
+def _stacks(jobs: Sequence[Job], members: list[int], workers: int) -> list[Task]:
+    """Return the stacks of runs of one kind; without those that are better off by themselves."""
+    from runner.build import build
+
+    able = [i for i in members if refusal(jobs[i], build(jobs[i])) is None]
+    if not able:
+        return []
+    run = build(jobs[able[0]])
+    most = largest(run)
+    asked = jobs[0].config["engine"] == "fused"
+    if not asked and not pays(run, len(able)):
+        return []
+    # Runs of one seed see the same batches, those of one optimizer step together.
+    able.sort(key=lambda i: (jobs[i].config["seed"], str(_without_rate(jobs[i].config["optim"])), i))
+    count = max(-(-len(able) // most), min(workers, len(able) // SMALLEST), 1)
+    bounds = [len(able) * k // count for k in range(count + 1)]
+    return [tuple(able[a:b]) for a, b in pairwise(bounds)]
+
+
+def _without_rate(optim: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in optim.items() if k != "lr"}
+
+
+def pays(run: "Run", runs: int) -> bool:
+    """Say whether runs of a kind are trained faster in stacks than one a worker.
+
+    On an accelerator a small step costs its launch, whatever the model. On a CPU it pays where the stacked step is
+    written out (fully connected networks) and the cache holds several runs; a convolution gains nothing.
+    """
+    from runner.engine import batched
+
+    if run.device.type == "cuda":
+        return runs > 1
+    return batched.written_out(run.construct()) and min(runs, largest(run)) >= SMALLEST
+
+
+def largest(run: "Run") -> int:
+    """Return how many runs a stack of this kind should have at most."""
+    if run.device.type == "cuda":
+        return MOST
+    held = sum(p.numel() * p.element_size() for p in run.construct().parameters())
+    return max(1, min(MOST, CACHE_BYTES // (COPIES * held)))
