@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,24 @@ SHARE_OF_TIME = 0.05
 """Checkpoints of a stack take no more of the time than this."""
 
 Summaries = dict[str, dict[str, Any]]
+Progress = Callable[[float], None]
+"""Called now and then with the share of a stack's steps that are made."""
 
 
-def run_stack(jobs: Sequence[Job], save: str, interruption: Interruption, wait: bool = False) -> list[Outcome | None]:
+def run_stack(
+    jobs: Sequence[Job],
+    save: str,
+    interruption: Interruption,
+    progress: Progress = lambda share: None,
+    wait: bool = False,
+) -> list[Outcome | None]:
     """Train jobs together to their end and record each, or return what finished runs found.
 
     Args:
         jobs: what to run; ``runner.sweep.stacking`` finds those that can be stacked.
         save: the weights kept where the config leaves it open: last, best or none.
         interruption: asks the stack to stop after the step it is in, checkpointed.
+        progress: told how far the stack is.
         wait: where another process trains a run, wait for it; otherwise its outcome is None.
 
     Raises:
@@ -64,7 +73,7 @@ def run_stack(jobs: Sequence[Job], save: str, interruption: Interruption, wait: 
                     ours.append(job)
             summaries: Summaries = {}
             if ours:
-                _run(ours, save, interruption, summaries, *_place(ours))
+                _run(ours, save, interruption, progress, summaries, *_place(ours))
         found |= {job.run_id: Outcome(job, summaries[job.run_id], trained=True) for job in ours}
         if not wait or all(found.values()):
             return [found[job.run_id] for job in jobs]
@@ -72,7 +81,13 @@ def run_stack(jobs: Sequence[Job], save: str, interruption: Interruption, wait: 
 
 
 def _run(
-    jobs: Sequence[Job], save: str, interruption: Interruption, summaries: Summaries, plan: Path, source: Path
+    jobs: Sequence[Job],
+    save: str,
+    interruption: Interruption,
+    progress: Progress,
+    summaries: Summaries,
+    plan: Path,
+    source: Path,
 ) -> None:
     """Train jobs that are held, and put what became of each into ``summaries``.
 
@@ -82,6 +97,7 @@ def _run(
         jobs: the members.
         save: as of ``run_stack``.
         interruption: as of ``run_stack``.
+        progress: as of ``run_stack``.
         summaries: by run id; filled.
         plan: where the stack's plan and checkpoint are kept.
         source: the plan of a stack that the members may go on from.
@@ -89,7 +105,7 @@ def _run(
     recorders = {job.run_id: Recorder(job) for job in jobs}
     try:
         with interruption.listening(), torch_settings(jobs[0]):
-            _train(jobs, recorders, save, interruption, summaries, plan, source)
+            _train(jobs, recorders, save, interruption, progress, summaries, plan, source)
         return
     except OptbenchError:
         raise
@@ -110,7 +126,7 @@ def _run(
         recorder.let_go()
     for part in (left[: len(left) // 2], left[len(left) // 2 :]) if halved else ([job] for job in left):
         if halved or part[0].config["engine"] == "fused":
-            _run(part, save, interruption, summaries, _new_plan(part), source)
+            _run(part, save, interruption, progress, summaries, _new_plan(part), source)
         else:
             from runner.build import build
 
@@ -123,6 +139,7 @@ def _train(
     recorders: dict[str, Recorder],
     save: str,
     interruption: Interruption,
+    progress: Progress,
     summaries: Summaries,
     plan: Path,
     source: Path,
@@ -169,6 +186,7 @@ def _train(
                 summaries[job.run_id] = summary
                 ended.append((job, summary))
         record.update_runs_csv(ended)
+        progress(found[0][0].step / runs[0].steps if found else 1.0)
         if members.runs and not interruption.requested and time.monotonic() - saved_at >= pause:
             pause = max(CHECKPOINT_SECONDS, keep() / SHARE_OF_TIME)
             saved_at = time.monotonic()

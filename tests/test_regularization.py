@@ -22,7 +22,8 @@ def test_dropout_keeps_the_mean_and_drops_its_share(p: float) -> None:
 
 def test_l2_gradient_is_strength_times_weight() -> None:
     w = torch.randn(4, 3, requires_grad=True)
-    regularization.l2(strength=0.3).of([w]).backward()
+    penalty = regularization.l2(strength=0.3)
+    (penalty.strength * penalty.of([w])).backward()
     torch.testing.assert_close(w.grad, 0.3 * w.detach())
 
 

@@ -5,11 +5,11 @@ Fully connected networks are written out, as a few large matrix products; every 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from runner.model import MLP, Drop, keep
 from runner.regularization import Dropout
@@ -35,7 +35,7 @@ def forward(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout
     """Return the outputs ``[runs, n, …]`` of models of one kind.
 
     Args:
-        model: one of them, which says how they are built and whether they are in training; its own weights are not read.
+        model: one of them: how it is built, and whether it is in training; its own weights are not read.
         weights: of all of them; batch norm's running statistics are updated in place, as in each model by itself.
         x: ``[n, …]`` where all see the same samples (``shared``), else ``[runs, n, …]``.
         shared: see x.
@@ -46,17 +46,22 @@ def forward(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout
     """
     if isinstance(model, MLP):
         return _mlp(model, weights, x, shared, _dropping(dropout))
+    with sdpa_kernel(SDPBackend.MATH):  # the kernel of attention that has a batching rule
+        return _vmapped(model, weights, x, shared, dropout)
+
+
+def _vmapped(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout: Dropping | None) -> Tensor:
     if dropout is None:
         plain = torch.vmap(
             lambda w, part: torch.func.functional_call(model, w, (part,)), in_dims=(0, None if shared else 0)
         )
-        return cast(Tensor, plain(dict(weights), x))
+        return plain(dict(weights), x)  # type: ignore[no-any-return]
 
     def one(w: Weights, part: Tensor, p: Tensor, key: Tensor) -> Tensor:
-        return cast(Tensor, torch.func.functional_call(model, dict(w), (part, Dropout(p).at(key))))
+        return torch.func.functional_call(model, dict(w), (part, Dropout(p).at(key)))  # type: ignore[no-any-return]
 
     stacked = torch.vmap(one, in_dims=(0, None if shared else 0, 0, 0))
-    return cast(Tensor, stacked(dict(weights), x, dropout.p, dropout.key))
+    return stacked(dict(weights), x, dropout.p, dropout.key)
 
 
 def _dropping(dropout: Dropping | None) -> Drop:
@@ -116,4 +121,4 @@ def each(measure: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor
         targets = y.expand(outputs.shape[:2]) if shared else y
         losses = F.cross_entropy(outputs.flatten(0, 1), targets.reshape(-1), reduction="none")
         return losses.view(outputs.shape[:2]).mean(1)
-    return cast(Tensor, torch.vmap(measure, in_dims=(0, None if shared else 0))(outputs, y))
+    return torch.vmap(measure, in_dims=(0, None if shared else 0))(outputs, y)

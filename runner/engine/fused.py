@@ -522,7 +522,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:
     """Return the Euclidean norm ``[runs]`` of each run's tensors together."""
-    return torch.stack([tensor.flatten(1).norm(dim=1) for tensor in tensors]).norm(dim=0)
+    of_each = [torch.linalg.vector_norm(tensor.flatten(1), dim=1) for tensor in tensors]
+    return torch.linalg.vector_norm(torch.stack(of_each), dim=0)
 
 
 def _along(values: Tensor, tensor: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from runner import schema
 from runner.errors import ConfigError
 from runner.job import Job
 from runner.stack import plans
+from runner.targets import named_by_user
 from runner.train import finished
 
 if TYPE_CHECKING:
@@ -67,13 +68,10 @@ def refuse(job: Job, run: "Run") -> None:
 
 def tasks(jobs: Sequence[Job], workers: int) -> list[Task]:
     """Return every job once, in stacks where that pays; stacks of an interrupted sweep are those that they were."""
-    if jobs[0].config["engine"] == "loop":
+    engine = jobs[0].config["engine"]
+    if engine == "loop":
         return [(i,) for i in range(len(jobs))]
-    waiting = {
-        job.run_id: i
-        for i, job in enumerate(jobs)
-        if finished(job) is None and not (job.folder / "checkpoint.pt").exists()
-    }
+    waiting = {job.run_id: i for i, job in enumerate(jobs) if engine == "fused" or _may_be_stacked(job)}
     stacked: list[Task] = []
     for _, members in plans(jobs[0].folder.parent):
         again = tuple(waiting.pop(run_id) for run_id in members if run_id in waiting)
@@ -85,6 +83,11 @@ def tasks(jobs: Sequence[Job], workers: int) -> list[Task]:
         stacked += _stacks(jobs, members_of_kind, workers)
     placed = {i for task in stacked for i in task}
     return [*stacked, *((i,) for i in range(len(jobs)) if i not in placed)]
+
+
+def _may_be_stacked(job: Job) -> bool:
+    """Say whether nothing speaks against stacking a job: a user's own code, a finished run, one begun by itself."""
+    return not named_by_user(job.config) and finished(job) is None and not (job.folder / "checkpoint.pt").exists()
 
 
 def _stacks(jobs: Sequence[Job], members: list[int], workers: int) -> list[Task]:

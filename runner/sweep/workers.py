@@ -40,6 +40,8 @@ class Worker:
     process: BaseProcess
     pipe: Connection
     task: Task = ()
+    progress: float = 0.0
+    """The share of a stack's steps that are made."""
 
 
 def number_of_workers(jobs: Sequence[Job]) -> int:
@@ -64,12 +66,12 @@ def run_jobs(jobs: Sequence[Job], report: Callable[[Outcome], None]) -> list[Out
 
         def over(index: int, outcome: Outcome) -> None:
             outcomes[index] = outcome
-            board.ended(outcome, pool.running)
+            board.ended(outcome)
             report(outcome)
             if fail_fast and outcome.summary["status"] == "failed":
                 pool.stop()
 
-        pool.work(over)
+        pool.work(over, board.under_way)
     waiting = {"status": "interrupted", "stop_reason": NOT_STARTED}
     return [outcomes.get(index) or Outcome(job, waiting, trained=False) for index, job in enumerate(jobs)]
 
@@ -126,8 +128,8 @@ class _Pool:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.process.pid, signal.SIGTERM)
 
-    def work(self, over: Callable[[int, Outcome], None]) -> None:
-        """Hand out jobs until none is left."""
+    def work(self, over: Callable[[int, Outcome], None], under_way: Callable[[int, float], None]) -> None:
+        """Hand out jobs until none is left; ``under_way`` hears how many run and how many runs' worth is done."""
         while True:
             self._hand_out()
             busy = [worker for worker in self._workers if worker.task]
@@ -140,6 +142,7 @@ class _Pool:
                 if worker.pipe in ready:
                     for index, outcome in self._receive(worker):
                         over(index, outcome)
+                    under_way(self.running, sum(len(w.task) * w.progress for w in self._workers))
             if not self._pending:  # once in a while, look again at what another process was training
                 self._pending, self._held_elsewhere = self._held_elsewhere, deque()
 
@@ -166,14 +169,19 @@ class _Pool:
 
     def _receive(self, worker: Worker) -> list[tuple[int, Outcome]]:
         """Return what became of a worker's jobs; those that another process trains wait for it."""
-        task, worker.task = worker.task, ()
+        task = worker.task
         try:
             answers = worker.pipe.recv()
         except (EOFError, OSError):
+            worker.task = ()
             self._workers.remove(worker)
             worker.process.join()
             code = worker.process.exitcode
             return [(i, Outcome(self._jobs[i], self._death(code, self._jobs[i]), trained=True)) for i in task]
+        if isinstance(answers, float):
+            worker.progress = answers
+            return []
+        worker.task, worker.progress = (), 0.0
         over = []
         for index, answer in zip(task, answers, strict=True):
             if answer is None:
@@ -209,7 +217,7 @@ def _serve(pipe: Connection, jobs: Sequence[Job] | None, parent: int) -> None:
                 torch.set_num_threads(1)
             try:
                 if len(chosen) > 1:
-                    outcomes = run_stack(chosen, "none", Interruption())
+                    outcomes = run_stack(chosen, "none", Interruption(), pipe.send)
                 else:
                     outcomes = [run_job(chosen[0], save="none", interruption=Interruption(), bar=False, wait=False)]
                 answers = [None if outcome is None else (outcome.summary, outcome.trained) for outcome in outcomes]
@@ -240,6 +248,7 @@ class _Board:
         shown = sys.stderr.isatty()
         self._bar: tqdm[Any] = tqdm(total=jobs, unit="run", desc="sweep", disable=not shown, dynamic_ncols=True)
         self._counts = {"diverged": 0, "failed": 0}
+        self._ended = 0
 
     def __enter__(self) -> "_Board":
         return self
@@ -247,10 +256,14 @@ class _Board:
     def __exit__(self, *ignored: object) -> None:
         self._bar.close()
 
-    def ended(self, outcome: Outcome, running: int) -> None:
+    def ended(self, outcome: Outcome) -> None:
         """Count one more run."""
+        self._ended += 1
         status = outcome.summary["status"]
         if status in self._counts:
             self._counts[status] += 1
+
+    def under_way(self, running: int, share: float) -> None:
+        """Show how many runs are being trained, and how many runs' worth of that is done."""
         self._bar.set_postfix({"running": running, **self._counts}, refresh=False)
-        self._bar.update()
+        self._bar.update(round(self._ended + share, 1) - self._bar.n)

@@ -1,0 +1,228 @@
+"""The fused engine is pinned to the reference: every run of a stack is what it would have been by itself."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from runner.build import Run, build
+from runner.engine import fused, loop
+from runner.engine.state import State, start
+from runner.job import Job
+from tests.conftest import Result
+
+Make = Callable[..., Job]
+TOLERANCE = 1e-10
+STEPS = 50
+
+MODELS = {
+    "mlp": ["model.width=12"],
+    # Real-valued features: a pixel that is constant over a batch has, behind batch norm, a gradient of 0 but for its
+    # rounding error, which Adam and its kind divide by its own size and follow.
+    "mlp with batch norm": ["data=breast_cancer", "model.width=12", "model.normalization=batch"],
+    "cnn": ["model=cnn", "model.width=4"],
+}
+OPTIMIZERS = {
+    "gd": [],
+    **{name: [] for name in ("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "rprop", "adam")},
+    **{name: [] for name in ("amsgrad", "adamax", "nadam", "radam", "adamw", "adafactor", "asgd", "muon")},
+    "custom": ["optim.target=torch.optim.Rprop"],
+    "collection": ["optim.name=lion"],
+}
+RATES_SEEDS_INITS = [(0.01, 0, "he"), (0.002, 1, "xavier"), (0.003, 0, "default")]
+
+
+def runs_of(job: Make, kinds: Sequence[Sequence[str]], *shared: str) -> list[Run]:
+    runs = [build(job(*kind, *shared)) for kind in kinds]
+    return [runs[i] for i in fused.in_order(runs)]
+
+
+def three(*shared: str) -> list[list[str]]:
+    return [[f"optim.lr={lr}", f"seed={seed}", f"init={init}", *shared] for lr, seed, init in RATES_SEEDS_INITS]
+
+
+def alone(run: Run) -> tuple[State, list[dict[str, Any]]]:
+    state = start(run)
+    return state, [e.row for e in loop.train(run, state, lambda state, loss: False)]
+
+
+def together(runs: list[Run]) -> list[tuple[State, list[dict[str, Any]]]]:
+    members = fused.stack(runs)
+    rows: dict[int, list[dict[str, Any]]] = {id(state): [] for state in members.states}
+    states = list(members.states)
+    for events in fused.train(members, lambda step: False):
+        for state, evaluation in events:
+            rows[id(state)].append(evaluation.row)
+    return [(state, rows[id(state)]) for state in states]
+
+
+def assert_same(runs: list[Run], tolerance: float = TOLERANCE) -> None:
+    """Every parameter, buffer and row of every run is what it is by itself."""
+    for run, (state, rows) in zip(runs, together(runs), strict=True):
+        expected_state, expected_rows = alone(run)
+        assert state.stop_reason == expected_state.stop_reason
+        if state.first_nonfinite_step is not None:
+            continue  # nothing reads the weights of a run that has diverged
+        expected = expected_state.model.state_dict()
+        for name, tensor in state.model.state_dict().items():
+            torch.testing.assert_close(tensor, expected[name], atol=tolerance, rtol=0, equal_nan=True, msg=name)
+        assert len(rows) == len(expected_rows)
+        for row, expected_row in zip(rows, expected_rows, strict=True):
+            for key, value in expected_row.items():
+                if isinstance(value, float) and key != "train_seconds" and not math.isnan(value):
+                    assert row[key] == pytest.approx(value, rel=1e-6, abs=1e-8), key
+                elif key != "train_seconds" and not isinstance(value, float):
+                    assert row[key] == value, key
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("optim", OPTIMIZERS)
+def test_a_run_of_a_stack_is_the_run_by_itself(optim: str, model: str, job: Make) -> None:
+    if (optim, model) == ("muon", "cnn"):
+        pytest.skip("muon needs a hidden linear layer")
+    length = [f"max_steps={STEPS}", "eval_every=25", "dtype=float64"]
+    batch = [] if optim == "gd" else ["batch.size=32"]
+    kinds = three(f"optim={optim}", *OPTIMIZERS[optim])
+    assert_same(runs_of(job, kinds, *MODELS[model], *length, *batch))
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        ["regularization=dropout"],
+        ["model=cnn", "model.width=4", "regularization=dropout"],
+        ["regularization=[l2,grad_clip]", "regularization.grad_clip.max_norm=0.5"],
+        ["regularization=weight_decay", "optim=sgd"],
+        ["regularization=box", "regularization.box.bound=0.05"],
+        ["model.normalization=layer", "model.residual=true", "data=breast_cancer"],
+        ["model.normalization=group", "data=breast_cancer", "model.width=64"],  # of 2 units a group makes mere signs
+        ["scheduler=plateau", "scheduler.patience=1", "scheduler.factor=0.5"],
+        ["loss=mse"],
+        ["loss=bce", "metrics=[f1,roc_auc]"],
+        ["data=diabetes", "loss=huber"],
+        ["model=linear"],
+        ["batch.shuffle=false"],
+        ["data=text", "data.characters=3000", "data.context=8", "model=gpt", "model.heads=2", "optim=sgd"],
+    ],
+    ids=lambda shared: " ".join(shared)[:60],
+)
+def test_every_part_of_a_run_stacks(shared: list[str], job: Make) -> None:
+    width = [] if any(s.startswith(("model=linear", "model.width")) for s in shared) else ["model.width=16"]
+    size = ["batch.size=32"]
+    assert_same(runs_of(job, three(*shared), *width, *size, "max_steps=30", "eval_every=6", "dtype=float64"), 1e-9)
+
+
+def test_runs_of_other_optimizers_regularization_and_schedules_stack(job: Make) -> None:
+    kinds = [
+        ["optim=adam", "optim.lr=0.01", "regularization=dropout", "regularization.dropout.p=0.3"],
+        ["optim=adam", "optim.lr=0.003", "scheduler=cosine"],
+        ["optim=adam", "optim.betas=[0.8,0.9]", "regularization=l2", "regularization.l2.strength=0.1"],
+        ["optim=sgd", "optim.lr=0.1", "regularization=grad_clip", "regularization.grad_clip.max_norm=0.1"],
+        ["optim=rprop", "seed=3"],
+        ["optim=muon", "scheduler=wsd", "init=orthogonal"],
+    ]
+    assert_same(runs_of(job, kinds, "model.width=16", "max_steps=40", "eval_every=10", "dtype=float64"))
+
+
+def test_a_diverged_member_leaves_and_the_others_go_on(job: Make) -> None:
+    kinds = [["optim.lr=0.1"], ["optim.lr=1e6"], ["optim.lr=0.05", "seed=1"], ["optim.lr=1e9"]]
+    shared = ["optim=sgd", "loss=mse", "model.width=16", "max_steps=60", "eval_every=30", "dtype=float64"]
+    runs = runs_of(job, kinds, *shared)
+    assert_same(runs)
+    found = {run.schedule(0): state.stop_reason for run, (state, _) in zip(runs, together(runs), strict=True)}
+    assert found == {0.1: "finished", 0.05: "finished", 1e6: "non-finite loss", 1e9: "non-finite loss"}
+
+
+def test_members_stop_early_each_by_itself_with_their_best_weights(job: Make) -> None:
+    kinds = [["optim.lr=0.5", "seed=0"], ["optim.lr=0.001", "seed=1"], ["optim.lr=0.3", "seed=2"]]
+    shared = ["optim=adam", "regularization=early_stopping", "regularization.early_stopping.patience=2"]
+    runs = runs_of(job, kinds, *shared, "model.width=16", "epochs=12", "dtype=float64")
+    assert_same(runs)
+    ends = [state.step for state, _ in together(runs)]
+    assert len(set(ends)) > 1
+
+
+@pytest.mark.parametrize("optim", ["sgd", "adam", "adamw", "amsgrad"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_fused_kernels_get_gradients_laid_out_like_their_weights(
+    optim: str, fast: bool, job: Make, monkeypatch
+) -> None:
+    monkeypatch.setattr("runner.optim._fusable", lambda parameters: fast)
+    runs = runs_of(job, three(f"optim={optim}"), "model.width=16", "max_steps=20", "dtype=float64")
+    assert_same(runs)
+    members = fused.stack(runs)
+    assert bool(members.slices[0].optimizer.defaults["fused"]) == fast
+    next(fused.train(members, lambda step: False))
+    fused._losses(members, runs[0].train.x[:32], runs[0].train.y[:32], shared=True).sum().backward()
+    for weight in members.weights.values():
+        assert weight.grad is not None and weight.grad.stride() == weight.stride()
+
+
+def test_float32_is_within_the_spread_of_another_thread_count(job: Make) -> None:
+    runs = runs_of(job, three("optim=adamw"), "model.width=64", "max_steps=200", "batch.size=64")
+    threads = torch.get_num_threads()
+    found = [rows[-1] for _, rows in together(runs)]
+    by_threads = []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        by_threads.append([alone(run)[1][-1] for run in runs])
+    torch.set_num_threads(threads)
+    for row, one, two in zip(found, *by_threads, strict=True):
+        spread = abs(one["val_loss"] - two["val_loss"])
+        assert abs(row["val_loss"] - one["val_loss"]) <= max(20 * spread, 1e-3)
+        assert abs(row["val_accuracy"] - one["val_accuracy"]) <= 0.02
+
+
+@pytest.mark.parametrize("optim", ["adamw", "nadam", "muon", "asgd"])
+def test_a_saved_stack_goes_on_with_some_of_its_members(optim: str, job: Make) -> None:
+    shared = [f"optim={optim}", "model.width=16", "max_steps=40", "eval_every=10", "dtype=float64"]
+    runs = runs_of(job, [[f"optim.lr={lr}", f"seed={seed}"] for lr in (0.003, 0.01) for seed in (0, 1)], *shared)
+    expected = [alone(run)[0].model.state_dict() for run in runs]
+    members = fused.stack(runs)
+    for events in fused.train(members, lambda step: step == 23):
+        assert events is not None
+    saved = members.state_dict()
+    assert members.step == 23
+    chosen = [0, 2, 3]
+    again = fused.resume([runs[i] for i in chosen], saved, chosen)
+    states = list(again.states)
+    for _ in fused.train(again, lambda step: False):
+        pass
+    for i, state in zip(chosen, states, strict=True):
+        for name, tensor in state.model.state_dict().items():
+            torch.testing.assert_close(tensor, expected[i][name], atol=TOLERANCE, rtol=0)
+
+
+class Counting(nn.Module):
+    """Looks at its own numbers, which no batching rule allows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1)) * (2.0 if self.layer.weight.sum() > 0 else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["model=rnn"], "no batching rule"),
+        (["optim=lbfgs"], "its optimizer evaluates a batch several times a step"),
+        (["diagnostics=true"], "diagnostics=true looks into the layers of one run"),
+        (["compile=true"], "compile=true compiles the model of one run"),
+        (["model=custom", "model.target=tests.test_fused.Counting"], "no batching rule"),
+    ],
+)
+@pytest.mark.parametrize("sweep", [False, True])
+def test_what_cannot_be_stacked_is_refused(
+    overrides: list[str], reason: str, sweep: bool, optbench: Callable[..., Result], folder: Path
+) -> None:
+    asked = ["-m", "seed=0,1"] if sweep else []
+    result = optbench("train", *asked, "engine=fused", "max_steps=2", *overrides)
+    assert result.code == 2 and "engine=fused" in result.err and reason in result.err, result.err
+    assert "Traceback" not in result.err and not (folder / "outputs").exists()
