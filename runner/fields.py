@@ -177,6 +177,7 @@ FIELDS: dict[str, Field] = {
     "model.args": ARGUMENTS,
     "model.width": COUNT,
     "model.depth": Field(int, ge=1, le=1000),
+    "model.widths": replace(COUNT, length=ANY_LENGTH),
     "model.bias": FLAG,
     "model.normalization": Field(str, ("none", "batch", "layer", "group")),
     "model.residual": FLAG,

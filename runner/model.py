@@ -34,7 +34,7 @@ def keep(hidden: Tensor, place: int) -> Tensor:
 
 def linear(shape: Shape, outputs: int, *, bias: bool) -> nn.Module:
     """Return one linear layer over the flattened input."""
-    return MLP(_size(shape), outputs, 0, 0, "identity", bias, "none", residual=False)
+    return MLP(_size(shape), outputs, [], "identity", bias, "none", residual=False)
 
 
 def mlp(
@@ -43,13 +43,21 @@ def mlp(
     *,
     width: int,
     depth: int,
+    widths: list[int],
     activation: str,
     bias: bool,
     normalization: str,
     residual: bool,
 ) -> nn.Module:
-    """Return ``depth`` hidden layers of ``width`` units over the flattened input, and a linear readout."""
-    return MLP(_size(shape), outputs, width, depth, activation, bias, normalization, residual)
+    """Return hidden layers of ``widths`` (none given: ``depth`` times ``width``) and a linear readout.
+
+    Raises:
+        ValueError: if residual layers have several widths.
+    """
+    sizes = widths or [width] * depth
+    if residual and len(set(sizes)) > 1:
+        raise ValueError(f"model.residual=true needs hidden layers of one width, got model.widths={sizes}")
+    return MLP(_size(shape), outputs, sizes, activation, bias, normalization, residual)
 
 
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
@@ -77,7 +85,7 @@ def cnn(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) 
 
 
 class MLP(nn.Module):
-    """Hidden layers of one width and a linear readout; ``x`` is ``[n, …]``, the result ``[n, outputs]``.
+    """Hidden layers and a linear readout; ``x`` is ``[n, …]``, the result ``[n, outputs]``.
 
     A hidden layer is linear, normalized, activated; with ``residual`` each but the first is added to its input.
     """
@@ -86,24 +94,23 @@ class MLP(nn.Module):
         self,
         inputs: int,
         outputs: int,
-        width: int,
-        depth: int,
+        widths: list[int],
         activation: str,
         bias: bool,
         normalization: str,
         residual: bool,
     ) -> None:
         super().__init__()
-        sizes = [inputs, *[width] * depth]
+        sizes = [inputs, *widths]
         own_bias = bias and normalization != "batch"  # which takes each unit's mean away
         self.hidden = nn.ModuleList(nn.Linear(a, b, own_bias) for a, b in pairwise(sizes))
-        self.norms = nn.ModuleList(NORMALIZATIONS[normalization](width) for _ in range(depth))
+        self.norms = nn.ModuleList(NORMALIZATIONS[normalization](width) for width in widths)
         self.readout = nn.Linear(sizes[-1], outputs, bias)
         self.activation = ACTIVATIONS[activation]
         self.residual = residual
         if residual:
             for layer in self.hidden[1:]:
-                layer.residual_branches = depth - 1  # type: ignore[assignment]  # runner.init reads it
+                layer.residual_branches = len(widths) - 1  # type: ignore[assignment]  # runner.init reads it
 
     def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
         """Return the logits or predicted numbers."""

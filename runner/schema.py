@@ -204,11 +204,15 @@ def _canonical(config: Config) -> Config:
             optim["_option_"], optim["nesterov"] = "sgd", False
         else:
             optim["_option_"] = "nesterov" if optim["nesterov"] else "momentum"
+    model = config["model"]
+    if widths := model.get("widths"):
+        model["width"], model["depth"] = max(widths), len(widths)
+        model["widths"] = [] if len(set(widths)) == 1 else widths
     init = config["init"]
     if init.get("gain", 0) is None:
         init["gain"] = PAPERS_GAIN.get(init["_option_"].partition("_")[0], 1.0)
     elif init.get("gain") == "auto":
-        init["gain"] = ACTIVATION_GAIN.get(config["model"].get("activation", "identity"), 1.0)
+        init["gain"] = ACTIVATION_GAIN.get(model.get("activation", "identity"), 1.0)
     config["regularization"] = dict(sorted(config["regularization"].items()))
     return config
 

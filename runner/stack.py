@@ -180,7 +180,8 @@ def _train(
             recorder = recorders[job.run_id]
             recorder.row(evaluation.row)
             if state.stop_reason is not None:
-                summary = conclude(job, run_of[id(state)], state, recorder, evaluation.row, save, resumed_from)
+                kept = job.config["save"] or save
+                summary = conclude(job, run_of[id(state)], state, recorder, evaluation.row, kept, resumed_from)
                 recorder.close(summary)
                 clear_checkpoints(recorder, summary)
                 summaries[job.run_id] = summary

@@ -36,7 +36,7 @@ LINEAR_IN_THE_RATE = (
     *(torch.optim.Adagrad, torch.optim.Adadelta, torch.optim.RMSprop),
 )
 """Optimizers whose step is the learning rate times something that does not depend on it."""
-EVALUATION_ROWS = 16384
+EVALUATION_ROWS = 4096
 """Samples times runs of a forward pass in evaluation: large enough to be fast, small enough for the cache."""
 OUTSIDE_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -522,8 +522,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:
     """Return the Euclidean norm ``[runs]`` of each run's tensors together."""
-    of_each = [torch.linalg.vector_norm(tensor.flatten(1), dim=1) for tensor in tensors]
-    return torch.linalg.vector_norm(torch.stack(of_each), dim=0)
+    norms: Tensor = torch.linalg.vector_norm(torch.stack([t.flatten(1).norm(dim=1) for t in tensors]), dim=0)
+    return norms
 
 
 def _along(values: Tensor, tensor: Tensor) -> Tensor:
