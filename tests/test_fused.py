@@ -84,10 +84,21 @@ def assert_same(runs: list[Run], tolerance: float = TOLERANCE) -> None:
 def test_a_run_of_a_stack_is_the_run_by_itself(optim: str, model: str, job: Make) -> None:
     if (optim, model) == ("muon", "cnn"):
         pytest.skip("muon needs a hidden linear layer")
-    length = [f"max_steps={STEPS}", "eval_every=25", "dtype=float64"]
-    batch = [] if optim == "gd" else ["batch.size=32"]
     kinds = three(f"optim={optim}", *OPTIMIZERS[optim])
-    assert_same(runs_of(job, kinds, *MODELS[model], *length, *batch))
+    assert_same(runs_of(job, kinds, *MODELS[model], *length_of(optim)))
+
+
+def length_of(optim: str) -> list[str]:
+    return [f"max_steps={STEPS}", "eval_every=25", "dtype=float64", *([] if optim == "gd" else ["batch.size=32"])]
+
+
+@pytest.mark.parametrize("optim", OPTIMIZERS)
+def test_the_docs_say_how_an_optimizer_is_stacked(optim: str, job: Make) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "engines.md").read_text(encoding="utf-8")
+    (row,) = [line.split(" | ") for line in page.splitlines() if line.startswith(f"| `{optim}`")]
+    members = fused.stack(runs_of(job, three(f"optim={optim}", *OPTIMIZERS[optim]), "max_steps=1"))
+    assert row[1] == ("one for many" if members.slices else "one each")
+    assert all(float(cell.strip(" |")) < TOLERANCE for cell in row[2:] if cell.strip(" |") != "–")
 
 
 @pytest.mark.parametrize(

@@ -139,35 +139,47 @@ def describe(jobs: Sequence[Job], workers: int) -> str:
 def estimate_seconds(jobs: Sequence[Job], workers: int) -> float:
     """Return how long the jobs would take, from a short trial of a few kinds of them in memory."""
     from runner.build import build
+    from runner.sweep.stacking import tasks
 
-    kinds: dict[str, list[Job]] = {}
-    for job in jobs:
-        kinds.setdefault(str([job.config[k] for k in ("data", "model", "batch")]), []).append(job)
+    chosen = [[jobs[i] for i in task] for task in tasks(jobs, workers)] if jobs else []
+    kinds: dict[str, list[list[Job]]] = {}
+    for task in chosen:
+        alike = [task[0].config[k] for k in ("data", "model", "batch")]
+        kinds.setdefault(str([alike, len(task) > 1]), []).append(task)
     tried = list(kinds.values())[:TRIAL_KINDS]
-    total = sum(_seconds_a_step(build(kind[0])) * sum(build(job).steps for job in kind) for kind in tried)
-    whole = total * len(jobs) / max(1, sum(map(len, tried)))
-    return whole / max(1, min(workers, len(jobs)))
+    total = 0.0
+    for kind in tried:
+        runs = [build(job) for job in kind[0]]
+        total += _seconds_a_step(runs) * sum(build(task[0]).steps for task in kind)
+    whole = total * len(chosen) / max(1, sum(map(len, tried)))
+    return whole / max(1, min(workers, len(chosen)))
 
 
-def _seconds_a_step(run: "Run") -> float:
-    """Train a run for a moment in memory, on one thread as workers do, evaluations counted in."""
+def _seconds_a_step(runs: "Sequence[Run]") -> float:
+    """Train a run or a stack for a moment in memory, on one thread as workers do, evaluations counted in."""
     import torch
 
-    from runner.engine import loop
-    from runner.engine.state import State, start
+    from runner.engine import fused, loop
+    from runner.engine.state import start
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     marks: list[tuple[float, int]] = []
 
-    def pulse(state: State, loss: float) -> bool:
-        marks.append((time.monotonic(), state.step))
+    def over(step: int) -> bool:
+        marks.append((time.monotonic(), step))
         return marks[-1][0] - marks[0][0] > TRIAL_SECONDS
 
-    state = start(run)
-    for _ in loop.train(run, state, pulse):
-        if pulse(state, 0.0):
-            break
+    if len(runs) > 1:
+        members = fused.stack(runs)
+        for _ in fused.train(members, over):
+            if over(members.step):
+                break
+    else:
+        state = start(runs[0])
+        for _ in loop.train(runs[0], state, lambda state, loss: over(state.step)):
+            if over(state.step):
+                break
     torch.set_num_threads(threads)
     return (marks[-1][0] - marks[0][0]) / max(1, marks[-1][1] - marks[0][1])
 
