@@ -140,8 +140,8 @@ def _run_held(job: Job, run: Any, save: str, interruption: Interruption, bar: bo
             summary = _train(job, run, recorder, job.config["save"] or save, interruption, bar)
     except OptbenchError:
         raise
-    except Exception as error:
-        summary = recorder.fail(error)
+    except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
+        summary = recorder.fail(error)  # type: ignore[arg-type]
     recorder.close(summary)
     if summary["status"] in record.FINISHED:
         from runner.engine import checkpoint
@@ -265,6 +265,6 @@ class _Callable(ModuleType):
 sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
-    from runner.cli import entrypoint
+    from runner.__main__ import entrypoint
 
     entrypoint(["train", *sys.argv[1:]])
