@@ -1,0 +1,38 @@
+"""The process: what it ends with, however it ends. Imports next to nothing before a Ctrl-C can be taken well."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+INTERRUPTED = 130
+
+
+def entrypoint(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line of this process and exit with its code."""
+    try:
+        from runner.cli import main
+
+        if sys.stdout is None:
+            raise OSError("stdout is closed")
+        code = main(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: a Ctrl-C now would end in a traceback
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("optbench: interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        print(f"optbench: {error}", file=sys.stderr)
+        code = 1
+        if sys.stdout is not None:  # what is left in its buffer cannot be written either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    entrypoint()
