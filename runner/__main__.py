@@ -1,15 +1,18 @@
 """The process: what it ends with, however it ends. Imports next to nothing before a Ctrl-C can be taken well."""
 
 import os
-import signal
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+
+from runner import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 INTERRUPTED = 130
 
 
-def entrypoint(argv: Sequence[str] | None = None) -> NoReturn:
+def entrypoint(argv: "Sequence[str] | None" = None) -> "NoReturn":
     """Run the command line of this process and exit with its code."""
     try:
         from runner.cli import main
@@ -18,9 +21,9 @@ def entrypoint(argv: Sequence[str] | None = None) -> NoReturn:
             raise OSError("stdout is closed")
         code = main(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: a Ctrl-C now would end in a traceback
+        _ignore_interrupts()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _ignore_interrupts()
         print("optbench: interrupted", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has seen enough
@@ -32,6 +35,13 @@ def entrypoint(argv: Sequence[str] | None = None) -> NoReturn:
         if sys.stdout is not None:  # what is left in its buffer cannot be written either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _ignore_interrupts() -> None:
+    """Let the process end as it would: all is done, and a Ctrl-C now would add a traceback."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
