@@ -4,15 +4,18 @@ From Python: ``runner.train("init=he", "optim=adamw")``, ``runner.load_model(run
 ``runner.export(run, path)``, imported when they are first used.
 """
 
-from importlib import import_module
-from typing import Any
+TYPE_CHECKING = False  # of typing, whose import costs more than the interpreter's start
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 
 _HOMES = {"load_runs": "runner.api", "load_model": "runner.trained", "export": "runner.trained"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     if name == "train":
         return import_module("runner.train")  # a module that can be called
     if name in _HOMES:

@@ -101,7 +101,7 @@ def build(job: Job) -> Run:
         return _build(job)
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
         named = ", ".join(f"{key}={path}" for key, path in named_by_user(job.config).items())
         if named:
             raise ConfigError(f"{named} cannot be used: {type(error).__name__}: {error}") from error

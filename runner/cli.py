@@ -6,18 +6,18 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from runner import __version__
+from runner.__main__ import INTERRUPTED, entrypoint  # noqa: F401  # a script installed before looks for it here
 from runner.errors import ConfigError, OptbenchError, closest
 from runner.options import configs_dir, groups, options
 
 if TYPE_CHECKING:
     from runner.train import Outcome
 
-INTERRUPTED = 130
 TROUBLE = ("failed", "interrupted", "diverged")
 
 USAGE = """\
@@ -54,27 +54,6 @@ examples:
   optbench train -m init=he,xavier optim=sgd,adamw optim.lr=1e-3,1e-2 seed=0,1,2
   optbench train experiment=smoke
 """
-
-
-def entrypoint(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line of this process and exit with its code."""
-    try:
-        if sys.stdout is None:
-            raise OSError("stdout is closed")
-        code = main(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("optbench: interrupted", file=sys.stderr)
-        code = INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except OSError as error:
-        print(f"optbench: {error}", file=sys.stderr)
-        code = 1
-        if sys.stdout is not None:  # what is left in its buffer cannot be written either
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -121,7 +100,7 @@ def train(argv: list[str]) -> int:
     parser.add_argument(
         "-cd", "--config-dir", metavar="DIR", help="a folder of YAMLs of your own, such as DIR/optim/mine.yaml"
     )
-    parser.add_argument("-c", "--cfg", choices=["job"], help="print the config that would be run, and stop")
+    parser.add_argument("-c", "--cfg", type=_one_of("job"), help="print the config that would be run, and stop")
     parser.add_argument("overrides", nargs="*", help="group=option and key=value")
     arguments = parser.parse_intermixed_args(argv)
     if arguments.help:
@@ -282,7 +261,8 @@ def report(argv: list[str]) -> int:
     parser.add_argument(
         "--metric", metavar="NAME", help="what to judge by, such as val_loss (default: accuracy, r2, loss)"
     )
-    parser.add_argument("--better", choices=["higher", "lower"], help="which way a measure of your own is better")
+    better = _one_of("higher", "lower")
+    parser.add_argument("--better", type=better, metavar="WAY", help="of a measure of your own: higher, lower")
     parser.add_argument("--target", type=_finite_number, metavar="VALUE", help="time to this value of the metric")
     parser.add_argument("--axes", metavar="ROWS,COLUMNS", help="two axes of the heat map, such as init,optim")
     parser.add_argument(
@@ -314,7 +294,7 @@ def lr_range(argv: list[str]) -> int:
     parser = _Parser("optbench lr-range", description=about)
     parser.add_argument("--lowest", type=_finite_number, default=1e-6, metavar="LR", help="default: 1e-6")
     parser.add_argument("--highest", type=_finite_number, default=10.0, metavar="LR", help="default: 10")
-    parser.add_argument("--steps", type=int, default=300, metavar="N", help="default: 300")
+    parser.add_argument("--steps", type=_whole_number, default=300, metavar="N", help="default: 300")
     parser.add_argument("--plot", metavar="FILE", help="write the loss over the learning rate as .png or .svg")
     parser.add_argument("--csv", metavar="FILE", help="write every step's learning rate and loss")
     parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder of YAMLs of your own")
@@ -325,7 +305,9 @@ def lr_range(argv: list[str]) -> int:
             f"lr-range needs 0 < --lowest < --highest and --steps ≥ 20, got {arguments.lowest:g}, "
             f"{arguments.highest:g} and {arguments.steps}"
         )
-    if any(o.startswith("optim.lr=") for o in arguments.overrides):
+    _check_file("--plot", arguments.plot, PICTURES)
+    _check_file("--csv", arguments.csv)
+    if any(o.lstrip("+~").partition("=")[0] == "optim.lr" for o in arguments.overrides):
         raise ConfigError("optim.lr is what lr-range looks for: leave it out; --lowest and --highest bound it")
     job = _job(arguments.overrides, arguments.config_dir)
     from runner.lr_range import lr_range as test
@@ -355,6 +337,7 @@ def schedule(argv: list[str]) -> int:
     parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder of YAMLs of your own")
     parser.add_argument("overrides", nargs="*", help="as of optbench train, such as scheduler=wsd epochs=5")
     arguments = parser.parse_intermixed_args(argv)
+    _check_file("--plot", arguments.plot, PICTURES)
     job = _job(arguments.overrides, arguments.config_dir)
     from runner.build import build
 
@@ -375,7 +358,27 @@ def _job(overrides: list[str], config_dir: str | None) -> Any:
     from runner.compose import Composer, start_hydra
     from runner.job import prepare
 
-    return prepare(Composer(start_hydra(config_dir).config_loader).compose(overrides))
+    composer = Composer(start_hydra(config_dir).config_loader)
+    for override in composer.parse(overrides, sweep=True):
+        if override.is_sweep_override():
+            raise ConfigError(f"{override.input_line} gives several values to one run: give one")
+    return prepare(composer.compose(overrides))
+
+
+PICTURES = (".png", ".svg")
+
+
+def _check_file(key: str, file: str | None, endings: Sequence[str] = ()) -> None:
+    """Refuse a file that cannot be written, before the work that it is for."""
+    if file is None:
+        return
+    path = Path(file)
+    if endings and path.suffix not in endings:
+        raise ConfigError(f"{key} must be a {' or '.join(endings)}, got {file!r}")
+    if path.is_dir():
+        raise ConfigError(f"{key} must be a file, got the folder {file!r}")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{key} must be a file in a folder that is there, got {file!r}")
 
 
 def _plot(file: str, x: str, y: str, at: Sequence[float], curves: dict[str, Sequence[float]], log: bool) -> None:
@@ -390,7 +393,10 @@ def study(argv: list[str]) -> int:
     about = "Published findings, reproduced by ordinary runs: the rule is fixed first, the verdict is what it says."
     parser = _Parser("optbench study", description=about)
     parser.add_argument("names", nargs="*", metavar="NAME", help="studies, or all; none: list them")
-    parser.add_argument("--class", dest="kind", choices=["theory", "ordering"], help="of this class alone")
+    kind = _one_of("theory", "ordering")
+    parser.add_argument(
+        "--class", dest="kind", type=kind, metavar="CLASS", help="of this class alone: theory, ordering"
+    )
     arguments = parser.parse_args(argv)
     from runner.study.theory import STUDIES
 
@@ -398,7 +404,8 @@ def study(argv: list[str]) -> int:
     for name in arguments.names:
         if name != "all" and name not in known:
             of = f" of class {arguments.kind}" if arguments.kind else ""
-            raise ConfigError(f"{name!r} is not a study{of}{closest(name, known)}\nvalid: all, {', '.join(known)}")
+            valid = ["all", *known] if known else ["none: there is no study of this class yet"]
+            raise ConfigError(f"{name!r} is not a study{of}{closest(name, known)}\nvalid: {', '.join(valid)}")
     if not known:
         print(f"optbench: there is no study of class {arguments.kind} yet", file=sys.stderr)
     if not arguments.names:
@@ -410,17 +417,38 @@ def study(argv: list[str]) -> int:
     for name in known if "all" in arguments.names else dict.fromkeys(arguments.names):
         chosen = known[name]
         print(f"{name}: {chosen.rule}", file=sys.stderr)
-        verdict = run(chosen)
+        verdict = run(chosen, lambda text: print(f"optbench: {text}", file=sys.stderr))
         print(f"{name}: {verdict.verdict}\n{verdict.numbers.to_string(index=False)}")
         print(f"{chosen.folder / 'verdict.json'}\n", flush=True)
     return 0
 
 
 def _finite_number(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"must be a finite number, got {text}")
+        raise argparse.ArgumentTypeError(f"must be a finite number, got {text!r}")
     return value
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from error
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    """Return what takes one of some words, and names the closest to another."""
+
+    def take(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(f"must be one of {', '.join(words)}, got {text!r}{closest(text, words)}")
+        return text
+
+    return take
 
 
 def runs(argv: list[str]) -> int:
@@ -440,7 +468,8 @@ def predict(argv: list[str]) -> int:
     """``optbench predict RUN``: predictions of a trained run as CSV on stdout, or its export."""
     parser = _Parser("optbench predict", description="What a trained run predicts: a row a sample, as CSV on stdout.")
     parser.add_argument("run", help="the run's folder, such as outputs/default/he_normal-adamw-lr0.001-s0-1a2b3c4d")
-    parser.add_argument("--part", choices=["train", "val", "test"], help="of the run's own data (default: test)")
+    part = _one_of("train", "val", "test")
+    parser.add_argument("--part", type=part, metavar="PART", help="of the run's own data: train, val, test (default)")
     parser.add_argument("--input", metavar="FILE", help="your own samples instead: .npy, or .csv of numbers")
     parser.add_argument("--export", metavar="FILE", help="write the model with torch.export (.pt2), checked, and stop")
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help="a part of your own to import")
@@ -453,6 +482,7 @@ def predict(argv: list[str]) -> int:
     if arguments.input and arguments.part:
         raise ConfigError(f"--input {arguments.input} beside --part {arguments.part}: give one")
     if arguments.export:
+        _check_file("--export", arguments.export)
         difference = trained.export(arguments.run, arguments.export, arguments.allow)
         print(f"{arguments.export}: outputs within {difference:.1g} of the model's")
         return 0
@@ -494,7 +524,7 @@ def doctor(argv: list[str]) -> int:
 def completion(argv: list[str]) -> int:
     """``optbench completion SHELL``: a script to be evaluated by the shell."""
     parser = _Parser("optbench completion", description='Tab completion: eval "$(optbench completion bash)"')
-    parser.add_argument("shell", choices=["bash", "zsh", "fish", "query"])
+    parser.add_argument("shell", type=_one_of("bash", "zsh", "fish", "query"), help="bash, zsh, fish")
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     from runner.completion import SCRIPTS, complete
@@ -505,7 +535,3 @@ def completion(argv: list[str]) -> int:
     for word in complete(arguments.words):
         print(word)
     return 0
-
-
-if __name__ == "__main__":
-    entrypoint()

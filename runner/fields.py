@@ -154,7 +154,7 @@ FIELDS: dict[str, Field] = {
     "data.download": FLAG,
     "data.split_seed": SEED,
     "data.val_fraction": Field(gt=0, lt=1),
-    "data.test_fraction": Field(gt=0, lt=1),
+    "data.test_fraction": Field(gt=0, lt=1, null=True),
     "data.fraction": Field(gt=0, le=1),
     "data.normalize": Field(str, ("none", "standard", "minmax")),
     "data.path": replace(TEXT, null=True),

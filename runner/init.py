@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from runner.errors import RecordError
 from runner.noise import derive, generator
 from runner.targets import accepts
 
@@ -124,7 +125,7 @@ def pretrained(model: nn.Module, x: Tensor, seed: int, *, run: str, partial: boo
     """Take the weights of a run of one's own.
 
     Raises:
-        ValueError: if it kept none, or they do not fit; with ``partial``, if none fits.
+        ValueError: if it kept none, has not ended, or they do not fit; with ``partial``, if none fits.
     """
     from runner.engine import checkpoint
 
@@ -133,7 +134,10 @@ def pretrained(model: nn.Module, x: Tensor, seed: int, *, run: str, partial: boo
         raise ValueError(
             f"init.run={run} has no checkpoint.pt: give the folder of a run trained with save=last or best"
         )
-    saved = checkpoint.load(path).get("model", {})
+    try:
+        saved = checkpoint.load_weights(path)["model"]
+    except RecordError as error:
+        raise ValueError(f"init.run={run}: {error}") from error
     own = model.state_dict()
     fitting = {k: v for k, v in saved.items() if k in own and own[k].shape == v.shape}
     odd = sorted((own.keys() | saved.keys()) - fitting.keys())

@@ -92,7 +92,7 @@ def _read(data: str, allow: tuple[str, ...]) -> Source:
         source = function(**settings)
     except ConfigError:
         raise
-    except Exception as error:  # a user's function, or a file that is not what its name says
+    except (Exception, SystemExit) as error:  # a user's function, or a file that is not what its name says
         name = settings.get("target", function)
         raise ConfigError(
             f"data of {name.__module__}.{name.__qualname__} cannot be read: {type(error).__name__}: {error}"

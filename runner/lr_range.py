@@ -41,7 +41,7 @@ def lr_range(job: Job, lowest: float, highest: float, steps: int) -> Range:
         steps: how many.
 
     Raises:
-        ConfigError: if the loss falls nowhere.
+        ConfigError: if the loss is not finite at first, or falls nowhere.
     """
     run = build(job)
     ratio = highest / lowest
@@ -54,18 +54,30 @@ def lr_range(job: Job, lowest: float, highest: float, steps: int) -> Range:
     )
     found: list[tuple[float, float, float]] = []
     mean, best = 0.0, math.inf
+    state = start(run)
+    # Parameters whose rate is set apart from optim.lr keep it, as they would in a run at each rate.
+    apart = [(g, g["lr_scale"] * job.config["optim"]["lr"]) for g in state.optimizer.param_groups if "lr_scale" in g]
+
+    def hold_apart(step: int) -> None:
+        for group, rate in apart:
+            group["lr_scale"] = rate / schedule(step)
 
     def pulse(state: State, loss: float) -> bool:
         nonlocal mean, best
+        hold_apart(state.step)
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
         smoothed = mean / (1 - SMOOTHING ** (len(found) + 1))
         best = min(best, smoothed)
         found.append((schedule(state.step - 1), loss, smoothed))
         return len(found) > 10 and smoothed > TOO_FAR * best
 
-    for _ in loop.train(run, start(run), pulse):
+    hold_apart(0)
+    for _ in loop.train(run, state, pulse):
         pass
-    return Range(tuple(found), _axis(found), len(found) < steps - 1)
+    if not found:
+        raise ConfigError("the loss is not finite from the first step: try another init, or data.normalize=standard")
+    diverged = state.step < steps or state.first_nonfinite_step is not None
+    return Range(tuple(found), _axis(found), diverged)
 
 
 def _axis(found: Sequence[tuple[float, float, float]]) -> tuple[float, ...]:

@@ -234,7 +234,7 @@ def collection(
     """An optimizer of the package pytorch-optimizer, by its name.
 
     Raises:
-        ValueError: if the package is missing or has no optimizer of that name.
+        ValueError: if the package is missing, has no optimizer of that name, or that does not take what is given.
     """
     try:
         import pytorch_optimizer
@@ -245,7 +245,17 @@ def collection(
         raise ValueError(f"optim.name={name} is not in pytorch-optimizer{closest(name, known)}")
     if name in SECOND_ORDER:
         raise ValueError(f"optim.name={name} needs second derivatives, which runs do not compute")
-    return custom(parameters, lr=lr, target=pytorch_optimizer.load_optimizer(name), args=args, closure=closure)
+    target = pytorch_optimizer.load_optimizer(name)
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    _, *taken = [p.name for p in inspect.signature(target).parameters.values() if p.kind in named and p.name != "lr"]
+    for key in args:  # what it does not name would go to its **kwargs, and be ignored
+        if key not in taken:
+            hint = closest(key, taken)
+            raise ValueError(f"optim.args.{key} is not taken by optim.name={name}{hint}\nvalid: {', '.join(taken)}")
+    try:
+        return custom(parameters, lr=lr, target=target, args=args, closure=closure)
+    except Exception as error:
+        raise ValueError(f"optim.name={name} optim.args={args}: {type(error).__name__}: {error}") from error
 
 
 def takes_closure(optimizer: Optimizer) -> bool:

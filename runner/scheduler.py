@@ -29,12 +29,12 @@ def cosine(step: int, steps: int, *, end_factor: float) -> float:
 
 def step(step: int, steps: int, *, every: float, factor: float) -> float:
     """factor^⌊step/every⌋."""
-    return float(factor ** (step // _whole(every, steps)))
+    return float(factor ** (step // _whole("every", every, steps)))
 
 
 def multistep(step: int, steps: int, *, milestones: list[float], factor: float) -> float:
     """factor to the number of milestones reached (He et al. 2016, §4.2)."""
-    return float(factor ** sum(step >= _whole(milestone, steps) for milestone in milestones))
+    return float(factor ** sum(step >= _whole("milestones", milestone, steps) for milestone in milestones))
 
 
 def exponential(step: int, steps: int, *, end_factor: float) -> float:
@@ -55,22 +55,25 @@ def polynomial(step: int, steps: int, *, power: float, end_factor: float) -> flo
 
 def inverse_sqrt(step: int, steps: int, *, timescale: float) -> float:
     """√(timescale/(timescale + step)), 1 at the end of the warm-up (Vaswani et al. 2017, eq. 3, shifted there)."""
-    scale = _whole(timescale, steps)
+    scale = _whole("timescale", timescale, steps)
     return math.sqrt(scale / (scale + step))
 
 
 def warm_restarts(step: int, steps: int, *, first: float, growth: float, end_factor: float) -> float:
     """Half a cosine over each cycle, the i-th of length first·growth^i (Loshchilov & Hutter 2017, eq. 5)."""
-    length: float = _whole(first, steps)
-    start = 0.0
-    while step >= start + length:
-        start, length = start + length, length * growth
-    return _half_cosine((step - start) / length, 1.0, end_factor)
+    length = _whole("first", first, steps)
+    if growth == 1:
+        return _half_cosine(step % length / length, 1.0, end_factor)
+    # A restart that rounding puts just behind its step is at its step.
+    cycle = math.floor(math.log1p(step * (growth - 1) / length) / math.log(growth) + 1e-12)
+    start = length * (growth**cycle - 1) / (growth - 1)
+    return _half_cosine(max(0.0, step - start) / (length * growth**cycle), 1.0, end_factor)
 
 
 def cyclic(step: int, steps: int, *, period: float, end_factor: float) -> float:
     """A triangle from end_factor to 1 and back within each period (Smith 2017, §3.1)."""
-    share = step % _whole(period, steps) / _whole(period, steps)
+    length = _whole("period", period, steps)
+    share = step % length / length
     return end_factor + (1.0 - end_factor) * (1.0 - abs(2.0 * share - 1.0))
 
 
@@ -88,7 +91,7 @@ def wsd(step: int, steps: int, *, decay: float, end_factor: float) -> float:
     Raises:
         ValueError: if the fall is longer than the run.
     """
-    fall = _whole(decay, steps)
+    fall = _whole("decay", decay, steps)
     if fall > steps:
         raise ValueError(f"scheduler.decay={decay:g} is {fall} steps, but the run has {steps} after its warm-up")
     return 1.0 + (end_factor - 1.0) * max(0, step - (steps - fall)) / fall
@@ -117,16 +120,14 @@ def _half_cosine(share: float, start: float, end: float) -> float:
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * share))
 
 
-def _whole(length: float, steps: int) -> int:
-    """Return whole steps, at least 1: the length itself, or the share of the run it is where below 1.
+def _whole(name: str, length: float, steps: int) -> int:
+    """Return whole steps, at least 1: the setting itself, or the share of the run it is where below 1.
 
     Raises:
         ValueError: if it is neither.
     """
     if length > 1 and length != int(length):
-        raise ValueError(
-            f"a length of a schedule must be whole steps, or a fraction of the run below 1, got {length:g}"
-        )
+        raise ValueError(f"scheduler.{name} must be whole steps, or a fraction of the run below 1, got {length:g}")
     return max(1, int(length) if length >= 1 else round(length * steps))
 
 

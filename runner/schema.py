@@ -223,6 +223,12 @@ def identity(config: Config, fingerprint: str, parts: Mapping[str, str]) -> dict
     if "early_stopping" not in config["regularization"] and config["scheduler"]["_option_"] != "plateau":
         outside.add("eval_every")
     science = {k: v for k, v in leaves(config).items() if k not in outside and not k.endswith("_target_")}
+    if config["data"]["_option_"] == "concat":  # whose arguments are settings of data sets
+        kept = {
+            name: {k: v for k, v in given.items() if f"data.{k}" not in outside}
+            for name, given in config["data"]["args"].items()
+        }
+        science["data.args"] = {name: given for name, given in kept.items() if given}
     science |= {f"{group}.{option}": True for group in COMBINED_GROUPS for option in config[group]}
     return science | {"data.fingerprint": fingerprint} | {f"{key}.source": digest for key, digest in parts.items()}
 

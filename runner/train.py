@@ -144,8 +144,8 @@ def run_held(job: Job, run: Any, save: str, interruption: Interruption, bar: boo
             summary = _train(job, run, recorder, job.config["save"] or save, interruption, bar)
     except OptbenchError:
         raise
-    except Exception as error:
-        summary = recorder.fail(error)
+    except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
+        summary = recorder.fail(error)  # type: ignore[arg-type]
     recorder.close(summary)
     record.update_runs_csv([(job, summary)])
     clear_checkpoints(recorder, summary)
@@ -295,6 +295,6 @@ class _Callable(ModuleType):
 sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
-    from runner.cli import entrypoint
+    from runner.__main__ import entrypoint
 
     entrypoint(["train", *sys.argv[1:]])

@@ -50,9 +50,6 @@ class Trained(nn.Module):
         return self.network((x.to(self.shift.dtype) - self.shift) / self.scale)  # type: ignore[no-any-return]
 
 
-INTERFACE = frozenset({"model", "shape", "outputs", "shift", "scale", "classes"})
-
-
 def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
     """Load a run's weights, in evaluation mode on the CPU.
 
@@ -68,9 +65,7 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
     path = Path(run) / "checkpoint.pt"
     if not path.exists():
         raise RecordError(f"{path} is not there: the run kept no weights; train it with save=last or save=best")
-    saved = checkpoint.load(path)
-    if not isinstance(saved, dict) or not saved.keys() >= INTERFACE:
-        raise RecordError(f"{path} is of a run that has not ended: the command that started it goes on with it")
+    saved = checkpoint.load_weights(path)
     own = config["model"]["_option_"] == "custom"
     function, settings = bind(config["model"], allow)
     try:

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,28 @@ def load(samples: int = 300, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     y = rng.integers(0, classes, samples)
     return rng.standard_normal((samples, 4)) + 3 * np.eye(4)[y], y
+
+
+def not_finite(at: str) -> tuple[np.ndarray, np.ndarray]:
+    x, _ = load()
+    y = x.sum(1)
+    if at == "near":
+        x[:, 2] *= 1e-60
+    else:
+        target, value = {"x": (x, np.nan), "y": (y, np.inf), "large": (x, 1e100), "large_y": (y, 1e300)}[at]
+        target[(7, 2) if target is x else 7] = value
+    return x, y
+
+
+def leave() -> None:
+    sys.exit(3)
+
+
+class Leaving(torch.optim.SGD):
+    """Ends the process where it should step."""
+
+    def step(self, closure=None):
+        sys.exit(3)
 
 
 class Pairs(torch.utils.data.Dataset):

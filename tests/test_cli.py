@@ -1,5 +1,6 @@
 """The command line: quick where it needs nothing heavy, and complete."""
 
+import os
 import statistics
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import runner
 from runner import __version__, options
 from runner.completion import complete
 
@@ -114,3 +116,44 @@ def test_a_config_dir_adds_options(optbench: Callable, folder: Path) -> None:
     assert result.code == 0
     assert "small-adamw" in result.out
     assert optbench("train", "init=small", "max_steps=1").code == 2
+
+
+ENDING = """
+import atexit, os, signal, sys
+from runner import __main__, cli
+{before}
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+__main__.entrypoint(["list"])
+"""
+INTERRUPTED = """
+def interrupted(argv):
+    os.kill(os.getpid(), signal.SIGINT)
+cli.main = interrupted
+"""
+
+
+@pytest.mark.parametrize(("before", "code", "said"), [(INTERRUPTED, 130, "optbench: interrupted\n"), ("", 0, "")])
+def test_a_ctrl_c_while_the_process_ends_changes_nothing(before: str, code: int, said: str, folder: Path) -> None:
+    command = [sys.executable, "-c", ENDING.format(before=before)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (code, said)
+
+
+def test_a_ctrl_c_while_modules_are_imported_is_one_line(folder: Path) -> None:
+    (folder / "argparse.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    code = "from runner.__main__ import entrypoint; entrypoint(['list'])"
+    path = os.pathsep.join([str(folder), str(Path(runner.__file__).parents[1])])
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert (found.returncode, found.stderr) == (130, "optbench: interrupted\n")
+
+
+def test_the_process_imports_nothing_before_it_can_be_interrupted(folder: Path) -> None:
+    code = "import sys; before = set(sys.modules); import runner.__main__; print(*sorted(set(sys.modules) - before))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["runner", "runner.__main__"]

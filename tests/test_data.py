@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from sklearn import datasets
 
 import runner
 from runner import data
+from runner.build import build
 from runner.data import embedded, images, own, synthetic, tables
 from runner.errors import ConfigError
 from tests.made_data import make_cifar, make_pictures, make_table
@@ -182,7 +184,7 @@ def test_pictures_are_read_from_a_folder_a_class(grey: bool, tmp_path: Path) -> 
     if not grey:
         assert source.samples.x[source.samples.y == 0].mean((0, 2, 3)).tolist() == [20, 30, 220]
     parted = images.image_folder(
-        path=str(make_pictures(tmp_path / "parted", ("train", "test"))), size=8, grey=grey, test_fraction=0.2
+        path=str(make_pictures(tmp_path / "parted", ("train", "test"))), size=8, grey=grey, test_fraction=None
     )
     assert len(parted.test) == 24 and parted.test_fraction is None
 
@@ -194,6 +196,24 @@ def test_pictures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         images.image_folder(path=str(folder), size=8, grey=False, test_fraction=0.2)
     with pytest.raises(ConfigError, match="a folder for each class"):
         images.image_folder(path=str(tmp_path / "nowhere"), size=8, grey=False, test_fraction=0.2)
+
+
+def test_a_share_beside_a_folder_of_test_pictures_is_refused(tmp_path: Path, job: Callable) -> None:
+    parted = str(make_pictures(tmp_path / "parted", ("train", "test")))
+    with pytest.raises(ConfigError, match=r"data.test_fraction=0.5 beside .*test"):
+        images.image_folder(path=parted, size=8, grey=False, test_fraction=0.5)
+    whole = str(make_pictures(tmp_path / "whole"))
+    assert images.image_folder(path=whole, size=8, grey=False, test_fraction=None).test_fraction == 0.2
+    with pytest.raises(ConfigError, match=r"data.test_fraction must be > 0 and < 1"):
+        build(job("data.test_fraction=null"))
+
+
+def test_hidden_folders_and_files_are_no_pictures(tmp_path: Path) -> None:
+    folder = make_pictures(tmp_path / "pictures")
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / "red" / "._0.png").write_bytes(b"of a file manager")
+    source = images.image_folder(path=str(folder), size=8, grey=False, test_fraction=0.2)
+    assert source.classes == 2 and len(source.samples) == 24
 
 
 TABLE = {"columns": [], "kind": "auto", "missing": "refuse", "delimiter": ",", "test_fraction": 0.2}
@@ -219,11 +239,54 @@ def test_a_table_becomes_numbers_categories_and_classes(tmp_path: Path) -> None:
         ({"label": "bought", "columns": ["bought"]}, "what is predicted"),
         ({"label": "bought", "kind": "numbers"}, "use data.kind=classes"),
         ({"label": "income", "kind": "classes"}, "which are no classes"),
+        ({"label": "bought", "columns": ["age", "income", "age"]}, "data.columns names age twice"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(settings: dict, said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=said):
         tables.csv(path=str(make_table(tmp_path / "table.csv")), **{**TABLE, **settings})
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "label", "said"),
+    [
+        ("a,y", "0.5,{i},1", "y", "3 cells in a row, but 2 in its header"),
+        ("a,y", "0.5,{i},1,2", "y", "4 cells in a row, but 2 in its header"),
+        ("y", "{i}", "y", "no column but data.label=y"),
+        ("a,y", "{i},inf", "y", "the column y holds a number that is not finite"),
+        ("a,y", "inf,{i}", "y", "the column a holds a number that is not finite"),
+    ],
+)
+def test_a_table_that_would_be_misread_is_refused(
+    header: str, row: str, label: str, said: str, optbench: Callable, folder: Path
+) -> None:
+    (folder / "table.csv").write_text("\n".join([header, *(row.format(i=i) for i in range(40))]) + "\n")
+    refused = optbench("train", "data=csv", "data.path=table.csv", f"data.label={label}", "max_steps=1")
+    assert refused.code == 2 and said in refused.err, refused.err
+    assert [p.name for p in folder.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data.args={at: x}"], "gave x of which 1 of 1200 numbers are not finite"),
+        (["data.args={at: y}"], "gave y of which 1 of 300 numbers are not finite"),
+        (["data.args={at: large}"], "x[2] of the data is not finite after data.normalize=standard in dtype=float32"),
+        (["data.args={at: large}", "data.normalize=none"], "x[2] of the data is not finite after data.normalize=none"),
+        (["data.args={at: large}", "data.normalize=minmax", "dtype=float64"], ""),
+        (["data.args={at: large_y}"], "y[0] of the data is not finite"),
+        (["data.args={at: near}"], "x[2] of the data is not finite after data.normalize=standard"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(
+    overrides: list[str], said: str, optbench: Callable, folder: Path
+) -> None:
+    asked = ["data=custom", "data.target=tests.own_parts.not_finite", *overrides, "max_steps=1"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        refused = optbench("train", *asked)
+    assert refused.code == (2 if said else 0) and said in refused.err, refused.err
+    assert not said or list(folder.iterdir()) == []
 
 
 def test_missing_values_are_refused_by_name_or_dropped(tmp_path: Path) -> None:
@@ -253,6 +316,35 @@ def test_data_sets_that_fit_are_joined(tmp_path: Path) -> None:
     numbers = {"samples": 50, "features": 10}
     joined = own.concat(parts=["linear_regression", "diabetes"], args={"linear_regression": numbers})
     assert len(joined.samples) == 50 + 442 and joined.classes is None
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ("{linear_regression: {features: abc}}", "data.args.linear_regression.features must be a whole number"),
+        ("{linear_regression: {features: -3}}", "data.args.linear_regression.features must be a whole number ≥ 1"),
+        ("{linear_regression: {test_fraction: 5}}", "data.args.linear_regression.test_fraction must be"),
+        ("{linear_regression: {features: 10, test_fraction: 0.3}}", "data.args.diabetes.test_fraction must be that of"),
+        ("{linear_regression: 3}", "data.args.linear_regression must be a set of key: value, got 3"),
+        ("{linear_regression: {feature: 3}}", "did you mean 'features'"),
+        ("{linear_regressio: {features: 3}}", "did you mean 'linear_regression'"),
+        ("{wine: {}}", "data.args.wine: wine is not among data.parts"),
+    ],
+)
+def test_settings_of_a_joined_data_set_are_checked(args: str, said: str, optbench: Callable, folder: Path) -> None:
+    refused = optbench("train", "data=concat", "data.parts=[linear_regression,diabetes]", f"data.args={args}")
+    assert refused.code == 2 and said in refused.err, refused.err
+    assert "Traceback" not in refused.err and list(folder.iterdir()) == []
+
+
+def test_a_joined_data_set_says_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data.args.csv.path must be given"):
+        own.concat(parts=["digits", "csv"], args={})
+    path = str(make_table(tmp_path / "a.csv"))
+    with pytest.raises(ConfigError, match=r"data.args.csv: data.label=y is no column"):
+        own.concat(parts=["digits", "csv"], args={"csv": {"path": path, "label": "y"}})
+    with pytest.raises(ConfigError, match="does not fit"):
+        own.concat(parts=["digits", "quadratic"], args={})
 
 
 def test_quadratic_has_the_eigenvalues_it_says(job: Callable) -> None:

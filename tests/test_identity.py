@@ -1,8 +1,11 @@
 """The run id: the same for the same science, another for another."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from tests.made_data import make_table
 
 
 @pytest.mark.parametrize(
@@ -86,3 +89,15 @@ def test_one_run_however_it_was_asked(job: Callable) -> None:
         ["optim=nesterov", "optim.nesterov=false"],
     )
     assert len({job(*overrides).run_id for overrides in asked}) == 1
+
+
+def test_where_the_files_of_joined_data_lie_makes_no_difference(job: Callable, folder: Path) -> None:
+    def joined(place: str, more: str = "") -> str:
+        given = f"{{linear_regression: {{features: 2}}, csv: {{path: {place}, label: bought, {more}}}}}"
+        return job("data=concat", "data.parts=[linear_regression,csv]", f"data.args={given}").run_id
+
+    path = make_table(folder / "a.csv")
+    path.write_text(path.read_text().replace("yes", "1").replace("no", "0"))
+    (folder / "b.csv").write_bytes(path.read_bytes())
+    numbers = "kind: numbers, columns: [age, income]"
+    assert joined("a.csv", numbers) == joined("b.csv", numbers)

@@ -242,6 +242,24 @@ def test_pretrained_weights_that_do_not_fit_are_refused_unless_part_will_do(optb
     assert missing.code == 2 and "init.run: nowhere" in missing.err
 
 
+def test_a_checkpoint_on_the_way_or_damaged_is_no_pretrained_run(optbench: Callable, folder: Path) -> None:
+    import runner
+    from runner.build import build
+    from runner.engine import checkpoint
+    from runner.engine.state import start
+    from tests.conftest import compose_job
+
+    run = runner.train("max_steps=3", "model.width=8").folder
+    asked = ["train", "init=pretrained", f"init.run={run}", "model.width=8", "max_steps=1", "name=next"]
+    state = start(build(compose_job(["model.width=8"])))
+    checkpoint.save(run / "checkpoint.pt", state.state_dict())
+    for said in ("a run that has not ended", "is damaged"):
+        refused = optbench(*asked)
+        assert refused.code == 2 and f"init.run={run}" in refused.err and said in refused.err
+        (run / "checkpoint.pt").write_bytes((run / "checkpoint.pt").read_bytes()[:-100])
+    assert not (folder / "outputs/next").exists()
+
+
 class Odd(nn.Module):
     """An embedding, a norm, and the end of a residual branch."""
 

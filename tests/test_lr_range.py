@@ -6,6 +6,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from runner.lr_range import lr_range
 
 
 @pytest.mark.parametrize(("optim", "good"), [("adam", 1e-3), ("sgd", 0.1)])
@@ -34,12 +38,78 @@ def test_the_axis_holds_rates_that_train_well_and_the_command_runs(
         (["--steps", "3"], "--steps ≥ 20"),
         (["init=zeros"], "falls at no learning rate"),
         (["init=heee"], "did you mean"),
-        (["--plot", "range.jpg"], ".png or .svg"),
+        (["++optim.lr=0.1"], "leave it out"),
+        (["+optim.lr=0.1"], "leave it out"),
+        (["~optim.lr"], "leave it out"),
+        (["optim.lr=0.1,0.2"], "leave it out"),
+        (["seed=0,1"], "seed=0,1 gives several values to one run"),
+        (["--lowest", "abc"], "--lowest: must be a finite number, got 'abc'"),
+        (["--highest", "inf"], "--highest: must be a finite number, got 'inf'"),
+        (["--steps", "2.5"], "--steps: must be a whole number, got '2.5'"),
+        (["init=constant", "init.value=1e30", "--steps", "20"], "not finite from the first step"),
     ],
 )
 def test_what_cannot_be_looked_for_is_refused(argv: list[str], said: str, optbench) -> None:
     refused = optbench("lr-range", *argv)
     assert refused.code == 2 and said in refused.err
+    assert "Traceback" not in refused.err and "-m" not in refused.err
+
+
+@pytest.mark.parametrize(
+    ("command", "argv", "said"),
+    [
+        ("lr-range", ["--plot", "range.jpg"], "--plot must be a .png or .svg, got 'range.jpg'"),
+        ("lr-range", ["--plot", "nowhere/x.png"], "--plot must be a file in a folder that is there"),
+        ("lr-range", ["--csv", "nowhere/a.csv"], "--csv must be a file in a folder that is there"),
+        ("lr-range", ["--csv", "."], "--csv must be a file, got the folder '.'"),
+        ("schedule", ["--plot", "x.gif"], "--plot must be a .png or .svg, got 'x.gif'"),
+        ("schedule", ["--plot", "nowhere/x.svg"], "--plot must be a file in a folder that is there"),
+        ("schedule", ["seed=0,1"], "seed=0,1 gives several values to one run"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_work(
+    command: str, argv: list[str], said: str, optbench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worked(*ignored: object) -> None:
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr("runner.job.prepare", worked)
+    refused = optbench(command, *argv)
+    assert refused.code == 2 and said in refused.err
+    assert refused.out == "" and "-m" not in refused.err
+    assert list(folder.iterdir()) == []
+
+
+def test_a_rate_of_its_own_stays_as_in_the_runs_of_the_sweep(optbench) -> None:
+    rates: dict[type, list[float]] = {torch.optim.AdamW: [], torch.optim.Muon: []}
+
+    def noted(optimizer: torch.optim.Optimizer, *ignored: object) -> None:
+        if type(optimizer) in rates:
+            rates[type(optimizer)].append(optimizer.param_groups[0]["lr"])
+
+    hook = register_optimizer_step_pre_hook(noted)
+    try:
+        assert optbench("lr-range", "optim=muon", "optim.adamw_lr=0.002", "--steps", "40").code == 0
+    finally:
+        hook.remove()
+    adamw, muon = rates.values()
+    assert adamw == pytest.approx([0.002] * len(adamw)) and len(adamw) > 20
+    assert muon[:2] == pytest.approx([1e-6, 1e-6 * 1e7 ** (1 / 39)])
+
+
+@pytest.mark.parametrize(("ends", "diverged"), [(19, True), (20, False)])
+def test_a_loss_that_rises_at_the_last_step_but_one_has_risen(
+    ends: int, diverged: bool, job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(run, state, pulse):
+        for step in range(1, ends + 1):
+            state.step = step
+            if step < run.steps and pulse(state, 1 / step if step < 19 or not diverged else 1e9):
+                return
+        yield None
+
+    monkeypatch.setattr("runner.engine.loop.train", train)
+    assert lr_range(job(), 1e-6, 10, 20).diverged == diverged
 
 
 def test_a_schedule_is_printed_as_the_run_will_follow_it(optbench) -> None:

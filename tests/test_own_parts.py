@@ -41,6 +41,13 @@ def test_an_own_metric_is_a_column_and_an_own_loss_is_minimized(optbench: Callab
     assert "test_top2" in summary_of(run_folder(folder))
 
 
+def test_an_own_part_that_ends_the_process_fails_its_run(optbench: Callable, folder: Path) -> None:
+    result = optbench("train", *QUICK, "optim=custom", "optim.target=tests.own_parts.Leaving")
+    assert result.code == 1
+    assert "the run failed: SystemExit: 3" in result.err
+    assert summary_of(run_folder(folder))["status"] == "failed"
+
+
 def test_an_own_optimizer_is_the_one_it_subclasses(optbench: Callable, folder: Path) -> None:
     optbench("train", *QUICK, "name=a", "optim=custom", "optim.target=tests.own_parts.Steps", "optim.lr=0.1")
     optbench("train", *QUICK, "name=b", "optim=sgd", "optim.lr=0.1")
@@ -83,6 +90,12 @@ def test_parts_in_the_current_folder_are_found_and_their_source_is_in_the_id(fol
         (["loss=crossentropy"], ["loss", "cross_entropy"]),
         (["metrics=[accuracy2]"], ["metrics[0]", "accuracy2"]),
         (["data=custom", "data.target=tests.own_parts.not_a_module"], ["data.target", "must return"]),
+        (["data=custom", "data.target=tests.own_parts.leave"], ["tests.own_parts.leave", "SystemExit: 3"]),
+        (["model=custom", "model.target=tests.own_parts.leave"], ["tests.own_parts.leave", "SystemExit: 3"]),
+        (["optim=collection", "optim.name=lion", "optim.args={foo: 1}"], ["optim.args.foo", "weight_decay"]),
+        (["optim=collection", "optim.name=lion", "optim.args={wieght_decay: 1}"], ["did you mean 'weight_decay'"]),
+        (["optim=collection", "optim.name=lion", "optim.args={lr: 1}"], ["optim.args.lr"]),
+        (["optim=collection", "optim.name=lion", "optim.args={betas: 1}"], ["optim.name=lion", "betas"]),
     ],
     ids=lambda v: " ".join(v),
 )  # fmt: skip

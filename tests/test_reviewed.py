@@ -234,7 +234,7 @@ def test_an_empty_or_endless_grid_is_refused(axis: str, optbench: Callable, fold
 
 @pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
 def test_a_stdout_that_cannot_be_written_is_one_message(where: str, folder: Path) -> None:
-    command = f"{sys.executable} -c 'from runner.cli import entrypoint; entrypoint([\"list\"])' {where}"
+    command = f"{sys.executable} -c 'from runner.__main__ import entrypoint; entrypoint([\"list\"])' {where}"
     found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert found.returncode == 1
     assert len(found.stderr.splitlines()) == 1

@@ -1,6 +1,7 @@
 """Schedules against their closed forms."""
 
 import math
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -51,6 +52,25 @@ def test_the_closed_form_holds_at_start_end_and_between(name: str, warmup: int) 
         assert at(warmup + step) == pytest.approx(0.5 * form(step / STEPS), rel=1e-9), step
 
 
+@pytest.mark.parametrize("growth", [1.0, 1.001, 1.1, 1.2, 1.3, 1.5, 2.0, 3.0, math.pi])
+@pytest.mark.parametrize("first", [1, 7, 10, 100])
+def test_restarts_come_where_the_cycles_before_them_end(first: int, growth: float) -> None:
+    start, length = 0.0, float(first)
+    for step in range(1000):
+        while step >= start + length:
+            start, length = start + length, length * growth
+        expected = (1 + math.cos(math.pi * (step - start) / length)) / 2
+        found = scheduler.warm_restarts(step, 1000, first=first, growth=growth, end_factor=0.0)
+        assert found == pytest.approx(expected, abs=1e-10), step
+
+
+def test_a_step_far_from_the_start_costs_no_more_than_the_first() -> None:
+    began = time.perf_counter()
+    for _ in range(100):
+        scheduler.warm_restarts(10**7, 2 * 10**7, first=1, growth=1.0, end_factor=0.0)
+    assert time.perf_counter() - began < 1
+
+
 def test_warm_up_rises_evenly_to_the_learning_rate() -> None:
     at = scheduler.schedule(0.5, scheduler.constant, 5, 100)
     assert [at(step) for step in range(7)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5])
@@ -86,7 +106,10 @@ def test_where_a_plateau_reads_evaluations_their_number_is_part_of_the_run(job: 
     [
         (["scheduler=wsd", "scheduler.decay=1000", "max_steps=100"], "the run has 100"),
         (["scheduler=exponential", "scheduler.end_factor=0"], "must be > 0"),
-        (["scheduler=wsd", "scheduler.decay=1.5"], "whole steps, or a fraction"),
+        (["scheduler=wsd", "scheduler.decay=1.5"], "scheduler.decay must be whole steps, or a fraction"),
+        (["scheduler=multistep", "scheduler.milestones=[2.5]"], "scheduler.milestones must be whole steps"),
+        (["scheduler=cyclic", "scheduler.period=2.5"], "scheduler.period must be whole steps"),
+        (["scheduler=warm_restarts", "scheduler.first=2.5"], "scheduler.first must be whole steps"),
         (["scheduler=step", "scheduler.factor=1.5"], "scheduler.factor must be"),
     ],
 )

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import OptbenchError
 from runner.report import rates
 from runner.report.load import load
 from runner.report.settings import workloads
 from runner.study import steps
+from runner.study.study import VERDICT
 from runner.study.theory import STUDIES
 
 QUICK = ("quadratic-rates", "decay-forms", "muon-orthogonal")
@@ -40,6 +42,19 @@ def test_an_unknown_study_is_refused_with_the_nearest(optbench) -> None:
     assert refused.code == 2 and "did you mean 'relu-variance'" in refused.err
 
 
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--class", "ordering", "symmetry"], ["'symmetry'", "ordering", "no study of this class yet"]),
+        (["--class", "theri"], ["--class", "theory, ordering", "'theri'", "did you mean 'theory'"]),
+    ],
+)
+def test_a_class_that_does_not_fit_is_refused_with_what_does(argv: list[str], words: list[str], optbench) -> None:
+    refused = optbench("study", *argv)
+    assert refused.code == 2
+    assert all(word in refused.err for word in words), refused.err
+
+
 def test_a_rule_can_fail(optbench, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(steps.RATES, "gd", 0.97)
     result = optbench("study", "quadratic-rates")
@@ -57,6 +72,71 @@ def test_the_reports_divergence_threshold_agrees_with_theory(optbench, folder: P
     table = found.tables[0].frame.set_index("optim")
     for name, threshold in steps.THRESHOLDS.items():
         assert table.at[name, "diverges_from_lr"] == pytest.approx(1.01 * threshold)
+
+
+@pytest.mark.parametrize(
+    ("study", "file", "content"),
+    [
+        ("decay-forms", "metrics.csv", lambda text: "".join(text.splitlines(keepends=True)[:3])),
+        ("decay-forms", "metrics.csv", lambda text: text.replace(text.splitlines()[2] + "\n", "")),
+        ("decay-forms", "metrics.csv", lambda text: "\0garbage\n" * 9),
+        ("decay-forms", "metrics.csv", lambda text: text.replace("train_loss", "train_lost", 1)),
+        ("decay-forms", "metrics.csv", None),
+        ("decay-forms", "summary.json", lambda text: text[:20]),
+        ("decay-forms", "config.yaml", None),
+        ("decay-forms", "config.yaml", lambda text: text.replace("seed: 0", "seed: 1", 1)),
+        ("decay-forms", "checkpoint.pt", None),
+        ("decay-forms", "checkpoint.pt", lambda text: "no zip"),
+        ("lsuv", "layers.csv", None),
+        ("lsuv", "layers.csv", lambda text: text[: len(text) // 2]),
+        ("lsuv", "layers.csv", lambda text: text.replace("0.", "O.", 1)),
+    ],
+)
+def test_a_run_with_damaged_records_is_trained_again(study: str, file: str, content, optbench, folder: Path) -> None:
+    whole = optbench("study", study)
+    assert whole.code == 0 and whole.err.count("\n") == 1
+    place = folder / "outputs" / f"study-{study}"
+    damaged = sorted(p for p in place.iterdir() if (p / file).is_file())[1]
+    if content is None:
+        (damaged / file).unlink()
+    else:
+        (damaged / file).write_text(content((damaged / file).read_text(errors="replace")))
+    again = optbench("study", study)
+    assert again.code == 0, again.err
+    assert again.out == whole.out
+    assert damaged.name in again.err and "trained again" in again.err and file in again.err
+    (old,) = (place / ".old").iterdir()
+    assert old.name.startswith(damaged.name) and (damaged / file).is_file()
+    assert optbench("study", study).err == whole.err
+
+
+def test_a_damaged_table_of_runs_is_not_judged_by(optbench, folder: Path) -> None:
+    whole = optbench("study", "decay-forms")
+    table = folder / "outputs/study-decay-forms/runs.csv"
+    before = table.read_text()
+    table.write_text(before.replace("weight_decay,", "l2,"))
+    assert optbench("study", "decay-forms").out == whole.out
+    assert table.read_text() == before
+
+
+def test_a_verdict_goes_when_a_run_has_to_be_trained_and_not_before(
+    optbench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optbench("study", "decay-forms")
+    place = folder / "outputs/study-decay-forms"
+    verdict = (place / "verdict.json").read_text()
+
+    def broken(*ignored: object) -> None:
+        raise OptbenchError("planted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("runner.sweep.plan.plan", broken)
+        assert optbench("study", "decay-forms").code == 1
+    assert (place / "verdict.json").read_text() == verdict
+    next(place.glob("*/checkpoint.pt")).unlink()
+    monkeypatch.setattr("runner.sweep.workers.run_jobs", broken)
+    assert optbench("study", "decay-forms").code == 1
+    assert not any((place / name).exists() for name in VERDICT)
 
 
 def test_names_are_those_of_folders_and_every_source_is_given() -> None:

@@ -72,26 +72,35 @@ def split(source: Source, *, split_seed: int, val_fraction: float, fraction: flo
     """Split a source into train, validation and test, stratified over classes, and normalize it.
 
     Raises:
-        ConfigError: if a part would be empty.
+        ConfigError: if a part would be empty, or holds a number beyond the range of ``dtype``.
     """
     rng = np.random.default_rng(split_seed)
     rest, test = source.samples, source.test
     if test is None:
-        assert source.test_fraction is not None
+        if source.test_fraction is None:
+            raise ConfigError("data.test_fraction must be > 0 and < 1 where the data has no test set, got null")
         rest, test = _hold_out(rest, source.classes, source.test_fraction, rng, "data.test_fraction")
     train, val = rest, source.val
     if val is None:
         train, val = _hold_out(rest, source.classes, val_fraction, rng, "data.val_fraction")
     if fraction < 1:
         _, train = _hold_out(train, source.classes, fraction, rng, "data.fraction")
-    shift, scale = (s.astype(dtype) for s in _statistics(train.x, normalize))
-    targets = np.dtype(dtype) if source.classes is None else np.dtype(np.int64)
-    if source.alphabet is None:
-        train, val, test = (
-            Samples((part.x.astype(dtype) - shift) / scale, part.y.astype(targets)) for part in (train, val, test)
-        )
-    elif normalize != "none":
+    if source.alphabet is not None and normalize != "none":
         raise ConfigError(f"data.normalize={normalize} beside a text, whose characters are no quantities: use none")
+    targets = np.dtype(dtype) if source.classes is None else np.dtype(np.int64)
+    with np.errstate(all="ignore"):  # what is not finite then is refused by name
+        shift, scale = (s.astype(dtype) for s in _statistics(train.x, normalize))
+        if source.alphabet is None:
+            train, val, test = (
+                Samples((part.x.astype(dtype) - shift) / scale, part.y.astype(targets)) for part in (train, val, test)
+            )
+    for name, array in ((name, getattr(part, name)) for part in (train, val, test) for name in ("x", "y")):
+        if not np.isfinite(array).all():
+            place = np.argwhere(~np.isfinite(array))[0, 1:].tolist()
+            raise ConfigError(
+                f"{name}{place} of the data is not finite after data.normalize={normalize} in dtype={dtype}: "
+                "its numbers are too large, or too near each other"
+            )
     return Data(train, val, test, source.classes, source.fingerprint, shift, scale, source.alphabet)
 
 

@@ -37,34 +37,46 @@ def cifar100(*, root: str, download: bool) -> Source:
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
-def image_folder(*, path: str, size: int, grey: bool, test_fraction: float) -> Source:
+TEST_FRACTION = 0.2
+"""Of pictures that no folder sets apart."""
+
+
+def image_folder(*, path: str, size: int, grey: bool, test_fraction: float | None) -> Source:
     """Read pictures from a folder for each class; folders ``train`` and ``test`` of such are an official test set.
 
     Every picture is scaled to ``size`` × ``size``; x is ``[n, 3, size, size]`` of bytes, or one channel if ``grey``.
+    What begins with a dot is no class and no picture.
 
     Raises:
-        ConfigError: if there are no two classes with pictures, or one cannot be read.
+        ConfigError: if there are no two classes with pictures, one cannot be read, or there are two test sets.
     """
     folder = Path(path).expanduser()
     parted = (folder / "train").is_dir() and (folder / "test").is_dir()
     places = [folder / "train", folder / "test"] if parted else [folder]
-    names = sorted(p.name for p in places[0].iterdir() if p.is_dir()) if places[0].is_dir() else []
+    if parted and test_fraction is not None:
+        raise ConfigError(f"data.test_fraction={test_fraction:g} beside {folder / 'test'}, the test set: leave it out")
+    names = _classes(places[0]) if places[0].is_dir() else []
     if len(names) < 2:
         raise ConfigError(f"data.path={path} needs a folder for each class, at least two, each with pictures")
     parts = [_pictures(place, names, size, grey) for place in places]
-    test = parts[1] if parted else None
-    return Source(parts[0], len(names), fingerprint(*parts), test, None if parted else test_fraction)
+    if parted:
+        return Source(parts[0], len(names), fingerprint(*parts), parts[1])
+    return Source(parts[0], len(names), fingerprint(*parts), test_fraction=test_fraction or TEST_FRACTION)
+
+
+def _classes(place: Path) -> list[str]:
+    return sorted(p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _pictures(place: Path, names: list[str], size: int, grey: bool) -> Samples:
     from PIL import Image
 
-    unknown = sorted(p.name for p in place.iterdir() if p.is_dir() and p.name not in names)
+    unknown = [name for name in _classes(place) if name not in names]
     if unknown:
         raise ConfigError(f"{place} has classes that train has not: {', '.join(unknown[:3])}")
     pixels, labels = [], []
     for label, name in enumerate(names):
-        files = sorted(p for p in (place / name).glob("*") if p.suffix.lower() in PICTURES)
+        files = sorted(p for p in (place / name).glob("[!.]*") if p.suffix.lower() in PICTURES)
         if not files:
             raise ConfigError(f"{place / name} has no pictures\nvalid: {', '.join(PICTURES)}")
         for file in files:

@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from runner import fields
 from runner.data import Samples, Source, fingerprint
 from runner.errors import ConfigError, closest
 from runner.options import configs_dir, options
+
+PARTS = {2: ("",), 4: ("", "test_"), 6: ("", "val_", "test_")}
+"""What so many arrays are of, a pair of x and y each."""
 
 
 def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: float) -> Source:
@@ -16,13 +20,13 @@ def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: f
 
     Raises:
         ConfigError: if it is not (x, y), (x, y, test_x, test_y), (x, y, val_x, val_y, test_x, test_y) or a map-style
-            Dataset of such pairs.
+            Dataset of such pairs, or holds a number that is not finite.
     """
     given = target(**args)
     if not isinstance(given, tuple | list) and hasattr(given, "__getitem__") and hasattr(given, "__len__"):
         pairs = [given[i] for i in range(len(given))]
         given = tuple(np.stack([np.asarray(pair[i]) for pair in pairs]) for i in range(2))
-    if not isinstance(given, tuple | list) or len(given) not in (2, 4, 6):
+    if not isinstance(given, tuple | list) or len(given) not in PARTS:
         raise ConfigError(
             f"data.target={target.__module__}.{target.__qualname__} must return (x, y), (x, y, test_x, test_y), "
             f"(x, y, val_x, val_y, test_x, test_y) or a Dataset, got {type(given).__name__}"
@@ -30,6 +34,13 @@ def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: f
     arrays = [np.asarray(part) for part in given]
     if any(len(x) != len(y) or len(x) < 2 for x, y in zip(arrays[::2], arrays[1::2], strict=True)):
         raise ConfigError(f"data.target gave x and y of lengths {[len(a) for a in arrays]}: they must match")
+    names = [f"{part}{of}" for part in PARTS[len(given)] for of in "xy"]
+    for name, array in zip(names, arrays, strict=True):
+        if np.issubdtype(array.dtype, np.inexact) and (odd := np.count_nonzero(~np.isfinite(array))):
+            raise ConfigError(
+                f"data.target={target.__module__}.{target.__qualname__} gave {name} of which {odd} of {array.size} "
+                "numbers are not finite"
+            )
     parts = [Samples(x, y) for x, y in zip(arrays[::2], arrays[1::2], strict=True)]
     classes = None
     if np.issubdtype(parts[0].y.dtype, np.integer) and parts[0].y.ndim == 1:
@@ -54,12 +65,15 @@ def concat(*, parts: list[str], args: dict[str, Any]) -> Source:
         ConfigError: if one is no option, or they do not fit together.
     """
     known = [o.name for o in options("data") if o.name not in ("custom", "concat")]
-    for name in [*parts, *args]:
+    for name in parts:
         if name not in known:
             raise ConfigError(f"data.parts: {name} is not an option of data{closest(name, known)}")
     if len(parts) < 2 or len(set(parts)) != len(parts):
         raise ConfigError(f"data.parts must name at least two data sets, each once, got {parts}")
-    sources = [_source(name, args.get(name, {})) for name in parts]
+    for name in args:
+        if name not in parts:
+            raise ConfigError(f"data.args.{name}: {name} is not among data.parts={parts}{closest(name, parts)}")
+    sources = [_source(name, fields.ARGUMENTS.parse(f"data.args.{name}", args.get(name, {}))) for name in parts]
     first = sources[0]
     for name, source in zip(parts, sources, strict=True):
         kinds = [(s.samples.x.shape[1:], s.samples.y.shape[1:], s.classes, s.test is None) for s in (first, source)]
@@ -67,6 +81,11 @@ def concat(*, parts: list[str], args: dict[str, Any]) -> Source:
             raise ConfigError(
                 f"data.parts={parts}: {name} does not fit {parts[0]}: inputs {list(source.samples.x.shape[1:])} of "
                 f"{source.classes} classes beside {list(first.samples.x.shape[1:])} of {first.classes}"
+            )
+        if source.test_fraction != first.test_fraction:
+            raise ConfigError(
+                f"data.args.{name}.test_fraction must be that of {parts[0]}, {first.test_fraction}, as the test set is "
+                f"held out of both together, got {source.test_fraction}"
             )
     joined = _joined([s.samples for s in sources])
     tests = [s.test for s in sources if s.test is not None]
@@ -76,17 +95,25 @@ def concat(*, parts: list[str], args: dict[str, Any]) -> Source:
 
 
 def _source(name: str, settings: dict[str, Any]) -> Source:
+    """Return one of the data sets that are joined; its settings are checked as they are where it stands alone."""
     from omegaconf import OmegaConf
 
-    option = OmegaConf.load(configs_dir() / "data" / f"{name}.yaml")
-    plain = OmegaConf.to_container(option, resolve=True)
-    assert isinstance(plain, dict)
-    given = {str(k): v for k, v in plain.items() if k not in ("_option_", "_target_")}
+    option = OmegaConf.to_container(OmegaConf.load(configs_dir() / "data" / f"{name}.yaml"), resolve=True)
+    assert isinstance(option, dict)
+    given = {str(k): v for k, v in option.items() if k not in ("_option_", "_target_", "normalize")}
     for key in settings:
         if key not in given:
             raise ConfigError(f"data.args.{name}.{key} is no setting of data={name}{closest(key, given)}")
-    module, _, function = plain["_target_"].rpartition(".")
-    found: Source = getattr(import_module(module), function)(**given | settings)
+    for key, value in (given | settings).items():
+        field = fields.FIELDS[f"data.{key}"]
+        if value == "???":
+            raise ConfigError(f"data.args.{name}.{key} must be given: {field.describe()}")
+        given[key] = field.parse(f"data.args.{name}.{key}", value)
+    module, _, function = option["_target_"].rpartition(".")
+    try:
+        found: Source = getattr(import_module(module), function)(**given)
+    except ConfigError as error:
+        raise ConfigError(f"data.args.{name}: {error}") from error
     return found
 
 

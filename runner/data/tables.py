@@ -36,14 +36,22 @@ def csv(
         table = pd.read_csv(Path(path).expanduser(), sep=delimiter)
     except (OSError, ValueError) as error:
         raise ConfigError(f"data.path={path} cannot be read as a table: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first cells of each row for its name
+        cells = table.index.nlevels + table.shape[1]
+        raise ConfigError(f"data.path={path} has {cells} cells in a row, but {table.shape[1]} in its header")
     for key, names in (("data.label", [label]), ("data.columns", columns)):
         for name in names:
             if name not in table:
                 valid = list(map(str, table))
                 raise ConfigError(f"{key}={name} is no column{closest(name, valid)}\nvalid: {', '.join(valid)}")
+    if len(set(columns)) != len(columns):
+        twice = next(name for i, name in enumerate(columns) if name in columns[:i])
+        raise ConfigError(f"data.columns names {twice} twice, got {columns}")
     if label in columns:
         raise ConfigError(f"data.columns has data.label={label} too, which is what is predicted")
     features = table[columns] if columns else table.drop(columns=label)
+    if features.shape[1] == 0:
+        raise ConfigError(f"data.path={path} has no column but data.label={label}: nothing is left to predict it from")
     used = features.assign(**{label: table[label]})
     holes = used.isna().sum()
     if holes.any() and missing == "refuse":
@@ -60,6 +68,8 @@ def csv(
 
 def _targets(column: "pd.Series[Any]", kind: str) -> tuple[Array, int | None]:
     numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    if numeric:
+        _refuse_infinite(column)
     whole = numeric and bool((column.astype(float) % 1 == 0).all())
     values = sorted(column.unique(), key=lambda v: (str(type(v)), v))
     if kind == "auto":
@@ -78,12 +88,15 @@ def _compared_as(values: list[object]) -> type:
     return float if all(isinstance(v, int | float | np.number) for v in values) else str
 
 
+def _refuse_infinite(column: "pd.Series[Any]") -> None:
+    if not np.isfinite(column.to_numpy(np.float64)).all():
+        raise ConfigError(f"the column {column.name} holds a number that is not finite")
+
+
 def _feature(column: "pd.Series[Any]") -> npt.NDArray[np.float64]:
     if pd.api.types.is_numeric_dtype(column):
-        found = column.to_numpy(np.float64).reshape(-1, 1)
-        if not np.isfinite(found).all():
-            raise ConfigError(f"the column {column.name} holds a number that is not finite")
-        return found
+        _refuse_infinite(column)
+        return column.to_numpy(np.float64).reshape(-1, 1)
     categories = sorted(map(str, column.unique()))
     if len(categories) > MOST_CATEGORIES:
         raise ConfigError(

@@ -63,6 +63,22 @@ def load(path: Path) -> dict[str, Any]:
     return loaded
 
 
+INTERFACE = frozenset({"model", "shape", "outputs", "shift", "scale", "classes"})
+"""What a run that has ended leaves: its weights, and what using them takes."""
+
+
+def load_weights(path: Path) -> dict[str, Any]:
+    """Return what a run ended with, ``INTERFACE``.
+
+    Raises:
+        RecordError: as ``load`` does, or if the run has not ended.
+    """
+    saved = load(path)
+    if not isinstance(saved, dict) or not saved.keys() >= INTERFACE:
+        raise RecordError(f"{path} is of a run that has not ended: the command that started it goes on with it")
+    return saved
+
+
 def previous(path: Path) -> Path:
     """Return where the checkpoint before the present one lies."""
     return path.with_name(f"{path.name}.previous")

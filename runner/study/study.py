@@ -1,18 +1,23 @@
 """What a study is, and how one is run: sweep → records → judgement → verdict. Nothing of it trains by itself."""
 
+import csv
 import json
-from collections.abc import Callable
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from runner.errors import OptbenchError
-from runner.job import OUTPUTS
+from runner import record, schema
+from runner.errors import ConfigError, OptbenchError, RecordError
+from runner.job import OUTPUTS, Job
+from runner.lock import holding
 from runner.record import write_whole
 from runner.report.figures import render
-from runner.report.load import Records, load
+from runner.report.load import FIRST, Records, load
 from runner.report.parts import Plot
 
 
@@ -72,8 +77,15 @@ class Verdict:
         }
 
 
-def run(study: Study) -> Verdict:
+VERDICT = ("verdict.json", "numbers.csv", "plot.png", "plot.svg")
+
+
+def run(study: Study, say: Callable[[str], None]) -> Verdict:
     """Run a study's sweep, what is finished skipped; judge its records; write the verdict, its numbers and its plot.
+
+    Args:
+        study: what to run.
+        say: is told of each run that is trained again, as its records are damaged.
 
     Raises:
         OptbenchError: if a run failed or was interrupted: there is no verdict then.
@@ -81,12 +93,18 @@ def run(study: Study) -> Verdict:
     from runner.compose import Composer, start_hydra
     from runner.sweep.plan import Grid, plan, spell_out_seeds, split_parts
     from runner.sweep.workers import run_jobs
+    from runner.train import finished
 
-    (study.folder / "verdict.json").unlink(missing_ok=True)  # none is left of a study that does not end
     composer = Composer(start_hydra().config_loader)
     shared, *parts = split_parts(spell_out_seeds([f"name=study-{study.name}", *study.sweep]))
     grid = Grid(tuple(shared), tuple(map(tuple, parts)))
     jobs = plan(composer, grid.jobs(composer))
+    for job in jobs:
+        if damage(job) is not None:
+            _set_aside(job, say)
+    if any(finished(job) is None for job in jobs):
+        for name in VERDICT:  # none is left of a study that does not end
+            (study.folder / name).unlink(missing_ok=True)
     outcomes = run_jobs(jobs, lambda outcome: None)
     troubled = [o for o in outcomes if o.summary["status"] in ("failed", "interrupted")]
     if troubled:
@@ -94,6 +112,10 @@ def run(study: Study) -> Verdict:
         if any(o.summary.get("stop_reason") == "interrupted" for o in troubled):
             raise KeyboardInterrupt
         raise OptbenchError(f"{study.name}: {first.job} {first.summary['status']}: {first.summary.get('stop_reason')}")
+    for job in jobs:
+        if (found := damage(job)) is not None:
+            raise RecordError(f"{job.folder}: {found}; the same command trains this run again")
+    record.rebuild_runs_csv(study.folder)  # what is judged is what the folders hold
     records = load(study.folder)
     own = {job.run_id for job in jobs}  # an earlier version's runs may lie there too
     records.runs = records.runs[records.runs["run_id"].isin(own)].reset_index(drop=True)
@@ -108,9 +130,70 @@ def run(study: Study) -> Verdict:
     return verdict
 
 
+def _set_aside(job: Job, say: Callable[[str], None]) -> None:
+    """Move a damaged run's folder away, unless another process is training it anew already."""
+    with record.writing(job.lock), holding(job.lock) as held:
+        if held and (found := damage(job)) is not None:
+            say(f"{job.folder}: {found}; it is trained again, what was there is in {record.keep_aside(job.folder)}")
+
+
+def damage(job: Job) -> str | None:
+    """Say what of a finished run's records does not hold what its summary says; None of one that is whole or to come.
+
+    A run that is judged by fewer rows than it made would be another run.
+    """
+    summary = record.read_summary(job.folder)
+    if summary is None:
+        return "summary.json cannot be read" if (job.folder / "summary.json").exists() else None
+    if summary["status"] not in record.FINISHED:
+        return None
+    try:
+        if schema.identity(record.read_config(job.folder), "", {}) != schema.identity(job.config, "", {}):
+            return "config.yaml is of another run"
+        rows = _rows(job.folder / "metrics.csv", FIRST)
+        every, epochs = summary["eval_every"], summary["epochs"]
+        evaluations = 1 + math.ceil(summary["steps"] / every if every else epochs)
+        steps = [int(row["step"]) for row in rows]
+        if len(rows) != evaluations or steps != sorted({0, *steps, summary["steps"]}):
+            return f"metrics.csv has {len(rows)} of {evaluations} rows up to step {summary['steps']}"
+        if job.config["diagnostics"]:
+            found = Counter(int(row["step"]) for row in _rows(job.folder / "layers.csv", LAYERS))
+            evaluated = [int(row["step"]) for row in rows if row["val_loss"]]
+            if list(found) != evaluated or len(set(found.values())) > 1:
+                return f"layers.csv has not every layer at {len(evaluated)} evaluations"
+        if job.config["save"] in ("last", "best") and summary["saved"] != "none":
+            weights_of(job.folder)
+    except (ConfigError, RecordError) as error:
+        return str(error)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        return f"its records cannot be read: {type(error).__name__}: {error}"
+    return None
+
+
+LAYERS = ("activation_second_moment", "output_variance", "gradient_second_moment", "dead_fraction")
+"""What judgements read of ``layers.csv``."""
+
+
+def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return a run's rows, of which every cell is a number or says nothing, but for a layer's name and a status.
+
+    Raises:
+        ValueError: naming the file, if a column or a cell is missing, or a cell holds something else.
+    """
+    rows = record.read_csv(path)
+    for number, row in enumerate(rows, 1):
+        if not {"step", *columns} <= row.keys() or not all(isinstance(cell, str) for cell in row.values()):
+            raise ValueError(f"row {number} of {path.name} does not have its columns")
+        try:
+            [float(cell) for name, cell in row.items() if cell and name not in ("layer", "status")]
+        except ValueError as error:
+            raise ValueError(f"row {number} of {path.name}: {error}") from error
+    return rows
+
+
 def weights_of(place: Path) -> dict[str, Any]:
     """Return the weights that a run ended with, by name."""
     from runner.engine import checkpoint
 
-    found: dict[str, Any] = checkpoint.load(place / "checkpoint.pt")["model"]
+    found: dict[str, Any] = checkpoint.load_weights(place / "checkpoint.pt")["model"]
     return found
