@@ -113,7 +113,7 @@ class Recorder:
             with writing(self.folder / name):
                 table.close()
 
-    def fail(self, error: Exception) -> dict[str, Any]:
+    def fail(self, error: BaseException) -> dict[str, Any]:
         """Write the traceback of what ended the run, and return the summary that names it."""
         place = self.folder / "traceback.txt"
         with writing(self.folder):

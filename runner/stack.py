@@ -109,7 +109,7 @@ def _run(
         return
     except OptbenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a user's part may end the process
         from runner.engine.fused import is_out_of_memory
 
         left = [job for job in jobs if job.run_id not in summaries]

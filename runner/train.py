@@ -145,7 +145,7 @@ def run_held(job: Job, run: Any, save: str, interruption: Interruption, bar: boo
     except OptbenchError:
         raise
     except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
-        summary = recorder.fail(error)  # type: ignore[arg-type]
+        summary = recorder.fail(error)
     recorder.close(summary)
     record.update_runs_csv([(job, summary)])
     clear_checkpoints(recorder, summary)

@@ -24,7 +24,7 @@ hold every number below 1e-10). In float32 the two differ as one run does at ano
   share of the way.
 - **one each**: every member's views of the stack have an optimizer of their own: as exact, and slower the more members
   there are.
-- **loop**: the optimizer evaluates a batch several times a step; its runs are trained one by one, in parallel processes.
+- **loop**: the optimizer evaluates a batch several times a step; its runs are trained one by one, a process a core.
 
 | optimizer | stepped | mlp | mlp with batch norm | cnn |
 | --- | --- | --- | --- | --- |

@@ -153,13 +153,14 @@ def _determinant(seed: int, layers: int) -> float:
 
     network = init.construct(
         partial(
-            model.mlp,
-            (LINEAR_WIDTH,),
+            model.MLP,
             LINEAR_WIDTH,
-            width=LINEAR_WIDTH,
-            depth=layers - 1,
+            LINEAR_WIDTH,
+            [LINEAR_WIDTH] * (layers - 1),
             activation="identity",
             bias=False,
+            normalization="none",
+            residual=False,
         ),
         seed,
         partial(init.orthogonal, gain=1.0),
