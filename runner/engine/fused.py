@@ -38,6 +38,8 @@ LINEAR_IN_THE_RATE = (
 """Optimizers whose step is the learning rate times something that does not depend on it."""
 EVALUATION_ROWS = 4096
 """Samples times runs of a forward pass in evaluation: large enough to be fast, small enough for the cache."""
+LOSSES_HELD = 16
+"""Steps after which losses are looked at: a member that has diverged disturbs no other."""
 OUTSIDE_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 Events = list[tuple[State, Evaluation]]
@@ -70,6 +72,37 @@ class Slice:
             torch.lerp(before, view.data, _along(share, view), out=view.data)
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """What the members' regularization sets, a number ``[runs]`` for each; None where none of them has it."""
+
+    dropout: Tensor | None
+    penalties: list[tuple[Callable[[Sequence[Tensor]], Tensor], Tensor]]
+    """Kinds of penalties, and how strong each is."""
+    max_norm: Tensor | None
+    decay: Tensor | None
+
+    @staticmethod
+    def of(runs: Sequence[Run]) -> "Numbers":
+        """Collect them."""
+
+        def each(values: Sequence[float], without: float) -> Tensor | None:
+            there = any(value != without for value in values)
+            return torch.tensor(values, dtype=torch.float64, device=runs[0].device) if there else None
+
+        kinds = dict.fromkeys(penalty.of for run in runs for penalty in run.penalties)
+        strengths = [[sum(p.strength for p in run.penalties if p.of is kind) for run in runs] for kind in kinds]
+        return Numbers(
+            each([float(run.dropout.p) for run in runs], 0.0),
+            [
+                (kind, torch.tensor(s, dtype=runs[0].dtype, device=runs[0].device))
+                for kind, s in zip(kinds, strengths, strict=True)
+            ],
+            each([run.clip.max_norm if run.clip else torch.inf for run in runs], torch.inf),
+            each([run.decay for run in runs], 0.0),
+        )
+
+
 class Stack:
     """Members that are trained together, all of them at one step."""
 
@@ -98,6 +131,7 @@ class Stack:
             first.samples_seen,
         )
         self.loss_sums = torch.tensor([s.loss_sum for s in self.states], dtype=torch.float64, device=self.device)
+        self.numbers = Numbers.of(self.runs)
 
     @property
     def device(self) -> torch.device:
@@ -127,7 +161,7 @@ class Stack:
                     nn.Parameter(self.weights[names[id(p)]].detach()[first:stop]) for p in group["params"]
                 ]
             views = [p for group in groups for p in group["params"]]
-            optimizer = self.runs[first].optimizer(groups)
+            optimizer = _merged(self.runs[first].optimizer(groups))
             slices.append(Slice(first, stop, used, views, optimizer))
             for i in chosen:
                 self.states[i].optimizer, self.states[i].optimized_together = optimizer, len(chosen)
@@ -156,6 +190,7 @@ class Stack:
             self.weights[name] = nn.Parameter(kept) if name in self.trained else kept
         self.loss_sums = self.loss_sums[chosen]
         self.runs, self.states = [self.runs[i] for i in members], [self.states[i] for i in members]
+        self.numbers = Numbers.of(self.runs)
         self._point()
         self.slices = self._slices()
         for part, content in zip(self.slices, held, strict=True):
@@ -180,6 +215,20 @@ class Stack:
                 for state in self.states
             ],
         }
+
+
+def _merged(optimizer: Optimizer) -> Optimizer:
+    """Join parameter groups of the same settings: a step costs each group a call."""
+    marks = ("params", "decayed", "hidden")
+    found: list[dict[str, Any]] = []
+    for group in optimizer.param_groups:
+        settings = {k: v for k, v in group.items() if k not in marks}
+        if found and settings == {k: v for k, v in found[-1].items() if k not in marks}:
+            found[-1]["params"] = [*found[-1]["params"], *group["params"]]
+        else:
+            found.append(group)
+    optimizer.param_groups = found
+    return optimizer
 
 
 def optimizer_key(run: Run, optimizer: Optimizer) -> str | None:
@@ -281,7 +330,7 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
     A member that diverges or stops early leaves the stack after it was yielded with its ``stop_reason``; the others go
     on. At each yield, and where ``pulse`` (called with the step) stopped it, the stack is whole.
     """
-    watch = _Watch(members, LOSSES_HELD_ON_CUDA if members.device.type == "cuda" else 1)
+    watch = _Watch(members, LOSSES_HELD_ON_CUDA if members.device.type == "cuda" else LOSSES_HELD)
     if members.states[0].rows == 0:
         first = members.runs[0]
         yield _found(members, [], [run.schedule(0) for run in members.runs], first.batch_size(0), None)
@@ -310,12 +359,13 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
             if evaluate or watch.all_diverged() or pulse(members.step):
                 break
         watch.drain()
+        over = evaluate or watch.all_diverged()
         synchronize(first)
         seconds = (time.perf_counter() - began) / len(members.runs)
         for state in members.states:
             state.train_seconds += seconds
         members.note_progress()
-        if not evaluate and not watch.all_diverged():
+        if not over:
             found = watch.take_diverged()
             members.leave_ended()
             yield found
@@ -379,12 +429,12 @@ class _Watch:
 
     def all_diverged(self) -> bool:
         """Say whether no member is left to train."""
-        return all(state.stop_reason is not None for state in self._members.states)
+        return len(self._found) == len(self._members.runs)
 
 
 def _orders(members: Stack) -> tuple[Tensor, bool]:
     """Return the order of this epoch's samples: ``[n]`` where all members have one seed, else ``[runs, n]``."""
-    of_seed = {run.seed: order_of(run, members.epoch) for run in members.runs}
+    of_seed = {seed: order_of(run, members.epoch) for seed, run in {run.seed: run for run in members.runs}.items()}
     if len(of_seed) == 1 or not members.runs[0].shuffle:
         return next(iter(of_seed.values())), True
     return torch.stack([of_seed[run.seed] for run in members.runs]), False
@@ -396,6 +446,8 @@ def _batch(members: Stack, orders: tuple[Tensor, bool], size: int) -> tuple[Tens
     if size >= len(train.y):
         return train.x, train.y, len(train.y), True
     index = order[..., members.offset : members.offset + size]
+    if shared:
+        return train.x.index_select(0, index), train.y.index_select(0, index), members.offset + size, shared
     return train.x[index], train.y[index], members.offset + size, shared
 
 
@@ -406,23 +458,16 @@ def _losses(members: Stack, x: Tensor, y: Tensor, shared: bool) -> Tensor:
         model = members.states[0].model
         outputs = batched.forward(model, members.weights, x, shared, _dropping(members))
         losses = batched.each(first.loss, outputs, y, shared)
-    kinds = dict.fromkeys(penalty.of for run in members.runs for penalty in run.penalties)
-    for of in kinds:
-        strengths = [sum(p.strength for p in run.penalties if p.of is of) for run in members.runs]
-        weights = [members.weights[name] for name in members.decayed]
-        losses = losses + torch.tensor(strengths, dtype=first.dtype, device=first.device) * torch.vmap(of)(weights)
+    for kind, strengths in members.numbers.penalties:
+        losses = losses + strengths * torch.vmap(kind)([members.weights[name] for name in members.decayed])
     return losses
 
 
 def _dropping(members: Stack) -> batched.Dropping | None:
-    if all(run.dropout.p == 0 for run in members.runs):
+    if members.numbers.dropout is None:
         return None
-    shares = [float(run.dropout.p) for run in members.runs]
     keys = {run.noise_seed: key(run.noise_seed, members.step, run.device) for run in members.runs}
-    return batched.Dropping(
-        torch.tensor(shares, dtype=torch.float64, device=members.device),
-        torch.stack([keys[run.noise_seed] for run in members.runs]),
-    )
+    return batched.Dropping(members.numbers.dropout, torch.stack([keys[run.noise_seed] for run in members.runs]))
 
 
 def _update(members: Stack, losses: Tensor, rates: list[float], measure: bool) -> list[Measured] | None:
@@ -435,18 +480,15 @@ def _update(members: Stack, losses: Tensor, rates: list[float], measure: bool) -
     gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
     lr = torch.tensor(rates, dtype=torch.float64, device=first.device)
     with torch.no_grad():
-        clips = [run.clip.max_norm if run.clip else torch.inf for run in members.runs]
-        clipping = any(bound != torch.inf for bound in clips)
-        norms = _norms(list(gradients.values())) if measure or clipping else None
+        bounds, decay = members.numbers.max_norm, members.numbers.decay
+        norms = _norms(list(gradients.values())) if measure or bounds is not None else None
         before = {name: weight.detach().clone() for name, weight in weights.items()} if measure else None
-        if clipping and norms is not None:
-            bounds = torch.tensor(clips, dtype=norms.dtype, device=norms.device)
+        if bounds is not None and norms is not None:
             for gradient in gradients.values():
-                gradient.mul_(_along((bounds / (norms + 1e-6)).clamp(max=1.0), gradient))
-        if any(run.decay for run in members.runs):
-            kept = 1 - lr * torch.tensor([run.decay for run in members.runs], dtype=torch.float64, device=lr.device)
+                gradient.mul_(_along((bounds.to(norms.dtype) / (norms + 1e-6)).clamp(max=1.0), gradient))
+        if decay is not None:
             for name in members.decayed:
-                weights[name].mul_(_along(kept.to(first.dtype), weights[name]))
+                weights[name].mul_(_along((1 - lr * decay).to(first.dtype), weights[name]))
         for part in members.slices:
             part.step(gradients, lr.to(first.dtype))
         _step_alone(members, gradients, rates)
