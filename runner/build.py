@@ -113,8 +113,8 @@ def build(job: Job) -> Run:
 def _build(job: Job) -> Run:
     config = job.config
     device = select_device(config["device"], config["amp"], config["dtype"])
-    data = _prepare_data(job.source, tuple((k, config["data"][k]) for k in SPLIT_KEYS), config["dtype"])
-    train, val, test = (_to_device(part, device) for part in (data.train, data.val, data.test))
+    arguments = tuple((k, config["data"][k]) for k in SPLIT_KEYS)
+    data, (train, val, test) = _prepare_data(job.source, arguments, config["dtype"], device)
     parts = [_part(job, option)() for _, option in sorted(config["regularization"].items())]
     dropout = next((p for p in parts if isinstance(p, Dropout)), Dropout(0.0))
     early_stopping = next((p for p in parts if isinstance(p, EarlyStopping)), None)
@@ -324,8 +324,12 @@ def _autocast(amp: str, device: torch.device) -> Callable[[], contextlib.Abstrac
 
 
 @functools.lru_cache(maxsize=4)  # the runs of a sweep share their data
-def _prepare_data(source: Source, split_arguments: tuple[tuple[str, Any], ...], dtype: str) -> Data:
-    return split(source, **dict(split_arguments), dtype=dtype)
+def _prepare_data(
+    source: Source, split_arguments: tuple[tuple[str, Any], ...], dtype: str, device: torch.device
+) -> tuple[Data, tuple[Split, Split, Split]]:
+    """Return a data set split and normalized, and its train, validation and test samples on the device."""
+    data = split(source, **dict(split_arguments), dtype=dtype)
+    return data, (_to_device(data.train, device), _to_device(data.val, device), _to_device(data.test, device))
 
 
 def _to_device(samples: Samples, device: torch.device) -> Split:

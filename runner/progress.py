@@ -24,14 +24,15 @@ class Bar:
     ) -> None:
         self._bar.close()
 
-    def advance(self, step: int, loss: float) -> None:
-        """Move to a step."""
+    def advance(self, step: int, loss: float | None) -> None:
+        """Move to a step; its loss, where it is known, is shown."""
         if self._shown and self._bar.update(step - self._bar.n):
-            self._bar.set_postfix({"loss": f"{loss:.4g}", **self._measured}, refresh=False)
+            shown = {"loss": f"{loss:.4g}"} if loss is not None else {}
+            self._bar.set_postfix({**shown, **self._measured}, refresh=False)
 
     def evaluated(self, row: dict[str, Any]) -> None:
         """Take up what an evaluation measured."""
         if self._shown:
             name = next((k for k in ("val_accuracy", "val_r2", "val_loss") if row.get(k) is not None), None)
             self._measured = {"lr": f"{row['lr']:.3g}"} | ({name: f"{row[name]:.4g}"} if name else {})
-            self.advance(row["step"], row["batch_loss"] if row["batch_loss"] is not None else float("nan"))
+            self.advance(row["step"], row["batch_loss"])

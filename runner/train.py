@@ -119,8 +119,14 @@ def run_job(
         from runner.stack import run_stack
         from runner.sweep.stacking import refuse
 
-        refuse(job, build(job))
-        return run_stack([job], save, interruption, wait=wait)[0]
+        run = build(job)
+        refuse(job, run)
+        with Bar(run.steps, 0, job.folder.name, enabled=bar) as shown:
+
+            def progress(share: float) -> None:
+                shown.advance(round(share * run.steps), None)
+
+            return run_stack([job], save, interruption, progress, wait)[0]
     run = build(job)
     while True:
         with record.writing(job.lock), holding(job.lock) as held:

@@ -1,9 +1,11 @@
 """Kill a sweep at random moments, whole or one worker, run it again each time, and hold it against an undisturbed one.
 
-    python scripts/fault_sweep.py [--groups 50] [--workers-killed 20] [--runs 40] [--seed 0]
+    python scripts/fault_sweep.py [--engine loop] [--groups 50] [--workers-killed 20] [--runs 40] [--seed 0]
 
 Checks after each kill that no process is left, and after each re-run that finished folders were not touched; at the
-end that every run's rows and summary equal the undisturbed sweep's, timing aside, nothing twice and nothing lost.
+end that every run's rows and summary equal the undisturbed sweep's, timing aside, nothing twice and nothing lost. With
+``--engine auto`` a stack may go on with fewer members than it had, and measures are then equal up to the rounding
+that other sizes of products bring with them.
 """
 
 import argparse
@@ -21,11 +23,25 @@ from typing import Any
 NOT_COMPARED = {"train_seconds", "inference_seconds_per_sample", "peak_memory_bytes", "resumed_from_step"}
 
 
-def grid(runs: int) -> list[str]:
+SPREAD = 0.02
+"""Relative to 1 or to the measure, whichever is larger."""
+OF_THE_STACK = {"stack_size", "optimizer_state_bytes"}
+
+
+def grid(runs: int, engine: str) -> list[str]:
     """Return the overrides of a sweep of so many short runs."""
     seeds = ",".join(map(str, range(max(1, runs // 8))))
     axes = ["init=he,xavier", "optim=sgd,adamw", "optim.lr=1e-3,1e-2", f"seed={seeds}"]
-    return ["train", "-m", *axes, "epochs=25", "model.width=32", "regularization=dropout", "eval_every=10"]
+    return [
+        "train",
+        "-m",
+        *axes,
+        "epochs=25",
+        "model.width=32",
+        "regularization=dropout",
+        "eval_every=10",
+        f"engine={engine}",
+    ]
 
 
 def start(folder: Path, command: list[str]) -> int:
@@ -83,6 +99,19 @@ def results(folder: Path) -> dict[str, Any]:
     return found
 
 
+def alike(found: Any, expected: Any) -> bool:
+    """Say whether results are equal but for the spread of measures."""
+    if isinstance(expected, dict):
+        keys = expected.keys() - OF_THE_STACK
+        return found.keys() == expected.keys() and all(alike(found[k], expected[k]) for k in keys)
+    if isinstance(expected, list | tuple):
+        return len(found) == len(expected) and all(map(alike, found, expected))
+    try:
+        return abs(float(found) - float(expected)) <= SPREAD * max(1.0, abs(float(expected)))
+    except (TypeError, ValueError):
+        return bool(found == expected)
+
+
 def wait(pid: int) -> int:
     """Wait for the sweep to end and return its exit code."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -123,6 +152,7 @@ def kill_once(folder: Path, command: list[str], whole: bool, rng: random.Random,
 def main() -> int:
     """Kill, re-run, compare."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", choices=["loop", "auto"], default="loop")
     parser.add_argument("--groups", type=int, default=50, help="kills of the whole process group")
     parser.add_argument("--workers-killed", type=int, default=20, help="kills of a single worker")
     parser.add_argument("--runs", type=int, default=40)
@@ -138,7 +168,7 @@ def main() -> int:
     torch.set_num_threads(1)
     rng = random.Random(arguments.seed)
     place = Path(tempfile.mkdtemp(prefix="optbench-sweep-"))
-    command = grid(arguments.runs)
+    command = grid(arguments.runs, arguments.engine)
     began = time.monotonic()
     assert wait(start(place / "undisturbed", command)) == 0, (place / "undisturbed/log").read_text()
     seconds = time.monotonic() - began
@@ -158,7 +188,8 @@ def main() -> int:
             todo.pop()
             done += 1
         code = wait(start(folder, command))
-        same = code == 0 and results(folder) == expected
+        found = results(folder) if code == 0 else None
+        same = found == expected if arguments.engine == "loop" else code == 0 and alike(found, expected)
         wrong += not same
         print(
             f"sweep {number}: {done} kills, then exit {code}, {'equal' if same else 'DIFFERENT'} ({folder})", flush=True

@@ -168,7 +168,7 @@ def test_fused_kernels_get_gradients_laid_out_like_their_weights(
     members = fused.stack(runs)
     assert bool(members.slices[0].optimizer.defaults["fused"]) == fast
     next(fused.train(members, lambda step: False))
-    fused._losses(members, runs[0].train.x[:32], runs[0].train.y[:32], shared=True).sum().backward()
+    fused._losses(members, runs[0].train.x[:32], runs[0].train.y[:32], True, None).sum().backward()
     for weight in members.weights.values():
         assert weight.grad is not None and weight.grad.stride() == weight.stride()
 
@@ -206,6 +206,25 @@ def test_a_saved_stack_goes_on_with_some_of_its_members(optim: str, job: Make) -
     for i, state in zip(chosen, states, strict=True):
         for name, tensor in state.model.state_dict().items():
             torch.testing.assert_close(tensor, expected[i][name], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "optim", ["sgd", "momentum", "adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adadelta"]
+)
+@pytest.mark.parametrize("shared", [[], ["regularization=dropout"], ["model.normalization=batch"]], ids=str)
+def test_a_graphed_stack_is_the_run_by_itself_on_cuda(optim: str, shared: list[str], job: Make) -> None:
+    length = ["max_steps=50", "eval_every=25", "dtype=float64", "batch.size=100", "device=cuda"]
+    runs = runs_of(job, three(f"optim={optim}"), "model.width=12", "data=breast_cancer", *length, *shared)
+    members = fused.stack(runs)
+    assert fused._graphed(members, shared=False) is not None
+    assert_same(runs, 1e-8)
+
+
+@pytest.mark.cuda
+def test_bf16_in_a_graphed_stack_learns_on_cuda(job: Make) -> None:
+    runs = runs_of(job, three("optim=adamw"), "epochs=5", "amp=bf16", "device=cuda")
+    assert all(rows[-1]["val_accuracy"] > 0.9 for _, rows in together(runs)[:1])
 
 
 class Counting(nn.Module):

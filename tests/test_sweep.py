@@ -256,10 +256,13 @@ def test_ctrl_c_ends_a_sweep_and_the_same_command_finishes_it(optbench: Callable
         assert without_timing(folder / "disturbed/default" / run.name) == without_timing(run)
 
 
-def test_killed_sweeps_finish_to_the_same_bytes() -> None:
+@pytest.mark.parametrize("engine", ["loop", "auto"])
+def test_killed_sweeps_finish_to_the_same_rows(engine: str) -> None:
     script = [
         sys.executable,
         str(ROOT / "scripts/fault_sweep.py"),
+        "--engine",
+        engine,
         "--groups",
         "2",
         "--workers-killed",

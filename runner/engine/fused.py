@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 from runner import optim
 from runner.build import Run, Split
 from runner.engine import batched
+from runner.engine.graphed import Graphed, can_be_captured
 from runner.engine.loop import LOSSES_HELD_ON_CUDA, Evaluation, Measured, note, order_of, ratio, synchronize
 from runner.engine.state import COUNTERS, State, start
 from runner.metrics import Metric
@@ -321,7 +322,7 @@ def refusal(run: Run) -> str | None:
 
 def tried_losses(members: Stack, part: Split) -> Tensor:
     """Return the training losses ``[runs]`` of a few samples at the present step."""
-    return _losses(members, part.x, part.y, shared=True)
+    return _losses(members, part.x, part.y, True, _keys(members))
 
 
 def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
@@ -334,8 +335,12 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
     if members.states[0].rows == 0:
         first = members.runs[0]
         yield _found(members, [], [run.schedule(0) for run in members.runs], first.batch_size(0), None)
+    graphed: Graphed | None = None
+    together = 0
     while members.runs:
         first, orders = members.runs[0], _orders(members)
+        if graphed is None or together != len(members.runs):  # its graph holds the weights' places
+            graphed, together = _graphed(members, orders[1]), len(members.runs)
         synchronize(first)
         began = time.perf_counter()
         while True:
@@ -347,9 +352,15 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
             evaluate = members.step + 1 == first.steps or (
                 epoch_ends if first.eval_every is None else (members.step + 1) % first.eval_every == 0
             )
-            losses = _losses(members, x, y, shared)
+            lr = torch.tensor(rates, dtype=torch.float64, device=members.device)
+            drop = _keys(members)
+            measured = None
+            if graphed and not evaluate:
+                losses = graphed(*(tensor for tensor in (x, y, lr, drop) if tensor is not None))
+            else:
+                losses = _losses(members, x, y, shared, drop)
+                measured = _update(members, losses, lr, evaluate)
             watch.add(losses, samples, rates, size)
-            measured = _update(members, losses, rates, evaluate)
             members.step += 1
             members.samples_seen += samples
             members.offset = end
@@ -451,34 +462,50 @@ def _batch(members: Stack, orders: tuple[Tensor, bool], size: int) -> tuple[Tens
     return train.x[index], train.y[index], members.offset + size, shared
 
 
-def _losses(members: Stack, x: Tensor, y: Tensor, shared: bool) -> Tensor:
-    """Return the training losses ``[runs]`` of a batch."""
+def _graphed(members: Stack, shared: bool) -> Graphed | None:
+    """Return what replays the members' step on CUDA; None where that cannot be."""
+    alone = len(members.runs) > sum(part.stop - part.start for part in members.slices)
+    if members.device.type != "cuda" or alone or not can_be_captured([part.optimizer for part in members.slices]):
+        return None
+
+    def step(x: Tensor, y: Tensor, lr: Tensor, drop: Tensor | None = None) -> Tensor:
+        losses = _losses(members, x, y, shared, drop)
+        _update(members, losses, lr, measure=False)
+        return losses.detach()
+
+    return Graphed(step)
+
+
+def _losses(members: Stack, x: Tensor, y: Tensor, shared: bool, drop: Tensor | None) -> Tensor:
+    """Return the training losses ``[runs]`` of a batch; ``drop`` is the key ``[runs, 2]`` of the step's noise."""
     first = members.runs[0]
     with first.autocast():
         model = members.states[0].model
-        outputs = batched.forward(model, members.weights, x, shared, _dropping(members))
+        shares = members.numbers.dropout
+        dropping = None if shares is None or drop is None else batched.Dropping(shares, drop)
+        outputs = batched.forward(model, members.weights, x, shared, dropping)
         losses = batched.each(first.loss, outputs, y, shared)
     for kind, strengths in members.numbers.penalties:
         losses = losses + strengths * torch.vmap(kind)([members.weights[name] for name in members.decayed])
     return losses
 
 
-def _dropping(members: Stack) -> batched.Dropping | None:
+def _keys(members: Stack) -> Tensor | None:
+    """Return the key ``[runs, 2]`` of the present step's noise; None where none is drawn."""
     if members.numbers.dropout is None:
         return None
     keys = {run.noise_seed: key(run.noise_seed, members.step, run.device) for run in members.runs}
-    return batched.Dropping(members.numbers.dropout, torch.stack([keys[run.noise_seed] for run in members.runs]))
+    return torch.stack([keys[run.noise_seed] for run in members.runs])
 
 
-def _update(members: Stack, losses: Tensor, rates: list[float], measure: bool) -> list[Measured] | None:
-    """Take one step of every member; where asked, return what was measured of each."""
+def _update(members: Stack, losses: Tensor, lr: Tensor, measure: bool) -> list[Measured] | None:
+    """Take one step of every member at its rate of ``lr`` (``[runs]``); where asked, return what was measured."""
     first = members.runs[0]
     weights = {name: members.weights[name] for name in members.weights if name in members.trained}
     for weight in weights.values():
         weight.grad = None
     losses.sum().backward()  # type: ignore[no-untyped-call]
     gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
-    lr = torch.tensor(rates, dtype=torch.float64, device=first.device)
     with torch.no_grad():
         bounds, decay = members.numbers.max_norm, members.numbers.decay
         norms = _norms(list(gradients.values())) if measure or bounds is not None else None
@@ -491,7 +518,7 @@ def _update(members: Stack, losses: Tensor, rates: list[float], measure: bool) -
                 weights[name].mul_(_along((1 - lr * decay).to(first.dtype), weights[name]))
         for part in members.slices:
             part.step(gradients, lr.to(first.dtype))
-        _step_alone(members, gradients, rates)
+        _step_alone(members, gradients, lr)
         for projection in first.projections:
             projection.apply([weights[name] for name in members.decayed])
     if before is None or norms is None:
@@ -501,9 +528,12 @@ def _update(members: Stack, losses: Tensor, rates: list[float], measure: bool) -
     return [Measured(norm, ratio(way, size)) for norm, way, size in numbers]
 
 
-def _step_alone(members: Stack, gradients: Mapping[str, Tensor], rates: list[float]) -> None:
+def _step_alone(members: Stack, gradients: Mapping[str, Tensor], lr: Tensor) -> None:
     """Step the members that have an optimizer of their own, through their models' views of the stack."""
     shared = {i for part in members.slices for i in range(part.start, part.stop)}
+    if len(shared) == len(members.runs):
+        return
+    rates = lr.tolist()
     for i, state in enumerate(members.states):
         if i in shared:
             continue
