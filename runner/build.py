@@ -3,9 +3,10 @@
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -20,7 +21,20 @@ from runner.init import construct
 from runner.job import SPLIT_KEYS, Job
 from runner.metrics import Metric
 from runner.noise import derive
-from runner.regularization import Clip, Decay, Dropout, EarlyStopping, Penalty, Projection
+from runner.regularization import (
+    Adversary,
+    Averaging,
+    Clip,
+    Decay,
+    Dropout,
+    EarlyStopping,
+    Parametrization,
+    Part,
+    Penalty,
+    Projection,
+    Smoothing,
+    Teacher,
+)
 from runner.scheduler import Plateau, Schedule
 from runner.targets import accepts, bind, named_by_user, resolve
 
@@ -80,6 +94,13 @@ class Run:
     dropout: Dropout
     clip: Clip | None
     projections: tuple[Projection, ...]
+    smoothing: float
+    """Share of each target's probability that is spread over all classes, in training."""
+    averaging: Averaging | None
+    adversary: Adversary | None
+    teacher: Teacher | None
+    taught: Callable[[Tensor], Tensor] | None
+    """Returns the teacher's logits of inputs."""
     early_stopping: EarlyStopping | None
     keep_best: bool
     """Hold on to the weights of the best evaluation."""
@@ -118,14 +139,14 @@ def _build(job: Job) -> Run:
     parts = [_part(job, option)() for _, option in sorted(config["regularization"].items())]
     dropout = next((p for p in parts if isinstance(p, Dropout)), Dropout(0.0))
     early_stopping = next((p for p in parts if isinstance(p, EarlyStopping)), None)
-    batch_size: Strategy = _part(job, config["batch"], "shuffle")(len(data.train))
+    batch_size: Strategy = _part(job, config["batch"], "shuffle")(len(data.train), config["epochs"])
     steps = config["max_steps"] or _count_steps(batch_size, len(data.train), config["epochs"])
     schedule, plateau = schedule_of(job, steps)
     probed = PROBE_SAMPLES if data.alphabet is None else max(1, PROBE_SAMPLES // train.y.shape[1])
     measures = _metrics(job, data.classes)
     final_measures = {**metrics.final_metrics(data.classes), **measures}
     for part in parts:
-        if not isinstance(part, Penalty | Decay | Dropout | Clip | EarlyStopping | Projection):
+        if not isinstance(part, Part):
             raise ConfigError(f"a regularization's function must return a part of a run, got {type(part).__name__}")
     run = Run(
         seed=config["seed"],
@@ -138,7 +159,7 @@ def _build(job: Job) -> Run:
         probe=Split(train.x[:probed], train.y[:probed]),
         val=val,
         test=test,
-        construct=partial(_construct, job, data, device),
+        construct=partial(_construct, job, data, device, parts),
         parameter_groups=partial(optim.parameter_groups, decay_bias_and_norm=config["optim"]["decay_bias_and_norm"]),
         optimizer=_part(job, config["optim"], "decay_bias_and_norm"),
         takes_closure=False,
@@ -157,6 +178,11 @@ def _build(job: Job) -> Run:
         dropout=dropout,
         clip=next((p for p in parts if isinstance(p, Clip)), None),
         projections=tuple(p for p in parts if isinstance(p, Projection)),
+        smoothing=_smoothing(config, parts, data),
+        averaging=next((p for p in parts if isinstance(p, Averaging)), None),
+        adversary=next((p for p in parts if isinstance(p, Adversary)), None),
+        teacher=(teacher := next((p for p in parts if isinstance(p, Teacher)), None)),
+        taught=_taught(job, teacher, data, device) if teacher else None,
         early_stopping=early_stopping,
         keep_best=config["save"] == "best" or (early_stopping is not None and early_stopping.restore_best),
         diagnostics=config["diagnostics"],
@@ -170,15 +196,51 @@ def _build(job: Job) -> Run:
             "scale": torch.from_numpy(data.scale),
         },
     )
-    return _tried_out(job, run, data)
+    return _tried_out(job, run, data, parts)
 
 
-def _tried_out(job: Job, run: Run, data: Data) -> Run:
+def _smoothing(config: dict[str, Any], parts: list[Any], data: Data) -> float:
+    epsilon = sum(part.epsilon for part in parts if isinstance(part, Smoothing))
+    if epsilon and (data.classes is None or config["loss"] != "cross_entropy"):
+        raise ConfigError(
+            f"regularization=label_smoothing beside loss={config['loss']}: it smooths the targets of cross_entropy"
+        )
+    return float(epsilon)
+
+
+def _taught(job: Job, teacher: Teacher, data: Data, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return the teacher's predictions as a function of this run's normalized inputs.
+
+    Raises:
+        ConfigError: if it predicts something else.
+    """
+    from runner.trained import load_model
+
+    model = load_model(Path(teacher.run).expanduser(), job.allow)
+    key = f"regularization.distillation.run={teacher.run}"
+    if data.classes is None or model.classes != data.classes or model.shape != tuple(data.train.x.shape[1:]):
+        raise ConfigError(
+            f"{key} was trained on inputs {list(model.shape)} of {model.classes} classes, "
+            f"this run on {list(data.train.x.shape[1:])} of {data.classes}"
+        )
+    model = model.to(device, getattr(torch, job.config["dtype"]))
+    shift, scale = (torch.from_numpy(part).to(device) for part in (data.shift, data.scale))
+
+    @torch.no_grad()
+    def taught(x: Tensor) -> Tensor:
+        return cast(Tensor, model(x if data.alphabet is not None else x * scale + shift))
+
+    return taught
+
+
+def _tried_out(job: Job, run: Run, data: Data, parts: Sequence[Any]) -> Run:
     """Construct the model and the optimizer once, without data, to refuse now what would fail later."""
     own = bool(named_by_user(job.config))
     reads_weights = "run" in job.config["init"]
     # A user's own model may not know the meta device, which makes the shipped ones cost nothing.
-    model = run.construct() if own or reads_weights else _construct(job, data, torch.device("meta"), filled=False)
+    model = (
+        run.construct() if own or reads_weights else _construct(job, data, torch.device("meta"), parts, filled=False)
+    )
     if run.dropout.p > 0 and not accepts(model.forward, "drop"):
         raise ConfigError("regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)")
     optimizer = run.optimizer(run.parameter_groups(model))
@@ -238,23 +300,31 @@ def select_device(name: str, amp: str, dtype: str) -> torch.device:
     return torch.device(name)
 
 
-def _construct(job: Job, data: Data, device: torch.device, filled: bool = True) -> nn.Module:
+def _construct(job: Job, data: Data, device: torch.device, parts: Sequence[Any], filled: bool = True) -> nn.Module:
     """Return the model on the device; ``filled``, with its initial weights."""
     config = job.config
     model = network(_part(job, config["model"]), config["model"]["_option_"], data.alphabet)
     constructor: Callable[[], nn.Module] = partial(model, tuple(data.train.x.shape[1:]), data.outputs)
     if not filled:
         with device:
-            return constructor()
+            return parametrized(parts, constructor())
     option = config["init"]
     function, settings = bind(option, job.allow, "bias")
     fill = None if option["_option_"] == "default" else partial(function, **settings)
     # Drawn on the CPU in float32 whatever the device and precision: the same weights everywhere.
     built = construct(constructor, config["seed"], fill, option.get("bias", 0.0), lambda: _inputs(data))
-    built = built.to(device, getattr(torch, config["dtype"]))
+    built = parametrized(parts, built).to(device, getattr(torch, config["dtype"]))
     if config["compile"]:
         built.compile()
     return built
+
+
+def parametrized(parts: Sequence[Any], model: nn.Module) -> nn.Module:
+    """Return a model that has its weights in the form in which they are trained."""
+    for part in parts:
+        if isinstance(part, Parametrization):
+            part.apply(model)
+    return model
 
 
 def network(model: Callable[..., nn.Module], option: str, alphabet: str | None) -> Callable[..., nn.Module]:

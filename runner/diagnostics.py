@@ -52,7 +52,7 @@ def measure(run: Run, state: State, update_ratios: Mapping[str, float]) -> list[
     handed_on = [*(inputs[n] for n in names[1:]), *(outputs[n].detach() for n in names[-1:])]
     rows = []
     for name, gradient, activation in zip(names, gradients, handed_on, strict=True):
-        weight = layers[name].get_parameter("weight")
+        weight: Tensor = getattr(layers[name], "weight")  # noqa: B009  # a parameter, or made of several
         rows.append(
             {
                 "step": state.step,
@@ -82,7 +82,7 @@ def findings(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def _has_weight(module: nn.Module) -> bool:
     weight = getattr(module, "weight", None)
-    return isinstance(weight, nn.Parameter) and weight.ndim >= 2
+    return isinstance(weight, Tensor) and weight.ndim >= 2
 
 
 def _second_moment(tensor: Tensor) -> float:

@@ -61,6 +61,9 @@ def prepare(composed: Composed) -> Job:
     parts = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
     if "run" in config["init"]:
         parts["init.run"] = _file_digest(Path(config["init"]["run"]).expanduser() / "checkpoint.pt", "init.run")
+    if teacher := config["regularization"].get("distillation"):
+        key = "regularization.distillation.run"
+        parts[key] = _file_digest(Path(teacher["run"]).expanduser() / "checkpoint.pt", key)
     run_id = schema.run_id(config, source.fingerprint, parts)
     return Job(config, source, run_id, allow, composed.overrides, composed.hydra)
 

@@ -38,6 +38,7 @@ OUTSIDE_IDENTITY = frozenset(
             "data.download",
             "data.path",
             "init.run",
+            "regularization.distillation.run",
         ),
     }
 )
@@ -182,6 +183,12 @@ def _refuse_contradictions(config: Config) -> None:
         )
     if "dropout" in regularization and config["model"]["_option_"] == "linear":
         raise ConfigError("regularization=dropout beside model=linear, which has no hidden units: use model=mlp or cnn")
+    averages = [name for name in ("ema", "swa") if name in regularization]
+    if len(averages) > 1 or (averages and optim["_option_"] == "asgd"):
+        other = "regularization=swa" if len(averages) > 1 else "optim=asgd"
+        raise ConfigError(f"regularization={averages[0]} beside {other}: each judges other weights; choose one")
+    if "adversarial" in regularization and config["data"]["_option_"] == "text":
+        raise ConfigError("regularization=adversarial beside data=text, whose characters cannot be moved a little")
     if config["amp"] != "none" and config["dtype"] != "float32":
         raise ConfigError(f"amp={config['amp']} beside dtype={config['dtype']}: mixed precision starts from float32")
     if config["amp"] == "fp16" and config["device"] in ("cpu", "mps"):

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from runner.build import network as reader
+from runner.build import parametrized
 from runner.data import Array, Samples, split, text
 from runner.engine import checkpoint
 from runner.errors import ConfigError, RecordError
 from runner.job import SPLIT_KEYS, read_source
 from runner.record import read_config
+from runner.regularization import weight_norm
 from runner.targets import bind
 
 
@@ -74,6 +76,7 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
         with torch.random.fork_rng(devices=[]), torch.device("cpu" if own else "meta"):
             option, alphabet = config["model"]["_option_"], saved.get("alphabet")
             network: nn.Module = reader(function, option, alphabet)(shape, saved["outputs"], **settings)
+            parametrized([weight_norm()] if "weight_norm" in config["regularization"] else [], network)
         network.load_state_dict(saved["model"], assign=True)
     except Exception as error:
         raise RecordError(f"{path} does not fit the model of {Path(run) / 'config.yaml'}: {error}") from error

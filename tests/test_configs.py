@@ -28,6 +28,12 @@ CONTEXT = {
 }
 
 
+NEEDS_A_RUN = {
+    "pretrained": lambda run: [f"init.run={run}"],
+    "distillation": lambda run: [f"regularization.distillation.run={run}"],
+}
+
+
 @pytest.fixture(scope="module")
 def a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the default model that kept its weights."""
@@ -67,7 +73,7 @@ def test_every_yaml_composes_and_builds(group: str, option: str, a_run: Path, fi
         overrides = [f"data={option}", f"data.root={MNIST_ROOT}"]
     else:
         overrides = [*overrides_for(group, option), *files.get(option, [])]
-        overrides += [f"init.run={a_run}"] if option == "pretrained" else []
+        overrides += NEEDS_A_RUN.get(option, lambda run: [])(a_run)
     run = build(compose_job(overrides))
     assert run.steps > 0
     assert run.construct() is not None
@@ -96,7 +102,7 @@ def test_every_setting_has_a_type_and_every_type_a_setting() -> None:
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g, o in ALL if g != "experiment"])
 def test_settings_are_the_arguments_of_the_function_named(group: str, option: str, a_run: Path) -> None:
-    overrides = [*overrides_for(group, option), *([f"init.run={a_run}"] if option == "pretrained" else [])]
+    overrides = [*overrides_for(group, option), *NEEDS_A_RUN.get(option, lambda run: [])(a_run)]
     config = compose_job(overrides).config if group != "data" else None
     if config is None or option == "none":
         return

@@ -108,6 +108,13 @@ def test_the_docs_say_how_an_optimizer_is_stacked(optim: str, job: Make) -> None
         ["model=cnn", "model.width=4", "regularization=dropout"],
         ["regularization=[l2,grad_clip]", "regularization.grad_clip.max_norm=0.5"],
         ["regularization=weight_decay", "optim=sgd"],
+        ["regularization=[l1,label_smoothing]", "regularization.l1.strength=0.001"],
+        [
+            "regularization=grad_clip",
+            "regularization.grad_clip.max_value=0.01",
+            "regularization.grad_clip.max_norm=0.1",
+        ],
+        ["batch=growing", "batch.milestones=[1]"],
         ["regularization=box", "regularization.box.bound=0.05"],
         ["model.normalization=layer", "model.residual=true", "data=breast_cancer"],
         ["model.normalization=group", "data=breast_cancer", "model.width=64"],  # of 2 units a group makes mere signs
@@ -123,8 +130,8 @@ def test_the_docs_say_how_an_optimizer_is_stacked(optim: str, job: Make) -> None
 )
 def test_every_part_of_a_run_stacks(shared: list[str], job: Make) -> None:
     width = [] if any(s.startswith(("model=linear", "model.width")) for s in shared) else ["model.width=16"]
-    size = ["batch.size=32"]
-    assert_same(runs_of(job, three(*shared), *width, *size, "max_steps=30", "eval_every=6", "dtype=float64"), 1e-9)
+    size = ["batch.size=32"]  # 41 steps an epoch
+    assert_same(runs_of(job, three(*shared), *width, *size, "max_steps=48", "eval_every=6", "dtype=float64"), 1e-9)
 
 
 def test_runs_of_other_optimizers_regularization_and_schedules_stack(job: Make) -> None:
@@ -242,6 +249,7 @@ class Counting(nn.Module):
     ("overrides", "reason"),
     [
         (["model=rnn"], "no batching rule"),
+        (["regularization=weight_norm"], "no batching rule"),
         (["optim=lbfgs"], "its optimizer evaluates a batch several times a step"),
         (["diagnostics=true"], "diagnostics=true looks into the layers of one run"),
         (["compile=true"], "compile=true compiles the model of one run"),

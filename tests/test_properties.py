@@ -14,9 +14,15 @@ LEFT_OUT = {
     "model": {"custom"},
     "init": {"custom", "pretrained"},
     "optim": {"custom", "collection"},
+    "regularization": {"distillation"},
 }
 """Options that need files or parts of a user's own; tests of their own run them."""
-COMBINED = ["l2", "dropout", "grad_clip", "early_stopping", "box"]
+COMBINED = ["l1", "l2", "dropout", "grad_clip", "early_stopping", "box", "ema", "swa", "weight_norm", "adversarial"]
+APART = [{"ema", "swa"}, {"weight_norm", "box"}]
+"""What is not drawn together.
+
+Averages are refused beside each other; a box that holds directions and lengths is no box of weights.
+"""
 FAST, ALL = 12, 200
 
 
@@ -42,6 +48,7 @@ def draw(random: Random) -> list[str]:
     for group in schema.GROUPS:
         if group in schema.COMBINED_GROUPS:
             names = random.sample(COMBINED, random.randrange(3))
+            names = names[:1] if set(names) in APART else names
             overrides.append(f"{group}=[{','.join(names)}]" if names else f"{group}=none")
             continue
         found = [o for o in options.options(group) if o.name not in LEFT_OUT.get(group, set())]
@@ -87,6 +94,10 @@ def fits(override: str, chosen: dict[str, str], overrides: list[str]) -> bool:
         return False
     if key.startswith("optim.") and chosen["optim"] == "muon" and chosen["model"] != "mlp":
         return False
+    if key == "regularization" and chosen["data"] == "text" and "adversarial" in override:
+        return False
+    if key == "regularization" and chosen["optim"] in ("asgd", "muon", "lbfgs"):
+        return not any(name in override for name in ("ema", "swa", "weight_norm"))
     return not (key == "regularization" and "dropout" in override and chosen["model"] != "mlp")
 
 

@@ -1,13 +1,26 @@
 """Regularization against its definitions."""
 
+import copy
+import csv
 import math
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from runner import regularization
+from runner.build import build
+from runner.engine import loop
+from runner.engine.state import BATCH_NORM_SAMPLES, State, start
+from runner.job import Job
 from runner.noise import key
+from runner.trained import load_model
+from tests.conftest import Result
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -31,7 +44,7 @@ def test_clip_leaves_the_norm_at_most_at_its_bound() -> None:
     w = torch.zeros(5, requires_grad=True)
     for scale, expected in ((10.0, 2.0), (0.1, 0.1)):
         w.grad = torch.ones(5) * scale / math.sqrt(5)
-        regularization.grad_clip(max_norm=2.0).apply([w])
+        regularization.grad_clip(max_norm=2.0, max_value=None).apply([w])
         assert w.grad.norm().item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -80,3 +93,176 @@ def test_early_stopping_ends_after_its_patience_and_restores_the_best_weights(jo
 
     run = build(job("data.fraction=0.1", "data.normalize=none"))
     assert loop.evaluate(run, state, run.val)["loss"] == pytest.approx(losses[best], rel=1e-6)
+
+
+def test_l1_gradient_is_strength_times_sign() -> None:
+    w = torch.randn(4, 3, requires_grad=True)
+    penalty = regularization.l1(strength=0.3)
+    (penalty.strength * penalty.of([w])).backward()
+    torch.testing.assert_close(w.grad, 0.3 * w.detach().sign())
+
+
+def losses_of(job: Callable[..., Job], *overrides: str) -> tuple[Any, State, torch.Tensor, torch.Tensor]:
+    run = build(job("dtype=float64", "model.width=16", *overrides))
+    return run, start(run), run.train.x[:32], run.train.y[:32]
+
+
+def test_label_smoothings_target_is_spread_over_all_classes(job: Callable[..., Job]) -> None:
+    run, state, x, y = losses_of(job, "regularization=label_smoothing", "regularization.label_smoothing.epsilon=0.2")
+    target = 0.8 * torch.nn.functional.one_hot(y, 10) + 0.2 / 10
+    expected = -(target * state.model(x).log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(loop._loss(run, state, x, y), expected)
+    plain = torch.nn.functional.cross_entropy(state.model(run.val.x), run.val.y)
+    assert loop.evaluate(run, state, run.val)["loss"] == pytest.approx(plain.item())
+
+
+def test_clipping_by_value_comes_before_clipping_by_norm() -> None:
+    weights = [torch.zeros(3, requires_grad=True), torch.zeros(2, requires_grad=True)]
+    weights[0].grad, weights[1].grad = torch.tensor([3.0, -0.1, 5.0]), torch.tensor([0.2, -9.0])
+    regularization.grad_clip(max_norm=None, max_value=0.5).apply(weights)
+    assert torch.cat([w.grad for w in weights]).tolist() == pytest.approx([0.5, -0.1, 0.5, 0.2, -0.5])
+    regularization.grad_clip(max_norm=0.3, max_value=0.4).apply(weights)
+    cut = torch.tensor([0.4, -0.1, 0.4, 0.2, -0.4])
+    torch.testing.assert_close(torch.cat([w.grad for w in weights]), 0.3 * cut / cut.norm(), rtol=1e-4, atol=1e-6)
+
+
+def test_ema_is_its_closed_form(job: Callable[..., Job]) -> None:
+    shared = ["regularization=ema", "regularization.ema.decay=0.9", "max_steps=60", "eval_every=30"]
+    run = build(job("dtype=float64", "model.width=8", *shared))
+    state = start(run)
+    rows = [e.row for e in loop.train(run, state, lambda state, loss: False)]
+    average = run_average(run)
+    torch.testing.assert_close(state.averages["readout.weight"], average)
+    stepped = state.model.readout.weight.detach().clone()
+    with state.evaluating():
+        torch.testing.assert_close(state.model.readout.weight.detach(), average)
+    torch.testing.assert_close(state.model.readout.weight.detach(), stepped)
+    assert rows[-1]["val_loss"] == loop.evaluate(run, state, run.val)["loss"]
+
+
+def run_average(run: Any) -> torch.Tensor:
+    """The average written out, over a run of the same steps whose weights are seen after each."""
+    plain = replace(run, averaging=None, eval_every=1)
+    state = start(plain)
+    average = state.model.readout.weight.detach().clone()
+    for step, _ in enumerate(loop.train(plain, state, lambda state, loss: False)):
+        if step:
+            decay = min(0.9, (1 + step) / (10 + step))
+            average = decay * average + (1 - decay) * state.model.readout.weight.detach()
+    return average
+
+
+def test_swa_is_the_mean_of_the_last_weights_with_batch_norm_measured_anew(job: Callable[..., Job]) -> None:
+    shared = ["regularization=swa", "regularization.swa.start=0.5", "regularization.swa.every=5", "max_steps=40"]
+    run = build(job("dtype=float64", "model.width=8", "model.normalization=batch", "eval_every=20", *shared))
+    state = start(run)
+    rows = [e.row for e in loop.train(run, state, lambda state, loss: False)]
+    assert len(rows) == 3
+    plain = replace(run, averaging=None, eval_every=1)
+    by_itself = start(plain)
+    kept = []
+    for step, _ in enumerate(loop.train(plain, by_itself, lambda state, loss: False)):
+        if step in (20, 25, 30, 35, 40):
+            kept.append(by_itself.model.readout.weight.detach().clone())
+    torch.testing.assert_close(state.averages["readout.weight"], torch.stack(kept).mean(0))
+    with state.evaluating():
+        sums = [state.model.hidden[0](x.flatten(1)).mean(0) for x in torch.split(run.train.x, BATCH_NORM_SAMPLES)]
+        mean = torch.stack(sums).mean(0).detach()
+        torch.testing.assert_close(state.model.norms[0].running_mean, mean, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("average", ["ema", "swa"])
+def test_averages_survive_a_checkpoint(average: str, job: Callable[..., Job]) -> None:
+    run = build(job(f"regularization={average}", "model.width=8", "model.normalization=batch", "epochs=4"))
+    state = start(run)
+    for evaluation in loop.train(run, state, lambda state, loss: False):
+        if evaluation.row["epoch"] == 2:
+            break
+    again = start(run)
+    again.load_state_dict(copy.deepcopy(state.state_dict()))
+    following = [e.row for e in loop.train(run, again, lambda state, loss: False)]
+    undisturbed = [e.row for e in loop.train(run, start(run), lambda state, loss: False)]
+    assert [row["val_loss"] for row in following] == [row["val_loss"] for row in undisturbed[3:]]
+
+
+def test_weight_norm_trains_lengths_and_directions(job: Callable[..., Job], optbench: Callable[..., Result]) -> None:
+    run = build(job("regularization=weight_norm", "model.width=8", "init=he"))
+    model, plain = run.construct(), build(job("model.width=8", "init=he")).construct()
+    torch.testing.assert_close(model.readout.weight, plain.readout.weight)
+    length, direction = (model.readout.parametrizations.weight[0], model.readout.parametrizations.weight.original1)
+    assert length is not None and direction.shape == plain.readout.weight.shape
+    norms = model.readout.parametrizations.weight.original0
+    torch.testing.assert_close(norms.flatten(), plain.readout.weight.norm(dim=1))
+    assert optbench("train", "regularization=weight_norm", "model.width=8", "max_steps=5").code == 0
+    (folder,) = Path("outputs/default").glob("*/summary.json")
+    assert optbench("predict", str(folder.parent)).code == 0
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_adversaries_stay_within_their_radius_and_raise_the_loss(steps: int, job: Callable[..., Job]) -> None:
+    settings = [f"regularization.adversarial.steps={steps}", "regularization.adversarial.epsilon=0.3"]
+    run, state, x, y = losses_of(job, "regularization=adversarial", *settings, "regularization.adversarial.share=1")
+
+    def loss(at: torch.Tensor) -> torch.Tensor:
+        return run.loss(state.model(at), y)
+
+    moved = run.adversary.moved(x, loss, key(run.noise_seed, 0))
+    assert (moved - x).abs().max() <= 0.3 + 1e-12
+    if steps == 1:
+        leaf = x.clone().requires_grad_(True)
+        loss(leaf).backward()
+        torch.testing.assert_close(moved, x + 0.3 * leaf.grad.sign())
+    assert loss(moved) > loss(x)
+    assert all(p.grad is None for p in state.model.parameters()) or steps == 1
+    torch.testing.assert_close(loop._loss(run, state, x, y), loss(moved))
+
+
+def test_a_teachers_softened_probabilities_are_targets(
+    job: Callable[..., Job], optbench: Callable[..., Result]
+) -> None:
+    assert optbench("train", "model.width=32", "epochs=3", "name=teacher").code == 0
+    (teacher,) = Path("outputs/teacher").glob("default-*")
+    given = [f"regularization.distillation.run={teacher}", "regularization.distillation.temperature=3"]
+    run, state, x, y = losses_of(job, "regularization=distillation", *given, "regularization.distillation.share=0.7")
+    taught = load_model(teacher).double()
+    raw = x * run.interface["scale"] + run.interface["shift"]
+    p, q = (taught(raw) / 3).softmax(1), (state.model(x) / 3).log_softmax(1)
+    divergence = (p * (p.log() - q)).sum(1).mean()
+    expected = 0.3 * torch.nn.functional.cross_entropy(state.model(x), y) + 0.7 * 9 * divergence
+    torch.testing.assert_close(loop._loss(run, state, x, y), expected, rtol=1e-5, atol=1e-6)
+    moved = Path("elsewhere")
+    shutil.copytree(teacher, moved)
+    same = job("regularization=distillation", f"regularization.distillation.run={moved}", *given[1:])
+    assert same.run_id == job("regularization=distillation", *given).run_id
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["regularization=[ema,swa]"], "regularization=ema beside regularization=swa"),
+        (["regularization=ema", "optim=asgd"], "regularization=ema beside optim=asgd"),
+        (["regularization=label_smoothing", "loss=mse"], "label_smoothing beside loss=mse"),
+        (["regularization=label_smoothing", "data=diabetes"], "label_smoothing beside loss=mse"),
+        (["regularization=grad_clip", "regularization.grad_clip.max_norm=null"], "needs max_norm or max_value"),
+        (["regularization=distillation", "regularization.distillation.run=no"], "regularization.distillation.run: no"),
+        (["regularization=adversarial", "data=text", "model=rnn"], "characters cannot be moved"),
+        (["regularization=ema", "engine=fused"], "ema and swa keep the averages of one run"),
+        (["regularization=adversarial", "engine=fused"], "one run's inputs and outputs at a time"),
+    ],
+)
+def test_contradictions_are_refused(overrides: list[str], said: str, optbench: Callable[..., Result]) -> None:
+    result = optbench("train", "max_steps=2", *overrides)
+    assert result.code == 2 and said in result.err, result.err
+    assert not Path("outputs").exists()
+
+
+def test_a_growing_batch_is_multiplied_at_its_milestones(optbench: Callable[..., Result]) -> None:
+    asked = ["batch=growing", "batch.size=16", "batch.factor=4", "batch.milestones=[0.25,2]", "batch.most=100"]
+    assert optbench("train", *asked, "epochs=4", "model.width=8").code == 0
+    (table,) = Path("outputs/default").glob("*/metrics.csv")
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [int(row["batch_size"]) for row in rows] == [16, 16, 64, 100, 100]
+    steps = [int(row["step"]) for row in rows]
+    assert [b - a for a, b in pairwise(steps)] == [81, 21, 13, 13]
+    refused = optbench("train", "batch=growing", "max_steps=10")
+    assert refused.code == 2 and "batch.milestones=0.3 is a fraction of epochs, but max_steps is set" in refused.err

@@ -13,6 +13,7 @@ optimizers compute wrong updates; ``.backward()`` into leaves does not.
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -80,6 +81,8 @@ class Numbers:
     dropout: Tensor | None
     penalties: list[tuple[Callable[[Sequence[Tensor]], Tensor], Tensor]]
     """Kinds of penalties, and how strong each is."""
+    smoothing: Tensor | None
+    max_value: Tensor | None
     max_norm: Tensor | None
     decay: Tensor | None
 
@@ -99,6 +102,8 @@ class Numbers:
                 (kind, torch.tensor(s, dtype=runs[0].dtype, device=runs[0].device))
                 for kind, s in zip(kinds, strengths, strict=True)
             ],
+            each([run.smoothing for run in runs], 0.0),
+            each([run.clip.max_value if run.clip else torch.inf for run in runs], torch.inf),
             each([run.clip.max_norm if run.clip else torch.inf for run in runs], torch.inf),
             each([run.decay for run in runs], 0.0),
         )
@@ -306,13 +311,18 @@ def refusal(run: Run) -> str | None:
         return "amp=fp16 scales the loss of one run at a time: use amp=bf16"
     if run.device.type == "mps":
         return "device=mps trains one run at a time"
+    if run.averaging:
+        return "ema and swa keep the averages of one run"
+    if run.adversary or run.teacher:
+        return "adversarial and distillation look at one run's inputs and outputs at a time"
     if run.takes_closure:
         return "its optimizer evaluates a batch several times a step"
     try:
-        tried = stack([run, run])
-        part = Split(run.train.x[:2], run.train.y[:2])
-        losses = tried_losses(tried, part)
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*batching rule")  # of a loop over the runs in disguise
+            tried = stack([run, run])
+            losses = tried_losses(tried, Split(run.train.x[:2], run.train.y[:2]))
+            losses.sum().backward()  # type: ignore[no-untyped-call]
     except Exception as error:
         return f"the model or its loss has no batching rule: {str(error).strip().splitlines()[0]}"
     if losses.shape != (2,) or any(p.grad is None for p in tried.weights.values() if p.requires_grad):
@@ -485,6 +495,9 @@ def _losses(members: Stack, x: Tensor, y: Tensor, shared: bool, drop: Tensor | N
         dropping = None if shares is None or drop is None else batched.Dropping(shares, drop)
         outputs = batched.forward(model, members.weights, x, shared, dropping)
         losses = batched.each(first.loss, outputs, y, shared)
+        if members.numbers.smoothing is not None:
+            even = (outputs.logsumexp(-1) - outputs.mean(-1)).flatten(1).mean(1)
+            losses = losses + members.numbers.smoothing.to(losses.dtype) * (even - losses)
     for kind, strengths in members.numbers.penalties:
         losses = losses + strengths * torch.vmap(kind)([members.weights[name] for name in members.decayed])
     return losses
@@ -507,12 +520,19 @@ def _update(members: Stack, losses: Tensor, lr: Tensor, measure: bool) -> list[M
     losses.sum().backward()  # type: ignore[no-untyped-call]
     gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
     with torch.no_grad():
-        bounds, decay = members.numbers.max_norm, members.numbers.decay
+        largest, bounds, decay = members.numbers.max_value, members.numbers.max_norm, members.numbers.decay
         norms = _norms(list(gradients.values())) if measure or bounds is not None else None
         before = {name: weight.detach().clone() for name, weight in weights.items()} if measure else None
-        if bounds is not None and norms is not None:
+        if largest is not None:
             for gradient in gradients.values():
-                gradient.mul_(_along((bounds.to(norms.dtype) / (norms + 1e-6)).clamp(max=1.0), gradient))
+                most = _along(largest.to(gradient.dtype), gradient)
+                torch.clamp(gradient, -most, most, out=gradient)
+            norms_to_cut = _norms(list(gradients.values())) if bounds is not None else None
+        else:
+            norms_to_cut = norms
+        if bounds is not None and norms_to_cut is not None:
+            for gradient in gradients.values():
+                gradient.mul_(_along((bounds.to(norms_to_cut.dtype) / (norms_to_cut + 1e-6)).clamp(max=1.0), gradient))
         if decay is not None:
             for name in members.decayed:
                 weights[name].mul_(_along((1 - lr * decay).to(first.dtype), weights[name]))

@@ -15,7 +15,9 @@ from runner.build import Run, Split
 from runner.engine.state import State
 from runner.measures import HIGHER_IS_BETTER
 from runner.metrics import Metric
+from runner.model import Drop
 from runner.noise import generator, key
+from runner.regularization import spread
 
 Row = dict[str, Any]
 
@@ -66,6 +68,8 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
                 break
             _update(run, state, x, y, loss, lr, measured if evaluate else None)
             state.step += 1
+            if run.averaging:
+                state.average(run.averaging.weight(state.step, run.steps))
             state.samples_seen += len(y)
             state.offset = end
             if epoch_ends:
@@ -132,16 +136,28 @@ def _batch(run: Run, order: Tensor, offset: int, size: int) -> tuple[Tensor, Ten
 
 
 def _loss(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
+    """Return what a step makes smaller: the batch's loss, and what regularization adds to it."""
     if run.own_model:  # it may draw from the global generator
         torch.manual_seed(run.noise_seed + state.step)
+    drop = run.dropout.at(key(run.noise_seed, state.step, run.device)) if run.dropout.p > 0 else None
     with run.autocast():
-        if run.dropout.p > 0:
-            outputs = state.model(x, run.dropout.at(key(run.noise_seed, state.step, run.device)))
-        else:
-            outputs = state.model(x)
-        loss = run.loss(outputs, y)
+        loss = _batch_loss(run, state, x, y, drop)
+        if adversary := run.adversary:
+            noise = key(run.noise_seed, state.step, run.device)
+            moved = adversary.moved(x, lambda at: _batch_loss(run, state, at, y, drop), noise)
+            loss = (1 - adversary.share) * loss + adversary.share * _batch_loss(run, state, moved, y, drop)
     for penalty in run.penalties:
         loss = loss + penalty.strength * penalty.of(optim.decayed(state.parameters))
+    return loss
+
+
+def _batch_loss(run: Run, state: State, x: Tensor, y: Tensor, drop: Drop | None) -> Tensor:
+    outputs = state.model(x, drop) if drop else state.model(x)
+    loss = run.loss(outputs, y)
+    if run.smoothing:
+        loss = (1 - run.smoothing) * loss + run.smoothing * spread(outputs)
+    if run.teacher and run.taught:
+        loss = (1 - run.teacher.share) * loss + run.teacher.share * run.teacher.lesson(outputs, run.taught(x))
     return loss
 
 
@@ -337,3 +353,4 @@ def _judge(run: Run, state: State, train_loss: float, val: dict[str, Any]) -> No
         state.stop_reason = "finished"
     if state.stop_reason and stopping and stopping.restore_best and state.best_weights is not None:
         state.model.load_state_dict(state.best_weights)
+        state.averages = None  # the best weights were averages, where those are judged

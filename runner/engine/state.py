@@ -2,17 +2,21 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import update_bn
 
 from runner import optim
 from runner.build import Run
 
+BATCH_NORM_SAMPLES = 512
+"""Of a batch in which running statistics are measured anew."""
 COUNTERS = (
     "step",
     "epoch",
@@ -76,15 +80,47 @@ class State:
     stack_size: int = 0
     """Runs that the fused engine began to train together; 0 under the reference engine."""
 
+    averages: dict[str, Tensor] | None = None
+    """Of the weights, and of batch norm's statistics, which evaluations judge in their place."""
+    averages_are_fresh: bool = False
+    """The averages' own batch-norm statistics are those of the training set."""
+    measure_batch_norm: Callable[[nn.Module], object] | None = None
+    """Measures them, where averages are to have their own."""
+
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Put the model, and an optimizer that judges other weights than it steps, into evaluation mode."""
+        """Put the model into evaluation mode, with the weights that are judged where those are not the stepped ones."""
         with optim.evaluating(self.optimizer):
+            self._swap_averages()
+            if self.averages is not None and self.measure_batch_norm and not self.averages_are_fresh:
+                self.measure_batch_norm(self.model)
+                self.averages_are_fresh = True
             self.model.eval()
             try:
                 yield
             finally:
                 self.model.train()
+                self._swap_averages()
+
+    @torch.no_grad()
+    def _swap_averages(self) -> None:
+        """Exchange the model's numbers with the averages, where there are any."""
+        for name, tensor in _numbers(self.model).items() if self.averages is not None else ():
+            average = self.averages[name]  # type: ignore[index]
+            held = tensor.clone()
+            tensor.copy_(average)
+            average.copy_(held)
+
+    @torch.no_grad()
+    def average(self, share: float | None) -> None:
+        """Take the present weights into the averages with a share; None leaves those as they are."""
+        if share is None:
+            return
+        if self.averages is None:
+            self.averages = {name: tensor.clone() for name, tensor in _numbers(self.model).items()}
+        for name, tensor in _numbers(self.model).items():
+            self.averages[name].lerp_(tensor, share)
+        self.averages_are_fresh = False
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the weights that evaluations judge."""
@@ -98,6 +134,7 @@ class State:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "best_weights": self.best_weights,
+            "averages": self.averages,
             "counters": {name: getattr(self, name) for name in COUNTERS},
         }
 
@@ -108,8 +145,14 @@ class State:
         if self.scaler:
             self.scaler.load_state_dict(saved["scaler"])
         self.best_weights = saved["best_weights"]
+        self.averages, self.averages_are_fresh = saved["averages"], False
         for name in COUNTERS:
             setattr(self, name, saved["counters"][name])
+
+
+def _numbers(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights and running statistics, which can be averaged."""
+    return {name: t.detach() for name, t in model.state_dict().items() if t.is_floating_point()}
 
 
 def start(run: Run) -> State:
@@ -117,4 +160,9 @@ def start(run: Run) -> State:
     model = run.construct()
     parameters = run.parameter_groups(model)
     scaler = torch.amp.GradScaler(run.device.type) if run.loss_scaling else None
-    return State(model, parameters, run.optimizer(parameters), scaler)
+    state = State(model, parameters, run.optimizer(parameters), scaler)
+    if run.averaging and run.averaging.fresh_batch_norm:
+        state.measure_batch_norm = partial(update_bn, torch.split(run.train.x, BATCH_NORM_SAMPLES))
+    elif run.averaging:
+        state.average(1.0)
+    return state

@@ -1,8 +1,10 @@
 """Which runs of a sweep are trained together, and how many at a time."""
 
 import json
+import os
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import schema
@@ -13,6 +15,8 @@ from runner.targets import named_by_user
 from runner.train import finished
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from runner.build import Run
 
 Task = tuple[int, ...]
@@ -21,8 +25,10 @@ Task = tuple[int, ...]
 NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.")
 """Choices in which the runs of a stack may differ; ``model`` and all others decide what a step computes."""
 SAME_IN_ALL = ("optim.decay_bias_and_norm", "regularization.box.bound")
+LARGEST_BYTES = 2**19
+"""Of a run's weights, beyond which its matrix products are as fast by themselves (``scripts/bench_fused.py``)."""
 CACHE_BYTES = 2**23
-"""What a stack's weights, gradients and optimizer state should fit in: measured, see ``scripts/bench_fused.py``."""
+"""Of a core's share of the last cache, where the system does not say."""
 COPIES = 5
 """Of a run's weights: themselves, gradients, two moments, and the weights before the step."""
 SMALLEST = 4
@@ -46,7 +52,8 @@ def refusal(job: Job, run: "Run") -> str | None:
         return "deterministic=true is for one run at a time"
     from runner.engine import fused
 
-    kind = json.dumps([signature(job), _without_rate(job.config["optim"])], sort_keys=True)
+    parts = [_without_rate(job.config["optim"]), job.config["regularization"]]
+    kind = json.dumps([signature(job), *parts], sort_keys=True)
     if kind not in _tried:
         _tried[kind] = fused.refusal(run)
     return _tried[kind]
@@ -117,18 +124,32 @@ def pays(run: "Run", runs: int) -> bool:
     """Say whether runs of a kind are trained faster in stacks than one a worker.
 
     On an accelerator a small step costs its launch, whatever the model. On a CPU it pays where the stacked step is
-    written out (fully connected networks) and the cache holds several runs; a convolution gains nothing.
+    written out (fully connected networks) and its weights are few; large products and convolutions gain nothing.
     """
     from runner.engine import batched
 
     if run.device.type == "cuda":
         return runs > 1
-    return batched.written_out(run.construct()) and min(runs, largest(run)) >= SMALLEST
+    model = run.construct()
+    return batched.written_out(model) and _bytes(model) <= LARGEST_BYTES and min(runs, largest(run)) >= SMALLEST
 
 
 def largest(run: "Run") -> int:
-    """Return how many runs a stack of this kind should have at most."""
+    """Return how many runs a stack should have at most: all that it computes with fits a core's share of the cache."""
     if run.device.type == "cuda":
         return MOST
-    held = sum(p.numel() * p.element_size() for p in run.construct().parameters())
-    return max(1, min(MOST, CACHE_BYTES // (COPIES * held)))
+    return max(1, min(MOST, _cache_bytes() // (COPIES * _bytes(run.construct()))))
+
+
+def _bytes(model: "nn.Module") -> int:
+    return sum(p.numel() * p.element_size() for p in model.parameters())
+
+
+def _cache_bytes() -> int:
+    """Return a core's share of the last-level cache."""
+    try:
+        sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+        largest_kib = max(int(size.removesuffix("K")) for size in sizes)
+    except (ValueError, OSError):  # the system does not say
+        return CACHE_BYTES
+    return max(CACHE_BYTES, 1024 * largest_kib // (os.cpu_count() or 1))
