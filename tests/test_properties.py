@@ -58,6 +58,7 @@ def draw(random: Random) -> list[str]:
         option = random.choice(found)
         chosen[group] = option.name
         overrides.append(f"{group}={option.name}")
+        overrides += ["batch.milestones=[1]"] if option.name == "growing" else []  # the run's length is in steps
         for text, _ in option.settings:
             key, _, default = text.partition(": ")
             path = f"{group}.{key}"
@@ -155,7 +156,12 @@ def test_every_initializer_trains_with_every_optimizer(init: str, optim: str, op
 
 
 EVERY = [(g, n) for g in schema.GROUPS for n in (o.name for o in options.options(g)) if n not in LEFT_OUT.get(g, set())]
-BESIDE = {"weight_decay": ["optim=sgd"], "gpt": ["data=text"], "text": ["model=rnn"]}
+BESIDE = {
+    "weight_decay": ["optim=sgd"],
+    "gpt": ["data=text"],
+    "text": ["model=rnn"],
+    "growing": ["batch.milestones=[1]"],
+}
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY, ids=[f"{g}-{n}" for g, n in EVERY])
