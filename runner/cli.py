@@ -398,16 +398,13 @@ def study(argv: list[str]) -> int:
         "--class", dest="kind", type=kind, metavar="CLASS", help="of this class alone: theory, ordering"
     )
     arguments = parser.parse_args(argv)
-    from runner.study.theory import STUDIES
+    from runner.study.catalogue import STUDIES
 
     known = {s.name: s for s in STUDIES if arguments.kind in (None, s.kind)}
     for name in arguments.names:
         if name != "all" and name not in known:
             of = f" of class {arguments.kind}" if arguments.kind else ""
-            valid = ["all", *known] if known else ["none: there is no study of this class yet"]
-            raise ConfigError(f"{name!r} is not a study{of}{closest(name, known)}\nvalid: {', '.join(valid)}")
-    if not known:
-        print(f"optbench: there is no study of class {arguments.kind} yet", file=sys.stderr)
+            raise ConfigError(f"{name!r} is not a study{of}{closest(name, known)}\nvalid: all, {', '.join(known)}")
     if not arguments.names:
         for found in known.values():
             print(f"{found.name:<22} {found.kind:<9} about {found.seconds} s  {found.finding} ({found.source})")

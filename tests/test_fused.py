@@ -146,6 +146,13 @@ def test_runs_of_other_optimizers_regularization_and_schedules_stack(job: Make) 
     assert_same(runs_of(job, kinds, "model.width=16", "max_steps=40", "eval_every=10", "dtype=float64"))
 
 
+def test_members_of_adamw_have_weight_decays_of_their_own_in_one_step(job: Make) -> None:
+    kinds = [[f"optim.weight_decay={wd}", f"optim.lr={lr}"] for wd in (0.01, 0.3, 2.0) for lr in (0.003, 0.03)]
+    runs = runs_of(job, kinds, "model.width=16", "max_steps=40", "dtype=float64")
+    assert len(fused.stack(runs).slices) == 1
+    assert_same(runs)
+
+
 def test_a_diverged_member_leaves_and_the_others_go_on(job: Make) -> None:
     kinds = [["optim.lr=0.1"], ["optim.lr=1e6"], ["optim.lr=0.05", "seed=1"], ["optim.lr=1e9"]]
     shared = ["optim=sgd", "loss=mse", "model.width=16", "max_steps=60", "eval_every=30", "dtype=float64"]

@@ -105,7 +105,7 @@ class Numbers:
             each([run.smoothing for run in runs], 0.0),
             each([run.clip.max_value if run.clip else torch.inf for run in runs], torch.inf),
             each([run.clip.max_norm if run.clip else torch.inf for run in runs], torch.inf),
-            each([run.decay for run in runs], 0.0),
+            each([run.decay + _decay_of_adamw(run) for run in runs], 0.0),
         )
 
 
@@ -167,7 +167,11 @@ class Stack:
                     nn.Parameter(self.weights[names[id(p)]].detach()[first:stop]) for p in group["params"]
                 ]
             views = [p for group in groups for p in group["params"]]
-            optimizer = _merged(self.runs[first].optimizer(groups))
+            optimizer = self.runs[first].optimizer(groups)
+            if _decay_of_adamw(self.runs[first]):  # each member's own, taken by ``_update`` as the optimizer would
+                for group in optimizer.param_groups:
+                    group["weight_decay"] = 0.0
+            optimizer = _merged(optimizer)
             slices.append(Slice(first, stop, used, views, optimizer))
             for i in chosen:
                 self.states[i].optimizer, self.states[i].optimized_together = optimizer, len(chosen)
@@ -245,10 +249,18 @@ def optimizer_key(run: Run, optimizer: Optimizer) -> str | None:
 
 
 def _settings(run: Run) -> str:
-    """Return the optimizer and all of its settings but the learning rate."""
+    """Return the optimizer and all of its settings but those that each member has for itself."""
     made = run.optimizer
     assert isinstance(made, partial)
-    return f"{made.func} {sorted((k, str(v)) for k, v in made.keywords.items() if k != 'lr')}"
+    own = ("lr", "weight_decay") if _decay_of_adamw(run) else ("lr",)
+    return f"{made.func} {sorted((k, str(v)) for k, v in made.keywords.items() if k not in own)}"
+
+
+def _decay_of_adamw(run: Run) -> float:
+    """Return the weight decay of AdamW, which multiplies the weights before its step as ``Run.decay`` does."""
+    made = run.optimizer
+    assert isinstance(made, partial)
+    return float(made.keywords["weight_decay"]) if made.func is optim.adamw else 0.0
 
 
 def stack(runs: Sequence[Run]) -> Stack:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from runner.record import read_csv
 from runner.report.load import Records
 from runner.study.judging import Curves, Rows, judgement, lines
 from runner.study.study import Judgement, weights_of
@@ -155,3 +156,34 @@ def muon_orthogonal(records: Records) -> Judgement:
     curves = {"update": (np.arange(1.0, len(values) + 1), values)}
     plot = lines("muon-orthogonal", "Singular values of the update", ("index", "singular value"), curves, log=False)
     return judgement(rows, plot)
+
+
+SMOOTHED, CLASSES = 0.1, 10
+_TARGET = 1 - SMOOTHED + SMOOTHED / CLASSES
+_OTHERS = SMOOTHED / CLASSES
+FLOOR = -(_TARGET * math.log(_TARGET) + (CLASSES - 1) * _OTHERS * math.log(_OTHERS))
+"""Entropy of the smoothed targets."""
+
+
+def smoothing_floor(records: Records) -> Judgement:
+    """Compare the training loss that each run makes smaller with the entropy of its targets."""
+    rows: Rows = []
+    curves: Curves = {}
+    for _, row in records.runs.iterrows():
+        table = read_csv(records.places[row["run_id"]] / "metrics.csv")[1:]  # nothing was trained before step 0
+        step, loss = (np.array([float(r[column]) for r in table]) for column in ("step", "batch_loss"))
+        smoothed = row["regularization"] == "label_smoothing"
+        curves["smoothed" if smoothed else "plain"] = (step, loss)
+        least, last = float(loss.min()), float(loss[-1])
+        holds = least >= FLOOR - 1e-9 and last <= FLOOR + 0.01 if smoothed else last < 0.01
+        expected = f"{FLOOR:.4f} … {FLOOR + 0.01:.4f}" if smoothed else "< 0.01"
+        rows.append(
+            {
+                "targets": row["regularization"],
+                "least_loss": least,
+                "last_loss": last,
+                "expected": expected,
+                "holds": holds,
+            }
+        )
+    return judgement(rows, lines("smoothing-floor", "Training loss", ("steps", "loss"), curves))

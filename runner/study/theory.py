@@ -251,4 +251,19 @@ STUDIES = (
         ),
         signals.dying_relu,
     ),
+    Study(
+        "smoothing-floor",
+        "Label smoothing bounds the training loss from below by the entropy of the smoothed targets",
+        "Szegedy et al. 2016, §7; Müller et al. 2019",
+        "theory",
+        "ε = 0.1, 10 separable classes, linear model: the smoothed training loss stays ≥ 0.5003 and ends within 0.01 "
+        "of it; without smoothing it falls below 0.01",
+        5,
+        (
+            *("data=custom", "data.target=runner.study.parts.separable", "data.args={classes:10,size:3.0}"),
+            *("data.normalize=none", "model=linear", "optim=adam", "optim.lr=0.1", "batch.size=10", "max_steps=600"),
+            *("eval_every=20", "dtype=float64", "regularization=none,label_smoothing"),
+        ),
+        steps.smoothing_floor,
+    ),
 )

@@ -1,0 +1,265 @@
+"""The studies of class ordering: which of two choices is better, with its confidence interval."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from runner.report.load import Records
+from runner.study.judging import Array, Curves, judgement, lines
+from runner.study.study import Judgement, Study
+
+STALLED, TRAINED = 2.25, 0.6
+"""Training losses of ten classes: chance is log 10 = 2.30."""
+SCHEDULES = ("linear", "cosine", "wsd")
+MOST_POINTS = 0.3
+"""Percentage points of test accuracy that decaying and growing may differ by."""
+
+
+def depth_30(records: Records) -> Judgement:
+    """He trains 30 ReLU layers and Xavier stalls at every learning rate; the controls hold too."""
+    runs = numbers(records, "model.depth", "optim.lr", "seed", "final_train_loss")
+    runs["final_train_loss"] = runs["final_train_loss"].fillna(math.inf)  # of a run that diverged
+
+    def loss(trains: bool, **chosen: object) -> float:
+        """Of what should train the worst seed's loss at its best rate; of what should stall the lowest loss of all."""
+        found = runs
+        for column, value in chosen.items():
+            found = found[found[column.replace("depth", "model.depth")] == value]
+        of_seed = found.groupby("seed")["final_train_loss"].min()
+        return float(of_seed.max() if trains else of_seed.min())
+
+    checks: list[tuple[str, float, str, Callable[[float], bool]]] = [
+        ("30 layers, He, SGD", loss(True, init="he_normal", depth=30, optim="sgd"), "< 0.6", lambda v: v < TRAINED),
+        (
+            "30 layers, Xavier, SGD, any rate",
+            loss(False, init="xavier_uniform", depth=30, optim="sgd"),
+            "≥ 2.25",
+            lambda v: v >= STALLED,
+        ),
+        ("10 layers, He, SGD", loss(True, init="he_normal", depth=10, optim="sgd"), "< 0.6", lambda v: v < TRAINED),
+        (
+            "10 layers, Xavier, SGD",
+            loss(True, init="xavier_uniform", depth=10, optim="sgd"),
+            "< 0.6",
+            lambda v: v < TRAINED,
+        ),
+        (
+            "30 layers, Xavier, Adam",
+            loss(True, init="xavier_uniform", depth=30, optim="adam"),
+            "< 0.6",
+            lambda v: v < TRAINED,
+        ),
+        (
+            "30 layers, PyTorch's default, Adam, any rate",
+            loss(False, init="default", depth=30, optim="adam"),
+            "≥ 2.25",
+            lambda v: v >= STALLED,
+        ),
+    ]
+    rows = [
+        {"run": name, "training_loss": value, "expected": expected, "holds": holds(value)}
+        for name, value, expected, holds in checks
+    ]
+    curves: Curves = {}
+    for init, name in (("he_normal", "He"), ("xavier_uniform", "Xavier")):
+        of_it = runs[(runs["init"] == init) & (runs["model.depth"] == 30) & (runs["optim"] == "sgd")]
+        mean = of_it.groupby("optim.lr")["final_train_loss"].mean()
+        curves[name] = (mean.index.to_numpy(float), mean.to_numpy(float))
+    plot = lines("losses", "Training loss after 600 steps, 30 layers", ("learning rate", "loss"), curves)
+    return judgement(rows, plot)
+
+
+def schedules(records: Records) -> Judgement:
+    """Each schedule at the learning rate that validation prefers; test accuracies compared seed by seed."""
+    runs = numbers(records, "optim.lr", "seed", "final_val_accuracy", "test_accuracy")
+    chosen: dict[str, pd.Series[float]] = {}
+    curves: Curves = {}
+    for name, of_it in runs.groupby("scheduler"):
+        by_rate = of_it.groupby("optim.lr")["final_val_accuracy"].mean()
+        curves[str(name)] = (by_rate.index.to_numpy(float), by_rate.to_numpy(float))
+        chosen[str(name)] = of_it[of_it["optim.lr"] == by_rate.idxmax()].set_index("seed")["test_accuracy"]
+    rows: list[dict[str, object]] = []
+    for name in SCHEDULES:
+        mean, low, high = interval((chosen[name] - chosen["constant"]).to_numpy(float))
+        rows.append(_row(f"{name} over constant", mean, low, high, "interval above 0", low > 0))
+    mean, low, high = interval((chosen["linear"] - chosen["cosine"]).to_numpy(float))
+    rows.append(_row("linear over cosine", mean, low, high, "reported", True))
+    axes = ("learning rate", "validation accuracy")
+    return judgement(rows, lines("rates", "Schedules over the learning rate, 20 seeds", axes, curves, log=False))
+
+
+def decay_or_grow(records: Records) -> Judgement:
+    """A batch that grows by 5 does what a learning rate divided by 5 does, in fewer updates."""
+    runs = numbers(records, "seed", "test_accuracy", "steps")
+    decayed, grown = (runs[runs["batch"] == kind].set_index("seed") for kind in ("fixed", "growing"))
+    mean, low, high = interval(100 * (grown["test_accuracy"] - decayed["test_accuracy"]).to_numpy(float))
+    updates = float(grown["steps"].mean() / decayed["steps"].mean())
+    rows = [
+        _row("test points, grown - decayed", mean, low, high, f"within ± {MOST_POINTS}", abs(mean) <= MOST_POINTS),
+        _row("updates, grown / decayed", updates, updates, updates, "< 1", updates < 1),
+    ]
+    curves: Curves = {
+        name: (of_it.index.to_numpy(float), of_it["test_accuracy"].to_numpy(float))
+        for name, of_it in (("rate divided", decayed), ("batch grown", grown))
+    }
+    return judgement(rows, lines("seeds", "Test accuracy of each seed", ("seed", "accuracy"), curves, log=False))
+
+
+def adamw_decoupling(records: Records) -> Judgement:
+    """With decoupled decay the good learning rates do not hang on the decay; with L2 they do."""
+    runs = numbers(records, "optim.lr", "decay", "final_val_accuracy")
+    rows: list[dict[str, object]] = []
+    best: dict[str, float] = {}
+    diagonal: dict[str, float] = {}
+    curves: Curves = {}
+    for name, of_it in runs.groupby("optim"):
+        cells = of_it.groupby(["optim.lr", "decay"])["final_val_accuracy"].mean().reset_index()
+        best[str(name)] = float(cells["final_val_accuracy"].max())
+        good = cells.nlargest(len(cells) // 4, "final_val_accuracy")
+        both = np.log(good[["optim.lr", "decay"]].to_numpy(float))
+        spread = both.std(axis=0)
+        diagonal[str(name)] = abs(float(np.corrcoef(both.T)[0, 1])) if (spread > 0).all() else 0.0
+        by_rate = cells.groupby("optim.lr")["final_val_accuracy"].max()
+        curves["AdamW" if name == "adamw" else "Adam with L2"] = (
+            by_rate.index.to_numpy(float),
+            by_rate.to_numpy(float),
+        )
+    wins, straight = best["adamw"] >= best["adam"], diagonal["adamw"] < diagonal["adam"]
+    rows.append({"compared": "best cell's validation accuracy", "adamw": best["adamw"], "adam": best["adam"]})
+    rows.append({"compared": "|correlation| in the best quarter", "adamw": diagonal["adamw"], "adam": diagonal["adam"]})
+    for row, holds in zip(rows, (wins, straight), strict=True):
+        row["holds"] = holds
+    axes = ("learning rate", "best validation accuracy over decays")
+    return judgement(rows, lines("rates", "AdamW and Adam with L2 over the learning rate", axes, curves, log=False))
+
+
+def dropout(records: Records) -> Judgement:
+    """Dropout lowers the test error of a wide network."""
+    runs = numbers(records, "seed", "test_accuracy")
+    without, dropped = (
+        runs[runs["regularization"] == kind].set_index("seed")["test_accuracy"] for kind in ("none", "dropout")
+    )
+    mean, low, high = interval(100 * (dropped - without).to_numpy(float))
+    row = _row("test points gained by dropout", mean, low, high, "interval above 0", low > 0)
+    curves: Curves = {
+        name: (of_it.index.to_numpy(float), of_it.to_numpy(float))
+        for name, of_it in (("without", without), ("dropout", dropped))
+    }
+    return judgement([row], lines("seeds", "Test accuracy of each seed", ("seed", "accuracy"), curves, log=False))
+
+
+def numbers(records: Records, *columns: str) -> pd.DataFrame:
+    """Return the runs, these columns as numbers; ``decay`` is what a step at the full rate shrinks weights by."""
+    runs: pd.DataFrame = records.runs.copy()
+    if "decay" in columns:
+        rate = pd.to_numeric(runs["optim.lr"])
+        both = [runs[c] for c in ("optim.weight_decay", "regularization.l2.strength") if c in runs]
+        strength = sum(pd.to_numeric(column, errors="coerce").fillna(0.0) for column in both)
+        runs["decay"] = (rate * strength).map(lambda value: float(f"{value:.3g}"))
+    for column in columns:
+        runs[column] = pd.to_numeric(runs[column], errors="coerce")
+    return runs
+
+
+def interval(differences: Array) -> tuple[float, float, float]:
+    """Return the mean of paired differences and its 95 % interval (Student's)."""
+    mean = float(np.mean(differences))
+    half = float(stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences))
+    return mean, mean - half, mean + half
+
+
+def _row(compared: str, mean: float, low: float, high: float, expected: str, holds: bool) -> dict[str, object]:
+    return {"compared": compared, "mean": mean, "low": low, "high": high, "expected": expected, "holds": holds}
+
+
+_DIGITS = ("data=digits", "model.width=64", "batch.size=64", "max_steps=600", "eval_every=200", "scheduler=constant")
+_RATES = "optim.lr=0.003,0.01,0.02,0.03,0.05,0.1,0.3"
+_LRS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+_DECAYS = (1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+_SMALL_RATES = "optim.lr=1e-4,2e-4,5e-4,1e-3,2e-3,3e-3"
+
+STUDIES = (
+    Study(
+        "depth-30",
+        "A plain ReLU network of 30 layers trains from He's weights and stalls from Xavier's",
+        "He et al. 2015, Fig. 3",
+        "ordering",
+        "digits, 30 × 64, SGD, each of 3 seeds: He's training loss < 0.6 at its best rate, Xavier's ≥ 2.25 at every "
+        "one; at 10 layers both < 0.6; Adam trains Xavier (< 0.6); PyTorch's default stalls even with Adam (≥ 2.25)",
+        60,
+        (
+            *(*_DIGITS, "seeds=3"),
+            *("+", "model.depth=30", "init=he,xavier", "optim=sgd", _RATES),
+            *("+", "model.depth=10", "init=he,xavier", "optim=sgd", _RATES),
+            *("+", "model.depth=30", "init=xavier,default", "optim=adam", _SMALL_RATES),
+        ),
+        depth_30,
+    ),
+    Study(
+        "schedules",
+        "Schedules that end at zero beat a constant learning rate at the last iterate",
+        "Defazio et al. 2023",
+        "ordering",
+        "MNIST-1D, learning rate tuned for each schedule on validation, 20 seeds: the 95 % interval of the paired "
+        "difference of test accuracy to constant lies above 0 for linear, cosine and wsd",
+        60,
+        (
+            *("data=mnist1d", "model.width=100", "optim=adamw", "epochs=30", "batch.size=100", "seeds=20"),
+            *("scheduler=constant,linear,cosine,wsd", "optim.lr=1e-3,3e-3,1e-2,3e-2"),
+        ),
+        schedules,
+    ),
+    Study(
+        "adamw-decoupling",
+        "Decoupled decay makes learning rate and weight decay separable; L2 through Adam does not",
+        "Loshchilov & Hutter 2019, Fig. 2",
+        "ordering",
+        "MNIST-1D, 6 × 6 grid over the rate and rate times decay, 3 seeds: AdamW's best validation accuracy at least "
+        "Adam-L2's, and the rate and decay of its best quarter of cells less correlated",
+        120,
+        (
+            *("data=mnist1d", "model.width=100", "epochs=20", "batch.size=100", "seeds=3", "scheduler=cosine"),
+            *(
+                word
+                for lr in _LRS
+                for word in (
+                    *("+", "optim=adamw", f"optim.lr={lr}"),
+                    "optim.weight_decay=" + ",".join(f"{decay / lr:.6g}" for decay in _DECAYS),
+                    *("+", "optim=adam", f"optim.lr={lr}", "regularization=l2"),
+                    "regularization.l2.strength=" + ",".join(f"{decay / lr:.6g}" for decay in _DECAYS),
+                )
+            ),
+        ),
+        adamw_decoupling,
+    ),
+    Study(
+        "decay-or-grow",
+        "Dividing the learning rate by k and multiplying the batch by k do the same",
+        "Smith et al. 2018",
+        "ordering",
+        "MNIST, k = 5 at two milestones, 5 seeds: mean difference of test accuracy within 0.3 points, fewer updates",
+        90,
+        (
+            *("data=mnist", "optim=momentum", "optim.lr=0.05", "epochs=9", "seeds=5", "batch.size=64"),
+            *("+", "scheduler=multistep", "scheduler.milestones=[0.3333333,0.6666667]", "scheduler.factor=0.2"),
+            *("+", "scheduler=constant", "batch=growing", "batch.milestones=[3,6]", "batch.factor=5"),
+        ),
+        decay_or_grow,
+    ),
+    Study(
+        "dropout",
+        "Dropout lowers the test error of a wide network",
+        "Srivastava et al. 2014",
+        "ordering",
+        "MNIST, 2 × 800 ReLU units, 3 seeds: the 95 % interval of the paired difference of test accuracy lies above 0",
+        600,
+        (
+            *("data=mnist", "model.width=800", "optim=adam", "epochs=15", "batch.size=128", "seeds=3"),
+            "regularization=none,dropout",
+        ),
+        dropout,
+    ),
+)
