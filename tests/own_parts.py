@@ -53,6 +53,11 @@ class Dropping(Net):
         return self.layers[3](drop(self.layers[2](self.layers[1](self.layers[0](x))), 0))
 
 
+def pictures(samples: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (samples, 3, 8, 8), dtype=np.uint8), np.arange(samples) % 3
+
+
 def load(samples: int = 300, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     y = rng.integers(0, classes, samples)

@@ -308,6 +308,8 @@ def refusal(run: Run) -> str | None:
         return "device=mps trains one run at a time"
     if run.takes_closure:
         return "its optimizer evaluates a batch several times a step"
+    if run.augment.parts:
+        return f"augment={'+'.join(run.augment.parts)} changes the batches of one run at a time"
     try:
         tried = stack([run, run])
         part = Split(run.train.x[:2], run.train.y[:2])
