@@ -153,7 +153,8 @@ class Augmentation:
 
 def in_order(parts: Mapping[str, Part]) -> dict[str, Part]:
     """Return parts in the order in which they act."""
-    return dict(sorted(parts.items(), key=lambda item: ORDER.index(item[0]) if item[0] in ORDER else len(ORDER)))
+    places = {name: place for place, name in enumerate(ORDER)}
+    return {name: parts[name] for name in sorted(parts, key=lambda name: (places.get(name, len(ORDER)), name))}
 
 
 def refusal(part: Part, shape: Sequence[int], is_text: bool) -> str | None:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from runner.augment import Change
+
 
 class Net(nn.Module):
     """Takes shape and outputs because it names them."""
@@ -139,6 +141,10 @@ def seconds(outputs: Tensor, y: Tensor) -> float:
 
 def error_rate(outputs: Tensor, y: Tensor) -> float:
     return 1 - (outputs.argmax(1) == y).float().mean().item()
+
+
+def darker(*, by: float) -> Change:
+    return Change(lambda x, draws, pixels: x / by, images=False)
 
 
 def nothing(**settings: object) -> str:
