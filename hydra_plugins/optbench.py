@@ -32,12 +32,14 @@ class OptbenchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch every distinct job once; return what became of each, or with ``dry_run`` what would be done."""
+        from runner.cli import report_doubts
         from runner.compose import Composer
         from runner.sweep.plan import Grid, describe, outcomes_of, plan
         from runner.sweep.workers import number_of_workers
 
         composer = Composer(self._loader)
         jobs = plan(composer, Grid.of(self._params, self._unions, arguments).jobs(composer))
+        report_doubts(jobs)
         if jobs[0].config["dry_run"]:
             return describe(jobs, number_of_workers(jobs))
         if isinstance(self._launcher, OptbenchLauncher):

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from runner import fields, metrics, optim, scheduler
+from runner import augment, fields, metrics, optim, scheduler
+from runner.augment import Affine, Augmentation, Change, Mixing, Pixels
 from runner.batch import Strategy
 from runner.data import Data, Samples, Source, split
 from runner.errors import ConfigError
@@ -84,7 +85,10 @@ class Run:
     """Length of the run in optimizer steps."""
     eval_every: int | None
     """Steps between evaluations; None is once an epoch."""
-    loss: metrics.Loss
+    augment: Augmentation
+    """What each batch goes through before its step; evaluations see the samples as they are."""
+    loss: Callable[[Tensor, Any], Tensor]
+    """Of outputs against targets, in training also against ``Mixed`` ones."""
     metrics: Mapping[str, Metric]
     """What every evaluation measures."""
     final_metrics: Mapping[str, Metric]
@@ -148,6 +152,7 @@ def _build(job: Job) -> Run:
     for part in parts:
         if not isinstance(part, Part):
             raise ConfigError(f"a regularization's function must return a part of a run, got {type(part).__name__}")
+    augmentation = _augmentation(job, data, device)
     run = Run(
         seed=config["seed"],
         noise_seed=derive(config["seed"], "noise"),
@@ -170,7 +175,8 @@ def _build(job: Job) -> Run:
         steps_per_epoch=_count_steps(batch_size, len(data.train), 1),
         steps=steps,
         eval_every=config["eval_every"],
-        loss=at_every_place(_loss(job, data.classes), data),
+        augment=augmentation,
+        loss=augmentation.loss(at_every_place(_loss(job, data.classes), data)),
         metrics={name: at_every_place(metric, data) for name, metric in measures.items()},
         final_metrics={name: at_every_place(metric, data) for name, metric in final_measures.items()},
         penalties=tuple(p for p in parts if isinstance(p, Penalty)),
@@ -231,6 +237,28 @@ def _taught(job: Job, teacher: Teacher, data: Data, device: torch.device) -> Cal
         return cast(Tensor, model(x if data.alphabet is not None else x * scale + shift))
 
     return taught
+
+
+def _augmentation(job: Job, data: Data, device: torch.device) -> Augmentation:
+    """Return what a job's batches go through.
+
+    Raises:
+        ConfigError: if a part cannot act on the data.
+    """
+    parts = {name: _part(job, option)() for name, option in job.config["augment"].items()}
+    shape = data.train.x.shape[1:]
+    for name, part in parts.items():
+        if not isinstance(part, Affine | Change | Mixing):
+            raise ConfigError(f"an augmentation's function must return a part of one, got {type(part).__name__}")
+        if reason := augment.refusal(part, shape, data.alphabet is not None):
+            raise ConfigError(f"augment={name} beside data={job.config['data']['_option_']}: {reason}")
+    shift, scale = torch.from_numpy(data.shift), torch.from_numpy(data.scale)
+    lowest, highest = 0.0, 255.0
+    if parts and job.source.samples.x.dtype != "uint8":
+        raw = torch.from_numpy(data.train.x) * scale + shift
+        lowest, highest = float(raw.min()), float(raw.max())
+    pixels = Pixels(shift.to(device), scale.to(device), lowest, highest)
+    return Augmentation(augment.in_order(parts), pixels, derive(job.config["seed"], "augment"))
 
 
 def _tried_out(job: Job, run: Run, data: Data, parts: Sequence[Any]) -> Run:

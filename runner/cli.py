@@ -16,6 +16,7 @@ from runner.errors import ConfigError, OptbenchError, closest
 from runner.options import configs_dir, groups, options
 
 if TYPE_CHECKING:
+    from runner.job import Job
     from runner.train import Outcome
 
 TROUBLE = ("failed", "interrupted", "diverged")
@@ -138,6 +139,7 @@ def _single(hydra: Any, overrides: list[str], config_dir: str | None) -> int:
     if axes := composed.hydra.sweeper.get("params") or composed.hydra.sweeper.get("unions"):
         raise ConfigError(f"this experiment is a sweep over {', '.join(map(str, axes))}: add -m")
     job = prepare(composed)
+    report_doubts([job])
     if composed.config["dry_run"]:
         from runner.sweep.plan import describe
 
@@ -200,6 +202,14 @@ def _grid(hydra: Any, overrides: list[str]) -> int:
         print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     return 1 if statuses & {"failed", "interrupted"} else 0
+
+
+def report_doubts(jobs: "Sequence[Job]") -> None:
+    """Say on stderr, each once, what of some jobs is seldom meant."""
+    from runner.schema import doubts
+
+    for doubt in dict.fromkeys(doubt for job in jobs for doubt in doubts(job.config)):
+        print(f"optbench: {doubt}", file=sys.stderr)
 
 
 def report_outcome(outcome: "Outcome") -> None:

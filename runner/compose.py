@@ -239,10 +239,6 @@ def _checked(config: DictConfig, overrides: Sequence[str], hydra: DictConfig) ->
         plain = cast(schema.Config, OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
         raise ConfigError(first_line(error)) from error
-    for group in schema.COMBINED_GROUPS:
-        plain.setdefault(group, {})
-        if plain[group] is None:
-            plain[group] = {}
     return Composed(schema.check(plain), tuple(overrides), hydra)
 
 

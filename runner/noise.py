@@ -5,6 +5,7 @@ pure function of seed, step and place, so there is nothing to checkpoint and a s
 """
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
@@ -47,6 +48,14 @@ def uniform(key: Tensor, place: int, shape: torch.Size | tuple[int, ...]) -> Ten
     bits = bits * _signed(0x846CA68B)
     bits = bits ^ (bits >> 16 & 0xFFFF)
     return ((bits >> 8 & 0xFFFFFF).to(torch.float32) * 2.0**-24).reshape(shape)
+
+
+def normal(key: Tensor, place: int, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    """Return float32 of mean 0 and variance 1, Gaussian (Box & Muller 1958); a pure function, as ``uniform`` is."""
+    count = math.prod(shape)
+    u, angle = uniform(key, place, (2, (count + 1) // 2))
+    radius, angle = (-2 * (1 - u).log()).sqrt(), 2 * math.pi * angle
+    return torch.cat([radius * angle.cos(), radius * angle.sin()])[:count].reshape(shape)
 
 
 def _signed(bits: int) -> int:

@@ -19,9 +19,9 @@ Config = dict[str, Any]
 INTERNAL = ("_option_", "_target_")
 """Keys of the YAMLs that are the registry's own: an option's canonical name, and what it builds."""
 
-GROUPS = ("data", "model", "init", "optim", "scheduler", "regularization", "batch")
+GROUPS = ("data", "model", "init", "optim", "scheduler", "regularization", "augment", "batch")
 
-COMBINED_GROUPS = ("regularization",)
+COMBINED_GROUPS = ("regularization", "augment")
 """Groups of which any number of options may be chosen; their settings lie at ``group.option.key``."""
 
 OUTSIDE_IDENTITY = frozenset(
@@ -52,6 +52,8 @@ PAPERS_GAIN = {"he": math.sqrt(2.0)}
 ACTIVATION_GAIN = {"relu": math.sqrt(2.0), "tanh": 5 / 3}
 """PyTorch's recommended gains (``torch.nn.init.calculate_gain``); 1 for every other activation."""
 
+DIGITS = ("digits", "mnist")
+"""Images that a mirror makes others of."""
 DEFAULT_EPOCHS = 20
 DEFAULT_BATCH_SIZE = 64
 
@@ -79,6 +81,7 @@ def check(config: Config) -> Config:
     Raises:
         ConfigError: naming the first key that is wrong, its value and what is valid.
     """
+    config = {**config, **_combined(config)}
     _refuse_unknown(config)
     checked = _typed(config)
     if len(checked["name"].encode()) > 100:
@@ -87,6 +90,11 @@ def check(config: Config) -> Config:
         raise ConfigError(f"name must be a folder's name without path separators, got {show(checked['name'])}")
     _refuse_contradictions(checked)
     return _canonical(checked)
+
+
+def _combined(config: Config) -> Config:
+    """Return what is chosen of every combined group: a config without the group has none of it."""
+    return {group: config.get(group) or {} for group in COMBINED_GROUPS}
 
 
 def _typed(config: Config, prefix: str = "") -> Config:
@@ -189,6 +197,10 @@ def _refuse_contradictions(config: Config) -> None:
         raise ConfigError(f"regularization={averages[0]} beside {other}: each judges other weights; choose one")
     if "adversarial" in regularization and config["data"]["_option_"] == "text":
         raise ConfigError("regularization=adversarial beside data=text, whose characters cannot be moved a little")
+    if batch.get("size") == 1 and (mixing := [name for name in ("mixup", "cutmix") if name in config["augment"]]):
+        raise ConfigError(
+            f"augment={mixing[0]} beside batch.size=1: it mixes a sample with another of its batch, which has no other"
+        )
     if config["amp"] != "none" and config["dtype"] != "float32":
         raise ConfigError(f"amp={config['amp']} beside dtype={config['dtype']}: mixed precision starts from float32")
     if config["amp"] == "fp16" and config["device"] in ("cpu", "mps"):
@@ -198,6 +210,15 @@ def _refuse_contradictions(config: Config) -> None:
     warmup = config["scheduler"]["warmup"]
     if warmup >= 1 and warmup != int(warmup):
         raise ConfigError(f"scheduler.warmup must be whole steps, or a fraction of the run below 1, got {warmup}")
+
+
+def doubts(config: Config) -> list[str]:
+    """Return what can be run and is seldom meant."""
+    data = config["data"]
+    names = data["parts"] if data["_option_"] == "concat" else [data["_option_"]]
+    if "flip" in config["augment"] and (digits := [name for name in names if name in DIGITS]):
+        return [f"augment=flip beside data={digits[0]}: few digits are themselves in a mirror"]
+    return []
 
 
 def _canonical(config: Config) -> Config:
@@ -220,7 +241,8 @@ def _canonical(config: Config) -> Config:
         init["gain"] = PAPERS_GAIN.get(init["_option_"].partition("_")[0], 1.0)
     elif init.get("gain") == "auto":
         init["gain"] = ACTIVATION_GAIN.get(model.get("activation", "identity"), 1.0)
-    config["regularization"] = dict(sorted(config["regularization"].items()))
+    for group in COMBINED_GROUPS:
+        config[group] = dict(sorted(config[group].items()))
     return config
 
 
@@ -255,7 +277,7 @@ def folder_name(config: Config, identifier: str) -> str:
 def choices(config: Config) -> dict[str, Any]:
     """Return every choice as a column: the group's option, then each setting, then the top-level keys."""
     columns: dict[str, Any] = {}
-    for key, value in config.items():
+    for key, value in {**config, **_combined(config)}.items():
         if key in COMBINED_GROUPS:
             columns[key] = "+".join(sorted(value)) or "none"
         elif isinstance(value, dict):

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from runner.augment import Change
+
 
 class Net(nn.Module):
     """Takes shape and outputs because it names them."""
@@ -51,6 +53,11 @@ class Squeezed(Net):
 class Dropping(Net):
     def forward(self, x: Tensor, drop=lambda h, place: h) -> Tensor:
         return self.layers[3](drop(self.layers[2](self.layers[1](self.layers[0](x))), 0))
+
+
+def pictures(samples: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (samples, 3, 8, 8), dtype=np.uint8), np.arange(samples) % 3
 
 
 def load(samples: int = 300, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -134,6 +141,10 @@ def seconds(outputs: Tensor, y: Tensor) -> float:
 
 def error_rate(outputs: Tensor, y: Tensor) -> float:
     return 1 - (outputs.argmax(1) == y).float().mean().item()
+
+
+def darker(*, by: float) -> Change:
+    return Change(lambda x, draws, pixels: x / by, images=False)
 
 
 def nothing(**settings: object) -> str:

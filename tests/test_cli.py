@@ -91,6 +91,8 @@ def test_cfg_prints_the_config_and_writes_nothing(optbench: Callable, folder: Pa
         (["train", "optim.l"], "optim.lr="),
         (["train", "see"], "seed="),
         (["train", "regularization=dropout", "regularization.dr"], "regularization.dropout.p="),
+        (["train", "augment=cr"], "augment=crop"),
+        (["train", "augment=[crop,flip]", "augment.f"], "augment.flip.p="),
         (["train", "amp="], "amp=bf16"),
         (["train", "--conf"], "--config-dir"),
     ],

@@ -25,6 +25,7 @@ CONTEXT = {
     ("optim", "collection"): ["optim.name=lion"],
     ("data", "text"): ["model=rnn"],
     ("model", "gpt"): ["data=text"],
+    ("augment", "color"): ["data=custom", "data.target=tests.own_parts.pictures", "batch.size=8"],
 }
 
 

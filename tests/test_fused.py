@@ -259,6 +259,7 @@ class Counting(nn.Module):
         (["regularization=weight_norm"], "no batching rule"),
         (["optim=lbfgs"], "its optimizer evaluates a batch several times a step"),
         (["diagnostics=true"], "diagnostics=true looks into the layers of one run"),
+        (["augment=[noise,crop]"], "augment=crop+noise changes the batches of one run"),
         (["compile=true"], "compile=true compiles the model of one run"),
         (["model=custom", "model.target=tests.test_fused.Counting"], "no batching rule"),
     ],

@@ -26,6 +26,7 @@ from tests.made_data import make_table
         ["init.gain=null"],
         ["data.normalize=standard", "seed=0"],
         ["regularization=[]"],
+        ["augment=none"],
     ],
 )
 def test_what_does_not_decide_the_science_leaves_the_id(same: list[str], job: Callable) -> None:
@@ -46,6 +47,7 @@ def test_what_does_not_decide_the_science_leaves_the_id(same: list[str], job: Ca
         ["loss=mse"],
         ["data.split_seed=1"],
         ["regularization=l2"],
+        ["augment=flip"],
         ["model.activation=tanh"],
         ["scheduler=cosine"],
         ["optim.decay_bias_and_norm=true"],
@@ -58,6 +60,7 @@ def test_what_decides_the_science_changes_the_id(other: list[str], job: Callable
 def test_order_of_overrides_and_of_a_combination_makes_no_difference(job: Callable) -> None:
     assert job("optim=sgd", "seed=3").run_id == job("seed=3", "optim=sgd").run_id
     assert job("regularization=[l2,dropout]").run_id == job("regularization=[dropout,l2]").run_id
+    assert job("augment=[mixup,crop]").run_id == job("augment=[crop,mixup]").run_id
 
 
 def test_evaluations_count_where_stopping_reads_them(job: Callable) -> None:

@@ -179,6 +179,8 @@ RESUMED = [
     ["scheduler=cosine", "scheduler.warmup=7"],
     ["regularization=[dropout,grad_clip,l2]", "eval_every=5"],
     ["save=best", "dtype=float64"],
+    ["augment=[scale,rotate,crop,flip,noise,mixup,cutmix]"],
+    ["augment=mixup", "optim=lbfgs", "optim.max_iter=3", "data=linear_regression"],
     ["optim=asgd"],
     ["optim=muon"],
     ["optim=lbfgs", "optim.max_iter=3"],

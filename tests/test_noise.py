@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from runner.noise import derive, key, uniform
+from runner.noise import derive, key, normal, uniform
 
 SHAPE = (200, 500)
 
@@ -27,6 +27,17 @@ def test_uniform_is_uniform_on_the_unit_interval() -> None:
     counts = torch.histc(x, 64, 0, 1)
     chi_square = ((counts - n / 64) ** 2 / (n / 64)).sum().item()
     assert chi_square < 63 + 6 * math.sqrt(2 * 63)
+
+
+def test_normal_has_the_moments_and_tails_of_a_gaussian() -> None:
+    x = torch.cat([normal(key(0, step), 0, (333, 301)).flatten() for step in range(10)]).double()
+    n = x.numel()
+    for power, moment in ((1, 0), (2, 1), (3, 0), (4, 3)):
+        spread = math.sqrt((math.prod(range(1, 2 * power, 2)) - moment**2) / n)  # E x^2k = 1·3·…·(2k-1)
+        assert x.pow(power).mean().item() == pytest.approx(moment, abs=5 * spread)
+    for bound, share in ((1, 0.317311), (2, 0.045500), (3, 0.002700)):
+        assert (x.abs() > bound).double().mean().item() == pytest.approx(share, abs=5 * math.sqrt(share / n))
+    assert abs((x[1:] * x[:-1]).mean().item()) < 5 / math.sqrt(n)
 
 
 @pytest.mark.parametrize("shift", ["step", "place", "seed", "neighbour", "row"])

@@ -17,12 +17,18 @@ LEFT_OUT = {
     "regularization": {"distillation"},
 }
 """Options that need files or parts of a user's own; tests of their own run them."""
-COMBINED = ["l1", "l2", "dropout", "grad_clip", "early_stopping", "box", "ema", "swa", "weight_norm", "adversarial"]
+COMBINED = {
+    "regularization": [
+        *("l1", "l2", "dropout", "grad_clip", "early_stopping", "box", "ema", "swa", "weight_norm", "adversarial")
+    ],
+    "augment": ["crop", "scale", "flip", "rotate", "noise", "mixup", "cutmix"],
+}
 APART = [{"ema", "swa"}, {"weight_norm", "box"}]
 """What is not drawn together.
 
 Averages are refused beside each other; a box that holds directions and lengths is no box of weights.
 """
+IMAGES, TEXT = {"digits"}, {"text"}
 FAST, ALL = 12, 200
 
 
@@ -47,8 +53,10 @@ def draw(random: Random) -> list[str]:
     chosen, overrides = {}, ["max_steps=2", f"seed={random.randrange(100)}"]
     for group in schema.GROUPS:
         if group in schema.COMBINED_GROUPS:
-            names = random.sample(COMBINED, random.randrange(3))
+            names = random.sample(COMBINED[group], random.randrange(3))
             names = names[:1] if set(names) in APART else names
+            if group == "augment" and chosen["data"] not in IMAGES:
+                names = [n for n in names if n in ("noise", "mixup") and chosen["data"] not in TEXT]
             overrides.append(f"{group}=[{','.join(names)}]" if names else f"{group}=none")
             continue
         found = [o for o in options.options(group) if o.name not in LEFT_OUT.get(group, set())]
@@ -162,6 +170,7 @@ BESIDE = {
     "text": ["model=rnn"],
     "growing": ["batch.milestones=[1]"],
 }
+BESIDE |= {"color": ["data=custom", "data.target=tests.own_parts.pictures", "batch.size=8"]}
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY, ids=[f"{g}-{n}" for g, n in EVERY])

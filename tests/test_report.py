@@ -548,6 +548,7 @@ def test_a_measure_of_ones_own_needs_a_direction(tmp_path: Path):
         ["metrics=[tests.own_parts.top2]", "optim.lr=0.01,0.1"],
         ["optim=collection", "optim.name=lion,adan", "optim.lr=1e-3"],
         ["regularization=[dropout,l2]", "regularization.dropout.p=0.1,0.2"],
+        ["augment=[noise,crop]", "augment.crop.pad=1,2"],
         ["scheduler=multistep", "scheduler.milestones=[0.2,0.6]", "scheduler.warmup=0.1"],
         ["optim=gd", "optim.lr=0.01,0.1"],
         ["data.split_seed=3", "init=constant", "init.value=-0.25,0.5"],

@@ -329,6 +329,8 @@ def refusal(run: Run) -> str | None:
         return "adversarial and distillation look at one run's inputs and outputs at a time"
     if run.takes_closure:
         return "its optimizer evaluates a batch several times a step"
+    if run.augment.parts:
+        return f"augment={'+'.join(run.augment.parts)} changes the batches of one run at a time"
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*batching rule")  # of a loop over the runs in disguise

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from runner import diagnostics, optim
+from runner.augment import Mixed
 from runner.build import Run, Split
 from runner.engine.state import State
 from runner.measures import HIGHER_IS_BETTER
@@ -58,15 +59,16 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
                 order = order_of(run, state.epoch)
             size = run.batch_size(state.epoch)
             x, y, end = _batch(run, order, state.offset, size)
+            x, targets = run.augment(x, y, state.step)
             lr = run.schedule(state.step) * state.lr_factor
             epoch_ends = end >= len(run.train.y)
             evaluate = state.step + 1 == run.steps or (
                 epoch_ends if run.eval_every is None else (state.step + 1) % run.eval_every == 0
             )
-            loss = _loss(run, state, x, y)
+            loss = _loss(run, state, x, targets)
             if not losses.add(loss, len(y)):
                 break
-            _update(run, state, x, y, loss, lr, measured if evaluate else None)
+            _update(run, state, x, targets, loss, lr, measured if evaluate else None)
             state.step += 1
             if run.averaging:
                 state.average(run.averaging.weight(state.step, run.steps))
@@ -135,7 +137,7 @@ def _batch(run: Run, order: Tensor, offset: int, size: int) -> tuple[Tensor, Ten
     return run.train.x[index], run.train.y[index], offset + size
 
 
-def _loss(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
+def _loss(run: Run, state: State, x: Tensor, y: Tensor | Mixed) -> Tensor:
     """Return what a step makes smaller: the batch's loss, and what regularization adds to it."""
     if run.own_model:  # it may draw from the global generator
         torch.manual_seed(run.noise_seed + state.step)
@@ -151,7 +153,7 @@ def _loss(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
     return loss
 
 
-def _batch_loss(run: Run, state: State, x: Tensor, y: Tensor, drop: Drop | None) -> Tensor:
+def _batch_loss(run: Run, state: State, x: Tensor, y: Tensor | Mixed, drop: Drop | None) -> Tensor:
     outputs = state.model(x, drop) if drop else state.model(x)
     loss = run.loss(outputs, y)
     if run.smoothing:
@@ -161,7 +163,9 @@ def _batch_loss(run: Run, state: State, x: Tensor, y: Tensor, drop: Drop | None)
     return loss
 
 
-def _update(run: Run, state: State, x: Tensor, y: Tensor, loss: Tensor, lr: float, measured: "Measured | None") -> None:
+def _update(
+    run: Run, state: State, x: Tensor, y: Tensor | Mixed, loss: Tensor, lr: float, measured: "Measured | None"
+) -> None:
     """Take one optimizer step; where asked, measure the gradient's norm and the update's size."""
     optimizer, scaler = state.optimizer, state.scaler
     for group in optimizer.param_groups:
@@ -191,7 +195,7 @@ def _update(run: Run, state: State, x: Tensor, y: Tensor, loss: Tensor, lr: floa
         measured.after_update(state.model, each=run.diagnostics)
 
 
-def _evaluated(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
+def _evaluated(run: Run, state: State, x: Tensor, y: Tensor | Mixed) -> Tensor:
     """Evaluate a batch anew, its gradients in place: the closure of optimizers that do so several times a step."""
     state.optimizer.zero_grad()
     loss = _loss(run, state, x, y)
