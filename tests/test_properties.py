@@ -16,7 +16,10 @@ LEFT_OUT = {
     "optim": {"custom", "collection"},
 }
 """Options that need files or parts of a user's own; tests of their own run them."""
-COMBINED = ["l2", "dropout", "grad_clip", "early_stopping", "box"]
+COMBINED = {
+    "regularization": ["l2", "dropout", "grad_clip", "early_stopping", "box"],
+    "stop": ["plateau", "grad_norm", "steps", "time"],
+}
 FAST, ALL = 12, 200
 
 
@@ -41,7 +44,7 @@ def draw(random: Random) -> list[str]:
     chosen, overrides = {}, ["max_steps=2", f"seed={random.randrange(100)}"]
     for group in schema.GROUPS:
         if group in schema.COMBINED_GROUPS:
-            names = random.sample(COMBINED, random.randrange(3))
+            names = random.sample(COMBINED[group], random.randrange(3))
             overrides.append(f"{group}=[{','.join(names)}]" if names else f"{group}=none")
             continue
         found = [o for o in options.options(group) if o.name not in LEFT_OUT.get(group, set())]
@@ -145,6 +148,7 @@ def test_every_initializer_trains_with_every_optimizer(init: str, optim: str, op
 
 EVERY = [(g, n) for g in schema.GROUPS for n in (o.name for o in options.options(g)) if n not in LEFT_OUT.get(g, set())]
 BESIDE = {"weight_decay": ["optim=sgd"], "gpt": ["data=text"], "text": ["model=rnn"]}
+BESIDE |= {"target": ["target.metric=val_accuracy", "target.value=0.9"]}
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY, ids=[f"{g}-{n}" for g, n in EVERY])

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 Task = tuple[int, ...]
 """Jobs of a sweep, by their number, that one worker trains at a time: a stack, or a single run."""
 
-NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.")
+NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.", "stop.")
 """Choices in which the runs of a stack may differ; ``model`` and all others decide what a step computes."""
-SAME_IN_ALL = ("optim.decay_bias_and_norm", "regularization.box.bound")
+SAME_IN_ALL = ("optim.decay_bias_and_norm", "regularization.box.bound", "stop.steps.most", "stop.time.seconds")
 CACHE_BYTES = 2**23
 """What a stack's weights, gradients and optimizer state should fit in: measured, see ``scripts/bench_fused.py``."""
 COPIES = 5
