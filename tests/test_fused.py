@@ -148,9 +148,9 @@ def test_runs_that_end_for_other_reasons_stack(job: Make) -> None:
         ["stop=plateau", "stop.plateau.patience=1", "stop.plateau.min_delta=10"],
         ["stop=grad_norm", "stop.grad_norm.below=1e9", "seed=1"],
         ["stop=none"],
-        ["stop=target", "seed=2"],
+        ["stop=target", "seed=2", "optim.lr=0.01"],
     ]
-    target = ["target.metric=val_loss", "target.value=0.5"]
+    target = ["target.metric=val_loss", "target.value=0.8"]
     runs = runs_of(job, kinds, *target, "model.width=16", "max_steps=60", "eval_every=6", "dtype=float64")
     assert_same(runs)
     assert {state.stop_reason.partition(":")[0] for state, _ in together(runs)} == {

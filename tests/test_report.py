@@ -59,7 +59,7 @@ def real_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small sweep that was really trained, in a folder of its own."""
     folder = tmp_path_factory.mktemp("real")
     axes = ["init=he,xavier", "optim=sgd,adam", "optim.lr=1e-3,1e-2,1e-1", "seeds=3", "diagnostics=true"]
-    call = [sys.executable, "-m", "runner.cli", "train", "-m", "name=small", *axes, "epochs=4", "model.width=16"]
+    call = [sys.executable, "-m", "runner", "train", "-m", "name=small", *axes, "epochs=4", "model.width=16"]
     subprocess.run(call, cwd=folder, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     return folder
 
@@ -580,8 +580,8 @@ def test_folds_are_replicates_and_no_axis(optbench, folder: Path):
     assert any("Bengio" in caveat for caveat in workload.caveats)
     text = optbench("report", "outputs/default").out
     assert "mean of 3 folds" in text
-    (more,) = [line for line in text.splitlines() if "data.split_seed=" in line]
-    assert optbench(*shlex.split(more)[1:], "dry_run=true").code == 0
+    more = next(line for line in text.splitlines() if "data.split_seed=" in line)
+    assert optbench("train", "-m", "dry_run=true", *shlex.split(more)[3:]).code == 0
     words = dict(w.split("=", 1) for w in shlex.split(more) if "=" in w)
     splits = len(words["data.split_seed"].split(","))
     assert words["data.fold"] == "0,1,2" and words["data.folds"] == "3" and splits == 2  # 6 pairs are enough
