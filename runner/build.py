@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from runner import augment, fields, metrics, optim, scheduler
+from runner import augment, fields, metrics, optim, scheduler, stop
 from runner.augment import Affine, Augmentation, Change, Mixing, Pixels
 from runner.batch import Strategy
 from runner.data import Data, Samples, Source, split
-from runner.errors import ConfigError
+from runner.errors import ConfigError, closest
 from runner.init import construct
 from runner.job import SPLIT_KEYS, Job
+from runner.measures import HIGHER_IS_BETTER
 from runner.metrics import Metric
 from runner.noise import derive
 from runner.regularization import (
@@ -37,6 +38,7 @@ from runner.regularization import (
     Teacher,
 )
 from runner.scheduler import Plateau, Schedule
+from runner.stop import Stop, Target
 from runner.targets import accepts, bind, named_by_user, resolve
 
 PROBE_SAMPLES = 2048
@@ -106,6 +108,9 @@ class Run:
     taught: Callable[[Tensor], Tensor] | None
     """Returns the teacher's logits of inputs."""
     early_stopping: EarlyStopping | None
+    target: Target | None
+    """What counts as reached; it ends the run where ``stop`` says so."""
+    stop: Stop
     keep_best: bool
     """Hold on to the weights of the best evaluation."""
     diagnostics: bool
@@ -153,6 +158,10 @@ def _build(job: Job) -> Run:
         if not isinstance(part, Part):
             raise ConfigError(f"a regularization's function must return a part of a run, got {type(part).__name__}")
     augmentation = _augmentation(job, data, device)
+    limits = [_part(job, option)() for option in config["stop"].values()]
+    for limit in limits:
+        if not isinstance(limit, Stop):
+            raise ConfigError(f"a stop's function must return a runner.stop.Stop, got {type(limit).__name__}")
     run = Run(
         seed=config["seed"],
         noise_seed=derive(config["seed"], "noise"),
@@ -190,6 +199,8 @@ def _build(job: Job) -> Run:
         teacher=(teacher := next((p for p in parts if isinstance(p, Teacher)), None)),
         taught=_taught(job, teacher, data, device) if teacher else None,
         early_stopping=early_stopping,
+        target=_target(job, measures),
+        stop=stop.together(limits),
         keep_best=config["save"] == "best" or (early_stopping is not None and early_stopping.restore_best),
         diagnostics=config["diagnostics"],
         own_model=config["model"]["_option_"] == "custom",
@@ -400,6 +411,22 @@ def _metrics(job: Job, classes: int | None) -> dict[str, metrics.Metric]:
         found = resolve(path, job.allow)
         measures[name] = cast(metrics.Metric, found() if inspect.isclass(found) else found)
     return measures
+
+
+def _target(job: Job, measures: Mapping[str, Metric]) -> Target | None:
+    asked, value = job.config["target"]["metric"], job.config["target"]["value"]
+    if asked is None:
+        return None
+    valid = [f"val_{name}" for name in ("loss", *measures)]
+    if asked not in valid:
+        raise ConfigError(
+            f"target.metric must be a validation measure of this run, got {asked!r}{closest(asked, valid)}\n"
+            f"valid: {', '.join(valid)}, and what metrics=[…] adds"
+        )
+    name = asked.removeprefix("val_")
+    if name not in HIGHER_IS_BETTER:
+        raise ConfigError(f"target.metric={asked} is a measure of your own: nobody knows which way is better")
+    return Target(name, value, HIGHER_IS_BETTER[name])
 
 
 def _loss(job: Job, classes: int | None) -> metrics.Loss:

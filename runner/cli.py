@@ -238,11 +238,13 @@ def _train_help() -> str:
 
 
 def _top_level_keys() -> list[tuple[str, str]]:
-    from runner.options import read_option
+    from runner.options import read_option, shared
+    from runner.schema import SECTIONS
 
     text = (configs_dir() / "config.yaml").read_text(encoding="utf-8")
     top = {line.partition(":")[0] for line in text.splitlines() if line[:1].isalpha()}
-    return [s for s in read_option(configs_dir() / "config.yaml").settings if s[0].partition(":")[0] in top]
+    found = [s for s in read_option(configs_dir() / "config.yaml").settings if s[0].partition(":")[0] in top]
+    return [*found, *((f"{section}.{text}", comment) for section in SECTIONS for text, comment in shared(section))]
 
 
 def list_options(argv: list[str]) -> int:

@@ -1,7 +1,7 @@
 """Tab completion: the shells' scripts, and the words they ask for. Reads the YAMLs alone, so that it is quick."""
 
 from runner import fields, schema
-from runner.options import configs_dir, groups, options, read_option
+from runner.options import configs_dir, groups, options, read_option, shared
 
 COMMANDS = ("train", "list", "runs", "predict", "doctor", "completion")
 FLAGS = ("-m", "--multirun", "--config-dir", "--cfg", "--help")
@@ -69,10 +69,12 @@ def _keys(chosen: dict[str, str]) -> list[str]:
     """Return the keys that the chosen options have, and those of every run."""
     keys = [text.partition(":")[0] for text, _ in read_option(configs_dir() / "config.yaml").settings]
     found = [k for k in keys if k in fields.FIELDS]
+    found += [f"{section}.{text.partition(':')[0]}" for section in schema.SECTIONS for text, _ in shared(section)]
     for group in groups():
         names = chosen.get(group, _default(group)).strip("[]").split(",")
         found += [f"{group}.{k}" for o in options(group) if o.name in names for k in schema.settings(group, o)]
-        found += [f"{group}.{k}" for k in keys if f"{group}.{k}" in fields.FIELDS and f"{group}.{k}" not in found]
+        of_all = [f"{group}.{text.partition(':')[0]}" for text, _ in shared(group)]
+        found += [k for k in of_all if k not in found]
     return found
 
 

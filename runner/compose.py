@@ -212,9 +212,9 @@ class Composer:
         if setting in schema.INTERNAL:
             raise ConfigError(f"{key} belongs to the option's file; choose another option with {group}=…")
         inside = [k for k in settable if k.startswith(f"{key}.")]
-        if inside and setting:
+        if inside and (setting or group in schema.SECTIONS):
             raise ConfigError(f"{line}: {key} is not one value; set {', '.join(inside)}")
-        near = [k for k in settable if k.startswith(f"{group}.")] if setting and group in self._groups else []
+        near = [k for k in settable if k.startswith(f"{group}.")] if setting else []
         owners = [o.name for o in options(group) if setting in schema.settings(group, o)] if setting else []
         if owners:
             chosen = OmegaConf.select(base.config, f"{group}._option_") or "+".join(base.config.get(group) or ["none"])

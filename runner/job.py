@@ -15,7 +15,7 @@ from runner.errors import ConfigError
 from runner.targets import bind, named_by_user, resolve, source_digest
 
 OUTPUTS = Path("outputs")
-SPLIT_KEYS = ("split_seed", "val_fraction", "fraction", "normalize")
+SPLIT_KEYS = ("split_seed", "val_fraction", "folds", "fold", "bootstrap", "fraction", "normalize")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ class Job:
     def lock(self) -> Path:
         """The file that whoever trains the run holds."""
         return self.folder.parent / ".locks" / self.run_id
+
+    @property
+    def target(self) -> str | None:
+        """What is to be reached, such as ``val_accuracy 0.97``; None without a target."""
+        asked = self.config["target"]
+        return None if asked["metric"] is None else f"{asked['metric']} {asked['value']!r}"
 
     def __str__(self) -> str:
         return " ".join(self.overrides) or "the defaults"
@@ -85,12 +91,13 @@ def forget_data() -> None:
 
 def read_source(config: schema.Config, allow: Collection[str]) -> Source:
     """Read a config's data set, unless it has just been read."""
-    return _read(json.dumps(config["data"], sort_keys=True), tuple(sorted(allow)))
+    read = {k: v for k, v in config["data"].items() if k not in SPLIT_KEYS}
+    return _read(json.dumps(read, sort_keys=True), tuple(sorted(allow)))
 
 
 @functools.lru_cache(maxsize=4)  # a sweep reads its data once
 def _read(data: str, allow: tuple[str, ...]) -> Source:
-    function, settings = bind(json.loads(data), allow, *SPLIT_KEYS)
+    function, settings = bind(json.loads(data), allow)
     try:
         source = function(**settings)
     except ConfigError:

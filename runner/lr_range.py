@@ -9,6 +9,7 @@ from runner.engine import loop
 from runner.engine.state import State, start
 from runner.errors import ConfigError
 from runner.job import Job
+from runner.stop import Stop
 
 SMOOTHING = 0.9
 """Of the loss over steps, corrected for its start as Adam's moments are."""
@@ -50,7 +51,14 @@ def lr_range(job: Job, lowest: float, highest: float, steps: int) -> Range:
         return float(lowest * ratio ** (step / (steps - 1)))
 
     run = replace(
-        run, schedule=schedule, plateau=None, early_stopping=None, steps=steps, eval_every=steps, diagnostics=False
+        run,
+        schedule=schedule,
+        plateau=None,
+        early_stopping=None,
+        stop=Stop(),
+        steps=steps,
+        eval_every=steps,
+        diagnostics=False,
     )
     found: list[tuple[float, float, float]] = []
     mean, best = 0.0, math.inf

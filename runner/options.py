@@ -1,6 +1,7 @@
 """The config files as a registry: groups, options and what they mean."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +40,18 @@ def options(group: str, *folders: Path) -> list[Option]:
 
 def read_option(path: Path) -> Option:
     """Read a YAML's first comment and the comments behind its settings."""
-    meaning, settings = "", []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("#"):
-            if not meaning and "@package" not in line:
-                meaning = line.lstrip("# ").rstrip()
-        elif (match := re.match(r"\s*(\w+:\s+[^#]+?)\s+#\s*(.*)", line)) and not match[1].startswith("_"):
-            settings.append((match[1], match[2]))
-    return Option(path.stem, meaning, tuple(settings))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comments = [line.lstrip("# ").rstrip() for line in lines if line.startswith("#") and "@package" not in line]
+    return Option(path.stem, comments[0] if comments else "", _settings(lines))
+
+
+def shared(section: str) -> tuple[tuple[str, str], ...]:
+    """Return (``key: default``, comment) of what config.yaml sets below a group, or below a key such as ``target``."""
+    text = (configs_dir() / "config.yaml").read_text(encoding="utf-8")
+    found = re.search(rf"^{section}:\n((?:  .*\n)+)", text, re.MULTILINE)
+    return _settings(found[1].splitlines()) if found else ()
+
+
+def _settings(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    found = (re.match(r"\s*(\w+:\s+[^#]+?)\s+#\s*(.*)", line) for line in lines if not line.startswith("#"))
+    return tuple((match[1], match[2]) for match in found if match and not match[1].startswith("_"))

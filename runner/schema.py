@@ -10,7 +10,7 @@ from typing import Any
 
 from runner.errors import ConfigError, closest
 from runner.fields import FIELDS, show
-from runner.options import Option, configs_dir, read_option
+from runner.options import Option, configs_dir, read_option, shared
 
 Config = dict[str, Any]
 """A composed config as plain nested dictionaries, every value checked."""
@@ -19,10 +19,13 @@ Config = dict[str, Any]
 INTERNAL = ("_option_", "_target_")
 """Keys of the YAMLs that are the registry's own: an option's canonical name, and what it builds."""
 
-GROUPS = ("data", "model", "init", "optim", "scheduler", "regularization", "augment", "batch")
+GROUPS = ("data", "model", "init", "optim", "scheduler", "regularization", "augment", "batch", "stop")
 
-COMBINED_GROUPS = ("regularization", "augment")
+COMBINED_GROUPS = ("regularization", "augment", "stop")
 """Groups of which any number of options may be chosen; their settings lie at ``group.option.key``."""
+
+SECTIONS = ("target",)
+"""Keys of every run that stand together, as in ``target.value``."""
 
 OUTSIDE_IDENTITY = frozenset(
     {
@@ -39,10 +42,15 @@ OUTSIDE_IDENTITY = frozenset(
             "data.path",
             "init.run",
             "regularization.distillation.run",
+            "target.metric",
+            "target.value",
         ),
     }
 )
 """Keys that decide where and how a run is executed, not what it finds."""
+
+READ_EVALUATIONS = ("target", "plateau", "grad_norm")
+"""What ends a run at an evaluation, and so depends on when there is one."""
 
 CONTROL = ("name", "engine", "save", "force", "retry", "dry_run", "workers", "fail_fast")
 """Keys that are no choices of a run."""
@@ -56,6 +64,7 @@ DIGITS = ("digits", "mnist")
 """Images that a mirror makes others of."""
 DEFAULT_EPOCHS = 20
 DEFAULT_BATCH_SIZE = 64
+DEFAULT_VAL_FRACTION = 0.1
 
 
 def settings(group: str, option: Option) -> list[str]:
@@ -140,6 +149,11 @@ def _refuse_unknown(config: Config) -> None:
     for key, value in config.items():
         if key in FIELDS or (key in GROUPS and isinstance(value, dict)):
             continue
+        if key in SECTIONS and isinstance(value, dict):
+            keys = [k.partition(".")[2] for k in FIELDS if k.startswith(f"{key}.")]
+            if odd := next((k for k in value if k not in keys), None):
+                raise ConfigError(f"unknown key '{key}.{odd}'{closest(odd, keys)}")
+            continue
         raise ConfigError(f"unknown key {key!r}{closest(key, [*FIELDS, *GROUPS])}")
     for group in GROUPS:
         if group not in config:
@@ -166,10 +180,7 @@ def _settings_of(group: str, name: str) -> frozenset[str] | None:
     path = configs_dir() / group / f"{name}.yaml"
     if not path.is_file():
         return None
-    shared = {key.rpartition(".")[2] for key in FIELDS if key.startswith(f"{group}.") and key.count(".") == 1}
-    own = {text.partition(":")[0] for text, _ in read_option(path).settings}
-    common = {text.partition(":")[0] for text, _ in read_option(configs_dir() / "config.yaml").settings}
-    return frozenset(own | (shared & common))
+    return frozenset(text.partition(":")[0] for text, _ in (*read_option(path).settings, *shared(group)))
 
 
 def _refuse_contradictions(config: Config) -> None:
@@ -201,6 +212,8 @@ def _refuse_contradictions(config: Config) -> None:
         raise ConfigError(
             f"augment={mixing[0]} beside batch.size=1: it mixes a sample with another of its batch, which has no other"
         )
+    _refuse_half_a_target(config)
+    _refuse_folds(config["data"])
     if config["amp"] != "none" and config["dtype"] != "float32":
         raise ConfigError(f"amp={config['amp']} beside dtype={config['dtype']}: mixed precision starts from float32")
     if config["amp"] == "fp16" and config["device"] in ("cpu", "mps"):
@@ -221,9 +234,41 @@ def doubts(config: Config) -> list[str]:
     return []
 
 
+def _refuse_half_a_target(config: Config) -> None:
+    metric, value = config["target"]["metric"], config["target"]["value"]
+    if (metric is None) != (value is None):
+        given, lacking = ("metric", "value") if value is None else ("value", "metric")
+        raise ConfigError(
+            f"target.{given}={config['target'][given]} needs target.{lacking}: "
+            "give both, as in target.metric=val_accuracy target.value=0.97"
+        )
+    if "target" in config["stop"] and metric is None:
+        raise ConfigError("stop=target needs target.metric and target.value, such as val_accuracy and 0.97")
+
+
+def _refuse_folds(data: Config) -> None:
+    folds, fold = data["folds"], data["fold"]
+    if folds is None and fold is not None:
+        raise ConfigError(f"data.fold={fold} needs data.folds, how many there are: give both, as in data.folds=5")
+    if folds is not None and fold is None:
+        raise ConfigError(f"data.folds={folds} needs data.fold, the one that is validation: 0 to {folds - 1}")
+    if folds is not None and fold >= folds:
+        raise ConfigError(f"data.fold must be a whole number from 0 to {folds - 1} with data.folds={folds}, got {fold}")
+    if folds is not None and data["val_fraction"] is not None:
+        raise ConfigError(
+            f"data.val_fraction={data['val_fraction']:g} beside data.folds={folds}, whose parts are the validation "
+            "sets: leave data.val_fraction out"
+        )
+
+
 def _canonical(config: Config) -> Config:
     if config["epochs"] is None and config["max_steps"] is None:
         config["epochs"] = DEFAULT_EPOCHS
+    data, target = config["data"], config["target"]
+    if data["val_fraction"] is None and data["folds"] is None:
+        data["val_fraction"] = DEFAULT_VAL_FRACTION
+    if target["metric"] is not None and not target["metric"].startswith(("val_", "train_", "test_")):
+        target["metric"] = f"val_{target['metric']}"
     batch, optim = config["batch"], config["optim"]
     if batch["_option_"] == "fixed" and batch["size"] is None and optim["_option_"] != "gd":
         batch["size"] = DEFAULT_BATCH_SIZE
@@ -241,16 +286,20 @@ def _canonical(config: Config) -> Config:
         init["gain"] = PAPERS_GAIN.get(init["_option_"].partition("_")[0], 1.0)
     elif init.get("gain") == "auto":
         init["gain"] = ACTIVATION_GAIN.get(model.get("activation", "identity"), 1.0)
-    for group in COMBINED_GROUPS:
-        config[group] = dict(sorted(config[group].items()))
+    config |= {group: dict(sorted(config[group].items())) for group in COMBINED_GROUPS}
     return config
 
 
 def identity(config: Config, fingerprint: str, parts: Mapping[str, str]) -> dict[str, Any]:
     """Return the leaves that decide what a run finds, with its data's fingerprint and its own parts' sources."""
     outside = set(OUTSIDE_IDENTITY)
-    if "early_stopping" not in config["regularization"] and config["scheduler"]["_option_"] != "plateau":
+    read = "early_stopping" in config["regularization"] or config["scheduler"]["_option_"] == "plateau"
+    if not read and not any(name in config["stop"] for name in READ_EVALUATIONS):
         outside.add("eval_every")
+    if "target" in config["stop"]:
+        outside -= {"target.metric", "target.value"}
+    # Settings whose null says that there is no such thing.
+    outside |= {f"data.{key}" for key in ("folds", "fold", "bootstrap") if config["data"][key] is None}
     science = {k: v for k, v in leaves(config).items() if k not in outside and not k.endswith("_target_")}
     if config["data"]["_option_"] == "concat":  # whose arguments are settings of data sets
         kept = {
@@ -280,7 +329,7 @@ def choices(config: Config) -> dict[str, Any]:
     for key, value in {**config, **_combined(config)}.items():
         if key in COMBINED_GROUPS:
             columns[key] = "+".join(sorted(value)) or "none"
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and key not in SECTIONS:
             columns[key] = value["_option_"]
         else:
             continue
@@ -289,5 +338,6 @@ def choices(config: Config) -> dict[str, Any]:
             for k, v in leaves(value).items()
             if k.rpartition(".")[2] not in INTERNAL and k not in ("root", "download")
         }
-    columns |= {k: v for k, v in config.items() if not isinstance(v, dict) and k not in CONTROL}
+    every = {k: v for k, v in config.items() if not isinstance(v, dict) or k in SECTIONS}
+    columns |= {k: v for k, v in leaves(every).items() if k not in CONTROL}
     return columns

@@ -20,7 +20,7 @@ OWN_MODULES = frozenset(
     f"runner.{module}"
     for module in (
         *("data.embedded", "data.images", "data.own", "data.synthetic", "data.tables", "data.text"),
-        *("model", "init", "optim", "scheduler", "regularization", "augment", "batch", "study.parts"),
+        *("model", "init", "optim", "scheduler", "regularization", "augment", "batch", "stop", "study.parts"),
     )
 )
 LIBRARY_MODULES = frozenset(

@@ -74,11 +74,13 @@ def finished(job: Job, save: str = "none") -> dict[str, Any] | None:
         return None
     if summary["status"] == "failed":
         return summary if job.config["retry"] == "none" else None
-    return summary if _holds_what_isasked(job.config, job.config["save"] or save, summary) else None
+    return summary if _holds_what_isasked(job, job.config["save"] or save, summary) else None
 
 
-def _holds_what_isasked(config: dict[str, Any], save: str, summary: dict[str, Any]) -> bool:
-    diverged = summary["status"] == "diverged"
+def _holds_what_isasked(job: Job, save: str, summary: dict[str, Any]) -> bool:
+    config, diverged = job.config, summary["status"] == "diverged"
+    if job.target is not None and summary.get("target") != job.target:
+        return False
     # Where nobody said which weights, those of the best evaluation will do.
     enough = (save,) if config["save"] is not None else ("last", "best")
     if save != "none" and summary.get("saved") not in enough and not diverged:
@@ -250,8 +252,8 @@ def conclude(
 
 
 def asked(job: Job) -> list[Any]:
-    """Return what decides a run's rows and is no part of its identity."""
-    return [job.config["metrics"], job.config["diagnostics"], job.config["eval_every"]]
+    """Return what decides a run's rows, or what its summary counts, and is no part of its identity."""
+    return [job.config["metrics"], job.config["diagnostics"], job.config["eval_every"], job.target]
 
 
 def _resume(recorder: Recorder, run: Any, state: Any) -> int | None:

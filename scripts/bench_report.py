@@ -56,9 +56,7 @@ def main() -> None:
         folder = Path(place) / "outputs" / "made"
         make(folder, arguments.runs, arguments.rows)
         began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "runner.cli", "report", str(folder)], check=True, stdout=subprocess.DEVNULL
-        )
+        subprocess.run([sys.executable, "-m", "runner", "report", str(folder)], check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(f"{arguments.runs:,} runs × {arguments.rows} rows: {seconds:.1f} s, {peak / 2**20:,.0f} MiB")

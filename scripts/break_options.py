@@ -149,7 +149,7 @@ def notices(broken: Break, root: Path) -> bool:
     try:
         if broken.noticed_by.startswith("study "):
             with tempfile.TemporaryDirectory() as place:
-                call = [sys.executable, "-m", "runner.cli", *broken.noticed_by.split()]
+                call = [sys.executable, "-m", "runner", *broken.noticed_by.split()]
                 done = subprocess.run(call, cwd=place, env=environment, capture_output=True, text=True, check=False)
             return ": not_reproduced" in done.stdout
         file, _, chosen = broken.noticed_by.partition(" ")

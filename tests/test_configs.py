@@ -17,6 +17,7 @@ from tests.made_data import make_cifar, make_pictures, make_table
 ALL = [(g, o.name) for g in options.groups() for o in options.options(g)]
 CONTEXT = {
     ("regularization", "weight_decay"): ["optim=sgd"],
+    ("stop", "target"): ["target.metric=val_accuracy", "target.value=0.9"],
     ("model", "custom"): ["model.target=tests.own_parts.Net"],
     ("data", "custom"): ["data.target=tests.own_parts.load"],
     ("init", "custom"): ["init.target=tests.own_parts.fill"],
@@ -88,7 +89,7 @@ def test_every_yaml_says_what_it_means_and_comments_every_setting(group: str, op
 
 
 def test_every_setting_has_a_type_and_every_type_a_setting() -> None:
-    shared = [t.partition(":")[0] for t, _ in options.read_option(options.configs_dir() / "config.yaml").settings]
+    top = [t.partition(":")[0] for t, _ in options.read_option(options.configs_dir() / "config.yaml").settings]
     keys = {
         f"{g}.{k}"
         for g in options.groups()
@@ -96,8 +97,9 @@ def test_every_setting_has_a_type_and_every_type_a_setting() -> None:
         for o in options.options(g)
         for k in schema.settings(g, o)
     }
-    keys |= {f"{g}.{k}" for g in options.groups() for k in shared if f"{g}.{k}" in fields.FIELDS}
-    keys |= {k for k in shared if k in fields.FIELDS}
+    sections = [*options.groups(), *schema.SECTIONS]
+    keys |= {f"{section}.{t.partition(':')[0]}" for section in sections for t, _ in options.shared(section)}
+    keys |= {k for k in top if k in fields.FIELDS}
     assert keys == set(fields.FIELDS)
 
 

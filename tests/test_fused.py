@@ -65,6 +65,7 @@ def assert_same(runs: list[Run], tolerance: float = TOLERANCE) -> None:
     for run, (state, rows) in zip(runs, together(runs), strict=True):
         expected_state, expected_rows = alone(run)
         assert state.stop_reason == expected_state.stop_reason
+        assert state.steps_to_target == expected_state.steps_to_target
         if state.first_nonfinite_step is not None:
             continue  # nothing reads the weights of a run that has diverged
         expected = expected_state.model.state_dict()
@@ -121,6 +122,9 @@ def test_the_docs_say_how_an_optimizer_is_stacked(optim: str, job: Make) -> None
         ["scheduler=plateau", "scheduler.patience=1", "scheduler.factor=0.5"],
         ["loss=mse"],
         ["loss=bce", "metrics=[f1,roc_auc]"],
+        ["stop=[target,steps]", "target.metric=loss", "target.value=1.5", "stop.steps.most=20"],
+        ["stop=plateau", "stop.plateau.patience=1", "stop.plateau.min_delta=0.2"],
+        ["stop=grad_norm", "stop.grad_norm.below=1.0"],
         ["data=diabetes", "loss=huber"],
         ["model=linear"],
         ["batch.shuffle=false"],
@@ -151,6 +155,21 @@ def test_members_of_adamw_have_weight_decays_of_their_own_in_one_step(job: Make)
     runs = runs_of(job, kinds, "model.width=16", "max_steps=40", "dtype=float64")
     assert len(fused.stack(runs).slices) == 1
     assert_same(runs)
+
+
+def test_runs_that_end_for_other_reasons_stack(job: Make) -> None:
+    kinds = [
+        ["stop=plateau", "stop.plateau.patience=1", "stop.plateau.min_delta=10"],
+        ["stop=grad_norm", "stop.grad_norm.below=1e9", "seed=1"],
+        ["stop=none"],
+        ["stop=target", "seed=2", "optim.lr=0.01"],
+    ]
+    target = ["target.metric=val_loss", "target.value=0.8"]
+    runs = runs_of(job, kinds, *target, "model.width=16", "max_steps=60", "eval_every=6", "dtype=float64")
+    assert_same(runs)
+    assert {state.stop_reason.partition(":")[0] for state, _ in together(runs)} == {
+        *("plateau", "grad_norm", "target", "finished")
+    }
 
 
 def test_a_diverged_member_leaves_and_the_others_go_on(job: Make) -> None:
@@ -261,6 +280,7 @@ class Counting(nn.Module):
         (["diagnostics=true"], "diagnostics=true looks into the layers of one run"),
         (["augment=[noise,crop]"], "augment=crop+noise changes the batches of one run"),
         (["compile=true"], "compile=true compiles the model of one run"),
+        (["stop=time"], "stop=time counts a run's own seconds"),
         (["model=custom", "model.target=tests.test_fused.Counting"], "no batching rule"),
     ],
 )

@@ -27,6 +27,10 @@ from tests.made_data import make_table
         ["data.normalize=standard", "seed=0"],
         ["regularization=[]"],
         ["augment=none"],
+        ["stop=none"],
+        ["target.metric=val_accuracy", "target.value=0.9"],
+        ["data.val_fraction=0.1"],
+        ["data.folds=null", "data.fold=null", "data.bootstrap=null"],
     ],
 )
 def test_what_does_not_decide_the_science_leaves_the_id(same: list[str], job: Callable) -> None:
@@ -51,6 +55,10 @@ def test_what_does_not_decide_the_science_leaves_the_id(same: list[str], job: Ca
         ["model.activation=tanh"],
         ["scheduler=cosine"],
         ["optim.decay_bias_and_norm=true"],
+        ["stop=steps"],
+        ["stop=time"],
+        ["data.folds=5", "data.fold=0"],
+        ["data.bootstrap=0"],
     ],
 )
 def test_what_decides_the_science_changes_the_id(other: list[str], job: Callable) -> None:
@@ -64,8 +72,33 @@ def test_order_of_overrides_and_of_a_combination_makes_no_difference(job: Callab
 
 
 def test_evaluations_count_where_stopping_reads_them(job: Callable) -> None:
-    stopping = "regularization=early_stopping"
-    assert job(stopping, "eval_every=7").run_id != job(stopping).run_id
+    target = ["target.metric=val_accuracy", "target.value=0.9"]
+    for stopping in ("regularization=early_stopping", "stop=plateau", "stop=grad_norm", "stop=target"):
+        beside = target if stopping == "stop=target" else []
+        assert job(stopping, *beside, "eval_every=7").run_id != job(stopping, *beside).run_id
+    for budget in ("stop=steps", "stop=[steps,time]"):
+        assert job(budget, "eval_every=7").run_id == job(budget).run_id
+
+
+def test_a_target_counts_where_it_is_obeyed(job: Callable) -> None:
+    def with_target(value: float, metric: str = "val_accuracy", ends: str = "target") -> str:
+        return job(f"stop={ends}", f"target.metric={metric}", f"target.value={value}").run_id
+
+    assert with_target(0.9) == with_target(0.9, "accuracy")
+    assert with_target(0.9) != with_target(0.8)
+    assert with_target(0.9) != with_target(0.9, "val_loss")
+    assert with_target(0.9, ends="plateau") == with_target(0.8, ends="plateau")
+
+
+def test_ids_of_earlier_versions_stay(job: Callable) -> None:
+    assert job().run_id == "6aadb403"
+    assert job("optim=sgd", "regularization=early_stopping", "data=wine").run_id == "b70ca5bf"
+
+
+def test_every_fold_and_every_resample_is_a_run_of_its_own(job: Callable) -> None:
+    folds = [job("data.folds=3", f"data.fold={fold}").run_id for fold in range(3)]
+    draws = [job(f"data.bootstrap={seed}").run_id for seed in range(3)]
+    assert len({*folds, *draws, job("data.folds=4", "data.fold=0").run_id}) == 7
 
 
 @pytest.mark.parametrize(

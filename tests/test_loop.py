@@ -189,6 +189,10 @@ RESUMED = [
     ["optim=collection", "optim.name=schedulefreeadamw"],
     ["optim=collection", "optim.name=lion", "optim.lr=1e-4"],
     ["scheduler=plateau", "scheduler.patience=1", "scheduler.min_delta=0.2"],
+    ["target.metric=val_accuracy", "target.value=0.8", "eval_every=5"],
+    ["stop=target", "target.metric=val_accuracy", "target.value=0.9", "eval_every=5"],
+    ["stop=plateau", "stop.plateau.patience=2", "stop.plateau.min_delta=0.3", "eval_every=5"],
+    ["stop=[grad_norm,steps]", "stop.grad_norm.below=0.01", "stop.steps.most=38"],
 ]
 
 
@@ -209,6 +213,7 @@ def test_saved_and_loaded_a_run_goes_on_to_the_same_rows(overrides: list[str], s
     rows += rows_from(run, resumed, never)
     assert untimed(rows) == untimed(expected)
     assert resumed.stop_reason == undisturbed.stop_reason
+    assert resumed.steps_to_target == undisturbed.steps_to_target
     for ours, theirs in zip(resumed.model.parameters(), undisturbed.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 

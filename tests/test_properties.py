@@ -22,6 +22,7 @@ COMBINED = {
         *("l1", "l2", "dropout", "grad_clip", "early_stopping", "box", "ema", "swa", "weight_norm", "adversarial")
     ],
     "augment": ["crop", "scale", "flip", "rotate", "noise", "mixup", "cutmix"],
+    "stop": ["plateau", "grad_norm", "steps", "time"],
 }
 APART = [{"ema", "swa"}, {"weight_norm", "box"}]
 """What is not drawn together.
@@ -171,6 +172,7 @@ BESIDE = {
     "growing": ["batch.milestones=[1]"],
 }
 BESIDE |= {"color": ["data=custom", "data.target=tests.own_parts.pictures", "batch.size=8"]}
+BESIDE |= {"target": ["target.metric=val_accuracy", "target.value=0.9"]}
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY, ids=[f"{g}-{n}" for g, n in EVERY])

@@ -59,7 +59,7 @@ def real_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small sweep that was really trained, in a folder of its own."""
     folder = tmp_path_factory.mktemp("real")
     axes = ["init=he,xavier", "optim=sgd,adam", "optim.lr=1e-3,1e-2,1e-1", "seeds=3", "diagnostics=true"]
-    call = [sys.executable, "-m", "runner.cli", "train", "-m", "name=small", *axes, "epochs=4", "model.width=16"]
+    call = [sys.executable, "-m", "runner", "train", "-m", "name=small", *axes, "epochs=4", "model.width=16"]
     subprocess.run(call, cwd=folder, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     return folder
 
@@ -485,7 +485,7 @@ def test_runs_csv_is_not_needed(real_sweep: Path, tmp_path: Path):
         (["outputs/small", "--axes", "init,optm"], "did you mean 'optim'?"),
         (["outputs/small", "--axes", "init"], "takes two axes"),
         (["outputs/small", "--axes", "init,init"], "two different axes"),
-        (["outputs/small", "--target", "high"], "invalid"),
+        (["outputs/small", "--target", "high"], "must be a finite number"),
         (["outputs/small", "--target", "nan"], "must be a finite number"),
         (["outputs/small", "--within", "0"], "--within must be"),
     ],
@@ -553,6 +553,11 @@ def test_a_measure_of_ones_own_needs_a_direction(tmp_path: Path):
         ["optim=gd", "optim.lr=0.01,0.1"],
         ["data.split_seed=3", "init=constant", "init.value=-0.25,0.5"],
         ["loss=mse", "optim.betas=[0.8,0.99],[0.9,0.9]"],
+        ["stop=target", "target.metric=accuracy", "target.value=0.01,0.99"],
+        ["target.metric=val_loss", "target.value=0.5", "optim.lr=0.01,0.1"],
+        ["stop=[steps,plateau]", "stop.steps.most=1,2"],
+        ["data.folds=3", "data.fold=0,1,2", "optim.lr=0.01,0.1"],
+        ["data.bootstrap=0,1", "optim.lr=0.01,0.1"],
     ],
     ids=" ".join,
 )
@@ -564,6 +569,38 @@ def test_the_recommended_command_is_complete(overrides: list[str], optbench, fol
 
     found = compose_job([*shlex.split(command)[2:], "seed=1"])
     assert list(Path("outputs/made").glob(f"*-{found.run_id}")), command
+
+
+def test_folds_are_replicates_and_no_axis(optbench, folder: Path):
+    sweep = ["train", "-m", "data.folds=3", "data.fold=0,1,2", "optim.lr=0.01,0.1", "max_steps=5", "model.width=8"]
+    assert optbench(*sweep).code == 0
+    workload = only_workload(folder / "outputs" / "default")
+    assert workload.axes == ["optim.lr"] and workload.replicate_word == "fold"
+    assert workload.replicates == ["data.fold=0", "data.fold=1", "data.fold=2"]
+    assert list(workload.table["n"]) == [3, 3]
+    assert any("Bengio" in caveat for caveat in workload.caveats)
+    text = optbench("report", "outputs/default").out
+    assert "mean of 3 folds" in text
+    more = next(line for line in text.splitlines() if "data.split_seed=" in line)
+    assert optbench("train", "-m", "dry_run=true", *shlex.split(more)[3:]).code == 0
+    words = dict(w.split("=", 1) for w in shlex.split(more) if "=" in w)
+    splits = len(words["data.split_seed"].split(","))
+    assert words["data.fold"] == "0,1,2" and words["data.folds"] == "3" and splits == 2  # 6 pairs are enough
+
+
+def test_other_numbers_of_folds_are_not_chosen_among(optbench, folder: Path):
+    few = ["optim.lr=0.01,0.1", "max_steps=2", "model.width=8"]
+    grid = ["+", "data.folds=2", "data.fold=0,1", "+", "data.folds=3", "data.fold=0,1,2"]
+    assert optbench("train", "-m", *few, *grid).code == 0
+    found = workloads(load(folder / "outputs" / "default"), None, None)
+    assert [len(w.replicates) for w in found] == [2, 3] and all(w.axes == ["optim.lr"] for w in found)
+
+
+def test_a_target_that_is_not_obeyed_is_no_axis(optbench, folder: Path):
+    for seed, value in ((0, 0.5), (1, 0.9)):
+        target = ["target.metric=val_accuracy", f"target.value={value}"]
+        assert optbench("train", "-m", f"seed={seed}", "optim.lr=0.01,0.1", "max_steps=2", *target).code == 0
+    assert only_workload(folder / "outputs" / "default").axes == ["optim.lr"]
 
 
 def test_options_of_ones_own_are_composed_from_their_folder(folder: Path, optbench):

@@ -41,11 +41,12 @@ CHOICES = {
     "scheduler": ["cosine", "constant"],
     "regularization": ["none", "dropout", "'[l2,dropout]'"],
     "augment": ["none", "noise", "[crop,mixup]"],
+    "stop": ["none", "steps", "'[plateau,grad_norm]'"],
     "experiment": ["smoke"],
 }
 VALUES = {
     "seed": ["1", "7"],
-    "optim.lr": ["0.1", "${data.val_fraction}", "1e-3"],
+    "optim.lr": ["0.1", "${data.fraction}", "1e-3"],
     "epochs": ["3"],
     "model.width": ["8", "${model.depth}"],
     "scheduler.warmup": ["0.1", "5"],
@@ -69,6 +70,7 @@ def test_composing_fast_is_composing_as_hydra_does(draw: int) -> None:
 
     whole = loader.load_configuration("config", overrides, RunMode.RUN)
     theirs = OmegaConf.to_container(OmegaConf.masked_copy(whole, [k for k in whole if k != "hydra"]), resolve=True)
+    theirs = {group: {} for group in schema.COMBINED_GROUPS} | theirs
     assert composer.compose(overrides).config == schema.check(theirs)
 
 

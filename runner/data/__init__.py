@@ -68,11 +68,34 @@ class Data:
         return self.classes if self.classes is not None else self.train.y.shape[1]
 
 
-def split(source: Source, *, split_seed: int, val_fraction: float, fraction: float, normalize: str, dtype: str) -> Data:
+def split(
+    source: Source,
+    *,
+    split_seed: int,
+    val_fraction: float | None,
+    fraction: float,
+    normalize: str,
+    dtype: str,
+    folds: int | None = None,
+    fold: int | None = None,
+    bootstrap: int | None = None,
+) -> Data:
     """Split a source into train, validation and test, stratified over classes, and normalize it.
 
+    Args:
+        source: the data set.
+        split_seed: of the test set, and of what is cut out of the rest.
+        val_fraction: the share of the rest that is validation; None with folds.
+        fraction: the share of the training samples used.
+        normalize: none, standard or minmax.
+        dtype: of the inputs.
+        folds: cuts the rest into so many parts instead (cross-validation: Stone 1974; stratified: Kohavi 1995).
+        fold: the part that is validation, from 0; the others are train.
+        bootstrap: seed of a draw of as many training samples with replacement (Efron 1979).
+
     Raises:
-        ConfigError: if a part would be empty, or holds a number beyond the range of ``dtype``.
+        ConfigError: if a part would be empty, or holds a number beyond the range of ``dtype``; for folds of data that
+            has a validation set of its own.
     """
     rng = np.random.default_rng(split_seed)
     rest, test = source.samples, source.test
@@ -81,10 +104,23 @@ def split(source: Source, *, split_seed: int, val_fraction: float, fraction: flo
             raise ConfigError("data.test_fraction must be > 0 and < 1 where the data has no test set, got null")
         rest, test = _hold_out(rest, source.classes, source.test_fraction, rng, "data.test_fraction")
     train, val = rest, source.val
-    if val is None:
+    if folds is not None:
+        if val is not None:
+            raise ConfigError(
+                f"data.folds={folds} beside data that has a validation set of its own: "
+                "leave data.folds and data.fold out"
+            )
+        assert fold is not None
+        train, val = _hold_out_fold(rest, source.classes, folds, fold, rng)
+    elif val is None:
+        assert val_fraction is not None
         train, val = _hold_out(rest, source.classes, val_fraction, rng, "data.val_fraction")
     if fraction < 1:
         _, train = _hold_out(train, source.classes, fraction, rng, "data.fraction")
+    if bootstrap is not None:
+        # A stream beside those of all split seeds, which may be the same number.
+        drawing = np.random.default_rng(np.random.SeedSequence(bootstrap, spawn_key=(1,)))
+        train = train[drawing.integers(len(train), size=len(train))]
     if source.alphabet is not None and normalize != "none":
         raise ConfigError(f"data.normalize={normalize} beside a text, whose characters are no quantities: use none")
     targets = np.dtype(dtype) if source.classes is None else np.dtype(np.int64)
@@ -109,13 +145,31 @@ def _hold_out(
 ) -> tuple[Samples, Samples]:
     """Return what is left and ⌊n·share⌋ samples taken evenly from every class."""
     n = len(samples)
-    order = rng.permutation(n)
-    if classes is not None and samples.y.ndim == 1:
-        order = order[np.argsort(samples.y[order], kind="stable")]
+    order = _by_class(samples, classes, rng)
     taken = np.floor(np.arange(1, n + 1) * share) > np.floor(np.arange(n) * share)
     if taken.all() or not taken.any():
         raise ConfigError(f"{key}={share:g} of {n} samples leaves a part empty")
     return samples[np.sort(order[~taken])], samples[np.sort(order[taken])]
+
+
+def _hold_out_fold(
+    samples: Samples, classes: int | None, folds: int, fold: int, rng: np.random.Generator
+) -> tuple[Samples, Samples]:
+    """Return what is left and one of ``folds`` parts, dealt out in turn: sizes differ by 1 at most, in every class."""
+    n = len(samples)
+    if n < folds:
+        raise ConfigError(f"data.folds={folds} of {n} samples leaves a part empty")
+    order = _by_class(samples, classes, rng)
+    taken = np.arange(n) % folds == fold
+    return samples[np.sort(order[~taken])], samples[np.sort(order[taken])]
+
+
+def _by_class(samples: Samples, classes: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the samples' places at random, those of a class together; of a text or numbers just at random."""
+    order = rng.permutation(len(samples))
+    if classes is not None and samples.y.ndim == 1:
+        order = order[np.argsort(samples.y[order], kind="stable")]
+    return order
 
 
 def _statistics(x: Array, normalize: str) -> tuple[Array, Array]:

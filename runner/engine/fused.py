@@ -327,6 +327,8 @@ def refusal(run: Run) -> str | None:
         return "ema and swa keep the averages of one run"
     if run.adversary or run.teacher:
         return "adversarial and distillation look at one run's inputs and outputs at a time"
+    if run.stop.seconds is not None:
+        return "stop=time counts a run's own seconds, and the runs of a stack share theirs"
     if run.takes_closure:
         return "its optimizer evaluates a batch several times a step"
     if run.augment.parts:
@@ -373,7 +375,7 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
             samples = min(end, len(first.train.y)) - members.offset
             rates = [r.schedule(members.step) * s.lr_factor for r, s in zip(members.runs, members.states, strict=True)]
             epoch_ends = end >= len(first.train.y)
-            evaluate = members.step + 1 == first.steps or (
+            evaluate = members.step + 1 in (first.steps, first.stop.steps) or (
                 epoch_ends if first.eval_every is None else (members.step + 1) % first.eval_every == 0
             )
             lr = torch.tensor(rates, dtype=torch.float64, device=members.device)

@@ -62,9 +62,11 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
             x, targets = run.augment(x, y, state.step)
             lr = run.schedule(state.step) * state.lr_factor
             epoch_ends = end >= len(run.train.y)
-            evaluate = state.step + 1 == run.steps or (
+            evaluate = state.step + 1 in (run.steps, run.stop.steps) or (
                 epoch_ends if run.eval_every is None else (state.step + 1) % run.eval_every == 0
             )
+            if run.stop.seconds is not None:
+                evaluate = evaluate or state.train_seconds + time.perf_counter() - began >= run.stop.seconds
             loss = _loss(run, state, x, targets)
             if not losses.add(loss, len(y)):
                 break
@@ -310,7 +312,7 @@ def note(
     state.loss_sum, state.loss_count = 0.0, 0
     state.rows += 1
     if train is not None and val is not None:
-        _judge(run, state, train["loss"], val)
+        _judge(run, state, train["loss"], val, measured.grad_norm)
     layers = diagnostics.measure(run, state, measured.update_ratios) if run.diagnostics and val is not None else []
     row = {
         "step": state.step,
@@ -329,7 +331,7 @@ def note(
     return Evaluation(row, layers)
 
 
-def _judge(run: Run, state: State, train_loss: float, val: dict[str, Any]) -> None:
+def _judge(run: Run, state: State, train_loss: float, val: dict[str, float], grad_norm: float | None) -> None:
     """Note a best evaluation and whether the run ends here, and why."""
     if not (math.isfinite(val["loss"]) and math.isfinite(train_loss)):
         state.first_nonfinite_step, state.stop_reason = state.step, "non-finite loss"
@@ -351,10 +353,33 @@ def _judge(run: Run, state: State, train_loss: float, val: dict[str, Any]) -> No
         fell = val["loss"] < state.patience_loss - stopping.min_delta
         state.patience_loss = val["loss"] if fell else state.patience_loss
         state.evaluations_since_fall = 0 if fell else state.evaluations_since_fall + 1
-    if stopping and state.evaluations_since_fall >= stopping.patience:
-        state.stop_reason = f"early_stopping: no fall of val_loss in {stopping.patience} evaluations"
-    elif state.step >= run.steps:
-        state.stop_reason = "finished"
+    if patience := run.stop.plateau:
+        fell = train_loss < state.stop_loss - patience.min_delta
+        state.stop_loss = train_loss if fell else state.stop_loss
+        state.evaluations_without_progress = 0 if fell else state.evaluations_without_progress + 1
+    if run.target and state.steps_to_target is None and run.target.reached(val):
+        state.steps_to_target, state.seconds_to_target = state.step, state.train_seconds
+    state.stop_reason = _end(run, state, grad_norm)
     if state.stop_reason and stopping and stopping.restore_best and state.best_weights is not None:
         state.model.load_state_dict(state.best_weights)
         state.averages = None  # the best weights were averages, where those are judged
+
+
+def _end(run: Run, state: State, grad_norm: float | None) -> str | None:
+    """Return why the run ends at the evaluation just judged, or None."""
+    stop, stopping = run.stop, run.early_stopping
+    if stop.target and run.target and state.steps_to_target is not None:
+        return f"target: val_{run.target.measure} reached {run.target.value:g}"
+    if stop.plateau and state.evaluations_without_progress >= stop.plateau.patience:
+        return f"plateau: no fall of train_loss in {stop.plateau.patience} evaluations"
+    if stop.grad_norm is not None and grad_norm is not None and grad_norm < stop.grad_norm:
+        return f"grad_norm: below {stop.grad_norm:g}"
+    if stopping and state.evaluations_since_fall >= stopping.patience:
+        return f"early_stopping: no fall of val_loss in {stopping.patience} evaluations"
+    if state.step >= run.steps:
+        return "finished"
+    if stop.steps is not None and state.step >= stop.steps:
+        return f"steps: {stop.steps} made"
+    if stop.seconds is not None and state.train_seconds >= stop.seconds:
+        return f"time: {stop.seconds:g} seconds of training used"
+    return None

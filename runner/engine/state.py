@@ -35,6 +35,10 @@ COUNTERS = (
     "lr_factor",
     "plateau_loss",
     "evaluations_on_plateau",
+    "stop_loss",
+    "evaluations_without_progress",
+    "steps_to_target",
+    "seconds_to_target",
 )
 
 
@@ -75,6 +79,13 @@ class State:
     plateau_loss: float = math.inf
     """Validation loss at its last fall, as the learning rate's falls count them."""
     evaluations_on_plateau: int = 0
+    stop_loss: float = math.inf
+    """Training loss at its last fall, as ``stop=plateau`` counts falls."""
+    evaluations_without_progress: int = 0
+    steps_to_target: int | None = None
+    """Steps made before the first evaluation that reached the target; None while none has."""
+    seconds_to_target: float | None = None
+    """``train_seconds`` there."""
     optimized_together: int = 1
     """Runs that share the optimizer."""
     stack_size: int = 0

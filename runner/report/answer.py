@@ -80,7 +80,8 @@ def answer(workload: Workload, records: Records, place: Place, config_dir: str |
     row = workload.row(0)
     root = data_root(records.places.get(str(row["run_id"])))
     replicates = workload.varying if len(workload.replicates) > 1 else []
-    columns = [c for c in records.choices if c not in replicates]
+    # Without them the command would train on other samples than any run that was judged: it names the row's.
+    columns = [c for c in records.choices if c not in replicates or c in ("data.fold", "data.bootstrap")]
     translator = Translator(columns, workload.axes, root, config_dir)
     recommended = translator.overrides(row)
     doubt = None
@@ -211,17 +212,22 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
     if not place.below_outputs:
         again = "all are trained, as DIR does not lie below an outputs folder, where they would be found"
     levels = {c: _whole_numbers(workload.runs[c]) for c in workload.varying}
-    first, *fixed = levels
     if math.prod(map(len, levels.values())) != len(workload.replicates):
         return []  # replicates that are no crossing of seeds, splits and folds cannot be asked for as one
+    if "data.fold" in levels and len(levels) == 1:  # there are no more folds: split again (Kohavi 1995)
+        splits = workload.runs.get("data.split_seed", pd.Series(["0"]))
+        levels = {"data.split_seed": _whole_numbers(splits), **levels}
+    first, *fixed = levels
     given = [o for o in recommended.given if o.partition("=")[0] not in levels]
     open_ones = [s for s in table.index if table.at[s, "verdict"] in ("best", "tied", "untested") and table.at[s, "n"]]
     followed = [int(s) for s in open_ones[:MOST_FOLLOWED]]
     wanted = statistics.fewest_pairs(statistics.all_pairs(max(2, len(followed))))
     fewest = int(table["n"][followed].min())
     kept = [f"{c}={','.join(map(str, levels[c]))}" for c in fixed]
+    of_each = math.prod(len(levels[c]) for c in fixed)
     if levels[first] and fewest < wanted and wanted <= MOST_SEEDS:
-        every = [*levels[first], *(levels[first][-1] + i for i in range(1, wanted))][: max(wanted, len(levels[first]))]
+        asked = max(-(-wanted // of_each), len(levels[first]))
+        every = [*levels[first], *(levels[first][-1] + i for i in range(1, asked))][:asked]
         shared, parts = split_shared(
             [
                 [o for o in translator.overrides(workload.row(s)).given if o.partition("=")[0] not in levels]
@@ -229,7 +235,7 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
             ]
         )
         of = f"the {len(followed)} best that are not told apart" if len(followed) > 1 else "the best"
-        reason = f"{len(every)} {workload.replicate_word}s for {of}; {again}{where}"
+        reason = f"{len(every) * of_each} {workload.replicate_word}s for {of}; {again}{where}"
         axis = f"{first}={','.join(map(str, every))}"
         found.append((reason, sweep([*name, *shared, *kept, axis], parts)))
     replicates = [*kept, f"{first}={','.join(map(str, levels[first] or [0]))}"]

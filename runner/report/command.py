@@ -12,7 +12,7 @@ from runner import record, schema
 from runner.errors import ConfigError
 from runner.options import options
 
-GIVEN = frozenset({"init.run", "data.path", "metrics"})
+GIVEN = frozenset({"init.run", "data.path", "metrics", "target.metric", "target.value"})
 """Choices that are given although they do not decide what a run finds: without them it would not be the same."""
 AUTO_LOSS = {"accuracy": "cross_entropy", "r2": "mse"}
 """What ``loss=auto`` became, by the measure that such targets have."""
@@ -75,8 +75,11 @@ class Translator:
 
 
 def _needed(wanted: Mapping[str, str]) -> set[str]:
-    """Return the settings that the chosen options cannot do without: those whose default is ``???``."""
-    return {
+    """Return the settings that the chosen options cannot do without: whose default is ``???``, or that go together."""
+    needed = {"data.folds", "data.fold"} if wanted.get("data.folds") else set()
+    if "target" in wanted.get("stop", "").split("+"):
+        needed |= {"target.metric", "target.value"}
+    return needed | {
         f"{group}.{text.partition(':')[0]}"
         for group in schema.GROUPS
         for option in options(group)

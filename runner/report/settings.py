@@ -16,10 +16,12 @@ from runner.report import statistics
 from runner.report.load import Records
 from runner.report.statistics import Array, Interval
 
-REPLICATES = ("seed", "data.split_seed", "data.fold")
+REPLICATES = ("seed", "data.split_seed", "data.bootstrap", "data.fold")
 """Choices that make another run of the same setting."""
-SHARED_BY_WORKLOADS = (*REPLICATES, "data.folds", "data.normalize", "data.fraction")
+SHARED_BY_WORKLOADS = (*REPLICATES, "data.normalize", "data.fraction")
 """Settings of the data in which runs may differ and still be compared."""
+OBEYED = {"target.metric": "target", "target.value": "target"}
+"""Choices that decide what a run finds where this way to stop reads them, and are mere notes where none does."""
 BAD = ("diverged", "failed")
 GOOD = ("completed", "stopped_early")
 LR = "optim.lr"
@@ -116,7 +118,7 @@ class Workload:
     test_step: float
     """The same of the test measure."""
     varying: list[str]
-    """The replicates' choices that vary: ``seed``, or the split, or the fold."""
+    """The replicates' choices that vary: ``seed``, or the split, the resample, or the fold."""
     caveats: list[str]
 
     @property
@@ -146,8 +148,8 @@ class Workload:
 
     @property
     def replicate_word(self) -> str:
-        """What replicates are called: seeds, splits or folds."""
-        names = {"seed": "seed", "data.split_seed": "split", "data.fold": "fold"}
+        """What replicates are called: seeds, splits, resamples or folds."""
+        names = {"seed": "seed", "data.split_seed": "split", "data.bootstrap": "resample", "data.fold": "fold"}
         return names[self.varying[0]] if len(self.varying) == 1 else "replicate"
 
     def words(self, setting: int) -> str:
@@ -233,6 +235,13 @@ def _workload(name: str, records: Records, runs: pd.DataFrame, asked: str | None
     if measure.name == "val_loss" and "loss" in axes:
         caveats.append("losses of several kinds are compared by their value: give --metric")
     which = [c for c in REPLICATES if c in runs and runs[c].nunique() > 1] or ["seed"]
+    if "data.fold" in which:
+        caveats.append(
+            "folds share most of their training data, so their runs are less independent than seeds' runs and splits': "
+            "intervals and tests over them are surer than they should be (Bengio & Grandvalet 2004)"
+        )
+    if "data.bootstrap" in which and (runs["data.bootstrap"] == "").any():
+        caveats.append("runs on a resampled training set are averaged with runs on the whole one")
     runs["seed"] = runs["seed"] if "seed" in runs else runs["run_id"]
     runs["setting"] = runs.groupby(axes, sort=False).ngroup() if axes else 0
     labels = runs[which].apply(lambda row: ", ".join(f"{c}={row[c]}" for c in which), axis=1)
@@ -264,7 +273,9 @@ def ordered_replicates(runs: pd.DataFrame, which: Sequence[str], labels: "pd.Ser
 
 def _axes(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
     """Return the choices that vary by themselves: not those that merely follow from the options chosen."""
-    candidates = [c for c in choices if c not in REPLICATES and (c not in schema.OUTSIDE_IDENTITY or c == "init.run")]
+    ways = {name for cell in (runs["stop"].unique() if "stop" in runs else []) for name in str(cell).split("+")}
+    outside = schema.OUTSIDE_IDENTITY - {"init.run", *(c for c, way in OBEYED.items() if way in ways)}
+    candidates = [c for c in choices if c not in REPLICATES and c not in outside]
     varying = [c for c in candidates if runs[c].nunique() > 1]
     axes = [c for c in varying if c in schema.GROUPS]
     for column in varying:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 Task = tuple[int, ...]
 """Jobs of a sweep, by their number, that one worker trains at a time: a stack, or a single run."""
 
-NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.")
+NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.", "stop.")
 """Choices in which the runs of a stack may differ; ``model`` and all others decide what a step computes."""
-SAME_IN_ALL = ("optim.decay_bias_and_norm", "regularization.box.bound")
+SAME_IN_ALL = ("optim.decay_bias_and_norm", "regularization.box.bound", "stop.steps.most", "stop.time.seconds")
 LARGEST_BYTES = 2**19
 """Of a run's weights, beyond which its matrix products are as fast by themselves (``scripts/bench_fused.py``)."""
 CACHE_BYTES = 2**23

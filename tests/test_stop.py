@@ -1,0 +1,176 @@
+"""Targets and what ends a run early, against their definitions."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runner import stop
+from runner.build import build
+from runner.engine import loop
+from runner.engine.state import start
+from runner.stop import Stop, Target
+from tests.conftest import TINY, Result, rows_of, run_folder, run_folders, summary_of
+from tests.test_loop import trained, untimed
+
+Make = Callable[..., Any]
+SHORT = ["model.width=16", "epochs=4", "optim.lr=0.01", "eval_every=7"]
+
+
+@pytest.mark.parametrize(
+    ("higher", "value", "reached"),
+    [(True, 0.9, True), (True, 0.8999, False), (False, 0.9, True), (False, 0.9001, False), (True, float("nan"), False)],
+)
+def test_a_target_is_reached_at_its_value(higher: bool, value: float, reached: bool) -> None:
+    assert Target("accuracy", 0.9, higher).reached({"accuracy": value, "loss": 0.0}) == reached
+
+
+def test_limits_are_combined() -> None:
+    both = stop.together([stop.steps(most=7), stop.plateau(patience=2, min_delta=0.0)])
+    assert both == Stop(steps=7, plateau=stop.Patience(2, 0.0))
+    assert stop.together([]) == Stop()
+
+
+@pytest.mark.parametrize(
+    ("metric", "measure", "value", "higher"),
+    [("val_accuracy", "val_accuracy", 0.8, True), ("loss", "val_loss", 0.5, False)],
+)
+def test_a_target_is_noted_at_the_first_evaluation_that_reaches_it(
+    metric: str, measure: str, value: float, higher: bool, job: Make
+) -> None:
+    target = [f"target.metric={metric}", f"target.value={value}"]
+    state, rows = trained(job(*SHORT, *target))
+    first = next(row for row in rows if (row[measure] >= value if higher else row[measure] <= value))
+    assert 0 < first["step"] < rows[-1]["step"]
+    assert (state.steps_to_target, state.seconds_to_target) == (first["step"], first["train_seconds"])
+    assert state.stop_reason == "finished"
+    ended, its = trained(job(*SHORT, *target, "stop=target"))
+    assert ended.stop_reason == f"target: {measure} reached {value:g}"
+    assert untimed(its) == untimed(rows[: rows.index(first) + 1])
+
+
+def test_a_target_that_is_never_reached_is_noted_nowhere(job: Make) -> None:
+    state, _ = trained(job(*SHORT, "target.metric=val_accuracy", "target.value=1.5", "stop=target"))
+    assert (state.steps_to_target, state.seconds_to_target, state.stop_reason) == (None, None, "finished")
+
+
+def judged(run: Any, losses: list[float]) -> list[str | None]:
+    """What evaluations with these training losses find the run to end for."""
+    state, reasons = start(run), []
+    for loss in losses:
+        loop.note(run, state, 0.1, 64, loop.Measured(), {"loss": loss, "accuracy": 0}, {"loss": 9.0, "accuracy": 0})
+        reasons.append(state.stop_reason)
+    return reasons
+
+
+def test_plateau_counts_evaluations_since_the_last_fall_of_more_than_min_delta(job: Make) -> None:
+    run = build(job("stop=plateau", "stop.plateau.patience=2", "stop.plateau.min_delta=0.1"))
+    # Against 1: 0.95 has not fallen enough, 0.85 has. Against 0.85: neither 0.80 nor 0.76 has, which are two.
+    reasons = judged(run, [1.0, 0.95, 0.85, 0.80, 0.76])
+    assert reasons == [None] * 4 + ["plateau: no fall of train_loss in 2 evaluations"]
+    assert judged(run, [1.0, 0.95, 0.85, 0.80, 0.74, 0.70]) == [None] * 6
+
+
+def test_grad_norm_ends_gradient_descent_where_the_quadratic_says(job: Make) -> None:
+    # Both eigenvalues 1, w = (1, 1), rate 1/2: the gradient of step t is √2/2^(t-1), below 0.1 first at t = 5.
+    problem = ["data=quadratic", "data.features=2", "data.condition=1", "model=linear", "loss=mse", "optim=gd"]
+    start_at = ["init=constant", "init.value=1", "optim.lr=0.5", "scheduler=constant"]
+    limit = ["stop=grad_norm", "stop.grad_norm.below=0.1", "max_steps=20", "eval_every=1", "dtype=float64"]
+    state, rows = trained(job(*problem, *start_at, *limit))
+    assert state.step == 5 and state.stop_reason == "grad_norm: below 0.1"
+    assert [row["grad_norm"] for row in rows[1:]] == pytest.approx([2**0.5 / 2**t for t in range(5)])
+
+
+def test_a_budget_of_steps_cuts_the_run_short_and_leaves_its_schedule(job: Make) -> None:
+    whole = trained(job(*SHORT))[1]
+    state, rows = trained(job(*SHORT, "stop=steps", "stop.steps.most=16"))
+    assert [row["step"] for row in rows] == [0, 7, 14, 16]
+    assert untimed(rows[:3]) == untimed(whole[:3])
+    assert state.stop_reason == "steps: 16 made"
+    assert trained(job(*SHORT, "stop=steps", "stop.steps.most=84"))[0].stop_reason == "finished"
+
+
+def test_a_budget_of_time_ends_with_the_step_that_uses_it_up(job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def perf_counter() -> float:
+        """A clock that each look moves on by a second: there is one before the first step, and one a step."""
+        nonlocal now
+        now += 1.0
+        return now
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=perf_counter))
+    state, rows = trained(job("model.width=16", "epochs=2", "stop=time", "stop.time.seconds=5"))
+    assert [row["step"] for row in rows] == [0, 5]
+    assert state.stop_reason == "time: 5 seconds of training used" and state.train_seconds == 6.0
+
+
+def test_whichever_limit_comes_first_ends_the_run(job: Make) -> None:
+    limits = ["stop.steps.most=30", "stop.plateau.patience=1", "stop.plateau.min_delta=100"]
+    state, _ = trained(job(*SHORT, "stop=[steps,plateau]", *limits))
+    assert state.step == 7 and state.stop_reason.startswith("plateau")
+
+
+def test_early_stopping_restores_the_best_weights_wherever_the_run_ends(job: Make) -> None:
+    kept = ["regularization=early_stopping", "optim.lr=0.3", "stop=steps", "stop.steps.most=20"]
+    state, rows = trained(job("model.width=16", "eval_every=4", "epochs=4", *kept))
+    run = build(job("model.width=16"))
+    best = min(row["val_loss"] for row in rows)
+    assert state.stop_reason == "steps: 20 made" and best < rows[-1]["val_loss"]
+    assert loop.evaluate(run, state, run.val)["loss"] == pytest.approx(best, rel=1e-6)
+
+
+def test_the_summary_says_when_the_target_was_reached_and_why_the_run_ended(
+    optbench: Callable[..., Result], folder: Path
+) -> None:
+    target = ["target.metric=val_accuracy", "target.value=0.8"]
+    assert optbench("train", *SHORT, *target, "stop=target").code == 0
+    place = run_folder(folder)
+    summary, rows = summary_of(place), rows_of(place)
+    assert summary["status"] == "stopped_early" and str(summary["stop_reason"]).startswith("target: val_accuracy")
+    assert summary["target"] == "val_accuracy 0.8"
+    assert summary["steps_to_target"] == int(rows[-1]["step"]) == summary["steps"]
+    assert summary["seconds_to_target"] == float(rows[-1]["train_seconds"])
+
+
+def test_another_target_counts_the_same_run_anew_and_none_leaves_it(
+    optbench: Callable[..., Result], folder: Path
+) -> None:
+    def steps(*target: str) -> object:
+        assert optbench("train", *SHORT, *target).code == 0
+        return summary_of(run_folder(folder))["steps_to_target"]
+
+    assert steps() is None
+    low = steps("target.metric=val_accuracy", "target.value=0.5")
+    high = steps("target.metric=val_accuracy", "target.value=0.9")
+    assert isinstance(low, int) and isinstance(high, int) and low < high
+    assert steps() == high  # which is not asked for, and stays
+    old = folder / "outputs" / "default" / ".old"
+    assert len(list(old.iterdir())) == 2
+
+
+def test_a_stack_notes_targets_and_stops_as_its_members_do_by_themselves(
+    optbench: Callable[..., Result], folder: Path
+) -> None:
+    sweep = ["-m", *SHORT, "seed=0,1,2", "target.metric=val_accuracy", "target.value=0.8", "dtype=float64"]
+    kept = ("status", "stop_reason", "steps", "steps_to_target")
+    found = {}
+    for engine in ("loop", "fused"):
+        assert optbench("train", *sweep, "stop=[target,steps]", f"engine={engine}", f"name={engine}").code == 0
+        summaries = {path.name: summary_of(path) for path in run_folders(folder, engine)}
+        found[engine] = {name: [summary[k] for k in kept] for name, summary in summaries.items()}
+        assert {summary["engine"] for summary in summaries.values()} == {engine}
+        assert all(0 < float(str(s["seconds_to_target"])) <= float(str(s["train_seconds"])) for s in summaries.values())
+    assert found["loop"] == found["fused"]
+    assert len({str(values) for values in found["loop"].values()}) > 1
+
+
+def test_a_function_of_ones_own_that_is_no_limit_is_refused(optbench: Callable[..., Result], folder: Path) -> None:
+    own = folder / "mine" / "stop"
+    own.mkdir(parents=True)
+    (own / "x.yaml").write_text("# mine\nx:\n  _target_: tests.own_parts.nothing\n")
+    refused = optbench("train", "--config-dir", "mine", *TINY, "stop=x")
+    assert refused.code == 2 and "runner.stop.Stop" in refused.err and "Traceback" not in refused.err
+    assert not (folder / "outputs").exists()
