@@ -86,7 +86,7 @@ class Run:
     diagnostics: bool
     """Measure every layer at every evaluation."""
     own_model: bool
-    """The model is a user's, and may draw from the global generator."""
+    """The model is a user's or torchvision's, and may draw from the global generator."""
     interface: dict[str, Any]
     """What using the weights takes: input shape, outputs, classes, and the normalization of raw inputs."""
 
@@ -160,7 +160,7 @@ def _build(job: Job) -> Run:
         early_stopping=early_stopping,
         keep_best=config["save"] == "best" or (early_stopping is not None and early_stopping.restore_best),
         diagnostics=config["diagnostics"],
-        own_model=config["model"]["_option_"] == "custom",
+        own_model=config["model"]["_option_"] in ("custom", "torchvision"),
         interface={
             "shape": list(data.train.x.shape[1:]),
             "outputs": data.outputs,

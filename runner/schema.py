@@ -51,6 +51,13 @@ PAPERS_GAIN = {"he": math.sqrt(2.0)}
 ACTIVATION_GAIN = {"relu": math.sqrt(2.0), "tanh": 5 / 3}
 """PyTorch's recommended gains (``torch.nn.init.calculate_gain``); 1 for every other activation."""
 
+WITHOUT_DROPOUT = {
+    "linear": "which has no hidden units: use model=mlp or cnn",
+    "resnet": "which has batch norm in its place (He et al. 2016, §4.2)",
+    "torchvision": "whose networks have their own: set model.args={dropout: …} where the network takes it",
+}
+"""Models that ``regularization=dropout`` does not reach, and why."""
+
 DEFAULT_EPOCHS = 20
 DEFAULT_BATCH_SIZE = 64
 
@@ -180,8 +187,11 @@ def _refuse_contradictions(config: Config) -> None:
             f"regularization=weight_decay beside optim={optim['_option_']}, which decays by itself: "
             f"set optim.weight_decay={regularization['weight_decay']['rate']:g} instead"
         )
-    if "dropout" in regularization and config["model"]["_option_"] == "linear":
-        raise ConfigError("regularization=dropout beside model=linear, which has no hidden units: use model=mlp or cnn")
+    model = config["model"]["_option_"]
+    if "dropout" in regularization and model in WITHOUT_DROPOUT:
+        raise ConfigError(f"regularization=dropout beside model={model}, {WITHOUT_DROPOUT[model]}")
+    if config["init"].get("gain") == "auto" and model == "torchvision":
+        raise ConfigError("init.gain=auto beside model=torchvision, whose activations are its own: give a number")
     if config["amp"] != "none" and config["dtype"] != "float32":
         raise ConfigError(f"amp={config['amp']} beside dtype={config['dtype']}: mixed precision starts from float32")
     if config["amp"] == "fp16" and config["device"] in ("cpu", "mps"):
