@@ -25,6 +25,7 @@ CONTEXT = {
     ("optim", "collection"): ["optim.name=lion"],
     ("data", "text"): ["model=rnn"],
     ("model", "gpt"): ["data=text"],
+    ("model", "torchvision"): ["model.name=resnet18"],
 }
 
 
