@@ -66,10 +66,14 @@ def _network(name: str, args: dict[str, Any], channels: int, outputs: int) -> nn
     from torchvision import models
 
     own: dict[str, Any] = {"aux_logits": False, "init_weights": True} if name in AUXILIARY else {}
+    device = torch.get_default_device()
     try:
-        network: nn.Module = models.get_model(name, weights=None, num_classes=outputs, **{**own, **args})
+        # RegNets compute their layers' widths with tensors, which the meta device cannot.
+        with torch.device("cpu" if name.startswith("regnet_") else device):
+            network: nn.Module = models.get_model(name, weights=None, num_classes=outputs, **{**own, **args})
     except Exception as error:
-        raise ValueError(f"model.args={args} does not fit {name}: {error}") from error
+        raise ValueError(f"model.args={args} does not fit {name}: {_first_line(error)}") from error
+    network = network.to(device)
     for module in network.modules():
         if hasattr(module, "inplace"):  # would overwrite what diagnostics look at
             module.inplace = False  # type: ignore[assignment]  # as torch types whatever a module holds
@@ -96,7 +100,12 @@ def _take_channels(network: nn.Module, channels: int) -> None:
 
 @functools.lru_cache(maxsize=256)  # every run of a sweep asks again
 def _size(name: str, args: str, shape: Shape, outputs: int, size: int | None) -> tuple[int, int]:
-    """Return the height and width that a network is given images in, found by trying without memory or numbers."""
+    """Return the height and width that a network is given images in: found by trying, without memory or numbers.
+
+    What the network's weights say of its smallest size is tried first after the images' own.
+    """
+    from torchvision import models
+
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         network = _network(name, json.loads(args), shape[0], outputs)
     _, height, width = shape
@@ -105,17 +114,25 @@ def _size(name: str, args: str, shape: Shape, outputs: int, size: int | None) ->
         try:
             found = network(torch.empty(2, shape[0], height, width, device="meta"))
         except Exception as error:
-            return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            return _first_line(error)
         return None if isinstance(found, Tensor) and found.shape == (2, outputs) else "its outputs are not one a class"
 
     if size is not None:
         if (reason := refusal(size, size)) is not None:
             raise ValueError(f"model.size={size} is not taken by {name}: {reason}")
         return size, size
-    for side in range(min(height, width), LARGEST + 1):
+    published = min(max(weights.meta["min_size"]) for weights in models.get_model_weights(name))
+    for side in (1, published, *range(min(height, width) + 1, LARGEST + 1)):
         if refusal(max(height, side), max(width, side)) is None:
             return max(height, side), max(width, side)
-    raise ValueError(f"{name} takes no images of {height}×{width}: set model.size, to which they are resized")
+    raise ValueError(
+        f"model.name={name} takes no images of {height}×{width}: set model.size, to which they are resized"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 class Resized(nn.Module):
