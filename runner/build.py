@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from runner import fields, metrics, optim, scheduler
@@ -181,6 +182,7 @@ def _tried_out(job: Job, run: Run, data: Data) -> Run:
     model = run.construct() if own or reads_weights else _construct(job, data, torch.device("meta"), filled=False)
     if run.dropout.p > 0 and not accepts(model.forward, "drop"):
         raise ConfigError("regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)")
+    _refuse_lone_sample(job, run, model)
     optimizer = run.optimizer(run.parameter_groups(model))
     run = replace(run, takes_closure=optim.takes_closure(optimizer))
     if run.takes_closure and run.loss_scaling:
@@ -207,6 +209,23 @@ def _tried_out(job: Job, run: Run, data: Data) -> Run:
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"the metric {name} must give one number: {error}") from error
     return run
+
+
+def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:
+    """Refuse a batch of one sample before a model whose batch norm takes a variance over samples alone."""
+    n, normed = len(run.train.y), any(isinstance(m, _BatchNorm) for m in model.modules())
+    sizes = {run.batch_size(epoch) for epoch in range(job.config["epochs"] or 1)}
+    alone = [size for size in sizes if (n % size or size) == 1]
+    if not normed or not alone or run.steps < run.steps_per_epoch:
+        return
+    weight = next(model.parameters())
+    try:
+        model.train()(run.train.x[:1].to(weight.device, weight.dtype))
+    except ValueError as error:
+        raise ConfigError(
+            f"batch.size={alone[0]} leaves one of {n} samples for an epoch's last batch, "
+            f"of which batch norm has no variance: {str(error).partition(',')[0]}"
+        ) from error
 
 
 def schedule_of(job: Job, steps: int) -> tuple[Schedule, Plateau | None]:

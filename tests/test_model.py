@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 import runner
 from runner import init
+from runner.build import build
 from runner.engine import fused
+from runner.errors import ConfigError
 from runner.job import Job
 from runner.model import GPT, mlp, resnet, vit
 from runner.targets import resolve
@@ -251,6 +253,17 @@ def test_what_does_not_fit_is_refused(
     assert refused.code == 2 and "Traceback" not in refused.err
     assert all(words in refused.err for words in said), refused.err
     assert list(folder.iterdir()) == []
+
+
+def test_batch_norm_over_one_sample_is_refused_before_it_is_met(job: Callable[..., Job]) -> None:
+    assert len(build(job()).train.y) == 2 * 647 + 1
+    with pytest.raises(ConfigError, match=r"batch\.size=647 leaves one of 1295 samples for an epoch's last batch"):
+        build(job("model.normalization=batch", "batch.size=647", "epochs=1", "dtype=float64"))
+    with pytest.raises(ConfigError, match=r"batch\.size=1 leaves one"):
+        build(job("model=torchvision", "model.name=resnet18", "batch.size=1"))
+    assert build(job("model=resnet", "batch.size=647")).steps == 60  # of 2 by 2 places there is a variance
+    assert build(job("model.normalization=batch", "batch.size=647", "max_steps=2")).steps == 2
+    assert build(job("model.normalization=layer", "batch.size=647")).steps == 60
 
 
 def test_resnet_refuses_images_smaller_than_eight() -> None:
