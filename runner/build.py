@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from runner import augment, fields, metrics, optim, scheduler, stop
@@ -116,7 +117,7 @@ class Run:
     diagnostics: bool
     """Measure every layer at every evaluation."""
     own_model: bool
-    """The model is a user's, and may draw from the global generator."""
+    """The model is a user's or torchvision's, and may draw from the global generator."""
     interface: dict[str, Any]
     """What using the weights takes: input shape, outputs, classes, and the normalization of raw inputs."""
 
@@ -203,7 +204,7 @@ def _build(job: Job) -> Run:
         stop=stop.together(limits),
         keep_best=config["save"] == "best" or (early_stopping is not None and early_stopping.restore_best),
         diagnostics=config["diagnostics"],
-        own_model=config["model"]["_option_"] == "custom",
+        own_model=config["model"]["_option_"] in ("custom", "torchvision"),
         interface={
             "shape": list(data.train.x.shape[1:]),
             "outputs": data.outputs,
@@ -282,6 +283,7 @@ def _tried_out(job: Job, run: Run, data: Data, parts: Sequence[Any]) -> Run:
     )
     if run.dropout.p > 0 and not accepts(model.forward, "drop"):
         raise ConfigError("regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)")
+    _refuse_lone_sample(job, run, model)
     optimizer = run.optimizer(run.parameter_groups(model))
     run = replace(run, takes_closure=optim.takes_closure(optimizer))
     if run.takes_closure and run.loss_scaling:
@@ -308,6 +310,23 @@ def _tried_out(job: Job, run: Run, data: Data, parts: Sequence[Any]) -> Run:
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"the metric {name} must give one number: {error}") from error
     return run
+
+
+def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:
+    """Refuse a batch of one sample before a model whose batch norm takes a variance over samples alone."""
+    n, normed = len(run.train.y), any(isinstance(m, _BatchNorm) for m in model.modules())
+    sizes = {run.batch_size(epoch) for epoch in range(job.config["epochs"] or 1)}
+    alone = [size for size in sizes if (n % size or size) == 1]
+    if not normed or not alone or run.steps < run.steps_per_epoch:
+        return
+    weight = next(model.parameters())
+    try:
+        model.train()(run.train.x[:1].to(weight.device, weight.dtype))
+    except ValueError as error:
+        raise ConfigError(
+            f"batch.size={alone[0]} leaves one of {n} samples for an epoch's last batch, "
+            f"of which batch norm has no variance: {str(error).partition(',')[0]}"
+        ) from error
 
 
 def schedule_of(job: Job, steps: int) -> tuple[Schedule, Plateau | None]:

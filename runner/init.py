@@ -1,9 +1,10 @@
 """Initializers, one an option: functions that fill one weight from a generator, or a whole model.
 
-Linear, convolution and recurrent layers are filled, these gate by gate, and their biases set. Embeddings, which no
-fan describes, stay N(0, 1) as PyTorch draws them, except under an initializer of a given scale; norm layers stay 1
-and 0 (Ioffe & Szegedy 2015). The last layer of a residual branch may say ``residual_branches``, how many there are:
-its weights are divided by their root, so that the sum of branches keeps its scale (Radford et al. 2019, §2.3).
+Linear and convolution layers, recurrent ones (gate by gate) and torch's attention are filled, and their biases set.
+Embeddings, which no fan describes, stay as the model draws them, except under an initializer of a given scale; norm
+layers stay 1 and 0 (Ioffe & Szegedy 2015). The last layer of a residual branch may say ``residual_branches``, how many
+there are: its weights are divided by their root, so that the sum of branches keeps its scale (Radford et al. 2019,
+§2.3).
 
 Weights are matrices and kernels ``[out, in, …]``: fan_in is in·receptive field, fan_out is out·receptive field.
 """
@@ -113,6 +114,8 @@ def lsuv(model: nn.Module, x: Tensor, seed: int, *, samples: int, tolerance: flo
         hook = module.register_forward_hook(lambda _, __, output, name=name: variances.update({name: output.var()}))
         for _ in range(max_iterations):
             model(batch)
+            if name not in variances:  # its weights are used and it is not called, as attention's last layer of torch's
+                break
             variance = float(variances[name])
             if abs(variance - 1) < tolerance or variance == 0:
                 break
@@ -168,7 +171,10 @@ def filled_modules(model: nn.Module) -> list[tuple[str, Filled]]:
 
 
 def filled_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the weights that initializers fill, by their layer's name: of a recurrent layer one a gate."""
+    """Return the weights that initializers fill, by their layer's name: of a recurrent layer one a gate.
+
+    Of torch's attention, which holds those of queries, keys and values as one, each by itself.
+    """
     found: list[tuple[str, Tensor]] = []
     for name, module in model.named_modules():
         if isinstance(module, Filled):
@@ -178,13 +184,17 @@ def filled_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
                 if parameter.ndim == 2:
                     gates = torch.split(parameter, module.hidden_size)
                     found += [(f"{name}.{key}.{gate}", weight) for gate, weight in enumerate(gates)]
+        elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            parts = module.in_proj_weight.chunk(3)  # of queries, keys and values
+            found += [(f"{name}.in_proj_weight.{part}", weight) for part, weight in enumerate(parts)]
     return found
 
 
 def _biases(model: nn.Module) -> list[nn.Parameter]:
     """Return the biases that go with them."""
-    modules = [m for m in model.modules() if isinstance(m, Filled | nn.RNNBase)]
-    return [p for module in modules for key, p in module.named_parameters(recurse=False) if key.startswith("bias")]
+    modules = [m for m in model.modules() if isinstance(m, Filled | nn.RNNBase | nn.MultiheadAttention)]
+    held = [named for module in modules for named in module.named_parameters(recurse=False)]
+    return [p for key, p in held if key.startswith(("bias", "in_proj_bias"))]
 
 
 def generator_of(seed: int, name: str) -> Generator:

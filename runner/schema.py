@@ -62,6 +62,13 @@ ACTIVATION_GAIN = {"relu": math.sqrt(2.0), "tanh": 5 / 3}
 
 DIGITS = ("digits", "mnist")
 """Images that a mirror makes others of."""
+WITHOUT_DROPOUT = {
+    "linear": "which has no hidden units: use model=mlp or cnn",
+    "resnet": "which has batch norm in its place (He et al. 2016, §4.2)",
+    "torchvision": "whose networks have their own: set model.args={dropout: …} where the network takes it",
+}
+"""Models that ``regularization=dropout`` does not reach, and why."""
+
 DEFAULT_EPOCHS = 20
 DEFAULT_BATCH_SIZE = 64
 DEFAULT_VAL_FRACTION = 0.1
@@ -200,8 +207,11 @@ def _refuse_contradictions(config: Config) -> None:
             f"regularization=weight_decay beside optim={optim['_option_']}, which decays by itself: "
             f"set optim.weight_decay={regularization['weight_decay']['rate']:g} instead"
         )
-    if "dropout" in regularization and config["model"]["_option_"] == "linear":
-        raise ConfigError("regularization=dropout beside model=linear, which has no hidden units: use model=mlp or cnn")
+    model = config["model"]["_option_"]
+    if "dropout" in regularization and model in WITHOUT_DROPOUT:
+        raise ConfigError(f"regularization=dropout beside model={model}, {WITHOUT_DROPOUT[model]}")
+    if config["init"].get("gain") == "auto" and model == "torchvision":
+        raise ConfigError("init.gain=auto beside model=torchvision, whose activations are its own: give a number")
     averages = [name for name in ("ema", "swa") if name in regularization]
     if len(averages) > 1 or (averages and optim["_option_"] == "asgd"):
         other = "regularization=swa" if len(averages) > 1 else "optim=asgd"

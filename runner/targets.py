@@ -57,8 +57,8 @@ def resolve(target: str, allow: Collection[str] = ()) -> Target:
     except (Exception, SystemExit) as error:  # importing a user's module runs it
         raise ConfigError(f"{target!r} cannot be imported: {type(error).__name__}: {error}") from error
     home = str(getattr(found, "__module__", None))
-    expected = {module} if module in OWN_MODULES else {package}
-    if not callable(found) or name.startswith("_") or (home not in expected and home.partition(".")[0] not in expected):
+    expected = module if module in OWN_MODULES else package
+    if not callable(found) or name.startswith("_") or not f"{home}.".startswith(f"{expected}."):
         raise ConfigError(f"{target!r} is no function or class of {package}: it comes from {home}")
     return found  # type: ignore[no-any-return]
 

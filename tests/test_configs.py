@@ -27,6 +27,7 @@ CONTEXT = {
     ("data", "text"): ["model=rnn"],
     ("model", "gpt"): ["data=text"],
     ("augment", "color"): ["data=custom", "data.target=tests.own_parts.pictures", "batch.size=8"],
+    ("model", "torchvision"): ["model.name=resnet18"],
 }
 
 

@@ -11,7 +11,7 @@ from runner.fields import FIELDS, Field
 
 LEFT_OUT = {
     "data": {"mnist", "fashion_mnist", "cifar10", "cifar100", "csv", "image_folder", "custom", "concat", "quadratic"},
-    "model": {"custom"},
+    "model": {"custom", "torchvision"},
     "init": {"custom", "pretrained"},
     "optim": {"custom", "collection"},
     "regularization": {"distillation"},
@@ -96,6 +96,8 @@ def fits(override: str, chosen: dict[str, str], overrides: list[str]) -> bool:
     """Leave out what contradicts something else that was drawn; the contradictions have tests of their own."""
     key = override.partition("=")[0]
     tabular = chosen["data"] in ("breast_cancer", "wine", "diabetes", "linear_regression")
+    if chosen["model"] in ("resnet", "vit") and chosen["data"] != "digits" and key.partition(".")[0] == "model":
+        return False
     if override == "model=cnn" and tabular:
         return False
     if key.startswith("model.") and chosen["model"] == "cnn" and tabular:

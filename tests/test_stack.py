@@ -183,6 +183,7 @@ def test_auto_stacks_what_pays_and_nothing_else(job: Callable[..., Job]) -> None
     assert sizes(count=3) == [1, 1, 1]
     assert sizes("engine=loop") == [1] * 8
     assert sizes("model=cnn", "model.width=4") == [1] * 8
+    assert sizes("model=resnet", "model.depth=8", "model.width=4") == [1] * 8
     assert sizes("optim=lbfgs") == [1] * 8
     assert sizes("engine=fused", count=3) == [3]
 

@@ -101,12 +101,14 @@ def _stacks(jobs: Sequence[Job], members: list[int], workers: int) -> list[Task]
     """Return the stacks of runs of one kind; without those that are better off by themselves."""
     from runner.build import build
 
+    asked = jobs[0].config["engine"] == "fused"
+    if not asked and not pays(build(jobs[members[0]]), len(members)):  # before any is tried out, which takes memory
+        return []
     able = [i for i in members if refusal(jobs[i], build(jobs[i])) is None]
     if not able:
         return []
     run = build(jobs[able[0]])
     most = largest(run)
-    asked = jobs[0].config["engine"] == "fused"
     if not asked and not pays(run, len(able)):
         return []
     # Runs of one seed see the same batches, those of one optimizer step together.

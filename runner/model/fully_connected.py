@@ -1,0 +1,83 @@
+"""Fully connected networks."""
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from runner.model.parts import ACTIVATIONS, Drop, Shape, keep
+
+
+def linear(shape: Shape, outputs: int, *, bias: bool) -> nn.Module:
+    """Return one linear layer over the flattened input."""
+    return MLP(math.prod(shape), outputs, [], "identity", bias, "none", residual=False)
+
+
+def mlp(
+    shape: Shape,
+    outputs: int,
+    *,
+    width: int,
+    depth: int,
+    widths: list[int],
+    activation: str,
+    bias: bool,
+    normalization: str,
+    residual: bool,
+) -> nn.Module:
+    """Return hidden layers of ``widths`` (none given: ``depth`` times ``width``) and a linear readout.
+
+    Raises:
+        ValueError: if residual layers have several widths.
+    """
+    sizes = widths or [width] * depth
+    if residual and len(set(sizes)) > 1:
+        raise ValueError(f"model.residual=true needs hidden layers of one width, got model.widths={sizes}")
+    return MLP(math.prod(shape), outputs, sizes, activation, bias, normalization, residual)
+
+
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda width: nn.Identity(),
+    "batch": nn.BatchNorm1d,
+    "layer": nn.LayerNorm,
+    "group": lambda width: nn.GroupNorm(math.gcd(width, 8), width),
+}
+"""Of a hidden layer's sums, before its activation; ``group`` has 8 groups, or as many as divide the width."""
+
+
+class MLP(nn.Module):
+    """Hidden layers and a linear readout; ``x`` is ``[n, …]``, the result ``[n, outputs]``.
+
+    A hidden layer is linear, normalized, activated; with ``residual`` each but the first is added to its input.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        widths: list[int],
+        activation: str,
+        bias: bool,
+        normalization: str,
+        residual: bool,
+    ) -> None:
+        super().__init__()
+        sizes = [inputs, *widths]
+        own_bias = bias and normalization != "batch"  # which takes each unit's mean away
+        self.hidden = nn.ModuleList(nn.Linear(a, b, own_bias) for a, b in pairwise(sizes))
+        self.norms = nn.ModuleList(NORMALIZATIONS[normalization](width) for width in widths)
+        self.readout = nn.Linear(sizes[-1], outputs, bias)
+        self.activation = ACTIVATIONS[activation]
+        self.residual = residual
+        if residual:
+            for layer in self.hidden[1:]:
+                layer.residual_branches = len(widths) - 1  # type: ignore[assignment]  # runner.init reads it
+
+    def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
+        """Return the logits or predicted numbers."""
+        x = x.flatten(1)
+        for place, (layer, norm) in enumerate(zip(self.hidden, self.norms, strict=True)):
+            hidden = drop(self.activation(norm(layer(x))), place)
+            x = x + hidden if self.residual and place > 0 else hidden
+        return self.readout(x)  # type: ignore[no-any-return]

@@ -1,0 +1,23 @@
+"""What every kind of model is made of."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+Drop = Callable[[Tensor, int], Tensor]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "gelu": nn.functional.gelu,
+    "silu": nn.functional.silu,
+    "identity": lambda x: x,
+}
+
+
+def keep(hidden: Tensor, place: int) -> Tensor:
+    """Drop nothing."""
+    return hidden

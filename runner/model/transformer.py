@@ -1,0 +1,151 @@
+"""Transformers, of characters and of images."""
+
+import torch
+from torch import Tensor, nn
+
+from runner.model.parts import ACTIVATIONS, Drop, Shape, keep
+
+
+def gpt(
+    shape: Shape, outputs: int, *, alphabet: str | None, width: int, depth: int, heads: int, activation: str
+) -> nn.Module:
+    """Return ``depth`` blocks of causal attention and MLP over a text's characters, and a linear readout.
+
+    Raises:
+        ValueError: if the input is no text, or the heads do not share the width evenly.
+    """
+    if alphabet is None:
+        raise ValueError("model=gpt reads characters: use data=text, or model=rnn, which reads numbers too")
+    if width % heads:
+        raise ValueError(f"model.heads must divide model.width={width}, got {heads}")
+    return GPT(shape[0], len(alphabet), outputs, width, depth, heads, activation)
+
+
+class Attention(nn.Module):
+    """Attention of several heads, from and to ``[n, length, width]`` (Vaswani et al. 2017, §3.2).
+
+    ``causal``: each place gathers from itself and those before it alone.
+    """
+
+    def __init__(self, width: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.out = nn.Linear(width, width)
+        self._heads, self._causal = heads, causal
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what each place gathers."""
+        query, key, value = (
+            layer(x).unflatten(-1, (self._heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        gathered = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=self._causal)
+        return self.out(gathered.transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention and an MLP of four times the width, each added to its input behind a layer norm.
+
+    ``branches``: over how many an initializer shares out the scale; None where the paper does not.
+    """
+
+    def __init__(self, width: int, heads: int, activation: str, causal: bool, branches: int | None) -> None:
+        super().__init__()
+        self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads, causal)
+        self.rise, self.fall = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        for end in (self.attention.out, self.fall):
+            end.residual_branches = branches  # type: ignore[assignment]  # runner.init reads it
+        self._activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor, drop: Drop, place: int, within: int | None = None) -> Tensor:
+        """Return ``[n, length, width]``; dropout drops what each of the two adds, and ``within`` the MLP its units."""
+        x = x + drop(self.attention(self.attention_norm(x)), place)
+        hidden = self._activation(self.rise(self.mlp_norm(x)))
+        if within is not None:
+            hidden = drop(hidden, within)
+        return x + drop(self.fall(hidden), place + 1)
+
+
+class GPT(nn.Module):
+    """Transformer over characters; ``x`` is ``[n, length ≤ context]``, the result ``[n, length, outputs]``."""
+
+    def __init__(
+        self, context: int, characters: int, outputs: int, width: int, depth: int, heads: int, activation: str
+    ) -> None:
+        super().__init__()
+        self.characters, self.places = nn.Embedding(characters, width), nn.Embedding(context, width)
+        self.blocks = nn.ModuleList(Block(width, heads, activation, True, 2 * depth) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.readout = nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
+        """Return the logits of the character after each."""
+        hidden = drop(self.characters(x) + self.places.weight[: x.shape[1]], 0)
+        for place, block in enumerate(self.blocks):
+            hidden = block(hidden, drop, 1 + 2 * place)
+        return self.readout(self.norm(hidden))  # type: ignore[no-any-return]
+
+
+def vit(
+    shape: Shape,
+    outputs: int,
+    *,
+    patch: int,
+    width: int,
+    depth: int,
+    heads: int,
+    activation: str,
+    pool: str,
+) -> nn.Module:
+    """Return ``depth`` blocks of attention and MLP over an image's patches, and a linear readout.
+
+    Raises:
+        ValueError: if the input is no image, the patches do not fill it, or the heads do not share the width evenly.
+    """
+    if len(shape) != 3:
+        raise ValueError(f"model=vit needs images, the data has inputs of shape {list(shape)}")
+    _, height, length = shape
+    if height % patch or length % patch:
+        valid = ", ".join(str(p) for p in range(1, min(height, length) + 1) if not height % p and not length % p)
+        raise ValueError(f"model.patch must divide images of {height}×{length}, got {patch}\nvalid: {valid}")
+    if width % heads:
+        raise ValueError(f"model.heads must divide model.width={width}, got {heads}")
+    return ViT(shape, outputs, patch, width, depth, heads, activation, pool)
+
+
+class ViT(nn.Module):
+    """Transformer over patches (Dosovitskiy et al. 2021, §3.1); ``x`` is ``[n, channels, height, width]``.
+
+    ``pool``: the readout sees the token that stands before the patches (``class``), or the patches' mean (``mean``).
+    Dropout is where the paper has it (appendix B.1): behind every linear layer but those of queries, keys and values,
+    and behind the embedding. Its branches carry no ``residual_branches``, since the paper does not scale them.
+    """
+
+    def __init__(
+        self, shape: Shape, outputs: int, patch: int, width: int, depth: int, heads: int, activation: str, pool: str
+    ) -> None:
+        super().__init__()
+        channels, height, length = shape
+        patches = height // patch * (length // patch)
+        self.patches = nn.Linear(channels * patch**2, width)
+        self.token = nn.Parameter(torch.zeros(1, width)) if pool == "class" else None
+        self.places = nn.Embedding(patches + (pool == "class"), width)
+        nn.init.normal_(self.places.weight, std=0.02)  # as in the paper's code; N(0, 1) would drown the patches
+        self.blocks = nn.ModuleList(Block(width, heads, activation, False, None) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.readout = nn.Linear(width, outputs)
+        self._patch = patch
+
+    def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
+        """Return the logits or predicted numbers."""
+        n, channels, height, length = x.shape
+        p = self._patch
+        squares = x.reshape(n, channels, height // p, p, length // p, p).permute(0, 2, 4, 1, 3, 5)
+        hidden = self.patches(squares.flatten(3).flatten(1, 2))
+        if self.token is not None:
+            hidden = torch.cat([self.token.expand(n, 1, -1), hidden], 1)
+        hidden = drop(hidden + self.places.weight, 0)
+        for i, block in enumerate(self.blocks):
+            hidden = block(hidden, drop, 1 + 3 * i, within=3 + 3 * i)
+        hidden = self.norm(hidden)
+        return self.readout(hidden[:, 0] if self.token is not None else hidden.mean(1))  # type: ignore[no-any-return]
