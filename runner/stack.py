@@ -6,8 +6,9 @@
 import contextlib
 import hashlib
 import json
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ from runner.train import (
 SHARE_OF_TIME = 0.05
 """Checkpoints of a stack take no more of the time than this."""
 
-Summaries = dict[str, dict[str, Any]]
 Progress = Callable[[float], None]
 """Called now and then with the share of a stack's steps that are made."""
 
@@ -55,9 +55,6 @@ def run_stack(
         interruption: asks the stack to stop after the step it is in, checkpointed.
         progress: told how far the stack is.
         wait: where another process trains a run, wait for it; otherwise its outcome is None.
-
-    Raises:
-        RecordError: if a folder cannot be written.
     """
     found: dict[str, Outcome | None] = {}
     while True:
@@ -71,163 +68,224 @@ def run_stack(
                 found[job.run_id] = Outcome(job, summary, trained=False) if summary is not None else None
                 if held and summary is None:
                     ours.append(job)
-            summaries: Summaries = {}
-            if ours:
-                _run(ours, save, interruption, progress, summaries, *_place(ours))
-        found |= {job.run_id: Outcome(job, summaries[job.run_id], trained=True) for job in ours}
+            training = _Training(save, interruption, progress)
+            for part in _parts(ours):
+                training.run(part, *_place(part))
+        found |= {job.run_id: Outcome(job, training.summaries[job.run_id], trained=True) for job in ours}
+        forget_ended(jobs[0].folder.parent)
         if not wait or all(found.values()):
             return [found[job.run_id] for job in jobs]
         time.sleep(WAIT_SECONDS)
 
 
-def _run(
-    jobs: Sequence[Job],
-    save: str,
-    interruption: Interruption,
-    progress: Progress,
-    summaries: Summaries,
-    plan: Path,
-    source: Path,
-) -> None:
-    """Train jobs that are held, and put what became of each into ``summaries``.
-
-    Where memory does not suffice each half is tried by itself; where something raises, each run.
-
-    Args:
-        jobs: the members.
-        save: as of ``run_stack``.
-        interruption: as of ``run_stack``.
-        progress: as of ``run_stack``.
-        summaries: by run id; filled.
-        plan: where the stack's plan and checkpoint are kept.
-        source: the plan of a stack that the members may go on from.
-    """
-    recorders = {job.run_id: Recorder(job) for job in jobs}
-    try:
-        with interruption.listening(), torch_settings(jobs[0]):
-            _train(jobs, recorders, save, interruption, progress, summaries, plan, source)
-        return
-    except OptbenchError:
-        raise
-    except (Exception, SystemExit) as error:  # a user's part may end the process
-        from runner.engine.fused import is_out_of_memory
-
-        left = [job for job in jobs if job.run_id not in summaries]
-        if len(jobs) == 1:
-            summaries[jobs[0].run_id] = summary = recorders[jobs[0].run_id].fail(error)
-            recorders[jobs[0].run_id].close(summary)
-            record.update_runs_csv([(jobs[0], summary)])
-            return
-        halved = is_out_of_memory(error)
-        said = "in two halves" if halved else "each by itself"
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-        tqdm.write(f"optbench: a stack of {len(jobs)} runs raised {reason}; they go on {said}")
-    for recorder in recorders.values():
-        recorder.let_go()
-    for part in (left[: len(left) // 2], left[len(left) // 2 :]) if halved else ([job] for job in left):
-        if halved or part[0].config["engine"] == "fused":
-            _run(part, save, interruption, progress, summaries, _new_plan(part), source)
-        else:
-            from runner.build import build
-
-            summaries[part[0].run_id] = run_held(part[0], build(part[0]), save, interruption, bar=False)
-    _forget(plan)
-
-
-def _train(
-    jobs: Sequence[Job],
-    recorders: dict[str, Recorder],
-    save: str,
-    interruption: Interruption,
-    progress: Progress,
-    summaries: Summaries,
-    plan: Path,
-    source: Path,
-) -> None:
+def _parts(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Return the jobs that go on from a checkpoint that their stack left, and those that begin anew."""
     from runner.build import build
-    from runner.engine import checkpoint, fused
-    from runner.summary import environment, reset_peak_memory
 
-    runs = [build(job) for job in jobs]
-    reset_peak_memory(runs[0].device)
-    for job in jobs:
-        make_room(job)
-    jobs, members = _resumed(jobs, runs, source)
-    job_of = {id(state): job for state, job in zip(members.states, jobs, strict=True)}
-    run_of = {id(state): run for state, run in zip(members.states, members.runs, strict=True)}
-    resumed_from = members.step if members.states[0].rows else None
-    with record.writing(plan):
-        plan.parent.mkdir(parents=True, exist_ok=True)
-        record.write_whole(plan, json.dumps({"members": [job.run_id for job in jobs]}))
-    for state in members.states:
-        state.stack_size = len(jobs)
-        recorder = recorders[job_of[id(state)].run_id]
-        recorder.open(rows_kept=state.rows)
-        checkpoint.remove(recorder.checkpoint)  # of another engine
-    record.update_runs_csv([(job, {"status": "running"}) for job in jobs])
+    saved = _saved(_place(jobs)[1]) if jobs else None
+    goes_on = [saved is not None and _goes_on(job, build(job), saved) for job in jobs]
+    parts = [[job for job, on in zip(jobs, goes_on, strict=True) if on == kind] for kind in (True, False)]
+    return [part for part in parts if part]
 
-    def keep() -> float:
-        began = time.monotonic()
-        ids = [job_of[id(state)].run_id for state in members.states]
-        checkpoint.save(_checkpoint(plan), {**members.state_dict(), "run_ids": ids, "asked": asked(jobs[0])})
-        return time.monotonic() - began
 
-    saved_at, pause = time.monotonic() - CHECKPOINT_SECONDS, CHECKPOINT_SECONDS
-    for found in fused.train(members, lambda step: interruption.requested):
+class _Training:
+    """What is asked of a stack, and what has become of its members, by their run ids."""
+
+    def __init__(self, save: str, interruption: Interruption, progress: Progress) -> None:
+        self._save, self._interruption, self._progress = save, interruption, progress
+        self.summaries: dict[str, dict[str, Any]] = {}
+        self._recorders: dict[str, Recorder] = {}
+
+    def run(self, jobs: Sequence[Job], plan: Path, source: Path) -> None:
+        """Train jobs that are held. Where memory does not suffice each half is tried; where something raises, each run.
+
+        Args:
+            jobs: the members.
+            plan: where the stack's plan and checkpoint are kept.
+            source: the plan of a stack that the members may go on from.
+        """
+        self._recorders |= {job.run_id: Recorder(job) for job in jobs}
+        try:
+            with self._interruption.listening(), torch_settings(jobs[0]):
+                self._train(jobs, plan, source)
+            return
+        except OptbenchError as error:  # of what all of them need
+            for job in jobs:
+                self._lose(job, error)
+            return
+        except (Exception, SystemExit) as error:  # a user's part may end the process
+            from runner.engine.fused import is_out_of_memory
+
+            if len(jobs) == 1:
+                self._end(jobs[0], self._recorders[jobs[0].run_id].fail(error))
+                return
+            halved = is_out_of_memory(error)
+            said = "in two halves" if halved else "each by itself"
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            tqdm.write(f"optbench: a stack of {len(jobs)} runs raised {reason}; they go on {said}", file=sys.stderr)
+        for job in jobs:
+            self._recorders[job.run_id].let_go()
+        left = [job for job in jobs if job.run_id not in self.summaries]
+        for part in (left[: len(left) // 2], left[len(left) // 2 :]) if halved else ([job] for job in left):
+            if halved or part[0].config["engine"] == "fused":
+                self.run(part, _new_plan(part), source)
+            else:
+                from runner.build import build
+
+                alone = run_held(part[0], build(part[0]), self._save, self._interruption, bar=False)
+                self.summaries[part[0].run_id] = alone
+        _forget(plan)
+
+    def _train(self, jobs: Sequence[Job], plan: Path, source: Path) -> None:
+        from runner.build import build
+        from runner.engine import fused
+        from runner.summary import reset_peak_memory
+
+        for job in jobs:
+            with self._costing(job):
+                make_room(job)
+        jobs = [job for job in jobs if job.run_id not in self.summaries]
+        if not jobs:
+            return
+        runs = [build(job) for job in jobs]
+        reset_peak_memory(runs[0].device)
+        jobs, members = _resumed(jobs, runs, source)
+        self._job_of = {id(state): job for state, job in zip(members.states, jobs, strict=True)}
+        self._run_of = {id(state): run for state, run in zip(members.states, members.runs, strict=True)}
+        self._resumed_from = members.step if members.states[0].rows else None
+        with record.writing(plan):
+            plan.parent.mkdir(parents=True, exist_ok=True)
+            record.write_whole(plan, json.dumps({"members": [job.run_id for job in jobs]}))
+        for state in members.states:
+            state.stack_size = len(jobs)
+            with self._costing(self._job_of[id(state)], state):
+                self._recorders[self._job_of[id(state)].run_id].open(rows_kept=state.rows)
+        members.leave_ended()
+        record.update_runs_csv([(self._job_of[id(s)], {"status": "running"}) for s in members.states])
+        saved_at, pause = time.monotonic() - CHECKPOINT_SECONDS, CHECKPOINT_SECONDS
+        for found in fused.train(members, lambda step: self._interruption.requested):
+            self._record(found)
+            members.leave_ended()  # those whose records could not be written
+            self._progress(found[0][0].step / runs[0].steps if found else 1.0)
+            if self._interruption.requested:
+                break
+            if members.runs and time.monotonic() - saved_at >= pause:
+                pause = max(CHECKPOINT_SECONDS, self._keep(members, plan) / SHARE_OF_TIME)
+                saved_at = time.monotonic()
+        if members.runs:
+            self._keep(members, plan)
+            self._interrupt(members)
+        else:
+            _forget(plan)
+
+    def _record(self, found: Any) -> None:
+        """Write what an evaluation found of each member, and the summaries of those that have ended."""
         ended = []
         for state, evaluation in found:
-            job = job_of[id(state)]
-            recorder = recorders[job.run_id]
-            recorder.row(evaluation.row)
-            if state.stop_reason is not None:
-                kept = job.config["save"] or save
-                summary = conclude(job, run_of[id(state)], state, recorder, evaluation.row, kept, resumed_from)
-                recorder.close(summary)
-                clear_checkpoints(recorder, summary)
-                summaries[job.run_id] = summary
-                ended.append((job, summary))
+            job = self._job_of[id(state)]
+            recorder = self._recorders[job.run_id]
+            with self._costing(job, state):
+                recorder.row(evaluation.row)
+                if state.stop_reason is not None:
+                    run, save = self._run_of[id(state)], job.config["save"] or self._save
+                    summary = conclude(job, run, state, recorder, evaluation.row, save, self._resumed_from)
+                    recorder.close(summary)
+                    clear_checkpoints(recorder, summary)
+                    self.summaries[job.run_id] = summary
+                    ended.append((job, summary))
         record.update_runs_csv(ended)
-        progress(found[0][0].step / runs[0].steps if found else 1.0)
-        if members.runs and not interruption.requested and time.monotonic() - saved_at >= pause:
-            pause = max(CHECKPOINT_SECONDS, keep() / SHARE_OF_TIME)
-            saved_at = time.monotonic()
-        if interruption.requested:
-            break
-    if members.runs:
-        keep()
-        waiting = [(job_of[id(s)], run_of[id(s)], s) for s in members.states]
-        for job, run, state in waiting:
+
+    def _keep(self, members: Any, plan: Path) -> float:
+        """Write the stack's checkpoint; return how many seconds it took."""
+        from runner.engine import checkpoint
+
+        began = time.monotonic()
+        jobs = [self._job_of[id(state)] for state in members.states]
+        content = {"run_ids": [job.run_id for job in jobs], "asked": asked(jobs[0])}
+        checkpoint.save(_checkpoint(plan), {**members.state_dict(), **content})
+        return time.monotonic() - began
+
+    def _interrupt(self, members: Any) -> None:
+        from runner.summary import environment
+
+        for state in members.states:
+            job, run = self._job_of[id(state)], self._run_of[id(state)]
             summary = {"status": "interrupted", "stop_reason": "interrupted", "steps": state.step}
-            summaries[job.run_id] = summary | environment(job, run, state.stack_size)
-            recorders[job.run_id].close(summaries[job.run_id])
-        record.update_runs_csv([(job, summaries[job.run_id]) for job, _, _ in waiting])
-    else:
-        _forget(plan)
+            with self._costing(job, state):
+                self._end(job, summary | environment(job, run, state.stack_size))
+
+    def _end(self, job: Job, summary: dict[str, Any]) -> None:
+        self.summaries[job.run_id] = summary
+        self._recorders[job.run_id].close(summary)
+        record.update_runs_csv([(job, summary)])
+
+    @contextlib.contextmanager
+    def _costing(self, job: Job, state: Any = None) -> Iterator[None]:
+        """Let a record that cannot be written cost its own run alone: the state ends there."""
+        try:
+            yield
+        except RecordError as error:
+            self._lose(job, error)
+            if state is not None:
+                state.stop_reason = str(error)
+
+    def _lose(self, job: Job, error: OptbenchError) -> None:
+        lost = {"status": "failed", "stop_reason": str(error), "run_id": job.run_id}
+        self.summaries.setdefault(job.run_id, lost)
+
+
+def _saved(plan: Path) -> dict[str, Any] | None:
+    """Return the newest whole checkpoint of a stack, or None."""
+    from runner.engine import checkpoint
+
+    for path in (_checkpoint(plan), checkpoint.previous(_checkpoint(plan))):
+        with contextlib.suppress(RecordError):
+            found = checkpoint.load(path)
+            if {"run_ids", "asked", "members", "weights", "slices"} <= found.keys():
+                return found
+    return None
 
 
 def _resumed(jobs: Sequence[Job], runs: Sequence[Any], source: Path) -> tuple[list[Job], Any]:
-    """Return the jobs in the order of their stack, and the stack: as it was saved, where that can be gone on from."""
-    from runner.engine import checkpoint, fused
+    """Return the jobs in the order of their stack, and the stack: as it was saved, where all can go on from that."""
+    from runner.engine import fused
 
-    saved = None
-    for path in (_checkpoint(source), checkpoint.previous(_checkpoint(source))):
-        with contextlib.suppress(RecordError):
-            saved = saved or checkpoint.load(path)
-    place_of = {run_id: i for i, run_id in enumerate(saved["run_ids"])} if saved else {}
-    if saved and saved["asked"] == asked(jobs[0]) and all(job.run_id in place_of for job in jobs):
-        order = sorted(range(len(jobs)), key=lambda i: place_of[jobs[i].run_id])
-        places = [place_of[jobs[i].run_id] for i in order]
-        if all(_goes_on(jobs[i], runs[i], saved["members"][place_of[jobs[i].run_id]]) for i in order):
-            return [jobs[i] for i in order], fused.resume([runs[i] for i in order], saved, places)
-    order = fused.in_order(runs)
-    return [jobs[i] for i in order], fused.stack([runs[i] for i in order])
+    saved = _saved(source)
+    if saved is None or not all(_goes_on(job, run, saved) for job, run in zip(jobs, runs, strict=True)):
+        order = fused.in_order(runs)
+        return [jobs[i] for i in order], fused.stack([runs[i] for i in order])
+    place_of = {run_id: i for i, run_id in enumerate(saved["run_ids"])}
+    order = sorted(range(len(jobs)), key=lambda i: place_of[jobs[i].run_id])
+    places = [place_of[jobs[i].run_id] for i in order]
+    return [jobs[i] for i in order], fused.resume([runs[i] for i in order], saved, places)
 
 
-def _goes_on(job: Job, run: Any, member: dict[str, Any]) -> bool:
-    """Say whether a member's rows on disk reach as far as its checkpoint, which holds what is now asked for."""
+def _goes_on(job: Job, run: Any, saved: dict[str, Any]) -> bool:
+    """Say whether a checkpoint holds a job, as it is now asked for, and its rows on disk reach as far."""
+    if job.run_id not in saved["run_ids"] or saved["asked"] != asked(job):
+        return False
+    member = saved["members"][saved["run_ids"].index(job.run_id)]
     lines = len(record.whole_lines(job.folder / "metrics.csv")) - 1
     lacks_best = run.keep_best and member["best_weights"] is None and bool(member["counters"]["best"])
     return bool(member["counters"]["rows"] <= lines and not lacks_best)
+
+
+def in_a_stack(job: Job) -> bool:
+    """Say whether a stack that was stopped holds a checkpoint of a job."""
+    return any(job.run_id in members and _checkpoint(path).exists() for path, members in plans(job.folder.parent))
+
+
+def forget_ended(folder: Path) -> None:
+    """Remove what is left of stacks of which every member has ended, in whatever way."""
+    for path, members in plans(folder):
+        if not _unfinished(folder, members):
+            _forget(path)
+
+
+def _unfinished(folder: Path, members: Iterable[str]) -> bool:
+    places = (next(iter(folder.glob(f"*-{run_id}")), None) for run_id in members)
+    summaries = (record.read_summary(place) if place else None for place in places)
+    return any(summary is None or summary["status"] not in record.ENDED for summary in summaries)
 
 
 def plans(folder: Path) -> list[tuple[Path, list[str]]]:
@@ -253,10 +311,7 @@ def _place(jobs: Sequence[Job]) -> tuple[Path, Path]:
     folder = jobs[0].folder.parent
     for path, members in plans(folder):
         if ids <= set(members):
-            others = (folder.glob(f"*-{run_id}") for run_id in set(members) - ids)
-            summaries = [record.read_summary(run) for found in others for run in found]
-            waiting = any(s is None or s["status"] not in record.ENDED for s in summaries)
-            return (_new_plan(jobs) if waiting else path), path
+            return (_new_plan(jobs) if _unfinished(folder, set(members) - ids) else path), path
     return _new_plan(jobs), _new_plan(jobs)
 
 

@@ -62,6 +62,11 @@ class Interruption:
                 signal.signal(number, handler)
 
 
+def begun_alone(job: Job) -> bool:
+    """Say whether the reference engine was stopped in a run, which goes on with it whatever engine is asked for."""
+    return (job.folder / "checkpoint.pt").exists()
+
+
 def finished(job: Job, save: str = "none") -> dict[str, Any] | None:
     """Return the summary of a run that need not be trained again, or None.
 
@@ -117,8 +122,10 @@ def run_job(
     from runner.build import build
 
     interruption = interruption or Interruption()
-    if job.config["engine"] == "fused":
-        from runner.stack import run_stack
+    from runner.stack import forget_ended, in_a_stack, run_stack
+
+    fused = job.config["engine"] == "fused" or (job.config["engine"] == "auto" and in_a_stack(job))
+    if fused and not begun_alone(job):
         from runner.sweep.stacking import refuse
 
         run = build(job)
@@ -135,7 +142,9 @@ def run_job(
             if held and (summary := finished(job, save)) is not None:  # while this process waited
                 return Outcome(job, summary, trained=False)
             if held:
-                return Outcome(job, run_held(job, run, save, interruption, bar), trained=True)
+                outcome = Outcome(job, run_held(job, run, save, interruption, bar), trained=True)
+                forget_ended(job.folder.parent)
+                return outcome
         if not wait:
             return None
         time.sleep(WAIT_SECONDS)

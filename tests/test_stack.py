@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,6 +210,97 @@ def test_a_single_run_may_be_fused(optbench: Optbench, folder: Path) -> None:
     assert (summary["engine"], summary["stack_size"], summary["saved"]) == ("fused", 1, "last")
     (run,) = folder.glob("outputs/default/*/summary.json")
     assert optbench("predict", str(run.parent)).code == 0
+
+
+def stopped(jobs: list[Job], share: float = 0.3) -> None:
+    """Train a stack of jobs until so much of it is done."""
+    stop = Interruption()
+
+    def note(done: float) -> None:
+        stop.requested = done > share
+
+    outcomes = run_stack(jobs, "none", stop, note)
+    assert all(o is not None and o.summary["status"] == "interrupted" for o in outcomes)
+
+
+def test_members_asked_for_in_other_ways_are_no_longer_a_stack(job: Callable[..., Job]) -> None:
+    shared = ["max_steps=300", *SMALL]
+    stopped([job(f"seed={s}", "eval_every=50", *shared) for s in range(8)])
+    now = [job(f"seed={s}", f"eval_every={50 if s < 4 else 25}", *shared) for s in range(8)]
+    found = tasks(now, workers=1)
+    assert sorted(map(sorted, found)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    outcomes = [o for task in found for o in run_stack([now[i] for i in task], "none", Interruption())]
+    for outcome in outcomes:
+        assert outcome is not None and outcome.summary["status"] == "completed"
+        rows = len(record.whole_lines(outcome.job.folder / "metrics.csv")) - 1
+        asked = outcome.job.config["eval_every"]
+        assert rows == 1 + 300 // asked
+        assert (outcome.summary["resumed_from_step"] is not None) == (asked == 50)
+
+
+def test_a_folder_that_cannot_be_written_costs_its_own_run_alone(job: Callable[..., Job]) -> None:
+    jobs = some(job, 5)
+    jobs[3].folder.parent.mkdir(parents=True)
+    jobs[3].folder.write_text("no folder")
+    found = [o.summary["status"] for o in run_stack(jobs, "none", Interruption()) if o]
+    assert found == ["completed", "completed", "completed", "failed", "completed"]
+
+
+@pytest.mark.parametrize("harm", ["folder", "rows", "checkpoint"])
+def test_what_one_member_lost_costs_that_member_alone(harm: str, job: Callable[..., Job]) -> None:
+    jobs = [job(f"seed={s}", "epochs=30", *SMALL) for s in range(5)]
+    stopped(jobs)
+    ((plan, _),) = plans(jobs[0].folder.parent)
+    if harm == "folder":
+        shutil.rmtree(jobs[2].folder)
+    elif harm == "rows":
+        (jobs[2].folder / "metrics.csv").write_text("")
+    else:  # the one before it is whole
+        plan.with_suffix(".pt").write_bytes(b"damaged")
+    outcomes = run_stack(jobs, "none", Interruption())
+    resumed = [o.summary["resumed_from_step"] is not None for o in outcomes if o]
+    assert resumed == [True, True, harm == "checkpoint", True, True]
+    assert [o.summary["stack_size"] for o in outcomes if o] == ([5] * 5 if harm == "checkpoint" else [4, 4, 1, 4, 4])
+    assert not (jobs[0].folder.parent / ".stacks").exists()
+
+
+def test_a_single_run_goes_on_from_its_stack(job: Callable[..., Job]) -> None:
+    jobs = [job(f"seed={s}", "epochs=30", *SMALL) for s in range(4)]
+    stopped(jobs)
+    alone = run_job(jobs[1], save="none", bar=False)
+    assert alone is not None and alone.summary["resumed_from_step"] > 0
+    rest = run_stack([jobs[0], *jobs[2:]], "none", Interruption())
+    assert all(o is not None and o.summary["resumed_from_step"] > 0 for o in rest)
+    assert not (jobs[0].folder.parent / ".stacks").exists()
+
+
+def test_nothing_is_left_of_a_stack_whose_members_ended_elsewhere(job: Callable[..., Job]) -> None:
+    shared = ["epochs=30", *SMALL]
+    stopped([job(f"seed={s}", *shared) for s in range(3)])
+    for s in range(3):
+        by_loop = run_job(job(f"seed={s}", "engine=loop", *shared), save="none", bar=False)
+        assert by_loop is not None and by_loop.summary["engine"] == "loop"
+    assert not list(by_loop.job.folder.parent.glob(".stacks/*"))
+
+
+def test_members_that_another_sweep_trained_go_on_together(
+    optbench: Optbench, folder: Path, job: Callable[..., Job]
+) -> None:
+    asked = ["train", "-m", "seeds=5", "epochs=150", *SMALL, "workers=1"]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "runner.train", *asked[1:]], start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("outputs/default/.stacks/*.pt.previous")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    second = subprocess.Popen([sys.executable, "-m", "runner.train", *asked[1:]], stderr=subprocess.DEVNULL)
+    time.sleep(0.5)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait(30)
+    assert second.wait(120) == 0
+    found = summaries(folder).values()
+    assert {(s["status"], s["stack_size"]) for s in found} == {("completed", 5)}
+    assert not (folder / "outputs/default/.stacks").exists()
 
 
 def test_a_run_begun_by_itself_goes_on_by_itself(job: Callable[..., Job]) -> None:

@@ -12,7 +12,7 @@ from runner.errors import ConfigError
 from runner.job import Job
 from runner.stack import plans
 from runner.targets import named_by_user
-from runner.train import finished
+from runner.train import begun_alone, finished
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,11 +78,15 @@ def tasks(jobs: Sequence[Job], workers: int) -> list[Task]:
     engine = jobs[0].config["engine"]
     if engine == "loop":
         return [(i,) for i in range(len(jobs))]
-    waiting = {job.run_id: i for i, job in enumerate(jobs) if engine == "fused" or _may_be_stacked(job)}
+    waiting = {job.run_id: i for i, job in enumerate(jobs) if _may_be_stacked(job, engine == "fused")}
     stacked: list[Task] = []
     for _, members in plans(jobs[0].folder.parent):
-        again = tuple(waiting.pop(run_id) for run_id in members if run_id in waiting)
-        stacked += [again] if again else []
+        again: dict[str, list[int]] = {}  # asked for in other ways now, they are of other kinds
+        for run_id in members:
+            if run_id in waiting:
+                i = waiting.pop(run_id)
+                again.setdefault(signature(jobs[i]), []).append(i)
+        stacked += map(tuple, again.values())
     kinds: dict[str, list[int]] = {}
     for i in waiting.values():
         kinds.setdefault(signature(jobs[i]), []).append(i)
@@ -92,9 +96,12 @@ def tasks(jobs: Sequence[Job], workers: int) -> list[Task]:
     return [*stacked, *((i,) for i in range(len(jobs)) if i not in placed)]
 
 
-def _may_be_stacked(job: Job) -> bool:
-    """Say whether nothing speaks against stacking a job: a user's own code, a finished run, one begun by itself."""
-    return not named_by_user(job.config) and finished(job) is None and not (job.folder / "checkpoint.pt").exists()
+def _may_be_stacked(job: Job, asked: bool) -> bool:
+    """Say whether nothing speaks against stacking a job: that it is finished, was begun alone, or runs one's own code.
+
+    The last speaks against it only where a stack is not ``asked`` for.
+    """
+    return (asked or not named_by_user(job.config)) and finished(job) is None and not begun_alone(job)
 
 
 def _stacks(jobs: Sequence[Job], members: list[int], workers: int) -> list[Task]:

@@ -182,13 +182,10 @@ class _Pool:
             worker.progress = answers
             return []
         worker.task, worker.progress = (), 0.0
-        over = []
-        for index, answer in zip(task, answers, strict=True):
-            if answer is None:
-                self._held_elsewhere.append((index,))
-            else:
-                over.append((index, Outcome(self._jobs[index], *answer)))
-        return over
+        waiting = tuple(index for index, answer in zip(task, answers, strict=True) if answer is None)
+        self._held_elsewhere.extend([waiting] if waiting else [])
+        found = ((index, answer) for index, answer in zip(task, answers, strict=True) if answer is not None)
+        return [(index, Outcome(self._jobs[index], *answer)) for index, answer in found]
 
     def _death(self, code: int | None, job: Job) -> dict[str, Any]:
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
