@@ -106,11 +106,14 @@ def fits(override: str, chosen: dict[str, str], overrides: list[str]) -> bool:
         return False
     if key.startswith("optim.") and chosen["optim"] == "muon" and chosen["model"] != "mlp":
         return False
+    if key.startswith("batch") and chosen["optim"] == "gd" and chosen["batch"] == "growing":
+        return False
     if key == "regularization" and chosen["data"] == "text" and "adversarial" in override:
         return False
-    if key == "regularization" and chosen["optim"] in ("asgd", "muon", "lbfgs"):
-        return not any(name in override for name in ("ema", "swa", "weight_norm"))
-    return not (key == "regularization" and "dropout" in override and chosen["model"] != "mlp")
+    if key == "regularization" and chosen["model"] != "mlp" and "dropout" in override:
+        return False
+    averaged = any(name in override for name in ("ema", "swa", "weight_norm"))
+    return not (key == "regularization" and chosen["optim"] in ("asgd", "muon", "lbfgs") and averaged)
 
 
 @pytest.mark.parametrize("number", draws(ALL))

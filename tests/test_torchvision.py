@@ -114,6 +114,16 @@ def test_small_grey_images_are_interpolated_and_meet_a_convolution_of_one_channe
     assert model(x).shape == (2, 10)
 
 
+def test_large_images_are_shrunk_by_means_over_all_of_their_places() -> None:
+    model = network("resnet18", (3, 32, 32), size=8)
+    seen = []
+    model.network.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    points = torch.zeros(1, 3, 32, 32)
+    points[..., ::4, ::4] = 16.0  # one place in sixteen, which interpolation without a filter passes over
+    model.eval()(points)
+    assert seen[0].mean().item() == pytest.approx(1.0, rel=0.05)
+
+
 def test_a_size_that_is_asked_for_is_the_networks() -> None:
     model = network("resnet18", size=40)
     seen = []

@@ -146,5 +146,6 @@ class Resized(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits or predicted numbers."""
         if x.shape[2:] != self._size:
-            x = F.interpolate(x, self._size, mode="bilinear", antialias=False)
+            shrunk = x.shape[2] > self._size[0] or x.shape[3] > self._size[1]
+            x = F.interpolate(x, self._size, mode="bilinear", antialias=shrunk)
         return self.network(x)  # type: ignore[no-any-return]
