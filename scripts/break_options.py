@@ -127,6 +127,20 @@ BREAKS = (
         "tests/test_data.py",
     ),
     Break(
+        "a bootstrap without replacement",
+        "runner/data/__init__.py",
+        "drawing.integers(len(train), size=len(train))",
+        "drawing.permutation(len(train))",
+        "tests/test_data.py bootstrap",
+    ),
+    Break(
+        "a plateau whose every fall counts",
+        "runner/engine/loop.py",
+        "fell = train_loss < state.stop_loss - patience.min_delta",
+        "fell = train_loss < state.stop_loss",
+        "tests/test_stop.py plateau",
+    ),
+    Break(
         "ROC AUC without ties",
         "runner/metrics.py",
         "(ends - (counts.double() - 1) / 2)[which]",

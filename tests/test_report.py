@@ -578,6 +578,7 @@ def test_folds_are_replicates_and_no_axis(optbench, folder: Path):
     assert workload.axes == ["optim.lr"] and workload.replicate_word == "fold"
     assert workload.replicates == ["data.fold=0", "data.fold=1", "data.fold=2"]
     assert list(workload.table["n"]) == [3, 3]
+    assert workload.step == 1 / 479  # of 1438 samples, cut into 480, 479 and 479
     assert any("Bengio" in caveat for caveat in workload.caveats)
     text = optbench("report", "outputs/default").out
     assert "mean of 3 folds" in text

@@ -331,9 +331,12 @@ def _table(
 
 
 def _step(samples: "pd.Series[float]", values: Array) -> float:
-    """Return in what steps a share is counted: one over its samples where that is recorded, else as its values tell."""
-    known = samples.dropna().unique()
-    return 1.0 / float(known[0]) if len(known) == 1 and known[0] >= 1 else statistics.resolution(values)
+    """Return in what steps a share is counted: one over its samples where that is recorded, else as its values tell.
+
+    Of parts of several sizes, as folds are, it is the smallest's.
+    """
+    known = samples.dropna()
+    return 1.0 / float(known.min()) if len(known) and known.min() >= 1 else statistics.resolution(values)
 
 
 def _adjusted(scores: Array) -> Array:
