@@ -293,7 +293,14 @@ def test_hydras_launchers_run_the_same_sweep_to_the_same_folders(
 
 
 def test_experiments_are_the_grids_that_their_headers_say(optbench: Callable) -> None:
-    counts = {"grid": 180, "initializers": 72, "optimizers": 75, "batch_sizes": 72, "schedules": 96, "regularization": 40}
+    counts = {
+        "grid": 180,
+        "initializers": 72,
+        "optimizers": 75,
+        "batch_sizes": 72,
+        "schedules": 96,
+        "regularization": 40,
+    }
     for name, runs in counts.items():
         composer = Composer(start_hydra().config_loader)
         sweeper = composer.compose([f"experiment={name}"]).hydra.sweeper
