@@ -33,7 +33,7 @@ from runner.train import (
     torch_settings,
 )
 
-SHARE_OF_TIME = 0.05
+SHARE_OF_TIME = 0.02
 """Checkpoints of a stack take no more of the time than this."""
 
 Progress = Callable[[float], None]
