@@ -110,13 +110,20 @@ BREAKS = (
         "runner/engine/loop.py",
         "1 - lr * run.decay",
         "1 - run.decay",
-        "study decay-forms",
+        "tests/test_optim.py decay",
+    ),
+    Break(
+        "decoupled decay of a stack without the learning rate",
+        "runner/engine/fused.py",
+        "(1 - lr * decay)",
+        "(1 - decay)",
+        "tests/test_fused.py weight_decay",
     ),
     Break(
         "L2 without its half",
         "runner/regularization.py",
-        "0.5 * strength",
-        "strength",
+        "0.5 * torch.stack([w.square()",
+        "torch.stack([w.square()",
         "study decay-forms",
     ),
     Break(
