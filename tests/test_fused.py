@@ -250,7 +250,7 @@ def test_a_graphed_stack_is_the_run_by_itself_on_cuda(optim: str, shared: list[s
     length = ["max_steps=50", "eval_every=25", "dtype=float64", "batch.size=100", "device=cuda"]
     runs = runs_of(job, three(f"optim={optim}"), "model.width=12", "data=breast_cancer", *length, *shared)
     members = fused.stack(runs)
-    assert fused._graphed(members, shared=False) is not None
+    assert fused._graphed(members) is not None
     assert_same(runs, 1e-8)
 
 

@@ -5,7 +5,7 @@ Fully connected networks are written out, as a few large matrix products; every 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class Dropping:
     key: Tensor
 
 
-def written_out(model: nn.Module) -> bool:
+def written_out(model: nn.Module) -> TypeGuard[MLP]:
     """Say whether a model's stacked forward pass is written out: a network whose layers are as they were built."""
     return isinstance(model, MLP) and type(model.readout) is nn.Linear
 
@@ -46,7 +46,7 @@ def forward(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout
     Raises:
         RuntimeError: if something in the model has no batching rule.
     """
-    if isinstance(model, MLP) and written_out(model):
+    if written_out(model):
         return _mlp(model, weights, x, shared, _dropping(dropout))
     with sdpa_kernel(SDPBackend.MATH):  # the kernel of attention that has a batching rule
         return _vmapped(model, weights, x, shared, dropout)

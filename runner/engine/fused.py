@@ -366,7 +366,7 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
     while members.runs:
         first, orders = members.runs[0], _orders(members)
         if graphed is None or together != len(members.runs):  # its graph holds the weights' places
-            graphed, together = _graphed(members, orders[1]), len(members.runs)
+            graphed, together = _graphed(members), len(members.runs)
         synchronize(first)
         began = time.perf_counter()
         while True:
@@ -417,7 +417,7 @@ class _Watch:
         self.hold = hold
         self._members = members
         self._held: list[tuple[Tensor, int, int, int, int, list[float], int]] = []
-        self._found: Events = []
+        self._diverged: list[tuple[Run, State, float, int]] = []
 
     def add(self, losses: Tensor, samples: int, rates: list[float], size: int) -> None:
         """Take the losses ``[runs]`` of the step about to be made."""
@@ -457,16 +457,17 @@ class _Watch:
                 state.step, state.epoch, state.offset, state.samples_seen = step, epoch, offset, samples_seen
                 state.loss_sum = float(m.loss_sums[i])
                 state.first_nonfinite_step, state.stop_reason = step, "non-finite loss"
-                self._found.append((state, note(m.runs[i], state, rates[i], size, Measured(), None, None)))
+                self._diverged.append((m.runs[i], state, rates[i], size))
 
     def take_diverged(self) -> Events:
-        """Return the rows of members that have diverged since the last time."""
-        found, self._found = self._found, []
+        """Return the rows of members that have diverged since the last time, their seconds counted."""
+        found = [(s, note(run, s, rate, size, Measured(), None, None)) for run, s, rate, size in self._diverged]
+        self._diverged = []
         return found
 
     def all_diverged(self) -> bool:
         """Say whether no member is left to train."""
-        return len(self._found) == len(self._members.runs)
+        return len(self._diverged) == len(self._members.runs)
 
 
 def _orders(members: Stack) -> tuple[Tensor, bool]:
@@ -488,13 +489,14 @@ def _batch(members: Stack, orders: tuple[Tensor, bool], size: int) -> tuple[Tens
     return train.x[index], train.y[index], members.offset + size, shared
 
 
-def _graphed(members: Stack, shared: bool) -> Graphed | None:
+def _graphed(members: Stack) -> Graphed | None:
     """Return what replays the members' step on CUDA; None where that cannot be."""
     alone = len(members.runs) > sum(part.stop - part.start for part in members.slices)
     if members.device.type != "cuda" or alone or not can_be_captured([part.optimizer for part in members.slices]):
         return None
 
     def step(x: Tensor, y: Tensor, lr: Tensor, drop: Tensor | None = None) -> Tensor:
+        shared = y.ndim == members.runs[0].train.y.ndim
         losses = _losses(members, x, y, shared, drop)
         _update(members, losses, lr, measure=False)
         return losses.detach()
