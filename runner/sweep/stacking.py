@@ -108,15 +108,14 @@ def _stacks(jobs: Sequence[Job], members: list[int], workers: int) -> list[Task]
     """Return the stacks of runs of one kind; without those that are better off by themselves."""
     from runner.build import build
 
+    first = build(jobs[members[0]])
+    model = first.construct()
+    most = largest(first, model)
     asked = jobs[0].config["engine"] == "fused"
-    if not asked and not pays(build(jobs[members[0]]), len(members)):  # before any is tried out, which takes memory
+    if not asked and not pays(first, model, min(most, len(members))):  # before any is tried out, which takes memory
         return []
     able = [i for i in members if refusal(jobs[i], build(jobs[i])) is None]
-    if not able:
-        return []
-    run = build(jobs[able[0]])
-    most = largest(run)
-    if not asked and not pays(run, len(able)):
+    if not able or (not asked and not pays(first, model, min(most, len(able)))):
         return []
     # Runs of one seed see the same batches, those of one optimizer step together.
     able.sort(key=lambda i: (jobs[i].config["seed"], str(_without_rate(jobs[i].config["optim"])), i))
@@ -129,8 +128,8 @@ def _without_rate(optim: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in optim.items() if k != "lr"}
 
 
-def pays(run: "Run", runs: int) -> bool:
-    """Say whether runs of a kind are trained faster in stacks than one a worker.
+def pays(run: "Run", model: "nn.Module", together: int) -> bool:
+    """Say whether so many runs of a kind, of which this is one, are trained faster as a stack than one a worker.
 
     On an accelerator a small step costs its launch, whatever the model. On a CPU it pays where the stacked step is
     written out (fully connected networks) and its weights are few; large products and convolutions gain nothing.
@@ -138,16 +137,15 @@ def pays(run: "Run", runs: int) -> bool:
     from runner.engine import batched
 
     if run.device.type == "cuda":
-        return runs > 1
-    model = run.construct()
-    return batched.written_out(model) and _bytes(model) <= LARGEST_BYTES and min(runs, largest(run)) >= SMALLEST
+        return together > 1
+    return batched.written_out(model) and _bytes(model) <= LARGEST_BYTES and together >= SMALLEST
 
 
-def largest(run: "Run") -> int:
+def largest(run: "Run", model: "nn.Module") -> int:
     """Return how many runs a stack should have at most: all that it computes with fits a core's share of the cache."""
     if run.device.type == "cuda":
         return MOST
-    return max(1, min(MOST, _cache_bytes() // (COPIES * _bytes(run.construct()))))
+    return max(1, min(MOST, _cache_bytes() // (COPIES * _bytes(model))))
 
 
 def _bytes(model: "nn.Module") -> int:
