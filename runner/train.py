@@ -3,12 +3,13 @@
 ``python -m runner.train`` is ``optbench train``.
 """
 
+import ctypes
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType, ModuleType
 from typing import Any
@@ -23,6 +24,8 @@ from runner.record import Recorder
 WAIT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 1.0
 """A checkpoint is written at evaluations, at most this often."""
+GLIBC_KEEPS = ((-3, 2**25), (-1, 2**28))
+"""Its ``M_MMAP_THRESHOLD``, the most it takes, and ``M_TRIM_THRESHOLD`` (malloc.h), in bytes."""
 
 
 @dataclass(frozen=True)
@@ -196,12 +199,23 @@ def torch_settings(job: Job) -> Iterator[None]:
     torch.set_num_threads(job.config["threads"] or threads)
     torch.use_deterministic_algorithms(job.config["deterministic"])
     torch.set_flush_denormal(True)  # moments of weights without a gradient fade into numbers 100 times as slow
+    _keep_freed_memory()
     try:
         yield
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what a step frees for the next one, where it is glibc.
+
+    It would give tensors above 128 KiB back to the system, and every page of the next ones would cost a fault.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        for parameter, value in GLIBC_KEEPS:
+            ctypes.CDLL(None).mallopt(parameter, value)
 
 
 def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:

@@ -1,23 +1,21 @@
-"""The forward pass of a stack of models: their weights are stacked ``[runs, …]``, and so is what they give.
+"""A stack of models of one kind: what they give, how their gradients are found, and measures of it.
 
 Fully connected networks are written out, as a few large matrix products; every other model goes through ``vmap``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeGuard, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from runner.engine.written_out import Pass, Weights, written_out
 from runner.metrics import accuracy
-from runner.model import MLP, Drop, keep
+from runner.model import Drop, keep
 from runner.regularization import Dropout
-
-Weights = Mapping[str, Tensor]
-"""Parameters and buffers by name, each ``[runs, …]``."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +26,14 @@ class Dropping:
     key: Tensor
 
 
-def written_out(model: nn.Module) -> TypeGuard[MLP]:
-    """Say whether a model's stacked forward pass is written out: a network whose layers are as they were built."""
-    return isinstance(model, MLP) and type(model.readout) is nn.Linear
+Back = Callable[[Tensor], None]
+"""Leaves in ``grad`` of every weight the gradient of a sum whose slopes by the outputs it is given."""
 
 
-def forward(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout: Dropping | None) -> Tensor:
-    """Return the outputs ``[runs, n, …]`` of models of one kind.
+def forward(
+    model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout: Dropping | None = None
+) -> tuple[Tensor, Back]:
+    """Return the outputs ``[runs, n, …]`` of models of one kind, and the way back, which exists where gradients do.
 
     Args:
         model: one of them: how it is built, and whether it is in training; its own weights are not read.
@@ -47,9 +46,12 @@ def forward(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout
         RuntimeError: if something in the model has no batching rule.
     """
     if written_out(model):
-        return _mlp(model, weights, x, shared, _dropping(dropout))
+        through, kept = Pass(model, weights, _dropping(dropout)), torch.is_grad_enabled()
+        with torch.no_grad():
+            return through.forward(x, shared, kept), through.backward
     with sdpa_kernel(SDPBackend.MATH):  # the kernel of attention that has a batching rule
-        return _vmapped(model, weights, x, shared, dropout)
+        outputs = _vmapped(model, weights, x, shared, dropout)
+    return outputs.detach(), cast(Back, outputs.backward)
 
 
 def _vmapped(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout: Dropping | None) -> Tensor:
@@ -73,76 +75,68 @@ def _dropping(dropout: Dropping | None) -> Drop:
     return lambda hidden, place: each(hidden, place, dropout.p, dropout.key)
 
 
-def _mlp(model: MLP, weights: Weights, x: Tensor, shared: bool, drop: Drop) -> Tensor:
-    """Return what ``MLP.forward`` gives for each run."""
-    x = x.flatten(1 if shared else 2)
-    for place in range(len(model.hidden)):
-        hidden = _linear(weights, f"hidden.{place}", x)
-        hidden = _norm(model.norms[place], weights, f"norms.{place}", hidden, model.training)
-        hidden = drop(model.activation(hidden), place)
-        x = x + hidden if model.residual and place > 0 else hidden
-    return _linear(weights, "readout", x)
+def losses_and_slopes(
+    loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor, shared: bool, smoothing: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the losses ``[runs]`` of outputs ``[runs, n, …]``, and their slopes by the outputs.
 
-
-def _linear(weights: Weights, name: str, x: Tensor) -> Tensor:
-    """Return ``[runs, n, out]`` of ``[runs, n, in]``, or of ``[n, in]`` that all see."""
-    weight, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
-    if x.ndim == 2:  # one product for all
-        together = F.linear(x, weight.flatten(0, 1), None if bias is None else bias.flatten())
-        return together.view(len(x), *weight.shape[:2]).transpose(0, 1)
-    if bias is None:
-        return torch.bmm(x, weight.transpose(1, 2))
-    return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
-
-
-def _norm(norm: nn.Module, weights: Weights, name: str, x: Tensor, training: bool) -> Tensor:
-    if isinstance(norm, nn.Identity):
-        return x
-    scale, shift = weights[f"{name}.weight"], weights[f"{name}.bias"]
-    runs, n, width = x.shape
-    if isinstance(norm, nn.BatchNorm1d):  # the units of all runs are channels of one batch
-        mean, variance = weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
-        if training:
-            weights[f"{name}.num_batches_tracked"].add_(1)
-        assert norm.momentum is not None
-        flat = (mean.flatten(), variance.flatten(), scale.flatten(), shift.flatten())
-        units = x.transpose(0, 1).reshape(n, runs * width)
-        normed = F.batch_norm(units, *flat, training, norm.momentum, norm.eps)
-        return normed.view(n, runs, width).transpose(0, 1)
-    if isinstance(norm, nn.LayerNorm):
-        normed = F.layer_norm(x, [width], eps=norm.eps)
-    else:
-        assert isinstance(norm, nn.GroupNorm)
-        normed = F.group_norm(x.flatten(0, 1), norm.num_groups, eps=norm.eps).view(runs, n, width)
-    return normed * scale.unsqueeze(1) + shift.unsqueeze(1)
+    Args:
+        loss: of one run's outputs and targets.
+        outputs: of all runs.
+        y: the targets that all, or each, see.
+        shared: see y.
+        smoothing: share ``[runs]`` of each target's probability that is spread over all classes, or None.
+    """
+    if smoothing is None and loss is F.cross_entropy and outputs.ndim == 3:
+        losses, slopes = _cross_entropy(outputs.transpose(1, 2), _targets(outputs, y, shared), sloped=True)
+        return losses, slopes.transpose(1, 2)
+    outputs.requires_grad_()
+    with torch.enable_grad():
+        losses = torch.vmap(loss, in_dims=(0, None if shared else 0))(outputs, y)
+        if smoothing is not None:
+            even = (outputs.logsumexp(-1) - outputs.mean(-1)).flatten(1).mean(1)
+            losses = losses + smoothing.to(losses.dtype) * (even - losses)
+    (slopes,) = torch.autograd.grad(losses, outputs, torch.ones_like(losses))
+    return losses.detach(), slopes
 
 
 def each(measure: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor, shared: bool) -> Tensor:
     """Return a measure ``[runs]`` of outputs ``[runs, n, …]`` against the targets that all, or each, see."""
-    targets = y.expand(outputs.shape[:2]) if shared and outputs.ndim == 3 else y
     if measure is F.cross_entropy and outputs.ndim == 3:
-        return cast(Tensor, _CrossEntropy.apply(outputs, targets.unsqueeze(2)))
+        return _cross_entropy(outputs.transpose(1, 2), _targets(outputs, y, shared), sloped=False)[0]
     if measure is accuracy and outputs.ndim == 3:
-        return (outputs.max(2).indices == targets).double().mean(1)
+        return _accuracy(outputs.transpose(1, 2), _targets(outputs, y, shared))
     return torch.vmap(measure, in_dims=(0, None if shared else 0))(outputs, y)
 
 
-class _CrossEntropy(torch.autograd.Function):
-    """``F.cross_entropy`` of each run, several times as fast for few classes: ``[runs, n, classes]`` to ``[runs]``."""
+def _targets(outputs: Tensor, y: Tensor, shared: bool) -> Tensor:
+    """Return classes as ``[runs, 1, n]``."""
+    return (y.expand(outputs.shape[:2]) if shared else y).unsqueeze(1)
 
-    @staticmethod
-    def forward(ctx: Any, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean of log Σ exp(z) - z of the target (``[runs, n, 1]``)."""
-        if outputs.dtype in (torch.bfloat16, torch.float16):
-            outputs = outputs.float()
-        normalizer = outputs.logsumexp(2, keepdim=True)
-        ctx.save_for_backward(outputs, normalizer, targets)
-        return (normalizer - outputs.gather(2, targets)).mean((1, 2))
 
-    @staticmethod
-    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None]:
-        """Return softmax - onehot, over the number of samples."""
-        outputs, normalizer, targets = ctx.saved_tensors
-        share = (outputs - normalizer).exp_()
-        share.scatter_add_(2, targets, share.new_full((1, 1, 1), -1.0).expand(targets.shape))
-        return share.mul_((slopes / outputs.shape[1]).view(-1, 1, 1)), None
+def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the share of samples whose target has the largest of ``[runs, classes, n]``, the first of equal ones."""
+    largest = outputs.amax(1, keepdim=True)
+    right = outputs.gather(1, targets) == largest
+    if (outputs == largest).sum() != right.numel():  # several are the largest, or none is a number
+        right = outputs.max(1, keepdim=True).indices == targets
+    return right.double().mean((1, 2))
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor, sloped: bool) -> tuple[Tensor, Tensor]:
+    """Return ``F.cross_entropy`` of each run, several times as fast for few classes, and where asked its slopes.
+
+    Args:
+        outputs: ``[runs, classes, n]``.
+        targets: ``[runs, 1, n]``.
+        sloped: return softmax - onehot, over the number of samples; what is returned is of no use otherwise.
+    """
+    numbers = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
+    largest = numbers.amax(1, keepdim=True)
+    shares = (numbers - largest).exp_()
+    total = shares.sum(1, keepdim=True)
+    losses = total.log().add_(largest).sub_(numbers.gather(1, targets)).mean((1, 2))
+    if sloped:
+        shares.div_(total).scatter_add_(1, targets, shares.new_full((1, 1, 1), -1.0).expand(targets.shape))
+        shares = shares.div_(shares.shape[2]).to(outputs.dtype)
+    return losses, shares

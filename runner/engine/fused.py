@@ -55,23 +55,27 @@ class Slice:
     start: int
     stop: int
     names: list[str]
-    views: list[nn.Parameter]
+    views: list[Tensor]
+    whole: bool
+    """They are all members: the views are the stack's own weights, which backward gives their gradients."""
     optimizer: Optimizer
     before: list[Tensor] = field(default_factory=list)
 
     def step(self, gradients: Mapping[str, Tensor], lr: Tensor) -> None:
         """Step with a rate of 1, then go each run's ``lr`` (``[runs]``) of the way."""
-        for name, view in zip(self.names, self.views, strict=True):
-            view.grad = gradients[name][self.start : self.stop]
+        if not self.whole:
+            for name, view in zip(self.names, self.views, strict=True):
+                view.grad = gradients[name][self.start : self.stop]
         if not self.before:
             self.before = [torch.empty_like(view) for view in self.views]
-        torch._foreach_copy_(self.before, [view.data for view in self.views])
+        now = [view.detach() for view in self.views]
+        torch._foreach_copy_(self.before, now)
         for group in self.optimizer.param_groups:
             group["lr"] = 1.0
         self.optimizer.step()
         share = lr[self.start : self.stop]
-        for before, view in zip(self.before, self.views, strict=True):
-            torch.lerp(before, view.data, _along(share, view), out=view.data)
+        for before, view in zip(self.before, now, strict=True):
+            torch.lerp(before, view, _along(share, view), out=view)
 
 
 @dataclass(frozen=True)
@@ -162,9 +166,11 @@ class Stack:
             names = {id(p): name for name, p in model.named_parameters()}
             groups = self.runs[first].parameter_groups(model)
             used = [names[id(p)] for group in groups for p in group["params"]]
+            whole = len(chosen) == len(self.runs)
             for group in groups:
                 group["params"] = [
-                    nn.Parameter(self.weights[names[id(p)]].detach()[first:stop]) for p in group["params"]
+                    stacked if whole else nn.Parameter(stacked.detach()[first:stop])
+                    for stacked in (self.weights[names[id(p)]] for p in group["params"])
                 ]
             views = [p for group in groups for p in group["params"]]
             optimizer = self.runs[first].optimizer(groups)
@@ -172,7 +178,7 @@ class Stack:
                 for group in optimizer.param_groups:
                     group["weight_decay"] = 0.0
             optimizer = _merged(optimizer)
-            slices.append(Slice(first, stop, used, views, optimizer))
+            slices.append(Slice(first, stop, used, views, whole, optimizer))
             for i in chosen:
                 self.states[i].optimizer, self.states[i].optimized_together = optimizer, len(chosen)
         return slices
@@ -337,18 +343,12 @@ def refusal(run: Run) -> str | None:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*batching rule")  # of a loop over the runs in disguise
             tried = stack([run, run])
-            losses = tried_losses(tried, Split(run.train.x[:2], run.train.y[:2]))
-            losses.sum().backward()  # type: ignore[no-untyped-call]
+            losses = _differentiate(tried, run.train.x[:2], run.train.y[:2], True, _keys(tried))
     except Exception as error:
         return f"the model or its loss has no batching rule: {str(error).strip().splitlines()[0]}"
     if losses.shape != (2,) or any(p.grad is None for p in tried.weights.values() if p.requires_grad):
         return "a part of the model gets no gradient"
     return None
-
-
-def tried_losses(members: Stack, part: Split) -> Tensor:
-    """Return the training losses ``[runs]`` of a few samples at the present step."""
-    return _losses(members, part.x, part.y, True, _keys(members))
 
 
 def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
@@ -384,8 +384,8 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
             if graphed and not evaluate:
                 losses = graphed(*(tensor for tensor in (x, y, lr, drop) if tensor is not None))
             else:
-                losses = _losses(members, x, y, shared, drop)
-                measured = _update(members, losses, lr, evaluate)
+                losses = _differentiate(members, x, y, shared, drop)
+                measured = _update(members, lr, evaluate)
             watch.add(losses, samples, rates, size)
             members.step += 1
             members.samples_seen += samples
@@ -497,27 +497,30 @@ def _graphed(members: Stack) -> Graphed | None:
 
     def step(x: Tensor, y: Tensor, lr: Tensor, drop: Tensor | None = None) -> Tensor:
         shared = y.ndim == members.runs[0].train.y.ndim
-        losses = _losses(members, x, y, shared, drop)
-        _update(members, losses, lr, measure=False)
-        return losses.detach()
+        losses = _differentiate(members, x, y, shared, drop)
+        _update(members, lr, measure=False)
+        return losses
 
     return Graphed(step)
 
 
-def _losses(members: Stack, x: Tensor, y: Tensor, shared: bool, drop: Tensor | None) -> Tensor:
-    """Return the training losses ``[runs]`` of a batch; ``drop`` is the key ``[runs, 2]`` of the step's noise."""
-    first = members.runs[0]
+def _differentiate(members: Stack, x: Tensor, y: Tensor, shared: bool, drop: Tensor | None) -> Tensor:
+    """Return the training losses ``[runs]`` of a batch, and leave their gradients with the weights.
+
+    ``drop`` is the key ``[runs, 2]`` of the step's noise.
+    """
+    first, numbers = members.runs[0], members.numbers
+    for name in members.trained:
+        members.weights[name].grad = None
     with first.autocast():
-        model = members.states[0].model
-        shares = members.numbers.dropout
-        dropping = None if shares is None or drop is None else batched.Dropping(shares, drop)
-        outputs = batched.forward(model, members.weights, x, shared, dropping)
-        losses = batched.each(first.loss, outputs, y, shared)
-        if members.numbers.smoothing is not None:
-            even = (outputs.logsumexp(-1) - outputs.mean(-1)).flatten(1).mean(1)
-            losses = losses + members.numbers.smoothing.to(losses.dtype) * (even - losses)
-    for kind, strengths in members.numbers.penalties:
-        losses = losses + strengths * torch.vmap(kind)([members.weights[name] for name in members.decayed])
+        dropping = None if numbers.dropout is None or drop is None else batched.Dropping(numbers.dropout, drop)
+        outputs, back = batched.forward(members.states[0].model, members.weights, x, shared, dropping)
+        losses, slopes = batched.losses_and_slopes(first.loss, outputs, y, shared, numbers.smoothing)
+    back(slopes)
+    for kind, strengths in numbers.penalties:
+        penalties = strengths * torch.vmap(kind)([members.weights[name] for name in members.decayed])
+        penalties.sum().backward()  # type: ignore[no-untyped-call]
+        losses = losses + penalties.detach()
     return losses
 
 
@@ -529,13 +532,10 @@ def _keys(members: Stack) -> Tensor | None:
     return torch.stack([keys[run.noise_seed] for run in members.runs])
 
 
-def _update(members: Stack, losses: Tensor, lr: Tensor, measure: bool) -> list[Measured] | None:
+def _update(members: Stack, lr: Tensor, measure: bool) -> list[Measured] | None:
     """Take one step of every member at its rate of ``lr`` (``[runs]``); where asked, return what was measured."""
     first = members.runs[0]
     weights = {name: members.weights[name] for name in members.weights if name in members.trained}
-    for weight in weights.values():
-        weight.grad = None
-    losses.sum().backward()  # type: ignore[no-untyped-call]
     gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
     with torch.no_grad():
         largest, bounds, decay = members.numbers.max_value, members.numbers.max_norm, members.numbers.decay
@@ -607,9 +607,9 @@ def evaluate(members: Stack, part: Split, metrics: Mapping[str, Metric]) -> list
         for optimizer in dict.fromkeys(state.optimizer for state in members.states):
             switched.enter_context(optim.evaluating(optimizer))
         model.eval()
-        parts = [batched.forward(model, members.weights, x, True, None) for x in torch.split(part.x, chunk)]
+        parts = [batched.forward(model, members.weights, x, True)[0] for x in torch.split(part.x, chunk)]
         model.train()
-        outputs = torch.cat(parts, 1).to(first.dtype)
+        outputs = torch.cat([part.transpose(1, -1) for part in parts], -1).transpose(1, -1).to(first.dtype)
     found = {name: _measure(measure, outputs, part.y) for name, measure in {"loss": first.loss, **metrics}.items()}
     return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
