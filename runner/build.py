@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -331,13 +332,19 @@ def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:
 
 def schedule_of(job: Job, steps: int) -> tuple[Schedule, Plateau | None]:
     """Return a job's learning rate at each step of so many, and what lowers it at evaluations."""
-    option = job.config["scheduler"]
-    part = _part(job, option, "warmup")
+    return _schedule(json.dumps(job.config["scheduler"]), job.config["optim"]["lr"], steps, job.allow)
+
+
+@functools.lru_cache(maxsize=1024)  # a stack asks each schedule once, for all of its members that have it
+def _schedule(settings: str, lr: float, steps: int, allow: frozenset[str]) -> tuple[Schedule, Plateau | None]:
+    option = json.loads(settings)
+    function, arguments = bind(option, allow, "warmup")
+    part = partial(function, **arguments)
     plateau = None if accepts(part, "step") else part()
     shape = scheduler.constant if plateau else part
     warmup = scheduler.warmup_steps(option["warmup"], steps)
     shape(0, steps - warmup)  # what it refuses, it refuses here
-    return scheduler.schedule(job.config["optim"]["lr"], shape, warmup, steps), plateau
+    return scheduler.schedule(lr, shape, warmup, steps), plateau
 
 
 def select_device(name: str, amp: str, dtype: str) -> torch.device:

@@ -3,7 +3,6 @@
 Fully connected networks are written out, as a few large matrix products; every other model goes through ``vmap``.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -47,9 +46,8 @@ def forward(
         RuntimeError: if something in the model has no batching rule.
     """
     if written_out(model):
-        through, kept = Pass(model, weights, _dropping(dropout)), torch.is_grad_enabled()
-        with torch.no_grad():
-            return through.forward(x, shared, kept), through.backward
+        through = Pass(model, weights, _dropping(dropout))
+        return through.forward(x, shared, kept=torch.is_grad_enabled()), through.backward
     with sdpa_kernel(SDPBackend.MATH):  # the kernel of attention that has a batching rule
         outputs = _vmapped(model, weights, x, shared, dropout)
     return outputs.detach(), cast(Back, outputs.backward)
@@ -119,8 +117,8 @@ def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the share of samples whose target has the largest of ``[runs, classes, n]``, the first of equal ones."""
     largest = outputs.amax(1, keepdim=True)
     right = outputs.gather(1, targets) == largest
-    if (outputs == largest).sum() != right.numel():  # several are the largest, or none is a number
-        right = outputs.max(1, keepdim=True).indices == targets
+    if (outputs - largest).count_nonzero() + right.numel() != outputs.numel():  # several are the largest, or NaN is
+        right = outputs.argmax(1, keepdim=True) == targets
     return right.double().mean((1, 2))
 
 
@@ -130,15 +128,11 @@ def _cross_entropy(outputs: Tensor, targets: Tensor, sloped: bool) -> tuple[Tens
     Args:
         outputs: ``[runs, classes, n]``.
         targets: ``[runs, 1, n]``.
-        sloped: return softmax - onehot, over the number of samples; what is returned is of no use otherwise.
+        sloped: return softmax - onehot, over the number of samples, beside the losses.
     """
     numbers = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
-    largest = numbers.amax(1, keepdim=True)
-    # exp is a hundred times as slow where it underflows; a share as small is nothing beside the largest's 1.
-    shares = (numbers - largest).clamp_(min=0.99 * math.log(torch.finfo(numbers.dtype).tiny)).exp_()
-    total = shares.sum(1, keepdim=True)
-    losses = total.log().add_(largest).sub_(numbers.gather(1, targets)).mean((1, 2))
-    if sloped:
-        shares.div_(total).scatter_add_(1, targets, shares.new_full((1, 1, 1), -1.0).expand(targets.shape))
-        shares = shares.div_(shares.shape[2]).to(outputs.dtype)
-    return losses, shares
+    losses = numbers.log_softmax(1).gather(1, targets).mean((1, 2)).neg_()
+    if not sloped:
+        return losses, outputs
+    slopes = numbers.softmax(1).scatter_(1, targets, -1.0, reduce="add").div_(outputs.shape[2])
+    return losses, slopes.to(outputs.dtype)

@@ -40,6 +40,8 @@ LINEAR_IN_THE_RATE = (
 """Optimizers whose step is the learning rate times something that does not depend on it."""
 EVALUATION_ROWS = 4096
 """Samples times runs of a forward pass in evaluation: large enough to be fast, small enough for the cache."""
+DRAWN_BYTES = 2**20
+"""Of the batches drawn from the training set at a time."""
 LOSSES_HELD = 16
 """Steps after which losses are looked at: a member that has diverged disturbs no other."""
 OUTSIDE_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -60,6 +62,7 @@ class Slice:
     """They are all members: the views are the stack's own weights, which backward gives their gradients."""
     optimizer: Optimizer
     before: list[Tensor] = field(default_factory=list)
+    now: list[Tensor] = field(default_factory=list)
 
     def step(self, gradients: Mapping[str, Tensor], lr: Tensor) -> None:
         """Step with a rate of 1, then go each run's ``lr`` (``[runs]``) of the way."""
@@ -68,14 +71,14 @@ class Slice:
                 view.grad = gradients[name][self.start : self.stop]
         if not self.before:
             self.before = [torch.empty_like(view) for view in self.views]
-        now = [view.detach() for view in self.views]
-        torch._foreach_copy_(self.before, now)
+            self.now = [view.detach() for view in self.views]
+        torch._foreach_copy_(self.before, self.now)
         for group in self.optimizer.param_groups:
             group["lr"] = 1.0
         self.optimizer.step()
         share = lr[self.start : self.stop]
-        for before, view in zip(self.before, now, strict=True):
-            torch.lerp(before, view, _along(share, view), out=view)
+        for before, now in zip(self.before, self.now, strict=True):
+            torch.lerp(before, now, _along(share, now), out=now)
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ class Stack:
         )
         self.loss_sums = torch.tensor([s.loss_sum for s in self.states], dtype=torch.float64, device=self.device)
         self.numbers = Numbers.of(self.runs)
+        self.schedules = {run.schedule for run in self.runs}
 
     @property
     def device(self) -> torch.device:
@@ -361,20 +365,20 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
     if members.states[0].rows == 0:
         first = members.runs[0]
         yield _found(members, [], [run.schedule(0) for run in members.runs], first.batch_size(0), None)
-    graphed: Graphed | None = None
     together = 0
     while members.runs:
-        first, orders = members.runs[0], _orders(members)
-        if graphed is None or together != len(members.runs):  # its graph holds the weights' places
-            graphed, together = _graphed(members), len(members.runs)
+        first = members.runs[0]
+        if together != len(members.runs):  # a graph holds the weights' places
+            graphed, batches, together = _graphed(members), _Batches(members), len(members.runs)
         synchronize(first)
         began = time.perf_counter()
         while True:
             size = first.batch_size(members.epoch)
-            x, y, end, shared = _batch(members, orders, size)
-            samples = min(end, len(first.train.y)) - members.offset
-            rates = [r.schedule(members.step) * s.lr_factor for r, s in zip(members.runs, members.states, strict=True)]
-            epoch_ends = end >= len(first.train.y)
+            x, y, shared = batches.next(size)
+            samples = y.shape[y.ndim - first.train.y.ndim]
+            planned = {schedule: schedule(members.step) for schedule in members.schedules}
+            rates = [planned[r.schedule] * s.lr_factor for r, s in zip(members.runs, members.states, strict=True)]
+            epoch_ends = members.offset + samples == len(first.train.y)
             evaluate = members.step + 1 in (first.steps, first.stop.steps) or (
                 epoch_ends if first.eval_every is None else (members.step + 1) % first.eval_every == 0
             )
@@ -389,10 +393,9 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
             watch.add(losses, samples, rates, size)
             members.step += 1
             members.samples_seen += samples
-            members.offset = end
+            members.offset += samples
             if epoch_ends:
                 members.epoch, members.offset = members.epoch + 1, 0
-                orders = _orders(members)
             if evaluate or watch.all_diverged() or pulse(members.step):
                 break
         watch.drain()
@@ -470,23 +473,45 @@ class _Watch:
         return len(self._diverged) == len(self._members.runs)
 
 
-def _orders(members: Stack) -> tuple[Tensor, bool]:
-    """Return the order of this epoch's samples: ``[n]`` where all members have one seed, else ``[runs, n]``."""
-    of_seed = {seed: order_of(run, members.epoch) for seed, run in {run.seed: run for run in members.runs}.items()}
-    if len(of_seed) == 1 or not members.runs[0].shuffle:
-        return next(iter(of_seed.values())), True
-    return torch.stack([of_seed[run.seed] for run in members.runs]), False
+class _Batches:
+    """The members' batches in the order of their epochs, drawn from the training set several at a time."""
 
+    def __init__(self, members: Stack) -> None:
+        self._members, self._train = members, members.runs[0].train
+        self._drawn: tuple[int, int, int, Tensor, Tensor] = (-1, 0, 0, self._train.x, self._train.y)
+        self._order: tuple[int, Tensor] = (-1, self._train.y)
 
-def _batch(members: Stack, orders: tuple[Tensor, bool], size: int) -> tuple[Tensor, Tensor, int, bool]:
-    train = members.runs[0].train
-    order, shared = orders
-    if size >= len(train.y):
-        return train.x, train.y, len(train.y), True
-    index = order[..., members.offset : members.offset + size]
-    if shared:
-        return train.x.index_select(0, index), train.y.index_select(0, index), members.offset + size, shared
-    return train.x[index], train.y[index], members.offset + size, shared
+    def next(self, size: int) -> tuple[Tensor, Tensor, bool]:
+        """Return the present step's samples and targets, ``[n, …]`` where all members see the same, else
+        ``[runs, n, …]``, and whether they do."""
+        epoch, offset = self._members.epoch, self._members.offset
+        if size >= len(self._train.y):
+            return self._train.x, self._train.y, True
+        of_epoch, start, stop, x, y = self._drawn
+        if of_epoch != epoch or not start <= offset < stop or min(offset + size, len(self._train.y)) > stop:
+            x, y, stop = self._draw(epoch, offset, size)
+            self._drawn, start = (epoch, offset, stop, x, y), offset
+        shared = y.ndim == self._train.y.ndim
+        part = slice(offset - start, offset - start + size)
+        return (x[part], y[part], True) if shared else (x[:, part], y[:, part], False)
+
+    def _draw(self, epoch: int, offset: int, size: int) -> tuple[Tensor, Tensor, int]:
+        """Return samples and targets from ``offset`` on, whole batches of them, and where they end."""
+        if self._order[0] != epoch:
+            self._order = (epoch, self._order_of(epoch))
+        order, x = self._order[1], self._train.x
+        bytes_a_batch = size * x[0].numel() * x.element_size() * (len(order) if order.ndim == 2 else 1)
+        stop = min(offset + size * max(1, DRAWN_BYTES // bytes_a_batch), len(x))
+        index = order[..., offset:stop]
+        return x[index], self._train.y[index], stop
+
+    def _order_of(self, epoch: int) -> Tensor:
+        """Return the order of an epoch's samples: ``[n]`` where all members have one seed, else ``[runs, n]``."""
+        runs = self._members.runs
+        of_seed = {seed: order_of(run, epoch) for seed, run in {run.seed: run for run in runs}.items()}
+        if len(of_seed) == 1 or not runs[0].shuffle:
+            return next(iter(of_seed.values()))
+        return torch.stack([of_seed[run.seed] for run in runs])
 
 
 def _graphed(members: Stack) -> Graphed | None:
@@ -552,8 +577,9 @@ def _update(members: Stack, lr: Tensor, measure: bool) -> list[Measured] | None:
             for gradient in gradients.values():
                 gradient.mul_(_along((bounds.to(norms_to_cut.dtype) / (norms_to_cut + 1e-6)).clamp(max=1.0), gradient))
         if decay is not None:
+            left = (1 - lr * decay).to(first.dtype)
             for name in members.decayed:
-                weights[name].mul_(_along((1 - lr * decay).to(first.dtype), weights[name]))
+                weights[name].mul_(_along(left, weights[name]))
         for part in members.slices:
             part.step(gradients, lr.to(first.dtype))
         _step_alone(members, gradients, lr)
@@ -589,7 +615,7 @@ def _found(members: Stack, diverged: Events, rates: list[float], size: int, meas
     found = list(diverged)
     if going_on:
         first = members.runs[0]
-        train, val = (evaluate(members, part, first.metrics) for part in (first.probe, first.val))
+        train, val = evaluate(members, [first.probe, first.val], first.metrics)
     for i in going_on:
         run, state, of_it = members.runs[i], members.states[i], measured[i] if measured else Measured()
         found.append((state, note(run, state, rates[i], size, of_it, train[i], val[i])))
@@ -599,19 +625,24 @@ def _found(members: Stack, diverged: Events, rates: list[float], size: int, meas
 
 
 @torch.no_grad()
-def evaluate(members: Stack, part: Split, metrics: Mapping[str, Metric]) -> list[dict[str, float]]:
-    """Return every member's loss and metrics of a part of the data, in evaluation mode."""
+def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metric]) -> list[list[dict[str, float]]]:
+    """Return, of each part of the data, every member's loss and metrics in evaluation mode."""
     first, model = members.runs[0], members.states[0].model
-    chunk = max(1, EVALUATION_ROWS // len(members.runs))
+    rows = max(1, EVALUATION_ROWS // len(members.runs))
+    found = []
     with contextlib.ExitStack() as switched, first.autocast():
         for optimizer in dict.fromkeys(state.optimizer for state in members.states):
             switched.enter_context(optim.evaluating(optimizer))
         model.eval()
-        parts = [batched.forward(model, members.weights, x, True)[0] for x in torch.split(part.x, chunk)]
-        model.train()
-        outputs = torch.cat([part.transpose(1, -1) for part in parts], -1).transpose(1, -1).to(first.dtype)
-    found = {name: _measure(measure, outputs, part.y) for name, measure in {"loss": first.loss, **metrics}.items()}
-    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+        switched.callback(model.train)
+        for part in parts:
+            chunks = part.x.tensor_split(max(1, round(len(part.x) / rows)))
+            outputs = [batched.forward(model, members.weights, x, True)[0].transpose(1, -1) for x in chunks]
+            together = torch.cat(outputs, -1).transpose(1, -1).to(first.dtype)
+            measures = {"loss": first.loss, **metrics}
+            values = [_measure(measure, together, part.y) for measure in measures.values()]
+            found.append([dict(zip(measures, of_one, strict=True)) for of_one in zip(*values, strict=True)])
+    return found
 
 
 def _measure(measure: Metric, outputs: Tensor, y: Tensor) -> list[float]:

@@ -25,11 +25,15 @@ def written_out(model: nn.Module) -> TypeGuard[MLP]:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What a layer's gradients are computed from: its input, its sums, and what came of those."""
+    """What a layer's gradients are computed from: its input, its sums, and what came of those.
+
+    ``normed`` has what batch norm found of the sums: of each channel the mean and the inverse standard deviation.
+    """
 
     x: Tensor
     sums: Tensor
     hidden: Tensor
+    normed: tuple[Tensor, Tensor] | None = None
 
 
 class Pass:
@@ -38,9 +42,11 @@ class Pass:
     def __init__(self, model: MLP, weights: Weights, drop: Drop = keep) -> None:
         """Take the weights of all runs, and one run's model: how it is built, and whether it is in training."""
         self.model, self.weights, self.drop = model, weights, drop
+        self.norms = list(model.norms)
         self.cast = weights
         self.kept: list[_Kept] = []
 
+    @torch.no_grad()
     def forward(self, x: Tensor, shared: bool, kept: bool) -> Tensor:
         """Return what ``MLP.forward`` gives for each run, ``[runs, n, outputs]``, outside of autograd's graph.
 
@@ -54,20 +60,26 @@ class Pass:
             dtype = torch.get_autocast_dtype(x.device.type)
             self.cast = {name: w if name.startswith("norms.") else w.to(dtype) for name, w in self.weights.items()}
             x = x.to(dtype)
-        for place in range(len(self.model.hidden)):
+        for place, norm in enumerate(self.norms):
             sums = self._linear(f"hidden.{place}", x)
-            by_autograd = kept and not self._plain(place)
-            with torch.set_grad_enabled(by_autograd):
-                hidden = self._activated(place, sums.requires_grad_(by_autograd))
+            normed = None
+            if not self._is_plain(norm):
+                with torch.set_grad_enabled(kept):
+                    hidden = self._activated(place, sums.requires_grad_(kept))
+            elif isinstance(norm, nn.BatchNorm1d):
+                hidden, normed = self._batch_normed(norm, f"norms.{place}", sums)
+                hidden.relu_()
+            else:
+                hidden = sums.relu_()
             if kept:
-                self.kept.append(_Kept(x, sums, hidden))
-            hidden = hidden.detach()
-            x = x + hidden if self.model.residual and place > 0 else hidden
+                self.kept.append(_Kept(x, sums, hidden, normed))
+            x = x + hidden.detach() if self.model.residual and place > 0 else hidden.detach()
         outputs = self._linear("readout", x)
         if kept:
             self.kept.append(_Kept(x, outputs, outputs))
         return outputs.transpose(1, 2)
 
+    @torch.no_grad()
     def backward(self, slopes: Tensor) -> None:
         """Leave in ``grad`` of every weight the gradient of a sum whose slopes by the outputs are given."""
         slopes = slopes.transpose(1, 2).to(self.kept[-1].x.dtype)
@@ -80,25 +92,26 @@ class Pass:
                 slopes = kept.sums.grad
             else:
                 slopes = torch.ops.aten.threshold_backward(slopes, kept.hidden, 0)
+            if kept.normed:
+                slopes = self._batch_normed_backward(f"norms.{place}", kept, slopes)
             if place > 0:
                 slopes = self._linear_backward(f"hidden.{place}", kept.x, slopes)
                 slopes = slopes + around if self.model.residual else slopes
             else:
                 self._linear_backward(f"hidden.{place}", kept.x, slopes, first=True)
 
-    def _plain(self, place: int) -> bool:
-        """Say whether nothing but ReLU follows a layer's product, which can then be done in its place."""
-        is_normed = not isinstance(self.model.norms[place], nn.Identity)
-        return self.model.activation is torch.relu and not is_normed and self.drop is keep
+    def _is_plain(self, norm: nn.Module) -> bool:
+        """Say whether all that follows a layer's product is written out: ReLU, alone or behind batch norm."""
+        return self.model.activation is torch.relu and self.drop is keep and type(norm) in (nn.Identity, nn.BatchNorm1d)
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
         """Return ``[runs, out, n]`` of ``[runs, in, n]``, or of ``[n, in]`` that all runs see: one product for all."""
-        weight, bias = self.cast[f"{name}.weight"].detach(), self.cast.get(f"{name}.bias")
+        weight, bias = self.cast[f"{name}.weight"], self.cast.get(f"{name}.bias")
         if x.ndim == 3:
             product = torch.bmm(weight, x)
         else:
             product = (weight.flatten(0, 1) @ x.t()).view(*weight.shape[:2], len(x))
-        return product if bias is None else product.add_(bias.detach().unsqueeze(2))
+        return product if bias is None else product.add_(bias.unsqueeze(2))
 
     def _linear_backward(self, name: str, x: Tensor, slopes: Tensor, first: bool = False) -> Tensor:
         """Give a layer its gradients; return the slopes by its input, which the first layer's are not asked for."""
@@ -111,19 +124,17 @@ class Pass:
             weight.grad = gradient.to(weight.dtype)
         if bias is not None and bias.requires_grad:
             bias.grad = slopes.sum(2, dtype=bias.dtype)
-        return slopes if first else torch.bmm(self.cast[f"{name}.weight"].detach().transpose(1, 2), slopes)
+        return slopes if first else torch.bmm(self.cast[f"{name}.weight"].transpose(1, 2), slopes)
 
     def _activated(self, place: int, sums: Tensor) -> Tensor:
-        normed = self._normed(self.model.norms[place], f"norms.{place}", sums)
-        in_place = self.model.activation is torch.relu and not (normed is sums and sums.requires_grad)
-        hidden = torch.relu_(normed) if in_place else self.model.activation(normed)
+        hidden = self.model.activation(self._normed(self.norms[place], f"norms.{place}", sums))
         return hidden if self.drop is keep else self.drop(hidden.transpose(1, 2), place).transpose(1, 2)
 
     def _normed(self, norm: nn.Module, name: str, x: Tensor) -> Tensor:
         if isinstance(norm, nn.Identity):
             return x
         if isinstance(norm, nn.BatchNorm1d):
-            return self._batch_normed(norm, name, x)
+            return self._batch_normed(norm, name, x)[0]
         rows = x.transpose(1, 2)
         if isinstance(norm, nn.LayerNorm):
             normed = F.layer_norm(rows, [rows.shape[2]], eps=norm.eps)
@@ -133,15 +144,18 @@ class Pass:
         scale, shift = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         return (normed * scale.unsqueeze(1) + shift.unsqueeze(1)).transpose(1, 2)
 
-    def _batch_normed(self, norm: nn.BatchNorm1d, name: str, x: Tensor) -> Tensor:
-        """Return what batch norm gives for each run, whose units are channels of one batch; count the statistics in."""
-        runs, width, n = x.shape
+    def _batch_normed(self, norm: nn.BatchNorm1d, name: str, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Return what batch norm gives for each run, whose units are channels of one batch.
+
+        In training it counts the channels' statistics in, and returns them as well.
+        """
+        n, channels = x.shape[2], x.flatten(0, 1).unsqueeze(0)
         scale, shift = (self.weights[f"{name}.{part}"].flatten() for part in ("weight", "bias"))
         mean, variance = self.weights[f"{name}.running_mean"], self.weights[f"{name}.running_var"]
-        channels = x.reshape(1, runs * width, n).to(scale.dtype)
+        channels = channels.to(scale.dtype)
         if not self.model.training:
             normed = F.batch_norm(channels, mean.flatten(), variance.flatten(), scale, shift, eps=norm.eps)
-            return normed.view(x.shape).to(x.dtype)
+            return normed.view(x.shape).to(x.dtype), None
         # Groups of one channel each give the same numbers as batch norm, in two thirds of its time.
         normed, means, inverse = torch.native_group_norm(channels, scale, shift, 1, len(scale), n, len(scale), norm.eps)
         with torch.no_grad():
@@ -150,4 +164,17 @@ class Pass:
             mean.lerp_(means.view(mean.shape), norm.momentum)
             biased = inverse.view(mean.shape).pow(-2).sub_(norm.eps).clamp_(min=0)
             variance.lerp_(biased * (n / (n - 1)), norm.momentum)
-        return normed.view(x.shape).to(x.dtype)
+        return normed.view(x.shape).to(x.dtype), (means, inverse)
+
+    def _batch_normed_backward(self, name: str, kept: _Kept, slopes: Tensor) -> Tensor:
+        """Give batch norm's scale and shift their gradients; return the slopes by what it normed."""
+        scale, shift = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+        channels = [part.flatten(0, 1).unsqueeze(0).to(scale.dtype) for part in (slopes, kept.sums)]
+        assert kept.normed
+        of_sums, of_scale, of_shift = torch.ops.aten.native_group_norm_backward(
+            *channels, *kept.normed, scale.flatten(), 1, scale.numel(), slopes.shape[2], scale.numel(), [True] * 3
+        )
+        for part, gradient in ((scale, of_scale), (shift, of_shift)):
+            if part.requires_grad:
+                part.grad = gradient.view(part.shape)
+        return of_sums.view(slopes.shape).to(slopes.dtype)  # type: ignore[no-any-return]

@@ -1,10 +1,8 @@
 """Which runs of a sweep are trained together, and how many at a time."""
 
 import json
-import os
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import schema
@@ -27,8 +25,8 @@ NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.", "stop.")
 SAME_IN_ALL = ("optim.decay_bias_and_norm", "regularization.box.bound", "stop.steps.most", "stop.time.seconds")
 LARGEST_BYTES = 2**19
 """Of a run's weights, beyond which its matrix products are as fast by themselves (``scripts/bench_fused.py``)."""
-CACHE_BYTES = 2**23
-"""Of a core's share of the last cache, where the system does not say."""
+BYTES_TOGETHER = 12 * 2**20
+"""Of all that a stack on a CPU computes with: more leaves the caches that a core has for itself."""
 COPIES = 5
 """Of a run's weights: themselves, gradients, two moments, and the weights before the step."""
 SMALLEST = 4
@@ -142,21 +140,11 @@ def pays(run: "Run", model: "nn.Module", together: int) -> bool:
 
 
 def largest(run: "Run", model: "nn.Module") -> int:
-    """Return how many runs a stack should have at most: all that it computes with fits a core's share of the cache."""
+    """Return how many runs a stack should have at most."""
     if run.device.type == "cuda":
         return MOST
-    return max(1, min(MOST, _cache_bytes() // (COPIES * _bytes(model))))
+    return max(1, min(MOST, BYTES_TOGETHER // (COPIES * _bytes(model))))
 
 
 def _bytes(model: "nn.Module") -> int:
     return sum(p.numel() * p.element_size() for p in model.parameters())
-
-
-def _cache_bytes() -> int:
-    """Return a core's share of the last-level cache."""
-    try:
-        sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
-        largest_kib = max(int(size.removesuffix("K")) for size in sizes)
-    except (ValueError, OSError):  # the system does not say
-        return CACHE_BYTES
-    return max(CACHE_BYTES, 1024 * largest_kib // (os.cpu_count() or 1))
