@@ -64,20 +64,20 @@ def r2(outputs: Tensor, y: Tensor) -> Tensor:
 
 def precision(outputs: Tensor, y: Tensor) -> Tensor:
     """Share of what is called a class that is it, the mean over classes; 0 of a class that nothing is called."""
-    right, called, _ = _counts(outputs, y)
-    return _mean_of_present(right / called.clamp(min=1), outputs, y)
+    right, called, there = _counts(outputs, y)
+    return (right / called.clamp(min=1))[called + there > 0].mean()
 
 
 def recall(outputs: Tensor, y: Tensor) -> Tensor:
     """Share of a class that is called it, the mean over classes; 0 of a class that has no sample."""
-    right, _, there = _counts(outputs, y)
-    return _mean_of_present(right / there.clamp(min=1), outputs, y)
+    right, called, there = _counts(outputs, y)
+    return (right / there.clamp(min=1))[called + there > 0].mean()
 
 
 def f1(outputs: Tensor, y: Tensor) -> Tensor:
     """Harmonic mean of precision and recall of each class, the mean over classes."""
     right, called, there = _counts(outputs, y)
-    return _mean_of_present(2 * right / (called + there).clamp(min=1), outputs, y)
+    return (2 * right / (called + there).clamp(min=1))[called + there > 0].mean()
 
 
 def roc_auc(outputs: Tensor, y: Tensor) -> Tensor:
@@ -104,17 +104,11 @@ def perplexity(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def _counts(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return of each class: how often it was rightly called, called, and there."""
+    """Return of each class: how often it was rightly called, called, and there; means are over those that are."""
     classes = outputs.shape[1]
     called = outputs.argmax(1)
     right = torch.bincount(y[called == y], minlength=classes).double()
     return right, torch.bincount(called, minlength=classes).double(), torch.bincount(y, minlength=classes).double()
-
-
-def _mean_of_present(values: Tensor, outputs: Tensor, y: Tensor) -> Tensor:
-    """Return the mean over the classes that are there or called."""
-    _, called, there = _counts(outputs, y)
-    return values[(called + there) > 0].mean()
 
 
 def _average_ranks(scores: Tensor) -> Tensor:

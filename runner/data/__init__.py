@@ -128,7 +128,8 @@ def split(
         shift, scale = (s.astype(dtype) for s in _statistics(train.x, normalize))
         if source.alphabet is None:
             train, val, test = (
-                Samples((part.x.astype(dtype) - shift) / scale, part.y.astype(targets)) for part in (train, val, test)
+                Samples(_normalized(part.x.astype(dtype), shift, scale), part.y.astype(targets))
+                for part in (train, val, test)
             )
     for name, array in ((name, getattr(part, name)) for part in (train, val, test) for name in ("x", "y")):
         if not np.isfinite(array).all():
@@ -172,12 +173,24 @@ def _by_class(samples: Samples, classes: int | None, rng: np.random.Generator) -
     return order
 
 
+def _normalized(x: Array, shift: Array, scale: Array) -> Array:
+    """Return the numbers in their own place: a second copy of a large set costs more than the arithmetic."""
+    np.subtract(x, shift, out=x)
+    return np.divide(x, scale, out=x)
+
+
 def _statistics(x: Array, normalize: str) -> tuple[Array, Array]:
     """Return shift and scale: one a channel of images ``[n, c, h, w]``, one a feature of tables ``[n, f]``."""
     axes = (0, *range(2, x.ndim))
     if normalize == "none":
         return np.zeros([1] * x.ndim), np.ones([1] * x.ndim)
-    if normalize == "standard":
+    if normalize == "standard" and x.dtype == np.uint8:  # sums of whole numbers are exact, and a tenth of the work
+        n = x.size // x.shape[1]
+        total = x.sum(axes, dtype=np.int64, keepdims=True)
+        squares = np.square(x, dtype=np.uint16).sum(axes, dtype=np.int64, keepdims=True)
+        spread = squares.astype(object) * n - total.astype(object) ** 2  # beyond 64 bits
+        shift, scale = total / n, np.sqrt(spread.astype(np.float64)) / n
+    elif normalize == "standard":
         shift = x.mean(axes, dtype=np.float64, keepdims=True)
         scale = x.std(axes, dtype=np.float64, keepdims=True)
     else:
