@@ -248,16 +248,16 @@ def _saved(plan: Path) -> dict[str, Any] | None:
 
 def _resumed(jobs: Sequence[Job], runs: Sequence[Any], source: Path) -> tuple[list[Job], Any]:
     """Return the jobs in the order of their stack, and the stack: as it was saved, where all can go on from that."""
-    from runner.engine import fused
+    from runner.engine.members import in_order, resume, stack
 
     saved = _saved(source)
     if saved is None or not all(_goes_on(job, run, saved) for job, run in zip(jobs, runs, strict=True)):
-        order = fused.in_order(runs)
-        return [jobs[i] for i in order], fused.stack([runs[i] for i in order])
+        order = in_order(runs)
+        return [jobs[i] for i in order], stack([runs[i] for i in order])
     place_of = {run_id: i for i, run_id in enumerate(saved["run_ids"])}
     order = sorted(range(len(jobs)), key=lambda i: place_of[jobs[i].run_id])
     places = [place_of[jobs[i].run_id] for i in order]
-    return [jobs[i] for i in order], fused.resume([runs[i] for i in order], saved, places)
+    return [jobs[i] for i in order], resume([runs[i] for i in order], saved, places)
 
 
 def _goes_on(job: Job, run: Any, saved: dict[str, Any]) -> bool:

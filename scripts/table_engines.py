@@ -35,7 +35,7 @@ def main() -> int:
     """Measure and write the page."""
     sys.path.insert(0, str(ROOT))
     os.chdir(tempfile.mkdtemp())
-    from runner.engine import fused
+    from runner.engine.members import stack
     from tests.conftest import compose_job
     from tests.test_fused import MODELS, OPTIMIZERS, alone, length_of, runs_of, three, together
 
@@ -56,7 +56,7 @@ def main() -> int:
                 if tensor.is_floating_point()
             ]
             cells.append(f"{max(differences):.0e}".replace("0e+00", "0"))
-            stepped = "one for many" if fused.stack(runs).slices else "one each"
+            stepped = "one for many" if stack(runs).slices else "one each"
         shown = f"`{name}` ({settings[0].partition('=')[2]})" if settings else f"`{name}`"
         lines.append(f"| {shown} | {stepped} | {' | '.join(cells or ['–'] * 3)} |")
         print(lines[-1], flush=True)

@@ -11,6 +11,7 @@ from torch import nn
 
 from runner.build import Run, build
 from runner.engine import fused, loop
+from runner.engine.members import in_order, resume, stack
 from runner.engine.state import State, start
 from runner.job import Job
 from tests.conftest import Result
@@ -38,7 +39,7 @@ RATES_SEEDS_INITS = [(0.01, 0, "he"), (0.002, 1, "xavier"), (0.003, 0, "default"
 
 def runs_of(job: Make, kinds: Sequence[Sequence[str]], *shared: str) -> list[Run]:
     runs = [build(job(*kind, *shared)) for kind in kinds]
-    return [runs[i] for i in fused.in_order(runs)]
+    return [runs[i] for i in in_order(runs)]
 
 
 def three(*shared: str) -> list[list[str]]:
@@ -51,7 +52,7 @@ def alone(run: Run) -> tuple[State, list[dict[str, Any]]]:
 
 
 def together(runs: list[Run]) -> list[tuple[State, list[dict[str, Any]]]]:
-    members = fused.stack(runs)
+    members = stack(runs)
     rows: dict[int, list[dict[str, Any]]] = {id(state): [] for state in members.states}
     states = list(members.states)
     for events in fused.train(members, lambda step: False):
@@ -97,7 +98,7 @@ def length_of(optim: str) -> list[str]:
 def test_the_docs_say_how_an_optimizer_is_stacked(optim: str, job: Make) -> None:
     page = (Path(__file__).parent.parent / "docs" / "engines.md").read_text(encoding="utf-8")
     (row,) = [line.split(" | ") for line in page.splitlines() if line.startswith(f"| `{optim}`")]
-    members = fused.stack(runs_of(job, three(f"optim={optim}", *OPTIMIZERS[optim]), "max_steps=1"))
+    members = stack(runs_of(job, three(f"optim={optim}", *OPTIMIZERS[optim]), "max_steps=1"))
     assert row[1] == ("one for many" if members.slices else "one each")
     assert all(float(cell.strip(" |")) < TOLERANCE for cell in row[2:] if cell.strip(" |") != "–")
 
@@ -153,7 +154,7 @@ def test_runs_of_other_optimizers_regularization_and_schedules_stack(job: Make) 
 def test_members_of_adamw_have_weight_decays_of_their_own_in_one_step(job: Make) -> None:
     kinds = [[f"optim.weight_decay={wd}", f"optim.lr={lr}"] for wd in (0.01, 0.3, 2.0) for lr in (0.003, 0.03)]
     runs = runs_of(job, kinds, "model.width=16", "max_steps=40", "dtype=float64")
-    assert len(fused.stack(runs).slices) == 1
+    assert len(stack(runs).slices) == 1
     assert_same(runs)
 
 
@@ -198,7 +199,7 @@ def test_fused_kernels_get_gradients_laid_out_like_their_weights(
     monkeypatch.setattr("runner.optim._fusable", lambda parameters: fast)
     runs = runs_of(job, three(f"optim={optim}"), "model.width=16", "max_steps=20", "dtype=float64")
     assert_same(runs)
-    members = fused.stack(runs)
+    members = stack(runs)
     assert bool(members.slices[0].optimizer.defaults["fused"]) == fast
     next(fused.train(members, lambda step: False))
     fused._differentiate(members, runs[0].train.x[:32], runs[0].train.y[:32], True, None)
@@ -226,13 +227,13 @@ def test_a_saved_stack_goes_on_with_some_of_its_members(optim: str, job: Make) -
     shared = [f"optim={optim}", "model.width=16", "max_steps=40", "eval_every=10", "dtype=float64"]
     runs = runs_of(job, [[f"optim.lr={lr}", f"seed={seed}"] for lr in (0.003, 0.01) for seed in (0, 1)], *shared)
     expected = [alone(run)[0].model.state_dict() for run in runs]
-    members = fused.stack(runs)
+    members = stack(runs)
     for events in fused.train(members, lambda step: step == 23):
         assert events is not None
     saved = members.state_dict()
     assert members.step == 23
     chosen = [0, 2, 3]
-    again = fused.resume([runs[i] for i in chosen], saved, chosen)
+    again = resume([runs[i] for i in chosen], saved, chosen)
     states = list(again.states)
     for _ in fused.train(again, lambda step: False):
         pass
@@ -249,7 +250,7 @@ def test_a_saved_stack_goes_on_with_some_of_its_members(optim: str, job: Make) -
 def test_a_graphed_stack_is_the_run_by_itself_on_cuda(optim: str, shared: list[str], job: Make) -> None:
     length = ["max_steps=50", "eval_every=25", "dtype=float64", "batch.size=100", "device=cuda"]
     runs = runs_of(job, three(f"optim={optim}"), "model.width=12", "data=breast_cancer", *length, *shared)
-    members = fused.stack(runs)
+    members = stack(runs)
     assert fused._graphed(members) is not None
     assert_same(runs, 1e-8)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from runner import record
-from runner.engine import fused
+from runner.engine import fused, members
 from runner.job import Job
 from runner.lock import holding
 from runner.stack import plans, run_stack
@@ -130,10 +130,10 @@ def test_members_of_a_stopped_stack_may_go_on_a_few_at_a_time(job: Callable[...,
 def test_out_of_memory_halves_a_stack(job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
     train, sizes = fused.train, []
 
-    def short_of_memory(members: fused.Stack, pulse: Callable[[int], bool]) -> Any:
-        sizes.append(len(members.runs))
-        for count, events in enumerate(train(members, pulse)):
-            if len(members.runs) > 2 and count == 1:
+    def short_of_memory(stacked: members.Stack, pulse: Callable[[int], bool]) -> Any:
+        sizes.append(len(stacked.runs))
+        for count, events in enumerate(train(stacked, pulse)):
+            if len(stacked.runs) > 2 and count == 1:
                 raise MemoryError("cannot allocate memory")
             yield events
 
@@ -148,14 +148,14 @@ def test_out_of_memory_halves_a_stack(job: Callable[..., Job], monkeypatch: pyte
 def test_what_raises_in_a_stack_costs_the_run_that_raises(
     engine: str, job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = fused.Slice.step
+    step = members.Slice.step
 
-    def raising(part: fused.Slice, gradients: Any, lr: Any) -> None:
+    def raising(part: members.Slice, gradients: Any, lr: Any) -> None:
         if (lr == 0.5).any() or part.stop - part.start > 1:
             raise ValueError("no such step")
         step(part, gradients, lr)
 
-    monkeypatch.setattr(fused.Slice, "step", raising)
+    monkeypatch.setattr(members.Slice, "step", raising)
     shared = ["optim=sgd", "scheduler=constant", f"engine={engine}"]
     jobs = [job(f"optim.lr={lr}", "epochs=1", *SMALL, *shared) for lr in (0.1, 0.5, 0.2)]
     found = {o.job.config["optim"]["lr"]: o.summary for o in run_stack(jobs, "none", Interruption()) if o}

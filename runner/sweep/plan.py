@@ -160,6 +160,7 @@ def _seconds_a_step(runs: "Sequence[Run]") -> float:
     import torch
 
     from runner.engine import fused, loop
+    from runner.engine.members import stack
     from runner.engine.state import start
 
     threads = torch.get_num_threads()
@@ -171,7 +172,7 @@ def _seconds_a_step(runs: "Sequence[Run]") -> float:
         return marks[-1][0] - marks[0][0] > TRIAL_SECONDS
 
     if len(runs) > 1:
-        members = fused.stack(runs)
+        members = stack(runs)
         for _ in fused.train(members, over):
             if over(members.step):
                 break
