@@ -338,7 +338,7 @@ def _canonical(config: Config) -> Config:
         else:
             optim["_option_"] = "nesterov" if optim["nesterov"] else "momentum"
     model = config["model"] = _multiplied(config["model"])
-    if model.get("mup") and model["base_width"] is None and model["_option_"] in BASE_WIDTHS:
+    if model.get("mup") and model.get("base_width") is None and model["_option_"] in BASE_WIDTHS:
         model["base_width"] = BASE_WIDTHS[model["_option_"]]
     if widths := model.get("widths"):
         model["width"], model["depth"] = max(widths), len(widths)

@@ -57,10 +57,8 @@ _ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 def fit(sizes: Array, losses: Sequence[Array], draws: int = DRAWS) -> Law:
     """Fit the law to each size's mean loss; intervals are percentiles of a bootstrap around it.
 
-    What is drawn are relative deviations: with several seeds of each run from its size's mean, all sizes' together,
-    as many as the size has seeds; with one, or where the means lie further from the law than seeds explain (F test of
-    lack of fit at 5 %), of the means from the law. As few deviations tell their own size badly, each sample's are
-    scaled by √(ν/χ²(ν)), which makes of a normal interval Student's.
+    With several seeds the noise is theirs; with one, or where the means lie further from the law than seeds explain (F
+    test of lack of fit at 5 %), it is that of the means around the law.
 
     Args:
         sizes: ``[k]``, positive and all different, at least ``FEWEST_SIZES``.
@@ -68,7 +66,7 @@ def fit(sizes: Array, losses: Sequence[Array], draws: int = DRAWS) -> Law:
         draws: bootstrap samples.
     """
     assert len(set(sizes)) == len(sizes) >= FEWEST_SIZES, "the caller counts sizes"
-    n = np.array([len(of_size) for of_size in losses])
+    counts = np.array([len(of_size) for of_size in losses])
     means = np.array([float(np.mean(of_size)) for of_size in losses])
     unit = float(np.exp(np.mean(np.log(sizes))))
     x = sizes / unit
@@ -77,25 +75,38 @@ def fit(sizes: Array, losses: Sequence[Array], draws: int = DRAWS) -> Law:
         found = _between(x, means[None], means, found[0])
     expected = _curve(found[None], x)[0]
     residuals, left = means / expected - 1, len(sizes) - 3
-    error = float(np.sqrt((residuals**2).sum() / left))
-    spread = np.concatenate(
-        [np.sqrt(m / (m - 1)) * (v / v.mean() - 1) for v, m in zip(losses, n, strict=True) if m > 1] or [np.zeros(0)]
-    )
-    free = int((n - 1).sum())
+    spread, free = _spread(losses), int((counts - 1).sum())
     variance = float((spread**2).mean()) if free else 0.0
-    misfit = variance > 0 and bool(stats.f.sf((n * residuals**2).sum() / left / variance, left, free) < 1 - LEVEL)
+    beyond = (counts * residuals**2).sum() / left
+    misfit = variance > 0 and bool(stats.f.sf(beyond / variance, left, free) < 1 - LEVEL)
     over_seeds = variance > 0 and not misfit
-    rng = np.random.default_rng(0)
     if over_seeds:
-        noise = np.stack([rng.choice(spread, (draws, m)).mean(1) for m in n], axis=1)
+        noise = _noise(spread, counts, free, draws)
     else:
-        free, noise = left, np.sqrt(len(sizes) / left) * rng.choice(residuals, (draws, len(sizes)))
-    noise *= np.sqrt(free / rng.chisquare(free, (draws, 1)))
+        noise = _noise(residuals * np.sqrt(len(sizes) / left), np.ones_like(counts), left, draws)
     drawn = _laws(x, np.maximum(expected * (1 + noise), 1e-3 * expected), means)
     low, high = np.quantile(drawn, _ENDS, axis=0)
     exponent, floor, coefficient = map(float, found)
     of_exponent, of_floor = ((float(low[i]), float(high[i])) for i in (0, 1))
+    error = float(np.sqrt((residuals**2).sum() / left))
     return Law(exponent, floor, coefficient, unit, of_exponent, of_floor, error, misfit, over_seeds, drawn)
+
+
+def _spread(losses: Sequence[Array]) -> Array:
+    """Return each run's relative deviation from its size's mean, of the variance that single runs have."""
+    several = [v for v in losses if len(v) > 1]
+    return np.concatenate([np.sqrt(len(v) / (len(v) - 1)) * (v / v.mean() - 1) for v in several] or [np.zeros(0)])
+
+
+def _noise(deviations: Array, counts: Array, free: int, draws: int) -> Array:
+    """Return relative errors ``[draws, k]`` of means over ``counts`` deviations, drawn with replacement.
+
+    Few deviations tell their own size badly: each sample's are scaled by √(ν/χ²(ν)), ν the degrees of freedom behind
+    them, which makes Student's interval of a normal one.
+    """
+    rng = np.random.default_rng(0)
+    noise = np.stack([rng.choice(deviations, (draws, int(count))).mean(1) for count in counts], axis=1)
+    return np.asarray(noise * np.sqrt(free / rng.chisquare(free, (draws, 1))))
 
 
 def _curve(laws: Array, x: Array) -> Array:

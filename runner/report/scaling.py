@@ -57,7 +57,10 @@ class Fit:
             return "not identifiable: the interval of α covers 0"
         if high >= EXPONENTS[-1]:
             return "not identifiable: the interval of α has no upper end"
-        return "the sizes' means lie further from the law than seeds explain" if self.law.misfit else ""
+        against = ["the sizes' means lie further from the law than seeds explain"] if self.law.misfit else []
+        if self.law.floor_interval[0] == 0:
+            against.append("the interval of E begins at 0, so that no floor can be told")
+        return "; ".join(against)
 
     def row(self) -> dict[str, object]:
         """Return what the table says of it."""
@@ -163,8 +166,7 @@ def _how(workload: Workload, fits: Sequence[Fit]) -> list[str]:
             if all(law.over_seeds for law in laws)
             else f"residuals are drawn anew where there is one {word}, or where {word}s explain less than the misfit."
         )
-        + " An interval of E that begins at 0 says that no floor can be told. Sizes beyond those measured are a guess; "
-        "FLOPs are of one sample's forward pass."
+        + " Sizes beyond those measured are a guess; FLOPs are of one sample's forward pass."
     ]
     models = sorted({str(workload.row(s.setting).get("model", "")) for f in fits for s in f.sizes})
     if len(models) > 1:
