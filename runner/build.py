@@ -40,6 +40,7 @@ from runner.regularization import (
     Teacher,
 )
 from runner.scheduler import Plateau, Schedule
+from runner.schema import mup_rule
 from runner.stop import Stop, Target
 from runner.targets import accepts, bind, named_by_user, resolve
 
@@ -74,6 +75,8 @@ class Run:
     construct: Callable[[], nn.Module]
     """Returns the model with its initial weights, on the device."""
     parameter_groups: Callable[[nn.Module], optim.ParameterGroups]
+    mup: bool
+    """The parameters' learning rates are scaled each by its own factor."""
     optimizer: Callable[[optim.ParameterGroups], Optimizer]
     takes_closure: bool
     """Each step is handed the function that evaluates its batch anew."""
@@ -176,7 +179,12 @@ def _build(job: Job) -> Run:
         val=val,
         test=test,
         construct=partial(_construct, job, data, device, parts),
-        parameter_groups=partial(optim.parameter_groups, decay_bias_and_norm=config["optim"]["decay_bias_and_norm"]),
+        parameter_groups=partial(
+            optim.parameter_groups,
+            decay_bias_and_norm=config["optim"]["decay_bias_and_norm"],
+            rule=(rule := mup_rule(config)),
+        ),
+        mup=rule is not None,
         optimizer=_part(job, config["optim"], "decay_bias_and_norm"),
         takes_closure=False,
         schedule=schedule,

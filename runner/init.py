@@ -4,7 +4,7 @@ Linear and convolution layers, recurrent ones (gate by gate) and torch's attenti
 Embeddings, which no fan describes, stay as the model draws them, except under an initializer of a given scale; norm
 layers stay 1 and 0 (Ioffe & Szegedy 2015). The last layer of a residual branch may say ``residual_branches``, how many
 there are: its weights are divided by their root, so that the sum of branches keeps its scale (Radford et al. 2019,
-§2.3).
+§2.3). A model in muP has its weights rescaled by ``runner.mup``.
 
 Weights are matrices and kernels ``[out, in, …]``: fan_in is in·receptive field, fan_out is out·receptive field.
 """
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from runner import mup
 from runner.errors import RecordError
 from runner.noise import derive, generator
 from runner.targets import accepts
@@ -221,6 +222,7 @@ def construct(
         torch.manual_seed(derive(seed, "weights"))
         built = model()
     if fill is None:
+        mup.rescale(built, _variance(default), biases=True)
         return built
     if not filled_weights(built):
         raise ValueError("the model has no linear, convolution or recurrent layer to initialize: use init=default")
@@ -239,7 +241,20 @@ def construct(
             for name, module in built.named_modules():
                 if isinstance(module, nn.Embedding):
                     fill(module.weight, generator_of(seed, name))
+    mup.rescale(built, _variance(fill), biases=False)
     return built
+
+
+def _variance(fill: Callable[..., object]) -> mup.Variance:
+    """Return how the variance of an initializer's weights depends on their fans, up to a constant."""
+    function = getattr(fill, "func", fill)
+    if function in (xavier_uniform, xavier_normal):
+        return lambda fan_in, fan_out: 1 / (fan_in + fan_out)
+    if function is orthogonal:
+        return lambda fan_in, fan_out: 1 / max(fan_in, fan_out)
+    if function in OF_A_SCALE:
+        return lambda fan_in, fan_out: 1.0
+    return lambda fan_in, fan_out: 1 / fan_in
 
 
 OF_A_SCALE = (zeros, constant, normal, uniform, trunc_normal)

@@ -63,8 +63,9 @@ def lr_range(job: Job, lowest: float, highest: float, steps: int) -> Range:
     found: list[tuple[float, float, float]] = []
     mean, best = 0.0, math.inf
     state = start(run)
-    # Parameters whose rate is set apart from optim.lr keep it, as they would in a run at each rate.
-    apart = [(g, g["lr_scale"] * job.config["optim"]["lr"]) for g in state.optimizer.param_groups if "lr_scale" in g]
+    # Parameters whose rate is set apart from optim.lr keep it, as they would in a run at each rate; muP's are scaled.
+    scaled = [] if run.mup else [g for g in state.optimizer.param_groups if "lr_scale" in g]
+    apart = [(g, g["lr_scale"] * job.config["optim"]["lr"]) for g in scaled]
 
     def hold_apart(step: int) -> None:
         for group, rate in apart:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from runner import mup
 from runner.errors import closest
 
 ParameterGroups = list[dict[str, Any]]
@@ -35,9 +36,13 @@ def adam(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: flo
 
 
 def adamw(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: float, weight_decay: float) -> Optimizer:
-    """Adam's step after w ← (1 - lr·weight_decay)·w (Loshchilov & Hutter 2019, algorithm 2)."""
+    """Adam's step after w ← (1 - lr·weight_decay)·w (Loshchilov & Hutter 2019, algorithm 2).
+
+    Where muP gives a group a learning rate of its own, lr stays that of all in the decay: it does not depend on the
+    width (Yang et al. 2022, appendix B.3; so does the authors' MuAdamW).
+    """
     for group in parameters:
-        group["weight_decay"] = weight_decay if group["decayed"] else 0.0
+        group["weight_decay"] = weight_decay / group.get("lr_scale", 1.0) if group["decayed"] else 0.0
     return torch.optim.AdamW(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))
 
 
@@ -281,17 +286,27 @@ def evaluating(optimizer: Optimizer) -> Iterator[None]:
         switches[1]()  # type: ignore[misc]
 
 
-def parameter_groups(model: nn.Module, decay_bias_and_norm: bool) -> ParameterGroups:
-    """Return the parameters in two groups: weights, which decay reaches, and biases and norms, which it need not."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+def parameter_groups(model: nn.Module, decay_bias_and_norm: bool, rule: str | None = None) -> ParameterGroups:
+    """Return the parameters in two groups: weights, which decay reaches, and biases and norms, which it need not.
+
+    Args:
+        model: whose parameters they are.
+        decay_bias_and_norm: put biases and norms among the weights.
+        rule: by which muP scales learning rates, ``lr_scale``, each a group of its own; None leaves them alone.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     linear = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
     hidden = {id(weight) for weight in linear[:-1]}
-    weights = [p for p in trained if p.ndim > 1 or decay_bias_and_norm]
-    others = [p for p in trained if p.ndim <= 1 and not decay_bias_and_norm]
+    scales = mup.lr_scales(model, rule) if rule else {}
+    groups: dict[tuple[bool, float | None], list[Tensor]] = {}
+    for decayed in (True, False):
+        for name, p in trained.items():
+            if (p.ndim > 1 or decay_bias_and_norm) == decayed:
+                groups.setdefault((decayed, scales.get(name)), []).append(p)
     return [
         {"params": chosen, "decayed": decayed, "hidden": [id(p) in hidden for p in chosen]}
-        for chosen, decayed in ((weights, True), (others, False))
-        if chosen
+        | ({} if scale is None else {"lr_scale": scale})
+        for (decayed, scale), chosen in groups.items()
     ]
 
 

@@ -69,6 +69,24 @@ WITHOUT_DROPOUT = {
 }
 """Models that ``regularization=dropout`` does not reach, and why."""
 
+BASE_WIDTHS = {"mlp": 256, "gpt": 64}
+"""The width at which ``model.mup=true`` changes nothing: the model's own default."""
+MUP_RULES = {
+    **dict.fromkeys(("gd", "sgd", "momentum", "nesterov"), "sgd"),
+    **dict.fromkeys(("adam", "adamw", "amsgrad", "adamax", "nadam", "adagrad", "rmsprop"), "adam"),
+}
+"""By which rule each optimizer's learning rates are scaled with the width: those linear in the gradient, and those
+that normalize each of its entries, at every step and to a size of lr (Yang et al. 2022, appendix B.3; Yang & Littwin
+2023)."""
+WITHOUT_MUP = {
+    "zeros": "whose weights have no variance that could follow the width",
+    "constant": "whose weights have no variance that could follow the width",
+    "identity": "whose weights have no variance that could follow the width",
+    "lsuv": "which gives the last layer's output variance 1 at any width, where muP has it fall",
+    "custom": "of whose variance nobody knows how it depends on the width",
+}
+"""Initializers that muP cannot rescale, and why."""
+
 DEFAULT_EPOCHS = 20
 DEFAULT_BATCH_SIZE = 64
 DEFAULT_VAL_FRACTION = 0.1
@@ -222,6 +240,7 @@ def _refuse_contradictions(config: Config) -> None:
         raise ConfigError(
             f"augment={mixing[0]} beside batch.size=1: it mixes a sample with another of its batch, which has no other"
         )
+    _refuse_mup(config)
     _refuse_half_a_target(config)
     _refuse_folds(config["data"])
     if config["amp"] != "none" and config["dtype"] != "float32":
@@ -242,6 +261,37 @@ def doubts(config: Config) -> list[str]:
     if "flip" in config["augment"] and (digits := [name for name in names if name in DIGITS]):
         return [f"augment=flip beside data={digits[0]}: few digits are themselves in a mirror"]
     return []
+
+
+def _refuse_mup(config: Config) -> None:
+    model, optim, init = config["model"], config["optim"]["_option_"], config["init"]["_option_"]
+    fills, base_width = config["init"]["_target_"].removeprefix("runner.init."), model.get("base_width")
+    if not model["_target_"].startswith("runner.model."):
+        return
+    if not model.get("mup"):
+        if base_width is not None:
+            raise ConfigError(f"model.base_width={base_width} needs model.mup=true, which holds the width against it")
+        return
+    if base_width is None and model["_option_"] not in BASE_WIDTHS:
+        raise ConfigError("model.mup=true needs model.base_width, the width at which it changes nothing")
+    if len(set(model.get("widths") or ())) > 1:
+        raise ConfigError(f"model.mup=true needs hidden layers of one width, got model.widths={model['widths']}")
+    if mup_rule(config) is None:
+        raise ConfigError(
+            f"model.mup=true beside optim={optim}: no rule is known by which its learning rates follow the width\n"
+            f"valid: {', '.join(MUP_RULES)}"
+        )
+    if "." in fills or fills in WITHOUT_MUP:
+        reason = WITHOUT_MUP.get(fills, WITHOUT_MUP["custom"])
+        raise ConfigError(f"model.mup=true beside init={init}, {reason}: use init=he, lecun_normal or normal")
+    for name in ("l1", "l2"):
+        if name in config["regularization"]:
+            raise ConfigError(
+                f"model.mup=true beside regularization={name}, whose pull would change with the width: "
+                "decay the weights with optim.weight_decay or regularization=weight_decay"
+            )
+    if "weight_norm" in config["regularization"]:
+        raise ConfigError("model.mup=true beside regularization=weight_norm: both set the scale of the weights")
 
 
 def _refuse_half_a_target(config: Config) -> None:
@@ -287,7 +337,9 @@ def _canonical(config: Config) -> Config:
             optim["_option_"], optim["nesterov"] = "sgd", False
         else:
             optim["_option_"] = "nesterov" if optim["nesterov"] else "momentum"
-    model = config["model"]
+    model = config["model"] = _multiplied(config["model"])
+    if model.get("mup") and model.get("base_width") is None and model["_option_"] in BASE_WIDTHS:
+        model["base_width"] = BASE_WIDTHS[model["_option_"]]
     if widths := model.get("widths"):
         model["width"], model["depth"] = max(widths), len(widths)
         model["widths"] = [] if len(set(widths)) == 1 else widths
@@ -300,6 +352,39 @@ def _canonical(config: Config) -> Config:
     return config
 
 
+def _multiplied(model: Config) -> Config:
+    """Return a model with its multipliers worked into what they multiply: another way to say the same width and depth.
+
+    Widths are rounded to whole units, a transformer's to whole heads, a residual network's depth to whole blocks.
+
+    Raises:
+        ConfigError: if the depth is out of range, or ``model.widths`` says it.
+    """
+    if not model["_target_"].startswith("runner.model."):  # a user's own keys are his own
+        return model
+    given = {"width_multiplier": 1.0, "depth_multiplier": 1.0, **model}
+    wider, deeper = given.pop("width_multiplier"), given.pop("depth_multiplier")
+    if wider != 1:
+        heads = given.get("heads", 1)
+        given["width"] = heads * max(1, round(given["width"] * wider / heads))
+        given |= {"widths": [max(1, round(w * wider)) for w in given["widths"]]} if "widths" in given else {}
+    if deeper != 1:
+        if widths := given.get("widths"):
+            raise ConfigError(
+                f"model.depth_multiplier={deeper:g} beside model.widths={widths}, which say the depth too"
+            )
+        block, others = (6, 2) if given["_option_"] == "resnet" else (1, 0)
+        depth = others + block * max(1, round((given["depth"] - others) * deeper / block))
+        given["depth"] = FIELDS["model.depth"].parse("model.depth", depth)
+    return given
+
+
+def mup_rule(config: Config) -> str | None:
+    """Return the rule by which learning rates follow the width; None of a model not in muP, or where none is known."""
+    function = config["optim"]["_target_"].removeprefix("runner.optim.")
+    return MUP_RULES.get(function) if config["model"].get("mup") else None
+
+
 def identity(config: Config, fingerprint: str, parts: Mapping[str, str]) -> dict[str, Any]:
     """Return the leaves that decide what a run finds, with its data's fingerprint and its own parts' sources."""
     outside = set(OUTSIDE_IDENTITY)
@@ -308,6 +393,8 @@ def identity(config: Config, fingerprint: str, parts: Mapping[str, str]) -> dict
         outside.add("eval_every")
     if "target" in config["stop"]:
         outside -= {"target.metric", "target.value"}
+    if mup_rule(config) is None:
+        outside |= {"model.mup", "model.base_width"}
     # Settings whose null says that there is no such thing.
     outside |= {f"data.{key}" for key in ("folds", "fold", "bootstrap") if config["data"][key] is None}
     science = {k: v for k, v in leaves(config).items() if k not in outside and not k.endswith("_target_")}

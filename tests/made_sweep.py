@@ -32,7 +32,7 @@ def make_sweep(folder: Path, runs: Iterable[Mapping[str, Any]], rows: bool = Tru
         if not rows:
             continue
         place.mkdir()
-        summary = {k: v for k, v in line.items() if k not in CHOICES}
+        summary = {k: v for k, v in line.items() if k not in CHOICES and not k.startswith("model.")}
         if line["status"] != "running":
             (place / "summary.json").write_text(json.dumps(summary))
         curve = ["step,epoch,train_seconds,train_loss,val_loss,val_accuracy,status"]
@@ -42,7 +42,8 @@ def make_sweep(folder: Path, runs: Iterable[Mapping[str, Any]], rows: bool = Tru
             curve.append(f"{i * STEPS},{i},{i * 0.4},{1 - accuracy},{1 - accuracy},{accuracy},ok")
         (place / "metrics.csv").write_text("\n".join(curve) + "\n")
     names = dict.fromkeys(k for line in lines for k in line)
-    columns = [*CHOICES, "run_id", "status", *(n for n in names if n not in (*CHOICES, "run_id", "status"))]
+    choices = [*CHOICES, *(n for n in names if n.startswith("model."))]
+    columns = [*choices, "run_id", "status", *(n for n in names if n not in (*choices, "run_id", "status"))]
     with (folder / "runs.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()

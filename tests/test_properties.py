@@ -86,6 +86,7 @@ KEPT = {
     "data.normalize",
     "data.test_fraction",
     "model.depth",
+    "model.depth_multiplier",
     "model.width",
     "batch.size",
 }
@@ -98,6 +99,9 @@ def fits(override: str, chosen: dict[str, str], overrides: list[str]) -> bool:
     tabular = chosen["data"] in ("breast_cancer", "wine", "diabetes", "linear_regression")
     if chosen["model"] in ("resnet", "vit") and chosen["data"] != "digits" and key.partition(".")[0] == "model":
         return False
+    if override == "model.mup=true":
+        known = chosen["optim"] in schema.MUP_RULES and chosen["init"] not in schema.WITHOUT_MUP
+        return known and not any("l1" in o or "l2" in o or "weight_norm" in o for o in overrides)
     if override == "model=cnn" and tabular:
         return False
     if key.startswith("model.") and chosen["model"] == "cnn" and tabular:

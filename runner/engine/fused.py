@@ -55,6 +55,8 @@ def refusal(run: Run) -> str | None:
         return "adversarial and distillation look at one run's inputs and outputs at a time"
     if run.stop.seconds is not None:
         return "stop=time counts a run's own seconds, and the runs of a stack share theirs"
+    if run.mup:
+        return "model.mup=true: parameters have learning rates of their own"
     if run.takes_closure:
         return "its optimizer evaluates a batch several times a step"
     if run.augment.parts:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from runner import mup as maximal_update
 from runner.model.parts import ACTIVATIONS, Drop, Shape, keep
 
 
@@ -25,8 +26,12 @@ def mlp(
     bias: bool,
     normalization: str,
     residual: bool,
+    mup: bool = False,
+    base_width: int | None = None,
 ) -> nn.Module:
     """Return hidden layers of ``widths`` (none given: ``depth`` times ``width``) and a linear readout.
+
+    With ``mup`` in the maximal update parametrization of ``runner.mup``, held against the network of ``base_width``.
 
     Raises:
         ValueError: if residual layers have several widths.
@@ -34,7 +39,13 @@ def mlp(
     sizes = widths or [width] * depth
     if residual and len(set(sizes)) > 1:
         raise ValueError(f"model.residual=true needs hidden layers of one width, got model.widths={sizes}")
-    return MLP(math.prod(shape), outputs, sizes, activation, bias, normalization, residual)
+    if not mup or base_width is None:
+        return MLP(math.prod(shape), outputs, sizes, activation, bias, normalization, residual)
+
+    def of(widths: list[int]) -> nn.Module:
+        return MLP(math.prod(shape), outputs, widths, activation, bias, normalization, residual, base_width)
+
+    return maximal_update.against(of(sizes), lambda: of([base_width] * len(sizes)))
 
 
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
@@ -49,7 +60,8 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
 class MLP(nn.Module):
     """Hidden layers and a linear readout; ``x`` is ``[n, …]``, the result ``[n, outputs]``.
 
-    A hidden layer is linear, normalized, activated; with ``residual`` each but the first is added to its input.
+    A hidden layer is linear, normalized, activated; with ``residual`` each but the first is added to its input. With
+    ``base_width`` the readout is muP's.
     """
 
     def __init__(
@@ -61,13 +73,18 @@ class MLP(nn.Module):
         bias: bool,
         normalization: str,
         residual: bool,
+        base_width: int | None = None,
     ) -> None:
         super().__init__()
         sizes = [inputs, *widths]
         own_bias = bias and normalization != "batch"  # which takes each unit's mean away
         self.hidden = nn.ModuleList(nn.Linear(a, b, own_bias) for a, b in pairwise(sizes))
         self.norms = nn.ModuleList(NORMALIZATIONS[normalization](width) for width in widths)
-        self.readout = nn.Linear(sizes[-1], outputs, bias)
+        self.readout: nn.Linear = (
+            nn.Linear(sizes[-1], outputs, bias)
+            if base_width is None
+            else maximal_update.Readout(sizes[-1], outputs, bias, base_width)
+        )
         self.activation = ACTIVATIONS[activation]
         self.residual = residual
         if residual:

@@ -3,13 +3,25 @@
 import torch
 from torch import Tensor, nn
 
+from runner import mup as maximal_update
 from runner.model.parts import ACTIVATIONS, Drop, Shape, keep
 
 
 def gpt(
-    shape: Shape, outputs: int, *, alphabet: str | None, width: int, depth: int, heads: int, activation: str
+    shape: Shape,
+    outputs: int,
+    *,
+    alphabet: str | None,
+    width: int,
+    depth: int,
+    heads: int,
+    activation: str,
+    mup: bool = False,
+    base_width: int | None = None,
 ) -> nn.Module:
     """Return ``depth`` blocks of causal attention and MLP over a text's characters, and a linear readout.
+
+    With ``mup`` in the maximal update parametrization of ``runner.mup``, held against the network of ``base_width``.
 
     Raises:
         ValueError: if the input is no text, or the heads do not share the width evenly.
@@ -18,40 +30,52 @@ def gpt(
         raise ValueError("model=gpt reads characters: use data=text, or model=rnn, which reads numbers too")
     if width % heads:
         raise ValueError(f"model.heads must divide model.width={width}, got {heads}")
-    return GPT(shape[0], len(alphabet), outputs, width, depth, heads, activation)
+    if not mup or base_width is None:
+        return GPT(shape[0], len(alphabet), outputs, width, depth, heads, activation)
+
+    def of(width: int) -> nn.Module:
+        return GPT(shape[0], len(alphabet), outputs, width, depth, heads, activation, base_width)
+
+    return maximal_update.against(of(width), lambda: of(base_width))
 
 
 class Attention(nn.Module):
     """Attention of several heads, from and to ``[n, length, width]`` (Vaswani et al. 2017, §3.2).
 
-    ``causal``: each place gathers from itself and those before it alone.
+    ``causal``: each place gathers from itself and those before it alone. ``scale``: of the products of queries and
+    keys; None is 1/√(width of a head).
     """
 
-    def __init__(self, width: int, heads: int, causal: bool) -> None:
+    def __init__(self, width: int, heads: int, causal: bool, scale: float | None) -> None:
         super().__init__()
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.out = nn.Linear(width, width)
-        self._heads, self._causal = heads, causal
+        self._heads, self._causal, self._scale = heads, causal, scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what each place gathers."""
         query, key, value = (
             layer(x).unflatten(-1, (self._heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
-        gathered = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=self._causal)
+        gathered = nn.functional.scaled_dot_product_attention(
+            query, key, value, is_causal=self._causal, scale=self._scale
+        )
         return self.out(gathered.transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
     """Attention and an MLP of four times the width, each added to its input behind a layer norm.
 
-    ``branches``: over how many an initializer shares out the scale; None where the paper does not.
+    ``branches``: over how many an initializer shares out the scale; None where the paper does not. ``scale``: see
+    ``Attention``.
     """
 
-    def __init__(self, width: int, heads: int, activation: str, causal: bool, branches: int | None) -> None:
+    def __init__(
+        self, width: int, heads: int, activation: str, causal: bool, branches: int | None, scale: float | None = None
+    ) -> None:
         super().__init__()
         self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, heads, causal)
+        self.attention = Attention(width, heads, causal, scale)
         self.rise, self.fall = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         for end in (self.attention.out, self.fall):
             end.residual_branches = branches  # type: ignore[assignment]  # runner.init reads it
@@ -67,16 +91,32 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """Transformer over characters; ``x`` is ``[n, length ≤ context]``, the result ``[n, length, outputs]``."""
+    """Transformer over characters; ``x`` is ``[n, length ≤ context]``, the result ``[n, length, outputs]``.
+
+    With ``base_width`` attention and the readout are muP's.
+    """
 
     def __init__(
-        self, context: int, characters: int, outputs: int, width: int, depth: int, heads: int, activation: str
+        self,
+        context: int,
+        characters: int,
+        outputs: int,
+        width: int,
+        depth: int,
+        heads: int,
+        activation: str,
+        base_width: int | None = None,
     ) -> None:
         super().__init__()
         self.characters, self.places = nn.Embedding(characters, width), nn.Embedding(context, width)
-        self.blocks = nn.ModuleList(Block(width, heads, activation, True, 2 * depth) for _ in range(depth))
+        scale = None if base_width is None else maximal_update.attention_scale(width, heads, base_width)
+        self.blocks = nn.ModuleList(Block(width, heads, activation, True, 2 * depth, scale) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.readout = nn.Linear(width, outputs)
+        self.readout: nn.Linear = (
+            nn.Linear(width, outputs)
+            if base_width is None
+            else maximal_update.Readout(width, outputs, True, base_width)
+        )
 
     def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
         """Return the logits of the character after each."""

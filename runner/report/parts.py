@@ -43,3 +43,5 @@ class Section:
     text: tuple[str, ...] = ()
     plots: tuple[Plot, ...] = ()
     tables: tuple[Table, ...] = ()
+    terminal: str = ""
+    """What the terminal shows of it."""

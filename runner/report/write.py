@@ -18,7 +18,7 @@ from runner.errors import ConfigError, RecordError, closest
 from runner.job import OUTPUTS
 from runner.measures import title
 from runner.record import write_whole, writing
-from runner.report import grids, histories, rates, target, text, trouble
+from runner.report import grids, histories, rates, scaling, target, text, trouble
 from runner.report.across import across
 from runner.report.answer import Answer, Place, answer
 from runner.report.figures import render
@@ -77,7 +77,8 @@ def _report(folder: Path, asked: Asked) -> Report:
             built[-1][1].append(together)
     summary = _summary(records, found)
     lines = [summary, ""]
-    lines += [text.answer_text(a) for a, _ in built]
+    for a, sections in built:
+        lines += [text.answer_text(a), *(f"{section.terminal}\n" for section in sections if section.terminal)]
     care = [*records.caveats, *(c for w in found for c in w.caveats)]
     lines += [text.bullets("Read with care", care)] if care else []
 
@@ -130,6 +131,7 @@ def _sections(workload: Workload, records: Records, asked: Asked) -> list[Sectio
         histories.learning_curves(workload, records),
         histories.layers(workload, records),
         target.time_to_target(workload, records, asked.target, asked.within_percent),
+        scaling.scaling(workload, records) if several else None,
         trouble.explained(workload) if several else None,
         _settings(workload) if several else None,
         trouble.trouble(workload, records),

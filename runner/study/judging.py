@@ -23,7 +23,12 @@ def judgement(rows: Rows, plot: Plot) -> Judgement:
 
 
 def lines(
-    name: str, title: str, axes: tuple[str, str], curves: Mapping[str, tuple[Array, Array]], log: bool = True
+    name: str,
+    title: str,
+    axes: tuple[str, str],
+    curves: Mapping[str, tuple[Array, Array]],
+    log: bool = True,
+    log_x: bool = False,
 ) -> Plot:
     """Return a plot of some curves, one a label."""
 
@@ -33,6 +38,8 @@ def lines(
             ax.plot(x, y, color=COLOURS[number % 8], ls=DASHES[number % 8], label=label)
         ax.set_xlabel(axes[0])
         ax.set_ylabel(axes[1])
+        if log_x:
+            log_axis(ax, np.concatenate([x for x, _ in curves.values()]), "x")
         positive = np.concatenate([y[np.isfinite(y) & (y > 0)] for _, y in curves.values()])
         if log and len(positive):
             log_axis(ax, positive, "y")

@@ -1,10 +1,11 @@
 """Studies of optimizers: rates of convergence, thresholds, forms of decay, sizes of steps."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 
-from runner.record import read_csv
+from runner.record import read_config, read_csv
 from runner.report.load import Records
 from runner.study.judging import Curves, Rows, judgement, lines
 from runner.study.study import Judgement, weights_of
@@ -187,3 +188,51 @@ def smoothing_floor(records: Records) -> Judgement:
             }
         )
     return judgement(rows, lines("smoothing-floor", "Training loss", ("steps", "loss"), curves))
+
+
+LEAST_STANDARD, MOST_MUP = 0.7, 0.2
+"""Log-log slopes over the width: of the standard parametrization at least so much, of muP at most so far from 0."""
+
+
+def mup_transfer(records: Records) -> Judgement:
+    """Compare how the change of the logits depends on the width, in the standard parametrization and in muP."""
+    found: dict[tuple[str, str], dict[float, list[float]]] = {}
+    for _, row in records.runs.iterrows():
+        kind = (row["model"], "muP" if row["model.mup"] == "true" else "standard")
+        of_width = found.setdefault(kind, {}).setdefault(float(row["model.width"]), [])
+        of_width.append(_change_of_logits(records.places[row["run_id"]]))
+    rows: Rows = []
+    curves: Curves = {}
+    for (model, parametrization), by_width in sorted(found.items()):
+        widths = np.array(sorted(by_width))
+        change = np.array([float(np.mean(by_width[width])) for width in widths])
+        curves[f"{model}, {parametrization}"] = (widths, change)
+        slope = float(np.polyfit(np.log(widths), np.log(change), 1)[0])
+        standard = parametrization == "standard"
+        rows.append(
+            {
+                "model": model,
+                "parametrization": parametrization,
+                "log_log_slope": slope,
+                "expected": f"≥ {LEAST_STANDARD}" if standard else f"0 ± {MOST_MUP}",
+                "holds": slope >= LEAST_STANDARD if standard else abs(slope) <= MOST_MUP,
+            }
+        )
+    axes = ("width", "mean |change|")
+    return judgement(rows, lines("mup-transfer", "Change of the logits in 3 steps", axes, curves, log_x=True))
+
+
+def _change_of_logits(place: Path) -> float:
+    """Return the mean size of what training has added to a run's logits, on its validation samples."""
+    import torch
+
+    from runner.build import build
+    from runner.job import Job, read_source
+
+    config = read_config(place)
+    run = build(Job(config, read_source(config, ()), "", frozenset()))
+    model = run.construct().eval()
+    with torch.no_grad():
+        before = model(run.val.x)
+        model.load_state_dict(weights_of(place))
+        return float((model(run.val.x) - before).abs().mean())

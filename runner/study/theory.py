@@ -229,6 +229,30 @@ STUDIES = (
         steps.muon_orthogonal,
     ),
     Study(
+        "mup-transfer",
+        "In the maximal update parametrization the size of Adam's function change does not grow with the width; in the "
+        "standard one it does",
+        "Yang et al. 2022, Fig. 5 and table 8",
+        "theory",
+        "3 Adam steps, width 64 … 1024 (mlp on digits, 5 seeds) and 64 … 512 (gpt on text, 2 seeds): log-log slope of "
+        "the mean change of the logits over the width ≥ 0.7 in the standard parametrization, 0 ± 0.2 in muP",
+        50,
+        (
+            *("optim=adam", "optim.lr=0.001", "max_steps=3", "eval_every=3", "scheduler=constant", "save=last"),
+            *("+", "model.width=64,128,256,512,1024", "model.mup=false", "seeds=5"),
+            *("+", "model.width=64,128,256,512,1024", "model.mup=true", "model.base_width=64", "seeds=5"),
+            *(
+                word
+                for given in (("model.mup=false",), ("model.mup=true", "model.base_width=64"))
+                for word in (
+                    *("+", "data=text", "data.characters=20000", "data.context=32", "batch.size=16", "model=gpt"),
+                    *("model.width=64,128,256,512", *given, "seeds=2"),
+                )
+            ),
+        ),
+        steps.mup_transfer,
+    ),
+    Study(
         "dying-relu",
         "A narrow deep ReLU network with zero biases is born dead for a given input with probability "
         "1 − (1 − 2^−width)^depth",
