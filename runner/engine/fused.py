@@ -329,6 +329,10 @@ def refusal(run: Run) -> str | None:
         return "adversarial and distillation look at one run's inputs and outputs at a time"
     if run.stop.seconds is not None:
         return "stop=time counts a run's own seconds, and the runs of a stack share theirs"
+    if run.adaptive:
+        return "batch=adaptive measures the gradients of one run, whose batches then have sizes of their own"
+    if run.micro is not None:
+        return f"batch.micro={run.micro} takes the batches of one run apart"
     if run.takes_closure:
         return "its optimizer evaluates a batch several times a step"
     if run.augment.parts:
