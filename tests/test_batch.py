@@ -21,7 +21,10 @@ from runner.data import split, training_samples
 from runner.engine import accumulate, loop
 from runner.engine.state import State, start
 from runner.job import SPLIT_KEYS, Job
-from tests.conftest import Result, rows_of, run_folder, run_folders, summary_of, without_timing
+from runner.lr_range import lr_range
+from runner.study import noise_scale
+from runner.study.study import weights_of
+from tests.conftest import Result, compose_job, rows_of, run_folder, run_folders, summary_of, without_timing
 from tests.test_loop import never, rows_from, trained, untimed
 from tests.test_train import start_run, wait_for_rows
 
@@ -230,6 +233,15 @@ def test_the_estimate_is_the_noise_scale_of_each_samples_gradient(
     rows = rows_from(run, state, never)
     assert state.batch_size == 64
     assert rows[-1]["noise_scale"] == pytest.approx(of_each_sample(run, state.model), rel=0.1)
+
+
+def test_the_studys_per_example_value_is_that_of_all_gradients_at_once(optbench: Callable[..., Result]) -> None:
+    asked = ["data.fraction=0.4", "model.width=16", "dtype=float64", "init=he", "optim.lr=0.01", "epochs=2"]
+    assert optbench("train", *asked).code == 0
+    run = build(compose_job(asked))
+    model = run.construct()
+    model.load_state_dict(weights_of(run_folder(Path())))
+    assert noise_scale.of_each_sample(run_folder(Path())) == pytest.approx(of_each_sample(run, model), rel=1e-9)
 
 
 D = 50
@@ -484,6 +496,11 @@ def test_auto_takes_a_batch_apart_that_a_device_does_not_hold(job: Callable, mon
     assert torch.equal(before, torch.get_rng_state())
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Device(4 * room))
     assert job(*asked).run_id == job(*asked, "device=cpu").run_id
+
+
+def test_the_range_test_keeps_the_first_size(job: Callable) -> None:
+    adaptive, fixed = (lr_range(job(*more, "epochs=1"), 1e-5, 1, 40) for more in (["batch=adaptive"], []))
+    assert adaptive.steps == fixed.steps
 
 
 def test_rows_of_adaptive_runs_repeat(job: Callable) -> None:
