@@ -324,7 +324,7 @@ STUDIES = (
             ),
             *("+", "batch=adaptive", "batch.size=256", "batch.smallest=256", "batch.most=256", "batch.decay=0.998"),
             *("data.fraction=0.2", "optim.lr=0.02", "max_steps=5200", "eval_every=400"),
-            *("scheduler=multistep", "scheduler.milestones=[200]", "scheduler.factor=1e-12"),  # it trains, then stands
+            *("scheduler=multistep", "scheduler.milestones=[50]", "scheduler.factor=1e-12"),  # it trains, then stands
         ),
         batch_scaling,
     ),
