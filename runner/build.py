@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from runner import augment, fields, metrics, optim, scheduler, stop
 from runner.augment import Affine, Augmentation, Change, Mixing, Pixels
-from runner.batch import Strategy
+from runner.batch import Adaptive, Strategy
 from runner.data import Data, Samples, Source, split
 from runner.errors import ConfigError, closest
 from runner.init import construct
@@ -84,12 +84,16 @@ class Run:
     plateau: Plateau | None
     """Falls of the learning rate at evaluations, over those of the schedule."""
     batch_size: Strategy
+    adaptive: Adaptive | None
+    """The strategy, where the run itself decides on its sizes."""
+    micro: int | None
+    """Samples of a batch that are processed at a time."""
     shuffle: bool
     """Each epoch in an order of its own."""
     steps_per_epoch: int
     """Of the first epoch."""
     steps: int
-    """Length of the run in optimizer steps."""
+    """Length of the run in optimizer steps; where sizes adapt in a run of epochs, of the first size."""
     eval_every: int | None
     """Steps between evaluations; None is once an epoch."""
     augment: Augmentation
@@ -153,7 +157,7 @@ def _build(job: Job) -> Run:
     parts = [_part(job, option)() for _, option in sorted(config["regularization"].items())]
     dropout = next((p for p in parts if isinstance(p, Dropout)), Dropout(0.0))
     early_stopping = next((p for p in parts if isinstance(p, EarlyStopping)), None)
-    batch_size: Strategy = _part(job, config["batch"], "shuffle")(len(data.train), config["epochs"])
+    batch_size: Strategy = _part(job, config["batch"], "shuffle", "micro")(len(data.train), config["epochs"])
     steps = config["max_steps"] or _count_steps(batch_size, len(data.train), config["epochs"])
     schedule, plateau = schedule_of(job, steps)
     probed = PROBE_SAMPLES if data.alphabet is None else max(1, PROBE_SAMPLES // train.y.shape[1])
@@ -190,6 +194,8 @@ def _build(job: Job) -> Run:
         schedule=schedule,
         plateau=plateau,
         batch_size=batch_size,
+        adaptive=batch_size if isinstance(batch_size, Adaptive) else None,
+        micro=config["batch"]["micro"],
         shuffle=config["batch"]["shuffle"],
         steps_per_epoch=_count_steps(batch_size, len(data.train), 1),
         steps=steps,
@@ -323,19 +329,23 @@ def _tried_out(job: Job, run: Run, data: Data, parts: Sequence[Any]) -> Run:
 
 def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:
     """Refuse a batch of one sample before a model whose batch norm takes a variance over samples alone."""
-    n, normed = len(run.train.y), any(isinstance(m, _BatchNorm) for m in model.modules())
-    sizes = {run.batch_size(epoch) for epoch in range(job.config["epochs"] or 1)}
-    alone = [size for size in sizes if (n % size or size) == 1]
-    if not normed or not alone or run.steps < run.steps_per_epoch:
+    n, micro = len(run.train.y), run.micro or len(run.train.y)
+    found = ""
+    for size in {run.batch_size(epoch) for epoch in range(job.config["epochs"] or 1)}:
+        if run.steps >= run.steps_per_epoch and (n % size or size) == 1:
+            found = f"batch.size={size} leaves one of {n} samples for an epoch's last batch"
+        for batch in (min(size, n), n % size or size):
+            if (batch % micro or min(batch, micro)) == 1 or micro == 1:
+                found = found or f"batch.micro={micro} leaves one of a batch's {batch} samples for its last part"
+    if run.adaptive:
+        found = "batch=adaptive may leave one sample for the last part of a batch"
+    if not found or not any(isinstance(m, _BatchNorm) for m in model.modules()):
         return
     weight = next(model.parameters())
     try:
         model.train()(run.train.x[:1].to(weight.device, weight.dtype))
     except ValueError as error:
-        raise ConfigError(
-            f"batch.size={alone[0]} leaves one of {n} samples for an epoch's last batch, "
-            f"of which batch norm has no variance: {str(error).partition(',')[0]}"
-        ) from error
+        raise ConfigError(f"{found}, of which batch norm has no variance: {str(error).partition(',')[0]}") from error
 
 
 def schedule_of(job: Job, steps: int) -> tuple[Schedule, Plateau | None]:

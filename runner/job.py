@@ -10,7 +10,7 @@ from typing import Any
 
 from runner import schema
 from runner.compose import Composed
-from runner.data import Source
+from runner.data import Source, training_samples
 from runner.errors import ConfigError
 from runner.targets import bind, named_by_user, resolve, source_digest
 
@@ -63,6 +63,8 @@ def prepare(composed: Composed) -> Job:
     source = read_source(config, allow)
     if config["loss"] == "auto":
         config["loss"] = "mse" if source.classes is None else "cross_entropy"
+    if config["batch"]["_option_"] == "auto":
+        config = _sized(config, source, allow)
     # What a measure computes does not decide what the run finds.
     parts = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
     if "run" in config["init"]:
@@ -72,6 +74,19 @@ def prepare(composed: Composed) -> Job:
         parts[key] = _file_digest(Path(teacher["run"]).expanduser() / "checkpoint.pt", key)
     run_id = schema.run_id(config, source.fingerprint, parts)
     return Job(config, source, run_id, allow, composed.overrides, composed.hydra)
+
+
+def _sized(config: schema.Config, source: Source, allow: frozenset[str]) -> schema.Config:
+    """Return a config in which ``batch=auto`` is the size, and the samples at a time, that it comes to here."""
+    function, settings = bind(config["batch"], allow, "shuffle", "micro")
+    given = {key: config["data"][key] for key in ("val_fraction", "fraction", "folds", "fold")}
+    size = function(max(1, training_samples(source, **given)), **settings)
+    micro = config["batch"]["micro"]
+    if micro is None and config["device"] != "cpu":
+        from runner.memory import samples_at_a_time
+
+        micro = samples_at_a_time(config, source, allow, size)
+    return schema.sized(config, size, micro)
 
 
 def _file_digest(path: Path, key: str) -> str:

@@ -54,6 +54,7 @@ def lr_range(job: Job, lowest: float, highest: float, steps: int) -> Range:
         run,
         schedule=schedule,
         plateau=None,
+        adaptive=None,
         early_stopping=None,
         stop=Stop(),
         steps=steps,

@@ -30,18 +30,21 @@ def key(seed: int, step: int, device: torch.device | str = "cpu") -> Tensor:
     return torch.tensor([_signed(bits | 1), _signed(bits >> 32)], dtype=torch.int32, device=device)
 
 
-def uniform(key: Tensor, place: int, shape: torch.Size | tuple[int, ...]) -> Tensor:
+def uniform(key: Tensor, place: int, shape: torch.Size | tuple[int, ...], skipped: int = 0) -> Tensor:
     """Return float32 uniform in [0, 1) of the given shape, a pure function of its arguments.
 
-    Element ``i`` is a 32-bit finalizer (Wellons' ``lowbias32``) applied to the Weyl sequence ``multiplier·i + offset``.
-    Only tensor arithmetic on ``key``: the same numbers on every device, under ``vmap`` and in a captured graph.
+    With ``skipped``, it goes on after so many numbers. Element ``i`` is a 32-bit finalizer (Wellons' ``lowbias32``)
+    applied to the Weyl sequence ``multiplier·i + offset``. Only tensor arithmetic on ``key``: the same numbers on
+    every device, under ``vmap`` and in a captured graph.
     """
     count = 1
     for size in shape:
         count *= size
     place_bits = _splitmix64(place)
     multiplier = (key[0] ^ _signed(place_bits & ~1)) | 1
-    bits = torch.arange(count, dtype=torch.int32, device=key.device) * multiplier + (key[1] ^ _signed(place_bits >> 32))
+    index = torch.arange(count, dtype=torch.int32, device=key.device)
+    index = index + _signed(skipped) if skipped else index
+    bits = index * multiplier + (key[1] ^ _signed(place_bits >> 32))
     bits = bits ^ (bits >> 16 & 0xFFFF)
     bits = bits * 0x7FEB352D
     bits = bits ^ (bits >> 15 & 0x1FFFF)

@@ -35,14 +35,19 @@ class Dropout:
 
     p: float | Tensor
 
-    def at(self, key: Tensor) -> Drop:
-        """Return the dropping of the step that the key belongs to: kept units are scaled by 1/(1 - p)."""
+    def at(self, key: Tensor, first: int = 0, samples: int = 1) -> Drop:
+        """Return the dropping of the step that the key belongs to: kept units are scaled by 1/(1 - p).
+
+        Of ``samples`` from the batch's ``first`` on it drops what it drops of them in the whole batch.
+        """
         p = self.p
         if not isinstance(p, Tensor) and p == 0:
             return keep
 
         def drop(hidden: Tensor, place: int) -> Tensor:
-            kept = uniform(key, place, hidden.shape) >= (p.float() if isinstance(p, Tensor) else p)
+            kept = uniform(key, place, hidden.shape, hidden.numel() * first // samples) >= (
+                p.float() if isinstance(p, Tensor) else p
+            )
             scale = (1 - p).to(hidden.dtype) if isinstance(p, Tensor) else 1 - p
             return hidden * kept.to(hidden.dtype) / scale
 
@@ -96,12 +101,16 @@ class Adversary:
     steps: int
     share: float
 
-    def moved(self, x: Tensor, loss: Callable[[Tensor], Tensor], key: Tensor) -> Tensor:
-        """Return inputs within epsilon of ``x`` at which ``loss`` is higher; the weights' gradients stay untouched."""
+    def moved(self, x: Tensor, loss: Callable[[Tensor], Tensor], key: Tensor, first: int = 0) -> Tensor:
+        """Return inputs within epsilon of ``x`` at which ``loss`` is higher; the weights' gradients stay untouched.
+
+        ``x`` are the samples of a batch from its ``first`` on.
+        """
         reach = self.epsilon if self.steps == 1 else 2.5 * self.epsilon / self.steps
         found = x.detach()
         if self.steps > 1:
-            found = found + self.epsilon * (2 * uniform(key, NOISE_OF_THE_ADVERSARY, x.shape).to(x.dtype) - 1)
+            drawn = uniform(key, NOISE_OF_THE_ADVERSARY, x.shape, x[:1].numel() * first)
+            found = found + self.epsilon * (2 * drawn.to(x.dtype) - 1)
         for _ in range(self.steps):
             found.requires_grad_(True)
             (slope,) = torch.autograd.grad(loss(found), found)

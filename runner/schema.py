@@ -215,6 +215,10 @@ def _refuse_contradictions(config: Config) -> None:
             f"epochs={config['epochs']} and max_steps={config['max_steps']} both set the length of the run: "
             "give one, and the other as null where a file sets it"
         )
+    if optim["_option_"] == "gd" and batch["_option_"] in ("growing", "adaptive", "auto"):
+        raise ConfigError(
+            f"batch={batch['_option_']} beside optim=gd, whose batch is the whole training set: use optim=sgd"
+        )
     if optim["_option_"] == "gd" and batch.get("size") is not None:
         raise ConfigError(
             f"batch.size={batch['size']} beside optim=gd, whose batch is the whole training set: "
@@ -241,6 +245,7 @@ def _refuse_contradictions(config: Config) -> None:
             f"augment={mixing[0]} beside batch.size=1: it mixes a sample with another of its batch, which has no other"
         )
     _refuse_mup(config)
+    _refuse_unfit_batch(config)
     _refuse_half_a_target(config)
     _refuse_folds(config["data"])
     if config["amp"] != "none" and config["dtype"] != "float32":
@@ -294,6 +299,29 @@ def _refuse_mup(config: Config) -> None:
         raise ConfigError("model.mup=true beside regularization=weight_norm: both set the scale of the weights")
 
 
+def _refuse_unfit_batch(config: Config) -> None:
+    batch = config["batch"]
+    size, smallest, most = (batch.get(key) for key in ("size", "smallest", "most"))
+    if smallest is not None and most is not None and smallest > most:
+        raise ConfigError(f"batch.smallest must be ≤ batch.most, got {smallest} and {most}")
+    if batch["_option_"] != "adaptive":
+        return
+    if size < smallest or size > (most or size):
+        bounds = f"≥ batch.smallest={smallest}" if size < smallest else f"≤ batch.most={most}"
+        raise ConfigError(f"batch.size must be {bounds}, got {size}")
+    if not batch["shuffle"]:
+        raise ConfigError("batch.shuffle=false beside batch=adaptive, which needs parts drawn at random: leave it out")
+    if mixing := [name for name in ("mixup", "cutmix") if name in config["augment"]]:
+        raise ConfigError(
+            f"augment={mixing[0]} beside batch=adaptive: it mixes samples of the parts whose gradients are compared"
+        )
+    if "swa" in config["regularization"] and config["regularization"]["swa"]["start"] < 1 and not config["max_steps"]:
+        raise ConfigError(
+            f"regularization.swa.start={config['regularization']['swa']['start']:g} is a fraction of the run's steps, "
+            "which batch=adaptive does not know before: use whole steps, or max_steps"
+        )
+
+
 def _refuse_half_a_target(config: Config) -> None:
     metric, value = config["target"]["metric"], config["target"]["value"]
     if (metric is None) != (value is None):
@@ -337,6 +365,8 @@ def _canonical(config: Config) -> Config:
             optim["_option_"], optim["nesterov"] = "sgd", False
         else:
             optim["_option_"] = "nesterov" if optim["nesterov"] else "momentum"
+    if batch["_option_"] == "fixed" and batch["size"] is not None and (batch.get("micro") or 0) >= batch["size"]:
+        batch["micro"] = None  # it divides nothing
     model = config["model"] = _multiplied(config["model"])
     if model.get("mup") and model.get("base_width") is None and model["_option_"] in BASE_WIDTHS:
         model["base_width"] = BASE_WIDTHS[model["_option_"]]
@@ -397,6 +427,7 @@ def identity(config: Config, fingerprint: str, parts: Mapping[str, str]) -> dict
         outside |= {"model.mup", "model.base_width"}
     # Settings whose null says that there is no such thing.
     outside |= {f"data.{key}" for key in ("folds", "fold", "bootstrap") if config["data"][key] is None}
+    outside |= {"batch.micro"} if config["batch"].get("micro") is None else set()
     science = {k: v for k, v in leaves(config).items() if k not in outside and not k.endswith("_target_")}
     if config["data"]["_option_"] == "concat":  # whose arguments are settings of data sets
         kept = {
@@ -406,6 +437,13 @@ def identity(config: Config, fingerprint: str, parts: Mapping[str, str]) -> dict
         science["data.args"] = {name: given for name, given in kept.items() if given}
     science |= {f"{group}.{option}": True for group in COMBINED_GROUPS for option in config[group]}
     return science | {"data.fingerprint": fingerprint} | {f"{key}.source": digest for key, digest in parts.items()}
+
+
+def sized(config: Config, size: int, micro: int | None) -> Config:
+    """Return a config in which ``batch=auto`` is the fixed size that it came to."""
+    shuffle = config["batch"]["shuffle"]
+    fixed = {"_option_": "fixed", "_target_": "runner.batch.fixed", "size": size, "shuffle": shuffle, "micro": micro}
+    return check({**config, "batch": fixed})
 
 
 def run_id(config: Config, fingerprint: str, parts: Mapping[str, str]) -> str:

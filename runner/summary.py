@@ -33,6 +33,7 @@ def summarize(job: Job, run: Run, state: State, last_row: dict[str, Any], measur
         "steps": state.step,
         "epochs": state.epoch + state.offset / len(run.train.y),
         "samples_seen": state.samples_seen,
+        **({"noise_scale": state.noise_scale} if run.adaptive else {}),
         "train_seconds": state.train_seconds,
         "target": job.target,
         "steps_to_target": state.steps_to_target,

@@ -120,6 +120,20 @@ BREAKS = (
         "tests/test_fused.py weight_decay",
     ),
     Break(
+        "parts of a batch that count alike, whatever their samples",
+        "runner/engine/accumulate.py",
+        "len(part) / n * loss(",
+        "size / n * loss(",
+        "tests/test_batch.py takes_the_steps",
+    ),
+    Break(
+        "a noise scale from one size of batches alone",
+        "runner/batch.py",
+        "return noise, whole - noise / n",
+        "return noise, whole",
+        "tests/test_batch.py estimates",
+    ),
+    Break(
         "L2 without its half",
         "runner/regularization.py",
         "0.5 * torch.stack([w.square()",

@@ -111,9 +111,12 @@ def test_settings_are_the_arguments_of_the_function_named(group: str, option: st
     if config is None or option == "none":
         return
     chosen = config[group][option] if group in schema.COMBINED_GROUPS else config[group]
-    shared = {"init": ["bias"], "optim": ["decay_bias_and_norm"], "scheduler": ["warmup"], "batch": ["shuffle"]}.get(
-        group, []
-    )
+    shared = {
+        "init": ["bias"],
+        "optim": ["decay_bias_and_norm"],
+        "scheduler": ["warmup"],
+        "batch": ["shuffle", "micro"],
+    }.get(group, [])
     keywords = {
         name
         for name, parameter in inspect.signature(resolve(chosen["_target_"])).parameters.items()

@@ -189,6 +189,8 @@ RESUMED = [
     ["optim=collection", "optim.name=schedulefreeadamw"],
     ["optim=collection", "optim.name=lion", "optim.lr=1e-4"],
     ["scheduler=plateau", "scheduler.patience=1", "scheduler.min_delta=0.2"],
+    ["batch=adaptive", "batch.smallest=2", "batch.every=3", "optim.lr=0.003"],
+    ["batch.micro=20", "regularization=[dropout,adversarial]"],
     ["target.metric=val_accuracy", "target.value=0.8", "eval_every=5"],
     ["stop=target", "target.metric=val_accuracy", "target.value=0.9", "eval_every=5"],
     ["stop=plateau", "stop.plateau.patience=2", "stop.plateau.min_delta=0.3", "eval_every=5"],

@@ -89,6 +89,7 @@ KEPT = {
     "model.depth_multiplier",
     "model.width",
     "batch.size",
+    "batch.smallest",
 }
 """Settings whose values depend on others, or cost time."""
 
@@ -110,7 +111,11 @@ def fits(override: str, chosen: dict[str, str], overrides: list[str]) -> bool:
         return False
     if key.startswith("optim.") and chosen["optim"] == "muon" and chosen["model"] != "mlp":
         return False
-    if key.startswith("batch") and chosen["optim"] == "gd" and chosen["batch"] == "growing":
+    if key.startswith("batch") and chosen["optim"] == "gd" and chosen["batch"] != "fixed":
+        return False
+    if key.startswith("batch") and chosen["batch"] == "adaptive" and any("mix" in o for o in overrides):
+        return False  # mixup and cutmix
+    if override == "model.normalization=batch" and chosen["batch"] == "adaptive":
         return False
     if key == "regularization" and chosen["data"] == "text" and "adversarial" in override:
         return False

@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from runner.errors import OptbenchError
 from runner.report import rates
-from runner.report.load import load
+from runner.report.load import Records, load
 from runner.report.settings import workloads
-from runner.study import steps
+from runner.study import ordering, steps
 from runner.study.catalogue import STUDIES
 from runner.study.study import VERDICT
 
@@ -143,6 +144,36 @@ def test_a_verdict_goes_when_a_run_has_to_be_trained_and_not_before(
     monkeypatch.setattr("runner.sweep.workers.run_jobs", broken)
     assert optbench("study", "decay-forms").code == 1
     assert not any((place / name).exists() for name in VERDICT)
+
+
+@pytest.mark.parametrize(
+    ("power", "bend", "told", "holds"),
+    [
+        (1.0, 300, 1.05, [True, True, True]),
+        (0.7, 300, 1.0, [False, True, True]),
+        (1.0, 10**5, 1.0, [True, False, True]),
+        (1.0, 300, 1.2, [True, True, False]),
+    ],
+)
+def test_batch_scaling_holds_where_steps_fall_as_1_over_the_batch_then_flatten(
+    power: float, bend: int, told: float, holds: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = []
+    for seed in range(4):
+        for size in (2**k for k in range(3, 13)):
+            for lr in (0.1, 0.2):  # at the second rate the target is not reached, or later
+                steps = (1 + 0.01 * seed) * 1000 * (size**-power + bend**-power)
+                late = "" if size > 64 else str(2 * steps)
+                row = {"batch": "fixed", "batch.size": str(size), "optim.lr": str(lr), "seed": str(seed)}
+                rows.append({**row, "steps_to_target": str(steps) if lr == 0.1 else late, "noise_scale": ""})
+        row = {"batch": "adaptive", "batch.size": "256", "optim.lr": "0.02", "seed": str(seed)}
+        rows.append({**row, "steps_to_target": "", "noise_scale": str(told * 500)})
+    runs = pd.DataFrame(rows).assign(run_id=[str(i) for i in range(len(rows))])
+    monkeypatch.setattr("runner.study.noise_scale.of_each_sample", lambda place: 500.0)
+    places = {identifier: Path(identifier) for identifier in runs["run_id"]}
+    found = ordering.batch_scaling(Records(Path(), runs, [], places, []))
+    assert found.holds == all(holds)
+    assert found.numbers["holds"].tolist()[:3] == holds
 
 
 def test_names_are_those_of_folders_and_every_source_is_given() -> None:

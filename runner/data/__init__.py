@@ -5,6 +5,7 @@ arguments.
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,6 +140,24 @@ def split(
                 "its numbers are too large, or too near each other"
             )
     return Data(train, val, test, source.classes, source.fingerprint, shift, scale, source.alphabet)
+
+
+def training_samples(
+    source: Source,
+    *,
+    val_fraction: float | None,
+    fraction: float,
+    folds: int | None = None,
+    fold: int | None = None,
+) -> int:
+    """Return how many training samples ``split`` leaves, without splitting."""
+    n = len(source.samples)
+    n -= 0 if source.test is not None else math.floor(n * (source.test_fraction or 0.0))
+    if folds is not None and fold is not None:
+        n -= len(range(fold, n, folds))
+    elif source.val is None:
+        n -= math.floor(n * (val_fraction or 0.0))
+    return math.floor(n * fraction)
 
 
 def _hold_out(

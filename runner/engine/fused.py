@@ -57,6 +57,10 @@ def refusal(run: Run) -> str | None:
         return "stop=time counts a run's own seconds, and the runs of a stack share theirs"
     if run.mup:
         return "model.mup=true: parameters have learning rates of their own"
+    if run.adaptive:
+        return "batch=adaptive measures the gradients of one run, whose batches then have sizes of their own"
+    if run.micro is not None:
+        return f"batch.micro={run.micro} takes the batches of one run apart"
     if run.takes_closure:
         return "its optimizer evaluates a batch several times a step"
     if run.augment.parts:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from runner import diagnostics, optim
 from runner.augment import Mixed
 from runner.build import Run, Split
+from runner.engine import accumulate
 from runner.engine.state import State
 from runner.measures import HIGHER_IS_BETTER
 from runner.metrics import Metric
@@ -57,20 +58,23 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
         while True:
             if order is None:
                 order = order_of(run, state.epoch)
-            size = run.batch_size(state.epoch)
+            size = state.batch_size or run.batch_size(state.epoch)
             x, y, end = _batch(run, order, state.offset, size)
             x, targets = run.augment(x, y, state.step)
-            lr = run.schedule(state.step) * state.lr_factor
+            lr = run.schedule(planned_step(run, state.step, state.epoch, state.offset)) * state.lr_factor
             epoch_ends = end >= len(run.train.y)
-            evaluate = state.step + 1 in (run.steps, run.stop.steps) or (
-                epoch_ends if run.eval_every is None else (state.step + 1) % run.eval_every == 0
+            planned = planned_step(run, state.step + 1, state.epoch + epoch_ends, 0 if epoch_ends else end)
+            evaluate = (
+                planned == run.steps
+                or state.step + 1 == run.stop.steps
+                or (epoch_ends if run.eval_every is None else (state.step + 1) % run.eval_every == 0)
             )
             if run.stop.seconds is not None:
                 evaluate = evaluate or state.train_seconds + time.perf_counter() - began >= run.stop.seconds
-            loss = _loss(run, state, x, targets)
+            loss = accumulate.gradient(run, state, x, targets, _loss, measure=len(y) == size)
             if not losses.add(loss, len(y)):
                 break
-            _update(run, state, x, targets, loss, lr, measured if evaluate else None)
+            _update(run, state, x, targets, lr, measured if evaluate else None)
             state.step += 1
             if run.averaging:
                 state.average(run.averaging.weight(state.step, run.steps))
@@ -78,6 +82,8 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
             state.offset = end
             if epoch_ends:
                 state.epoch, state.offset, order = state.epoch + 1, 0, None
+            if run.adaptive:
+                accumulate.adapt(run.adaptive, state, epoch_ends)
             if evaluate or pulse(state, losses.last):
                 break
         if state.first_nonfinite_step is None:
@@ -132,23 +138,36 @@ def order_of(run: Run, epoch: int) -> Tensor:
     return torch.randperm(n, generator=generator(run.seed, "order", epoch)).to(run.device)
 
 
+def planned_step(run: Run, step: int, epoch: int, offset: int) -> int:
+    """Return the step at which the run would be had its batches kept their first size.
+
+    Schedules are functions of it, and it ends the run: where sizes adapt, both go by the samples seen.
+    """
+    if run.adaptive is None or run.adaptive.in_steps:
+        return step
+    return epoch * run.steps_per_epoch + offset // run.adaptive.size
+
+
 def _batch(run: Run, order: Tensor, offset: int, size: int) -> tuple[Tensor, Tensor, int]:
-    if size >= len(order):
+    if size >= len(order) and run.adaptive is None:  # whose parts are drawn at random
         return run.train.x, run.train.y, len(order)
     index = order[offset : offset + size]
     return run.train.x[index], run.train.y[index], offset + size
 
 
-def _loss(run: Run, state: State, x: Tensor, y: Tensor | Mixed) -> Tensor:
-    """Return what a step makes smaller: the batch's loss, and what regularization adds to it."""
-    if run.own_model:  # it may draw from the global generator
+def _loss(run: Run, state: State, x: Tensor, y: Tensor | Mixed, first: int = 0) -> Tensor:
+    """Return what a step makes smaller: the batch's loss, and what regularization adds to it.
+
+    Of a part of the batch, which begins at its sample ``first``, it is that part's.
+    """
+    if run.own_model and first == 0:  # it may draw from the global generator
         torch.manual_seed(run.noise_seed + state.step)
-    drop = run.dropout.at(key(run.noise_seed, state.step, run.device)) if run.dropout.p > 0 else None
+    drop = run.dropout.at(key(run.noise_seed, state.step, run.device), first, len(x)) if run.dropout.p > 0 else None
     with run.autocast():
         loss = _batch_loss(run, state, x, y, drop)
         if adversary := run.adversary:
             noise = key(run.noise_seed, state.step, run.device)
-            moved = adversary.moved(x, lambda at: _batch_loss(run, state, at, y, drop), noise)
+            moved = adversary.moved(x, lambda at: _batch_loss(run, state, at, y, drop), noise, first)
             loss = (1 - adversary.share) * loss + adversary.share * _batch_loss(run, state, moved, y, drop)
     for penalty in run.penalties:
         loss = loss + penalty.strength * penalty.of(optim.decayed(state.parameters))
@@ -165,15 +184,11 @@ def _batch_loss(run: Run, state: State, x: Tensor, y: Tensor | Mixed, drop: Drop
     return loss
 
 
-def _update(
-    run: Run, state: State, x: Tensor, y: Tensor | Mixed, loss: Tensor, lr: float, measured: "Measured | None"
-) -> None:
-    """Take one optimizer step; where asked, measure the gradient's norm and the update's size."""
+def _update(run: Run, state: State, x: Tensor, y: Tensor | Mixed, lr: float, measured: "Measured | None") -> None:
+    """Take one optimizer step along the gradient in place; where asked, measure its norm and the update's size."""
     optimizer, scaler = state.optimizer, state.scaler
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)
-    optimizer.zero_grad()
-    (scaler.scale(loss) if scaler else loss).backward()  # type: ignore[no-untyped-call]
     if scaler:
         scaler.unscale_(optimizer)
     if measured is not None:
@@ -199,9 +214,7 @@ def _update(
 
 def _evaluated(run: Run, state: State, x: Tensor, y: Tensor | Mixed) -> Tensor:
     """Evaluate a batch anew, its gradients in place: the closure of optimizers that do so several times a step."""
-    state.optimizer.zero_grad()
-    loss = _loss(run, state, x, y)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = accumulate.gradient(run, state, x, y, _loss)
     if run.clip:
         run.clip.apply([p for group in state.parameters for p in group["params"]])
     return loss
@@ -326,6 +339,7 @@ def note(
         **{f"val_{k}": v for k, v in (val or dict.fromkeys(names)).items()},
         "grad_norm": measured.grad_norm,
         "update_ratio": measured.update_ratio,
+        **({"noise_scale": state.noise_scale} if run.adaptive else {}),
         "status": "ok" if state.first_nonfinite_step is None else "diverged",
     }
     return Evaluation(row, layers)
@@ -376,7 +390,7 @@ def _end(run: Run, state: State, grad_norm: float | None) -> str | None:
         return f"grad_norm: below {stop.grad_norm:g}"
     if stopping and state.evaluations_since_fall >= stopping.patience:
         return f"early_stopping: no fall of val_loss in {stopping.patience} evaluations"
-    if state.step >= run.steps:
+    if planned_step(run, state.step, state.epoch, state.offset) >= run.steps:
         return "finished"
     if stop.steps is not None and state.step >= stop.steps:
         return f"steps: {stop.steps} made"

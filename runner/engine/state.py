@@ -39,6 +39,9 @@ COUNTERS = (
     "evaluations_without_progress",
     "steps_to_target",
     "seconds_to_target",
+    "batch_size",
+    "gradient_noise",
+    "gradient_signal",
 )
 
 
@@ -86,6 +89,12 @@ class State:
     """Steps made before the first evaluation that reached the target; None while none has."""
     seconds_to_target: float | None = None
     """``train_seconds`` there."""
+    batch_size: int | None = None
+    """What ``batch=adaptive`` has come to; None before its first change."""
+    gradient_noise: float = 0.0
+    """Average of estimates of tr(Σ), of each sample's gradient, from 0 on as Adam's moments."""
+    gradient_signal: float = 0.0
+    """Average of estimates of |G|², of the mean gradient, alike: their ratio needs no correction."""
     optimized_together: int = 1
     """Runs that share the optimizer."""
     stack_size: int = 0
@@ -97,6 +106,13 @@ class State:
     """The averages' own batch-norm statistics are those of the training set."""
     measure_batch_norm: Callable[[nn.Module], object] | None = None
     """Measures them, where averages are to have their own."""
+
+    @property
+    def noise_scale(self) -> float | None:
+        """The gradient noise scale tr(Σ)/|G|², infinite where no signal stands out; None before any estimate."""
+        if self.gradient_noise == 0 and self.gradient_signal == 0:
+            return None
+        return max(0.0, self.gradient_noise / self.gradient_signal) if self.gradient_signal > 0 else math.inf
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -17,6 +17,13 @@ MOST_POINTS = 0.3
 """Percentage points of test accuracy that decaying and growing may differ by."""
 
 
+SMALL_BATCHES, LARGE_BATCHES = (8, 128), (1024, 4096)
+SLOPE, FLAT = 0.15, -0.25
+"""Of log steps over log batch: how far from -1 where batches are small, and the least where they are large."""
+NOISE_SCALE = 0.1
+"""How far, relative to it, the two-batch estimate may be from the per-example value."""
+
+
 def depth_30(records: Records) -> Judgement:
     """He trains 30 ReLU layers and Xavier stalls at every learning rate; the controls hold too."""
     runs = numbers(records, "model.depth", "optim.lr", "seed", "final_train_loss")
@@ -126,6 +133,67 @@ def dropout(records: Records) -> Judgement:
     return judgement([row], lines("seeds", "Test accuracy of each seed", ("seed", "accuracy"), curves, log=False))
 
 
+def batch_scaling(records: Records) -> Judgement:
+    """Steps to a target halve with each doubling of small batches and stay with large ones; the noise scale is told."""
+    from runner.study.noise_scale import of_each_sample
+
+    runs = numbers(records, "batch.size", "optim.lr", "seed", "steps_to_target", "noise_scale")
+    fixed = runs[runs["batch"] == "fixed"]
+    logs = np.log2(fixed["steps_to_target"].fillna(math.inf))
+    cells = logs.groupby([fixed["batch.size"], fixed["optim.lr"]]).mean()
+    tuned: Curves = {}
+    for size in sorted(fixed["batch.size"].unique()):
+        at_best = (fixed["batch.size"] == size) & (fixed["optim.lr"] == cells[size].idxmin())
+        tuned[f"{size:g}"] = (fixed[at_best]["seed"].to_numpy(float), logs[at_best].to_numpy(float))
+    sizes = np.log2([float(size) for size in tuned])
+    steps = np.stack([of_size[np.argsort(seeds)] for seeds, of_size in tuned.values()])  # [sizes, seeds]
+
+    def slope(low: int, high: int) -> tuple[float, float, float]:
+        chosen = (sizes >= math.log2(low)) & (sizes <= math.log2(high))
+        return interval(np.polyfit(sizes[chosen], steps[chosen], 1)[0])
+
+    small, large = slope(*SMALL_BATCHES), slope(*LARGE_BATCHES)
+    rows = [
+        _row(
+            f"slope from {SMALL_BATCHES[0]} to {SMALL_BATCHES[1]}",
+            *small,
+            f"interval within -1 ± {SLOPE}",
+            max(abs(small[1] + 1), abs(small[2] + 1)) <= SLOPE,
+        ),
+        _row(
+            f"slope from {LARGE_BATCHES[0]} to {LARGE_BATCHES[1]}",
+            *large,
+            f"interval above {FLAT}",
+            large[1] > FLAT,
+        ),
+    ]
+    adaptive = runs[runs["batch"] == "adaptive"]
+    exact = np.array([of_each_sample(records.places[identifier]) for identifier in adaptive["run_id"]])
+    ratios = adaptive["noise_scale"].to_numpy(float) / exact
+    least, most = float(ratios.min()), float(ratios.max())
+    rows.append(
+        _row(
+            "two-batch over per-example noise scale",
+            float(ratios.mean()),
+            least,
+            most,
+            f"every seed within 1 ± {NOISE_SCALE}",
+            max(1 - least, most - 1) <= NOISE_SCALE,
+        )
+    )
+    rows.append(_row("per-example noise scale", *interval(exact), "reported", True))
+    mean = steps.mean(axis=1)
+    crossing = 2 ** (sizes[0] + steps[0] - steps[-1])
+    rows.append(
+        _row("size where steps would be the last ones, halving from the first", *interval(crossing), "reported", True)
+    )
+    curves: Curves = {
+        "at the best learning rate": (sizes, 2**mean),
+        "halving with each doubling": (sizes, 2 ** (mean[0] + sizes[0] - sizes)),
+    }
+    return judgement(rows, lines("steps", "Steps to a validation loss of 0.2", ("log2 of the batch", "steps"), curves))
+
+
 def numbers(records: Records, *columns: str) -> pd.DataFrame:
     """Return the runs, these columns as numbers; ``decay`` is what a step at the full rate shrinks weights by."""
     runs: pd.DataFrame = records.runs.copy()
@@ -155,6 +223,14 @@ _RATES = "optim.lr=0.003,0.01,0.02,0.03,0.05,0.1,0.3"
 _LRS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 _DECAYS = (1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 _SMALL_RATES = "optim.lr=1e-4,2e-4,5e-4,1e-3,2e-3,3e-3"
+
+_BATCHES = (
+    *((8, 5000, 25, (2e-3, 4e-3, 8e-3)), (16, 2500, 15, (2e-3, 4e-3, 8e-3)), (32, 1500, 8, (4e-3, 8e-3, 16e-3))),
+    *((64, 800, 4, (16e-3, 32e-3, 64e-3)), (128, 500, 2, (16e-3, 32e-3, 64e-3)), (256, 300, 2, (4e-2, 8e-2, 16e-2))),
+    (512, 200, 1, (4e-2, 8e-2, 16e-2)),
+    *((size, 200, 1, (8e-2, 16e-2, 32e-2)) for size in (1024, 2048, 4096)),
+)
+"""Sizes, the most steps, steps between evaluations (1 to 2 % of those that it takes), and rates."""
 
 STUDIES = (
     Study(
@@ -224,6 +300,33 @@ STUDIES = (
             *("+", "scheduler=constant", "batch=growing", "batch.milestones=[3,6]", "batch.factor=5"),
         ),
         decay_or_grow,
+    ),
+    Study(
+        "batch-scaling",
+        "Steps to a target fall as 1 over the batch, then flatten; two sizes of batches tell the gradient noise scale",
+        "Shallue et al. 2019, Fig. 1; McCandlish et al. 2018, app. A.1",
+        "ordering",
+        "MNIST, momentum, rate tuned for each batch, 6 seeds, steps to a validation loss of 0.2: the 95 % interval of "
+        "the slope of log steps over log batch lies within −1 ± 0.15 from 8 to 128 and above −0.25 from 1024 to 4096; "
+        "the noise scale of two sizes of batches within 10 % of that of every example's gradient, for every seed",
+        420,
+        (
+            *("data=mnist", "model.width=64", "init=he", "optim=momentum", "save=last"),
+            "seed=4,5,6,7,8,9",  # the rates were chosen on others
+            *("target.metric=val_loss", "target.value=0.2"),
+            *(
+                word
+                for size, most, every, rates in _BATCHES
+                for word in (
+                    *("+", f"batch.size={size}", f"max_steps={most}", f"eval_every={every}", "stop=target"),
+                    *("scheduler=constant", "optim.lr=" + ",".join(f"{rate:g}" for rate in rates)),
+                )
+            ),
+            *("+", "batch=adaptive", "batch.size=256", "batch.smallest=256", "batch.most=256", "batch.decay=0.998"),
+            *("data.fraction=0.2", "optim.lr=0.02", "max_steps=5200", "eval_every=400"),
+            *("scheduler=multistep", "scheduler.milestones=[50]", "scheduler.factor=1e-12"),  # it trains, then stands
+        ),
+        batch_scaling,
     ),
     Study(
         "dropout",

@@ -1,0 +1,508 @@
+"""Batch strategies: batches taken apart, sizes that follow the gradient noise scale, sizes from data and memory."""
+
+import copy
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise, permutations
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from runner import batch, memory, record
+from runner.build import Run, build
+from runner.data import split, training_samples
+from runner.engine import accumulate, loop
+from runner.engine.state import State, start
+from runner.job import SPLIT_KEYS, Job
+from runner.lr_range import lr_range
+from runner.study import noise_scale
+from runner.study.study import weights_of
+from tests.conftest import Result, compose_job, rows_of, run_folder, run_folders, summary_of, without_timing
+from tests.test_loop import never, rows_from, trained, untimed
+from tests.test_train import start_run, wait_for_rows
+
+EXACT = ["dtype=float64", "max_steps=6", "eval_every=6", "init=he", "optim=momentum", "model.width=16"]
+MODELS = {
+    "mlp": [],
+    "cnn": ["model=cnn"],
+    "vit": ["model=vit"],
+    "rnn": ["model=rnn"],
+    "gpt": ["model=gpt", "data=text", "data.characters=2000", "data.context=8"],
+}
+
+
+def apart(one: Job, other: Job) -> tuple[float, float]:
+    """The largest difference of final weights, and that of the last rows' losses and gradient norms."""
+    (ours, rows), (theirs, expected) = trained(one), trained(other)
+    weights = zip(ours.model.parameters(), theirs.model.parameters(), strict=True)
+    measured = ("batch_loss", "train_loss", "val_loss", "grad_norm")
+    return (
+        max((a - b).abs().max().item() for a, b in weights),
+        max(abs(rows[-1][name] - expected[-1][name]) for name in measured),
+    )
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["optim=adam"],
+        ["optim=lbfgs", "optim.max_iter=4", "optim.lr=0.1", "optim.line_search=none"],
+        ["optim=gd", "batch.micro=100"],
+        ["data=linear_regression"],
+        ["loss=bce"],
+        ["regularization=[l1,l2,grad_clip,label_smoothing]", "regularization.grad_clip.max_norm=0.5"],
+        ["regularization=[l1,weight_decay,ema,weight_norm]"],
+        ["regularization=[adversarial,dropout]", "regularization.adversarial.steps=3"],
+        ["augment=[crop,rotate,flip,noise]", "model=cnn"],
+        ["augment=mixup"],
+        ["augment=[cutmix,mixup]", "model=cnn"],
+        ["augment=mixup", "data=linear_regression"],
+        ["batch=growing", "batch.size=24", "batch.milestones=[1]", "data.fraction=0.1"],
+        ["model.normalization=layer"],
+    ],
+    ids="-".join,
+)
+def test_a_batch_taken_apart_takes_the_steps_of_the_whole_one(overrides: list[str], job: Callable) -> None:
+    micro = [o for o in overrides if o.startswith("batch.micro")] or ["batch.micro=7"]
+    whole = [o for o in overrides if o not in micro]
+    asked = [o for o in EXACT if not (o.startswith("optim=") and any(w.startswith("optim=") for w in whole))]
+    if any(o.startswith("model=") for o in whole):
+        asked.remove("model.width=16")
+    assert max(apart(job(*asked, *whole, *micro), job(*asked, *whole))) < 1e-12
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_parts_drop_what_the_whole_batch_drops(model: str, job: Callable) -> None:
+    dropped = (
+        ["regularization=dropout", "regularization.dropout.p=0.4"] if model != "cnn" else ["regularization=dropout"]
+    )
+    asked = [*EXACT[:-1], "max_steps=3", *MODELS[model], *dropped]
+    asked.remove("max_steps=6")
+    assert max(apart(job(*asked, "batch.micro=7"), job(*asked))) < 1e-12
+    assert max(apart(job(*asked, "seed=1"), job(*asked))) > 1e-3
+
+
+def test_parts_are_taught_what_the_whole_batch_is(job: Callable, optbench: Callable[..., Result]) -> None:
+    assert optbench("train", "name=teacher", "max_steps=20").code == 0
+    teacher = run_folder(Path(), "teacher")
+    taught = [*EXACT, "regularization=distillation", f"regularization.distillation.run={teacher}"]
+    assert max(apart(job(*taught, "batch.micro=7"), job(*taught))) < 1e-12
+
+
+def test_no_more_samples_than_asked_for_are_processed_at_a_time(job: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(
+        loop, "_batch_loss", lambda run, state, x, y, drop: seen.append(len(x)) or plain(run, state, x, y)
+    )
+
+    def plain(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
+        return run.loss(state.model(x), y)
+
+    trained(job("max_steps=2", "batch.micro=30"))
+    assert seen == [30, 30, 4, 30, 30, 4]
+
+
+def test_batch_norm_takes_each_parts_statistics(job: Callable) -> None:
+    run = build(job("model.normalization=batch", "batch.micro=40", "dtype=float64"))
+    state = start(run)
+    x, y = run.train.x[:64], run.train.y[:64]
+    norm, hidden = state.model.norms[0], state.model.hidden[0](x.flatten(1)).detach()
+    expected = torch.zeros_like(norm.running_mean)
+    for part in (hidden[:40], hidden[40:]):
+        expected = 0.9 * expected + 0.1 * part.mean(0)
+    accumulate.gradient(run, state, x, y, loop._loss)
+    torch.testing.assert_close(norm.running_mean, expected)
+
+
+def test_noise_of_ones_own_model_differs_between_parts_and_repeats(job: Callable) -> None:
+    run = build(job("model=custom", "model.target=tests.own_parts.Normed", "batch.micro=32"))
+    state = start(run)
+    masks: list[Tensor] = []
+    dropout = next(m for m in state.model.modules() if isinstance(m, nn.Dropout))
+    dropout.register_forward_hook(lambda module, given, output: masks.append(output == 0))
+    for _ in range(2):
+        accumulate.gradient(run, state, run.train.x[:64], run.train.y[:64], loop._loss)
+    assert not torch.equal(masks[0], masks[1])
+    assert torch.equal(masks[0], masks[2]) and torch.equal(masks[1], masks[3])
+
+
+@pytest.mark.parametrize("amp", ["bf16", pytest.param("fp16", marks=pytest.mark.cuda)])
+def test_mixed_precision_goes_with_parts(amp: str, job: Callable) -> None:
+    asked = ["epochs=3", "init=he", f"amp={amp}", "regularization=[grad_clip,l2]"]
+    whole, parts = (trained(job(*asked, *more))[1][-1] for more in ([], ["batch.micro=20"]))
+    assert parts["val_loss"] == pytest.approx(whole["val_loss"], abs=0.05)
+    assert parts["grad_norm"] == pytest.approx(whole["grad_norm"], rel=0.5)
+
+
+def test_parts_as_large_as_the_batch_are_no_parts(job: Callable) -> None:
+    assert job("batch.micro=64").run_id == job("batch.micro=100").run_id == job().run_id
+    assert job("batch.micro=32").run_id != job().run_id
+    assert job("optim=gd", "batch.micro=5000").config["batch"]["micro"] == 5000
+    assert [row["val_loss"] for row in trained(job("optim=gd", "batch.micro=5000", "epochs=2"))[1]] == [
+        row["val_loss"] for row in trained(job("optim=gd", "epochs=2"))[1]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["batch.micro=21", "model.normalization=batch"], "batch.micro=21 leaves one of a batch's 64 samples"),
+        (["batch.micro=1", "model.normalization=batch"], "batch.micro=1 leaves one of a batch's"),
+        (["batch.micro=8", "engine=fused"], "batch.micro=8 takes the batches of one run apart"),
+        (["batch=adaptive", "engine=fused"], "batch=adaptive measures the gradients of one run"),
+        (["batch=adaptive", "model.normalization=batch"], "batch=adaptive may leave one sample"),
+        (["batch=adaptive", "batch.shuffle=false"], "batch.shuffle=false beside batch=adaptive"),
+        (["batch=adaptive", "augment=mixup"], "augment=mixup beside batch=adaptive"),
+        (["batch=adaptive", "regularization=swa"], "regularization.swa.start=0.75 is a fraction of the run's steps"),
+        (["batch=adaptive", "batch.smallest=65"], "batch.size must be ≥ batch.smallest=65, got 64"),
+        (["batch=adaptive", "batch.most=32"], "batch.size must be ≤ batch.most=32, got 64"),
+        (["batch=adaptive", "batch.parts=1"], "batch.parts must be a whole number ≥ 2"),
+        (["batch=adaptive", "batch.decay=1"], "batch.decay must be a finite number ≥ 0 and < 1"),
+        (["batch=adaptive", "batch.size=2000"], "batch.size must be ≤ 1295"),
+        (["batch=auto", "batch.smallest=64", "batch.most=32"], "batch.smallest must be ≤ batch.most, got 64 and 32"),
+        (["batch=auto", "batch.size=32"], "batch.size is a setting of batch=adaptive, fixed, growing"),
+        (["batch=auto", "optim=gd"], "batch=auto beside optim=gd"),
+        (["batch=adaptive", "optim=gd"], "batch=adaptive beside optim=gd"),
+        (["batch.micro=0"], "batch.micro must be a whole number ≥ 1, or null"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(overrides: list[str], said: str, optbench: Callable[..., Result]) -> None:
+    refused = optbench("train", "epochs=1", *overrides)
+    assert refused.code == 2 and said in refused.err, refused.err
+    assert not Path("outputs").exists()
+
+
+def test_parts_of_two_samples_have_a_variance(job: Callable) -> None:
+    assert build(job("model.normalization=batch", "batch.micro=22")).micro == 22
+    assert build(job("model=resnet", "batch=adaptive")).adaptive  # of 2 by 2 places there is a variance
+
+
+def test_estimates_are_those_of_the_paper() -> None:
+    large, small, of_large, of_small = 64, 16, 5.0, 8.0
+    noise, signal = batch.noise_and_signal(of_large, [7.0, 9.0, 6.0, 10.0], [small] * 4)
+    assert signal == pytest.approx((large * of_large - small * of_small) / (large - small))
+    assert noise == pytest.approx((of_small - of_large) / (1 / small - 1 / large))
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (1, 3), (1, 2), (1, 1, 2)])
+def test_estimates_have_no_bias_whatever_the_parts(sizes: tuple[int, ...]) -> None:
+    gradients = np.array([3.0, -1.0, 4.0, 0.5, 2.0])
+    found = []
+    for order in permutations(gradients):
+        parts = np.split(np.array(order[: sum(sizes)]), np.cumsum(sizes)[:-1])
+        squares = [part.mean() ** 2 for part in parts]
+        found.append(batch.noise_and_signal(np.mean(order[: sum(sizes)]) ** 2, squares, sizes))
+    noise, signal = np.mean(found, axis=0)
+    assert noise == pytest.approx(gradients.var(ddof=1))
+    assert signal == pytest.approx(gradients.mean() ** 2 - gradients.var(ddof=1) / len(gradients))
+
+
+def of_each_sample(run: Run, model: nn.Module) -> float:
+    """The noise scale from every training sample's own gradient, of what the training set was drawn from."""
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+
+    def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return run.loss(torch.func.functional_call(model, weights, (x[None],)), y[None])
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(weights, run.train.x, run.train.y)
+    gradients = torch.cat([g.flatten(1) for g in each.values()], 1)
+    noise = gradients.var(0).sum()
+    return (noise / (gradients.mean(0).square().sum() - noise / len(gradients))).item()
+
+
+@pytest.mark.parametrize("parts", [2, 5])
+@pytest.mark.parametrize("trained_steps", [1, 60])
+def test_the_estimate_is_the_noise_scale_of_each_samples_gradient(
+    trained_steps: int, parts: int, job: Callable
+) -> None:
+    """The weights stay where they are after so many steps: the averages are of many draws of batches."""
+    asked = ["optim=sgd", "optim.lr=0.05", "model.width=16", "model.depth=1", "init=he", "dtype=float64"]
+    still = ["scheduler=multistep", f"scheduler.milestones=[{trained_steps}]", "scheduler.factor=1e-12"]
+    size = ["batch=adaptive", "batch.size=64", "batch.smallest=64", "batch.most=64", f"batch.parts={parts}"]
+    run = build(job(*asked, *still, *size, "batch.decay=0.998", "max_steps=2500", "eval_every=2500"))
+    state = start(run)
+    rows = rows_from(run, state, never)
+    assert state.batch_size == 64
+    assert rows[-1]["noise_scale"] == pytest.approx(of_each_sample(run, state.model), rel=0.1)
+
+
+def test_the_studys_per_example_value_is_that_of_all_gradients_at_once(optbench: Callable[..., Result]) -> None:
+    asked = ["data.fraction=0.4", "model.width=16", "dtype=float64", "init=he", "optim.lr=0.01", "epochs=2"]
+    assert optbench("train", *asked).code == 0
+    run = build(compose_job(asked))
+    model = run.construct()
+    model.load_state_dict(weights_of(run_folder(Path())))
+    assert noise_scale.of_each_sample(run_folder(Path())) == pytest.approx(of_each_sample(run, model), rel=1e-9)
+
+
+D = 50
+"""Inputs of a linear loss, whose gradient is its inputs': of known mean and covariance, wherever the weights are."""
+
+
+def linear_loss(folder: Path, monkeypatch: pytest.MonkeyPatch, noise_scale: float) -> list[str]:
+    """Overrides of a run whose gradient has |G|² = 4 and tr(Σ) = 4·noise_scale in the training set itself."""
+    (folder / "known.py").write_text(
+        "import numpy as np\n"
+        "def load(noise_scale):\n"
+        f"    rng, d = np.random.default_rng(0), {D}\n"
+        "    x = rng.standard_normal((4000, d))\n"
+        "    x = (x - x.mean(0)) / x.std(0, ddof=1)\n"
+        "    x = np.sqrt(4 * noise_scale / d) * x + 2 / np.sqrt(d)\n"
+        "    return (x, np.zeros((4000, 1))) * 3\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    return [
+        *("data=custom", "data.target=known.load", f"data.args={{noise_scale: {noise_scale}}}", "data.normalize=none"),
+        *("model=linear", "model.bias=false", "loss=runner.study.parts.output_itself", "optim=sgd", "dtype=float64"),
+        *("optim.lr=1e-6", "scheduler=constant"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("noise_scale", "bounds", "low", "high"),
+    [
+        (200.0, "batch.smallest=16", 150, 260),
+        (2.0, "batch.smallest=32", 32, 32),
+        (10.0, "batch.smallest=1", 8, 13),
+        (200.0, "batch.most=100", 100, 100),
+    ],
+)
+def test_the_batch_becomes_as_large_as_the_noise_scale_within_bounds(
+    noise_scale: float,
+    bounds: str,
+    low: int,
+    high: int,
+    optbench: Callable[..., Result],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = [*linear_loss(folder, monkeypatch, noise_scale), "batch=adaptive", "batch.size=32", bounds]
+    assert optbench("train", *asked, "epochs=5", "batch.decay=0.99").code == 0
+    rows = rows_of(run_folder(folder))
+    assert [int(row["batch_size"]) for row in rows[:2]] == [32, 32]  # nothing is known in the first epoch
+    assert all(low <= int(row["batch_size"]) <= high for row in rows[3:])
+    assert float(rows[-1]["noise_scale"]) == pytest.approx(noise_scale, rel=0.25)
+    assert rows[0]["noise_scale"] == ""
+    assert summary_of(run_folder(folder))["noise_scale"] == float(rows[-1]["noise_scale"])
+
+
+def test_the_size_is_the_noise_scale_of_the_row_before(job: Callable) -> None:
+    rows = trained(job("batch=adaptive", "epochs=6", "optim.lr=0.003"))[1]
+    sizes = [row["batch_size"] for row in rows]
+    assert sizes[2:] == [max(16, round(row["noise_scale"])) for row in rows[1:-1]]
+    assert len(set(sizes)) > 2
+
+
+def test_noise_without_a_signal_asks_for_the_largest_batch() -> None:
+    state = SimpleNamespace(gradient_noise=3.0, gradient_signal=-0.1)
+    assert State.noise_scale.fget(state) == float("inf")
+    asked = batch.adaptive(1000, 5, size=64, smallest=16, most=None, every=None, parts=2, decay=0.9)
+    assert isinstance(asked, batch.Adaptive)
+    assert [asked.at(scale) for scale in (float("inf"), 0.0, 99.6)] == [1000, 16, 100]
+
+
+def test_a_size_that_may_not_change_gives_the_fixed_batchs_run(job: Callable) -> None:
+    asked = ["dtype=float64", "epochs=3", "init=he", "optim=momentum", "scheduler=cosine", "scheduler.warmup=5"]
+    size = ["batch=adaptive", "batch.smallest=64", "batch.most=64"]
+    (state, rows), (fixed, expected) = trained(job(*asked, *size)), trained(job(*asked))
+    assert [(r["step"], r["lr"], r["batch_size"]) for r in rows] == [
+        (r["step"], r["lr"], r["batch_size"]) for r in expected
+    ]
+    for ours, theirs in zip(state.model.parameters(), fixed.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scheduler", ["linear", "cosine", "wsd", "one_cycle"])
+def test_schedules_span_the_run_whatever_the_sizes(scheduler: str, job: Callable) -> None:
+    asked = ["epochs=6", f"scheduler={scheduler}", "scheduler.warmup=10", "eval_every=1"]
+    state, rows = trained(job(*asked, "batch=adaptive", "batch.size=32", "batch.smallest=20"))
+    fixed = trained(job(*asked, "batch.size=32"))[1]
+    assert state.stop_reason == "finished" and rows[-1]["epoch"] == 6 and rows[-1]["samples_seen"] == 6 * 1295
+    assert rows[-1]["step"] != fixed[-1]["step"]
+    lr_at = {row["samples_seen"] - row["batch_size"]: row["lr"] for row in fixed[1:] if row["samples_seen"] % 1295}
+    same = [row for row in rows[1:] if row["samples_seen"] - row["batch_size"] in lr_at and row["samples_seen"] % 1295]
+    assert len(same) > 20
+    assert all(row["lr"] == lr_at[row["samples_seen"] - row["batch_size"]] for row in same)
+    least = min(row["lr"] for row in fixed[1:])
+    assert rows[-1]["lr"] <= max(2.5 * least, 1e-9) + max(row["lr"] for row in fixed[1:]) * 0.1
+
+
+def test_a_run_in_steps_ends_by_steps_and_changes_its_size_within_an_epoch(job: Callable) -> None:
+    asked = ["batch=adaptive", "batch.every=4", "batch.smallest=2", "max_steps=30", "eval_every=1", "optim.lr=0.003"]
+    state, rows = trained(job(*asked))
+    sizes = [row["batch_size"] for row in rows[1:]]
+    assert state.step == 30 and len(rows) == 31
+    changed = {i for i, (before, after) in enumerate(pairwise(sizes), 1) if before != after}
+    assert changed and all(
+        i % 4 == 0 or rows[i]["samples_seen"] % 1295 == 0 or rows[i + 1]["epoch"] % 1 == 0 for i in changed
+    )
+    linear = trained(job("max_steps=30", "eval_every=1", "optim.lr=0.003"))[1]
+    assert [row["lr"] for row in rows] == [row["lr"] for row in linear]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["optim=lbfgs"],
+        ["amp=bf16"],
+        ["regularization=[dropout,ema,grad_clip]"],
+        ["batch.micro=5"],
+        ["data=text", "model=rnn"],
+    ],
+    ids="-".join,
+)
+def test_an_adaptive_batch_goes_with_other_parts(more: list[str], job: Callable) -> None:
+    state, rows = trained(job("batch=adaptive", "epochs=2", "model.width=16", *more))
+    assert rows[-1]["epoch"] == 2 and rows[-1]["noise_scale"] > 0 and state.batch_size is not None
+
+
+@pytest.mark.cuda
+def test_a_scaled_loss_has_the_same_noise_scale(job: Callable) -> None:
+    asked = ["batch=adaptive", "epochs=3", "init=he", "device=cuda"]
+    plain, scaled = (trained(job(*asked, f"amp={amp}"))[1][-1]["noise_scale"] for amp in ("none", "fp16"))
+    assert scaled == pytest.approx(plain, rel=0.3)
+
+
+def test_a_killed_run_goes_on_with_its_size_to_the_same_bytes(optbench: Callable[..., Result], folder: Path) -> None:
+    asked = ["batch=adaptive", "batch.micro=20", "epochs=40", "model.width=32", "threads=1", "regularization=dropout"]
+    (folder / "undisturbed").mkdir()
+    os.chdir(folder / "undisturbed")
+    assert optbench("train", *asked).code == 0
+    expected = run_folder(folder / "undisturbed")
+    process = start_run(folder, *asked)
+    run = wait_for_rows(folder, 8)
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert not (run / "summary.json").exists()
+    os.chdir(folder)
+    assert optbench("train", *asked).code == 0
+    assert without_timing(run) == without_timing(expected)
+    assert len({row["batch_size"] for row in rows_of(run)}) > 3
+    assert summary_of(run)["resumed_from_step"] is not None
+    assert summary_of(run)["noise_scale"] == summary_of(expected)["noise_scale"]
+
+
+def test_fixed_and_adaptive_runs_stand_in_one_table_and_one_report(
+    optbench: Callable[..., Result], folder: Path
+) -> None:
+    asked = ["-m", "batch=fixed,adaptive,auto", "seed=0,1", "epochs=2", "model.width=8", "workers=1"]
+    assert optbench("train", *asked).code == 0
+    rows = record.read_csv(folder / "outputs/default/runs.csv")
+    found = sorted((row["batch"], row["batch.size"], bool(row["noise_scale"])) for row in rows)
+    assert found == [(*kind, flag) for kind, flag in [
+        (("adaptive", "64"), True), (("adaptive", "64"), True), (("fixed", "32"), False), (("fixed", "32"), False),
+        (("fixed", "64"), False), (("fixed", "64"), False),
+    ]]  # fmt: skip
+    reported = optbench("report", "outputs/default")
+    assert reported.code == 0 and "3 settings" in reported.out, reported.out
+
+
+@pytest.mark.parametrize(
+    ("samples", "size"),
+    [(1, 1), (10, 10), (100, 16), (724, 32), (1295, 32), (2047, 32), (2049, 64), (54000, 256), (10**6, 512)],
+)
+def test_auto_is_the_power_of_two_nearest_to_the_root_of_the_samples(samples: int, size: int) -> None:
+    assert batch.auto(samples, smallest=16, most=512) == size
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        ["data.fraction=0.313"],
+        ["data.val_fraction=0.25", "data.test_fraction=0.3"],
+        ["data.folds=7", "data.fold=6"],
+        ["data.folds=7", "data.fold=1", "data.fraction=0.5", "data.bootstrap=0"],
+        ["data=quadratic"],
+        ["data=text", "model=rnn"],
+        ["data=wine", "data.normalize=none"],
+        ["data=diabetes"],
+    ],
+    ids="-".join,
+)
+def test_the_training_samples_are_counted_as_they_are_split(data: list[str], job: Callable) -> None:
+    this = job(*data, "batch=auto")
+    settings = {key: this.config["data"][key] for key in SPLIT_KEYS}
+    given = {key: settings[key] for key in ("val_fraction", "fraction", "folds", "fold")}
+    assert training_samples(this.source, **given) == len(split(this.source, **settings, dtype="float32").train)
+    assert this.config["batch"]["size"] == batch.auto(training_samples(this.source, **given), smallest=16, most=512)
+
+
+def test_auto_is_the_run_of_the_size_that_it_comes_to(
+    job: Callable, optbench: Callable[..., Result], folder: Path
+) -> None:
+    assert job("batch=auto").run_id == job("batch.size=32").run_id
+    assert job("batch=auto", "batch.most=24").run_id == job("batch.size=24").run_id
+    assert job("batch=auto", "data.fraction=0.1").run_id == job("batch.size=16", "data.fraction=0.1").run_id
+    assert optbench("train", "batch=auto", "epochs=1").code == 0
+    run = run_folder(folder)
+    fixed = {"_option_": "fixed", "_target_": "runner.batch.fixed", "size": 32, "shuffle": True, "micro": None}
+    assert record.read_config(run)["batch"] == fixed
+    assert rows_of(run)[-1]["batch_size"] == "32"
+    told = optbench("train", "-m", "batch=auto,fixed", "batch.shuffle=true,false", "epochs=1", "dry_run=true")
+    assert told.code == 0 and "3 would run, 1 are there" in told.out
+    assert len(run_folders(folder)) == 1
+
+
+def test_auto_needs_no_torch_on_a_cpu(folder: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from runner.compose import Composer, start_hydra; from runner.job import prepare; "
+        "job = prepare(Composer(start_hydra().config_loader).compose(['batch=auto', 'device=cpu'])); "
+        "print(job.config['batch']['size'], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["32", "False"]
+
+
+def test_a_forward_pass_keeps_the_inputs_of_every_layer(job: Callable) -> None:
+    model = start(build(job("model.width=32", "model.depth=2"))).model
+    kept = [memory.kept_bytes(model, torch.randn(n, 1, 8, 8)) for n in (10, 20)]
+    assert kept[1] - kept[0] == 10 * 4 * (64 + 32 + 32)
+
+
+@pytest.mark.parametrize(
+    ("memory_bytes", "expected"), [(1000 + 256 * 8, None), (1000 + 256 * 8 - 1, 128), (1000 + 9 * 8, 8), (10, 1)]
+)
+def test_what_does_not_fit_is_taken_apart_by_powers_of_two(memory_bytes: int, expected: int | None) -> None:
+    assert memory.most_samples(memory_bytes, weights=200, sample=8, size=256) == expected
+
+
+def test_auto_takes_a_batch_apart_that_a_device_does_not_hold(job: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass
+    class Device:
+        total_memory: int
+
+    asked = ["batch=auto", "model.width=32", "model.depth=2"]
+    weights = 4 * (64 * 32 + 32 + 32 * 32 + 32 + 32 * 10 + 10)
+    room = 5 * weights + 20 * 4 * (64 + 32 + 32)
+    monkeypatch.setattr(memory, "select_device", lambda *asked: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Device(2 * room))
+    before = copy.copy(torch.get_rng_state())
+    assert (job(*asked).config["batch"]["size"], job(*asked).config["batch"]["micro"]) == (32, 16)
+    assert job(*asked, "batch.micro=4").config["batch"]["micro"] == 4
+    assert torch.equal(before, torch.get_rng_state())
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Device(4 * room))
+    assert job(*asked).run_id == job(*asked, "device=cpu").run_id
+
+
+def test_the_range_test_keeps_the_first_size(job: Callable) -> None:
+    adaptive, fixed = (lr_range(job(*more, "epochs=1"), 1e-5, 1, 40) for more in (["batch=adaptive"], []))
+    assert adaptive.steps == fixed.steps
+
+
+def test_rows_of_adaptive_runs_repeat(job: Callable) -> None:
+    this = job("batch=adaptive", "epochs=3", "regularization=dropout")
+    assert untimed(trained(this)[1]) == untimed(trained(this)[1])
