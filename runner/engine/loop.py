@@ -19,6 +19,7 @@ from runner.metrics import Metric
 from runner.model import Drop
 from runner.noise import generator, key
 from runner.regularization import spread
+from runner.sharpness import sharpness
 
 Row = dict[str, Any]
 
@@ -326,6 +327,7 @@ def note(
         **{f"val_{k}": v for k, v in (val or dict.fromkeys(names)).items()},
         "grad_norm": measured.grad_norm,
         "update_ratio": measured.update_ratio,
+        **({"sharpness": sharpness(run, state) if val is not None else None} if run.sharpness else {}),
         "status": "ok" if state.first_nonfinite_step is None else "diverged",
     }
     return Evaluation(row, layers)

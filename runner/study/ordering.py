@@ -59,9 +59,9 @@ def schedules(records: Records) -> Judgement:
     rows: list[dict[str, object]] = []
     for name in SCHEDULES:
         mean, low, high = interval((chosen[name] - chosen["constant"]).to_numpy(float))
-        rows.append(_row(f"{name} over constant", mean, low, high, "interval above 0", low > 0))
+        rows.append(compared(f"{name} over constant", mean, low, high, "interval above 0", low > 0))
     mean, low, high = interval((chosen["linear"] - chosen["cosine"]).to_numpy(float))
-    rows.append(_row("linear over cosine", mean, low, high, "reported", True))
+    rows.append(compared("linear over cosine", mean, low, high, "reported", True))
     axes = ("learning rate", "validation accuracy")
     return judgement(rows, lines("rates", "Schedules over the learning rate, 20 seeds", axes, curves, log=False))
 
@@ -73,8 +73,8 @@ def decay_or_grow(records: Records) -> Judgement:
     mean, low, high = interval(100 * (grown["test_accuracy"] - decayed["test_accuracy"]).to_numpy(float))
     updates = float(grown["steps"].mean() / decayed["steps"].mean())
     rows = [
-        _row("test points, grown - decayed", mean, low, high, f"within ± {MOST_POINTS}", abs(mean) <= MOST_POINTS),
-        _row("updates, grown / decayed", updates, updates, updates, "< 1", updates < 1),
+        compared("test points, grown - decayed", mean, low, high, f"within ± {MOST_POINTS}", abs(mean) <= MOST_POINTS),
+        compared("updates, grown / decayed", updates, updates, updates, "< 1", updates < 1),
     ]
     curves: Curves = {
         name: (of_it.index.to_numpy(float), of_it["test_accuracy"].to_numpy(float))
@@ -113,17 +113,28 @@ def adamw_decoupling(records: Records) -> Judgement:
 
 def dropout(records: Records) -> Judgement:
     """Dropout lowers the test error of a wide network."""
-    runs = numbers(records, "seed", "test_accuracy")
+    runs = numbers(records, "seed", "test_accuracy", "test_loss")
     without, dropped = (
-        runs[runs["regularization"] == kind].set_index("seed")["test_accuracy"] for kind in ("none", "dropout")
+        runs[runs["regularization"] == kind].set_index("seed").sort_index() for kind in ("none", "dropout")
     )
-    mean, low, high = interval(100 * (dropped - without).to_numpy(float))
-    row = _row("test points gained by dropout", mean, low, high, "interval above 0", low > 0)
+    mean, low, high = interval(100 * (dropped["test_accuracy"] - without["test_accuracy"]).to_numpy(float))
+    rows = [
+        compared("test points gained by dropout", mean, low, high, "interval above 0", low > 0),
+        compared(
+            "test error without, %", *interval(100 * (1 - without["test_accuracy"]).to_numpy(float)), "reported", True
+        ),
+        compared(
+            "test loss with / without",
+            *interval((dropped["test_loss"] / without["test_loss"]).to_numpy(float)),
+            "reported",
+            True,
+        ),
+    ]
     curves: Curves = {
-        name: (of_it.index.to_numpy(float), of_it.to_numpy(float))
+        name: (of_it.index.to_numpy(float), of_it["test_accuracy"].to_numpy(float))
         for name, of_it in (("without", without), ("dropout", dropped))
     }
-    return judgement([row], lines("seeds", "Test accuracy of each seed", ("seed", "accuracy"), curves, log=False))
+    return judgement(rows, lines("seeds", "Test accuracy of each seed", ("seed", "accuracy"), curves, log=False))
 
 
 def numbers(records: Records, *columns: str) -> pd.DataFrame:
@@ -146,8 +157,9 @@ def interval(differences: Array) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def _row(compared: str, mean: float, low: float, high: float, expected: str, holds: bool) -> dict[str, object]:
-    return {"compared": compared, "mean": mean, "low": low, "high": high, "expected": expected, "holds": holds}
+def compared(what: str, mean: float, low: float, high: float, expected: str, holds: bool) -> dict[str, object]:
+    """Return a row: what is compared, its mean and 95 % interval, what was expected and whether it holds."""
+    return {"compared": what, "mean": mean, "low": low, "high": high, "expected": expected, "holds": holds}
 
 
 _DIGITS = ("data=digits", "model.width=64", "batch.size=64", "max_steps=600", "eval_every=200", "scheduler=constant")
