@@ -1,6 +1,8 @@
 """Studies: each is a sweep of ordinary runs and a rule; the rule can fail, and the verdict says so."""
 
+import html
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,12 @@ from runner.errors import OptbenchError
 from runner.report import rates
 from runner.report.load import load
 from runner.report.settings import workloads
-from runner.study import steps
+from runner.study import page, steps
 from runner.study.catalogue import STUDIES
-from runner.study.study import VERDICT
+from runner.study.sayings import SAYINGS
+from runner.study.study import VERDICT, read_verdict
 
-QUICK = ("quadratic-rates", "decay-forms", "muon-orthogonal", "smoothing-floor")
+QUICK = ("quadratic-rates", "decay-forms", "muon-orthogonal", "smoothing-floor", "sgd-step", "rmsprop-still")
 
 
 @pytest.mark.parametrize(
@@ -150,3 +153,66 @@ def test_names_are_those_of_folders_and_every_source_is_given() -> None:
     for study in STUDIES:
         assert study.source and study.rule and study.seconds > 0
         assert study.kind == "ordering" or (study.kind == "theory" and study.seconds <= 60)
+
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_page_shows_what_was_run_and_names_what_was_not(optbench, folder: Path) -> None:
+    ran = optbench("study", "decay-forms", "sgd-step")
+    assert ran.out.splitlines()[-1] == "outputs/studies.html shows them all"
+    text = (folder / "outputs/studies.html").read_text()
+    assert f"{len(STUDIES)} studies: 2 reproduced, {len(STUDIES) - 2} not run" in text
+    assert text.count("data:image/svg+xml;base64,") == 2 and "http" not in text.replace("http-equiv", "")
+    for study in STUDIES:
+        assert f'id="{study.name}"' in text
+        assert (f"takes about {study.seconds} s" in _section_of(text, study.name)) == (
+            study.name not in ("decay-forms", "sgd-step")
+        )
+    assert "0.1 at step 2, 0.1 at step 101" in text  # the rate of the runs: what the saying is told against
+    assert all(f"“{html.escape(saying.told)}”" in text for saying in SAYINGS)
+    (folder / "outputs/studies.html").unlink()
+    assert optbench("study", "--page").code == 0
+    assert (folder / "outputs/studies.html").read_text() == text
+
+
+def _section_of(text: str, name: str) -> str:
+    return text.partition(f'id="{name}"')[2].partition("</section>")[0]
+
+
+def test_a_verdict_by_another_rule_counts_as_not_run(optbench, folder: Path) -> None:
+    (study,) = [s for s in STUDIES if s.name == "decay-forms"]
+    assert read_verdict(study) is None
+    optbench("study", study.name)
+    verdict = read_verdict(study)
+    assert verdict is not None and verdict["runs"] == 6 and verdict["train_seconds"] > 0
+    place = folder / "outputs/study-decay-forms/verdict.json"
+    for changed in (json.dumps(verdict | {"rule": "another"}), "{", "[]", "{}"):
+        place.write_text(changed)
+        assert read_verdict(study) is None
+
+
+def test_what_is_measured_is_in_the_verdicts_own_numbers() -> None:
+    named = {s.name for s in STUDIES}
+    assert all(saying.study in named for saying in SAYINGS)
+    assert page.in_words(
+        {"compared": "a over b", "mean": 0.25, "low": -0.5, "high": 1.0, "expected": "x", "holds": 1}
+    ) == ("a over b: 0.25 [-0.5, 1]")
+    assert page.in_words({"init": "he", "log2_slope": -1.0009, "expected": -1.0}) == "he: log2 slope -1"
+    assert page.in_words({"what": "moved", "found": 0.0}) == "moved: 0"
+
+
+def test_the_shipped_table_and_the_readme_are_of_the_present_studies() -> None:
+    """The numbers are of one run, on one machine; names, rules and sayings are the catalogue's."""
+    text, readme = (ROOT / "docs/studies.md").read_text(), (ROOT / "README.md").read_text()
+    rows = [[c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines()]
+    studies = [r for r in rows if len(r) == 7][2:]
+    assert [(r[0], r[1], r[2]) for r in studies] == [
+        (f"`{s.name}`", f"{s.finding} ({s.source})", s.rule) for s in STUDIES
+    ]
+    assert all(
+        r[3] and r[4] in ("**reproduced**", "**not reproduced**", "**inconclusive**", "not run") for r in studies
+    )
+    for saying in SAYINGS:
+        assert f"“{saying.told}”" in text
+        assert any(f'"{saying.told}"' in line and f"`{saying.study}`" in line for line in readme.splitlines())

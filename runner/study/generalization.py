@@ -1,11 +1,39 @@
 """Studies of class ordering: what keeps a network that could learn its training set by heart from doing so."""
 
 import numpy as np
+import pandas as pd
 
 from runner.report.load import Records
 from runner.study.judging import Curves, Rows, judgement, lines
 from runner.study.ordering import compared, interval, numbers
 from runner.study.study import Judgement, Study
+
+HELPED = {"dropout": ("dropout", "none"), "averaged weights": ("ema", "none"), "augmentation": ("none", "crop+rotate")}
+"""What is compared with neither: its ``regularization`` and its ``augment``."""
+
+
+def regularization(records: Records) -> Judgement:
+    """Compare the test errors of runs that differ in one option, seed by seed."""
+    runs = numbers(records, "seed", "test_accuracy")
+    runs["test_error"] = 100 * (1 - runs["test_accuracy"])
+
+    def errors(kind: str, changed: str) -> "pd.Series[float]":
+        of_it = runs[(runs["regularization"] == kind) & (runs["augment"] == changed)]
+        by_seed: pd.Series[float] = of_it.set_index("seed")["test_error"].sort_index()
+        return by_seed
+
+    without = errors("none", "none")
+    rows: Rows = [compared("test error without, %", *interval(without.to_numpy(float)), "reported", True)]
+    curves: Curves = {"without": (without.index.to_numpy(float), without.to_numpy(float))}
+    for name, options in HELPED.items():
+        found = errors(*options)
+        mean, low, high = interval((found - without).to_numpy(float))
+        what = f"test error with {name} less that without, points"
+        rows.append(compared(what, mean, low, high, "interval below 0", high < 0))
+        curves[name] = (found.index.to_numpy(float), found.to_numpy(float))
+    axes = ("seed", "test error, %")
+    return judgement(rows, lines("seeds", "Test error of each seed", axes, curves, log=False))
+
 
 LENGTHS = (1, 2, 3, 5, 10, 20, 50, 100, 200)
 """Epochs."""
@@ -42,6 +70,23 @@ def early_stopping(records: Records) -> Judgement:
 
 
 STUDIES = (
+    Study(
+        "regularization",
+        "Dropout, augmentation and averaging the weights each lower the test error of a network that has little data",
+        "Srivastava et al. 2014; Simard et al. 2003; Polyak & Juditsky 1992",
+        "ordering",
+        "10,800 MNIST images, 784-512-512-10, Adam at a constant 0.002, 20 epochs, 5 seeds: the 95 % interval of the "
+        "paired difference of test error lies below 0 for dropout (0.5), for crops by up to 2 pixels with rotations by "
+        "up to 15°, and for an exponential moving average of the weights",
+        240,
+        (
+            *("data=mnist", "data.fraction=0.2", "init=he", "model.width=512", "optim=adam", "optim.lr=0.002"),
+            *("scheduler=constant", "epochs=20", "seeds=5"),
+            *("+", "regularization=none,dropout,ema"),
+            *("+", "augment=[crop,rotate]", "augment.crop.pad=2"),
+        ),
+        regularization,
+    ),
     Study(
         "early-stopping",
         "Trained on, a network's test loss climbs again; early stopping ends before it has",
