@@ -81,9 +81,9 @@ STUDIES = (
         240,
         (
             *("data=mnist", "data.fraction=0.2", "init=he", "model.width=512", "optim=adam", "optim.lr=0.002"),
-            *("scheduler=constant", "epochs=20", "seeds=5"),
-            *("+", "regularization=none,dropout,ema"),
+            *("scheduler=constant", "epochs=20", "eval_every=1690", "seeds=5"),
             *("+", "augment=[crop,rotate]", "augment.crop.pad=2"),
+            *("+", "regularization=none,dropout,ema"),
         ),
         regularization,
     ),
