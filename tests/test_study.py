@@ -3,15 +3,17 @@
 import html
 import json
 import re
+import statistics
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from runner.errors import OptbenchError
 from runner.report import rates
-from runner.report.load import load
+from runner.report.load import Records, load
 from runner.report.settings import workloads
-from runner.study import page, steps
+from runner.study import generalization, optimization, page, steps
 from runner.study.catalogue import STUDIES
 from runner.study.sayings import SAYINGS
 from runner.study.study import VERDICT, read_verdict
@@ -216,3 +218,56 @@ def test_the_shipped_table_and_the_readme_are_of_the_present_studies() -> None:
     for saying in SAYINGS:
         assert f"“{saying.told}”" in text
         assert any(f'"{saying.told}"' in line and f"`{saying.study}`" in line for line in readme.splitlines())
+
+
+def _records(rows: list[dict[str, object]]) -> Records:
+    runs = pd.DataFrame([{k: str(v) for k, v in row.items()} for row in rows])
+    return Records(Path("."), runs, [], {})
+
+
+@pytest.mark.parametrize(("gained", "holds"), [(0.01, True), (0.001, False), (-0.01, False)])
+def test_what_lowers_the_test_error_must_do_so_beyond_the_seeds(gained: float, holds: bool) -> None:
+    noise = [0.0, 0.003, -0.003, 0.004, -0.004]
+    kinds = [("none", "none", 0.0), ("dropout", "none", gained), ("ema", "none", 0.01), ("none", "crop+rotate", 0.01)]
+    rows = []
+    for kind, augment, more in kinds:
+        for seed, n in enumerate(noise if (kind, augment) != ("none", "none") else [0.0] * 5):
+            rows.append({"regularization": kind, "augment": augment, "seed": seed, "test_accuracy": 0.95 + more + n})
+    found = generalization.regularization(_records(rows))
+    assert found.holds is holds
+    row = found.numbers[found.numbers["compared"].str.contains("dropout")].iloc[0]
+    assert row["mean"] == pytest.approx(-100 * gained)
+    # Student's 97.5 % quantile at 4 degrees of freedom times the standard error, in points.
+    half = 2.776445 * 100 * statistics.stdev(noise) / 5**0.5
+    assert (row["low"], row["high"]) == pytest.approx((row["mean"] - half, row["mean"] + half), rel=1e-5)
+
+
+@pytest.mark.parametrize(("stopped", "holds"), [(0.5, True), (0.6, False), (1.5, False)])
+def test_early_stopping_must_end_near_the_best_length(stopped: float, holds: bool) -> None:
+    loss = dict(zip(generalization.LENGTHS, (1.0, 0.8, 0.6, 0.5, 0.6, 0.8, 1.0, 1.2, 1.4), strict=True))
+    rows: list[dict[str, object]] = []
+    for seed in range(3):
+        shared = {"seed": seed, "actual_epochs": 12.0}
+        more = 0.001 * seed
+        rows += [shared | {"regularization": "none", "epochs": e, "test_loss": v + more} for e, v in loss.items()]
+        rows.append(shared | {"regularization": "early_stopping", "epochs": 200, "test_loss": stopped + more})
+    assert generalization.early_stopping(_records(rows)).holds is holds
+
+
+@pytest.mark.parametrize(("adam", "holds"), [(0.95, True), (0.946, True), (0.944, False)])
+def test_tuned_adam_must_not_be_worse_by_half_a_point(adam: float, holds: bool) -> None:
+    best = {"sgd": 0.95, "momentum": 0.95, "rmsprop": 0.95, "adam": adam}
+    rows = []
+    for seed in range(3):
+        for optim, lr in optimization.DEFAULT_RATES.items():
+            eps = 1e-8 if optim in ("rmsprop", "adam") else ""
+            accuracy = best.get(optim, 0.9) + 0.0001 * seed
+            settings = {"optim": optim, "optim.eps": eps, "optim.momentum": 0.9 if optim == "momentum" else ""}
+            measured = {"seed": seed, "final_val_accuracy": accuracy, "test_accuracy": accuracy}
+            rows.append(settings | {"optim.lr": lr} | measured)
+            # Worse on validation and better on test: it must not be chosen.
+            rows.append(settings | {"optim.lr": 10.0, "seed": seed, "final_val_accuracy": 0.5, "test_accuracy": 1.0})
+    found = optimization.inclusion(_records(rows))
+    tuned = found.numbers.iloc[:3]
+    assert tuned["mean"].tolist() == pytest.approx([100 * (adam - 0.95)] * 3)
+    assert bool(tuned["holds"].all()) is holds
