@@ -156,7 +156,7 @@ def _table(table: Table) -> str:
     columns = [frame[c].tolist() for c in frame]
     for cells in zip(*columns, strict=True):
         best = ' class="best"' if "best" in cells else ""
-        lines.append(f"<tr{best}>{''.join(cell(cell) for cell in cells)}</tr>")
+        lines.append(f"<tr{best}>{''.join(cell(value) for value in cells)}</tr>")
     more = f" The first {MOST_ROWS} of {len(table.frame):,} rows." if len(table.frame) > MOST_ROWS else ""
     note = f'<p class="note">{_e(table.note)}{more} <a href="report/{table.name}.csv">CSV</a></p>'
     shown = (
