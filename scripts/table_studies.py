@@ -14,7 +14,7 @@ HEAD = """# Published findings, and what was measured
 
 `optbench study all` runs every study and judges it by a rule that was fixed before the run; `outputs/studies.html`
 shows them with their plots. This table is of one such run (`python scripts/table_studies.py` writes it). A mean of
-seeds stands with its 95 % interval in brackets; seconds are of training, all runs of a study together, one thread each.
+seeds stands with its 95 % interval in brackets; seconds are about what a study takes on 2 cores.
 """
 STUDIES_HEAD = """
 | study | finding and source | rule | measured | verdict | runs | seconds |
@@ -40,12 +40,12 @@ def main() -> int:
     lines = []
     for study in STUDIES:
         verdict = verdicts[study.name]
-        found = ["–", "not run", "–", "–"]
+        found = ["–", "not run", "–"]
         if verdict is not None:
             said = "<br>".join(page.in_words(row) for row in verdict["numbers"])
             word = page.WORDS[verdict["verdict"]]
-            found = [said, f"**{word}**", str(verdict["runs"]), f"{verdict['train_seconds']:,.0f}"]
-        cells = [f"`{study.name}`", f"{study.finding} ({study.source})", study.rule, *found]
+            found = [said, f"**{word}**", str(verdict["runs"])]
+        cells = [f"`{study.name}`", f"{study.finding} ({study.source})", study.rule, *found, str(study.seconds)]
         lines.append(row(cells))
     sayings = [row([f"“{s.told}”", page.measured(s, verdicts), f"`{s.study}`"]) for s in SAYINGS]
     PAGE.write_text(HEAD + STUDIES_HEAD + "".join(lines) + SAYINGS_HEAD + "".join(sayings), encoding="utf-8")

@@ -209,8 +209,8 @@ def test_the_shipped_table_and_the_readme_are_of_the_present_studies() -> None:
     text, readme = (ROOT / "docs/studies.md").read_text(), (ROOT / "README.md").read_text()
     rows = [[c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines()]
     studies = [r for r in rows if len(r) == 7][2:]
-    assert [(r[0], r[1], r[2]) for r in studies] == [
-        (f"`{s.name}`", f"{s.finding} ({s.source})", s.rule) for s in STUDIES
+    assert [(*r[:3], r[6]) for r in studies] == [
+        (f"`{s.name}`", f"{s.finding} ({s.source})", s.rule, str(s.seconds)) for s in STUDIES
     ]
     assert all(
         r[3] and r[4] in ("**reproduced**", "**not reproduced**", "**inconclusive**", "not run") for r in studies

@@ -94,7 +94,7 @@ STUDIES = (
         "ordering",
         "MNIST-1D, 5 seeds: test loss after 100 epochs above that of the best length; stopped by validation (patience "
         "5 epochs) below that of 100 epochs and at most 1.1 times that of the best length, each with its 95 % interval",
-        120,
+        40,
         (
             *("data=mnist1d", "optim=adam", "scheduler=constant", "seeds=5"),
             *("+", f"epochs={','.join(map(str, LENGTHS))}"),

@@ -108,7 +108,7 @@ STUDIES = (
         "1,000 digits, 64-100-100-10 tanh, squared error (mean over samples and classes), full batch, lr 0.2, 0.4 and "
         "0.8, 3 seeds, 6,000 steps (12,000 at 0.2, as sharpness rises with lr times steps): the 95 % interval of the "
         "median of sharpness · lr/2 over the last quarter lies within 0.85 … 1.25 at each rate",
-        180,
+        120,
         (
             *("data=digits", "data.fraction=0.773", "model.width=100", "model.depth=2", "model.activation=tanh"),
             *("loss=mse", "optim=gd", "scheduler=constant", "eval_every=400", "sharpness=true", "seeds=3"),
@@ -125,7 +125,7 @@ STUDIES = (
         "5,400 MNIST images, 784-64-64-10, 10 epochs, 5 seeds, 16 settings of each optimizer, chosen on validation: "
         "the 95 % interval of Adam's test accuracy less that of SGD, momentum and RMSprop lies above −0.5 points, "
         "and that of the best of 8 defaults less Adam at the best of 8 rates within ± 0.5",
-        240,
+        150,
         (
             *("data=mnist", "data.fraction=0.1", "model.width=64", "init=he", "epochs=10", "eval_every=850", "seeds=5"),
             *("+", "optim=sgd", f"optim.lr={_values(SGD_RATES)}"),

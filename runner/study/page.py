@@ -89,7 +89,7 @@ def in_words(row: Mapping[str, Any]) -> str:
 def _short(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "–" if value is None else str(value)
-    return "0" if value == 0 else f"{value:.3g}" if abs(value) < 1e4 and math.isfinite(value) else f"{value:,.0f}"
+    return "0" if value == 0 else f"{value:.4g}" if abs(value) < 1e4 and math.isfinite(value) else f"{value:,.0f}"
 
 
 def _word(verdict: Mapping[str, Any] | None) -> str:
