@@ -200,7 +200,7 @@ def test_what_is_measured_is_in_the_verdicts_own_numbers() -> None:
     assert page.in_words(
         {"compared": "a over b", "mean": 0.25, "low": -0.5, "high": 1.0, "expected": "x", "holds": 1}
     ) == ("a over b: 0.25 [-0.5, 1]")
-    assert page.in_words({"init": "he", "log2_slope": -1.0009, "expected": -1.0}) == "he: log2 slope -1"
+    assert page.in_words({"init": "he", "log2_slope": -1.0009, "expected": -1.0}) == "he: log2 slope -1.001"
     assert page.in_words({"what": "moved", "found": 0.0}) == "moved: 0"
 
 
