@@ -35,6 +35,28 @@ def regularization(records: Records) -> Judgement:
     return judgement(rows, lines("seeds", "Test error of each seed", axes, curves, log=False))
 
 
+def augmentation(records: Records) -> Judgement:
+    """Compare test errors where the last iterate is not noise: with a rate that ends at zero, or averaged weights."""
+    runs = numbers(records, "seed", "test_accuracy")
+    runs["test_error"] = 100 * (1 - runs["test_accuracy"])
+    by_seed = runs.pivot(index="seed", columns=["scheduler", "augment", "regularization"], values="test_error")
+    plain, changed = by_seed["linear"]["none"], by_seed["constant"]["crop+rotate"]
+    augmented = by_seed["linear"]["crop+rotate"]["none"]
+    rows: Rows = [compared("test error, rate to zero, %", *interval(plain["none"].to_numpy(float)), "reported", True)]
+    for what, differences, judged in (
+        ("augmentation less without, rate to zero, points", augmented - plain["none"], True),
+        ("averaged less last weights, constant rate, augmented, points", changed["ema"] - changed["none"], True),
+        ("dropout less without, rate to zero, points", plain["dropout"] - plain["none"], False),
+    ):
+        mean, low, high = interval(differences.to_numpy(float))
+        expected = "interval below 0" if judged else "reported"
+        rows.append(compared(what, mean, low, high, expected, high < 0 or not judged))
+    seeds = by_seed.index.to_numpy(float)
+    curves: Curves = {", ".join(map(str, kind)): (seeds, by_seed[kind].to_numpy(float)) for kind in by_seed}
+    axes = ("seed", "test error, %")
+    return judgement(rows, lines("seeds", "Test error of each seed", axes, curves, log=False))
+
+
 LENGTHS = (1, 2, 3, 5, 10, 20, 50, 100)
 """Epochs."""
 NEAR = 1.1
@@ -86,6 +108,24 @@ STUDIES = (
             *("+", "regularization=none,dropout,ema"),
         ),
         regularization,
+    ),
+    Study(
+        "augmentation",
+        "Augmentation lowers the test error, and with a constant rate so does averaging the weights",
+        "Simard et al. 2003; Polyak & Juditsky 1992",
+        "ordering",
+        "10,800 MNIST images, 784-256-256-10, Adam at 0.002, 10 epochs, 3 seeds: the 95 % interval of the paired "
+        "difference of test error lies below 0 for crops by up to 2 pixels with rotations by up to 15° where the rate "
+        "falls to zero, and for averaged weights (ema) where it is constant, the images augmented; dropout is reported",
+        90,
+        (
+            *("data=mnist", "data.fraction=0.2", "init=he", "model.width=256", "optim=adam", "optim.lr=0.002"),
+            *("epochs=10", "eval_every=845", "seed=10,11,12"),
+            *("+", "scheduler=linear", "regularization=none,dropout"),
+            *("+", "scheduler=linear", "augment=[crop,rotate]", "augment.crop.pad=2"),
+            *("+", "scheduler=constant", "regularization=none,ema", "augment=[crop,rotate]", "augment.crop.pad=2"),
+        ),
+        augmentation,
     ),
     Study(
         "early-stopping",
