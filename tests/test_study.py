@@ -274,3 +274,22 @@ def test_tuned_adam_must_not_be_worse_by_half_a_point(adam: float, holds: bool) 
     tuned = found.numbers.iloc[:3]
     assert tuned["mean"].tolist() == pytest.approx([100 * (adam - 0.95)] * 3)
     assert bool(tuned["holds"].all()) is holds
+
+
+@pytest.mark.parametrize(("gained", "holds"), [(0.01, True), (0.0, False)])
+def test_averaged_weights_must_beat_the_last_ones(gained: float, holds: bool) -> None:
+    kinds = {
+        ("linear", "none", "none"): 0.96,
+        ("linear", "none", "dropout"): 0.95,
+        ("linear", "crop+rotate", "none"): 0.97,
+        ("constant", "crop+rotate", "none"): 0.96,
+        ("constant", "crop+rotate", "ema"): 0.96 + gained,
+    }
+    rows = [
+        {"scheduler": s, "augment": a, "regularization": r, "seed": seed, "test_accuracy": v + 1e-3 * (seed * i % 3)}
+        for i, ((s, a, r), v) in enumerate(kinds.items())
+        for seed in range(3)
+    ]
+    found = generalization.augmentation(_records(rows))
+    assert found.holds is holds
+    assert found.numbers["mean"].tolist()[1:] == pytest.approx([-1.0, -100 * gained, 1.0], abs=0.11)
