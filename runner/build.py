@@ -124,6 +124,8 @@ class Run:
     """Hold on to the weights of the best evaluation."""
     diagnostics: bool
     """Measure every layer at every evaluation."""
+    sharpness: bool
+    """Measure the largest curvature of the training loss at every evaluation."""
     own_model: bool
     """The model is a user's or torchvision's, and may draw from the global generator."""
     interface: dict[str, Any]
@@ -219,6 +221,7 @@ def _build(job: Job) -> Run:
         stop=stop.together(limits),
         keep_best=config["save"] == "best" or (early_stopping is not None and early_stopping.restore_best),
         diagnostics=config["diagnostics"],
+        sharpness=config["sharpness"],
         own_model=config["model"]["_option_"] in ("custom", "torchvision"),
         interface={
             "shape": list(data.train.x.shape[1:]),

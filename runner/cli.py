@@ -409,6 +409,9 @@ def study(argv: list[str]) -> int:
     parser.add_argument(
         "--class", dest="kind", type=kind, metavar="CLASS", help="of this class alone: theory, ordering"
     )
+    parser.add_argument(
+        "--page", action="store_true", help="write outputs/studies.html from the verdicts that are there"
+    )
     arguments = parser.parse_args(argv)
     from runner.study.catalogue import STUDIES
 
@@ -417,7 +420,7 @@ def study(argv: list[str]) -> int:
         if name != "all" and name not in known:
             of = f" of class {arguments.kind}" if arguments.kind else ""
             raise ConfigError(f"{name!r} is not a study{of}{closest(name, known)}\nvalid: all, {', '.join(known)}")
-    if not arguments.names:
+    if not arguments.names and not arguments.page:
         for found in known.values():
             print(f"{found.name:<22} {found.kind:<9} about {found.seconds} s  {found.finding} ({found.source})")
         return 0
@@ -429,6 +432,9 @@ def study(argv: list[str]) -> int:
         verdict = run(chosen, lambda text: print(f"optbench: {text}", file=sys.stderr))
         print(f"{name}: {verdict.verdict}\n{verdict.numbers.to_string(index=False)}")
         print(f"{chosen.folder / 'verdict.json'}\n", flush=True)
+    from runner.study.page import write_page
+
+    print(f"{write_page()} shows them all")
     return 0
 
 

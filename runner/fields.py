@@ -137,6 +137,7 @@ FIELDS: dict[str, Field] = {
     "target.metric": replace(TEXT, null=True),
     "target.value": Field(null=True),
     "diagnostics": FLAG,
+    "sharpness": FLAG,
     "compile": FLAG,
     "device": Field(str, ("auto", "cpu", "cuda", "mps")),
     "amp": Field(str, ("none", "bf16", "fp16")),

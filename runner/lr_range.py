@@ -60,6 +60,7 @@ def lr_range(job: Job, lowest: float, highest: float, steps: int) -> Range:
         steps=steps,
         eval_every=steps,
         diagnostics=False,
+        sharpness=False,
     )
     found: list[tuple[float, float, float]] = []
     mean, best = 0.0, math.inf

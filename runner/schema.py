@@ -37,6 +37,7 @@ OUTSIDE_IDENTITY = frozenset(
             "fail_fast",
             "metrics",
             "diagnostics",
+            "sharpness",
             "data.root",
             "data.download",
             "data.path",

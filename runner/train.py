@@ -95,6 +95,8 @@ def _holds_what_isasked(job: Job, save: str, summary: dict[str, Any]) -> bool:
         return False
     if config["diagnostics"] and not summary.get("diagnostics"):
         return False
+    if config["sharpness"] and "final_sharpness" not in summary:
+        return False
     if any(f"final_train_{path.rpartition('.')[2]}" not in summary for path in config["metrics"]) and not diverged:
         return False
     epoch = summary.get("steps_per_epoch")
@@ -271,12 +273,14 @@ def conclude(
     summary |= {"eval_every": job.config["eval_every"], "diagnostics": job.config["diagnostics"]}
     if job.config["diagnostics"]:
         summary |= findings(record.read_csv(recorder.folder / "layers.csv"))
+    if job.config["sharpness"]:
+        summary["final_sharpness"] = row["sharpness"]
     return summary
 
 
 def asked(job: Job) -> list[Any]:
     """Return what decides a run's rows, or what its summary counts, and is no part of its identity."""
-    return [job.config["metrics"], job.config["diagnostics"], job.config["eval_every"], job.target]
+    return [*(job.config[key] for key in ("metrics", "diagnostics", "sharpness", "eval_every")), job.target]
 
 
 def _resume(recorder: Recorder, run: Any, state: Any) -> int | None:

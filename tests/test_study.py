@@ -1,6 +1,9 @@
 """Studies: each is a sweep of ordinary runs and a rule; the rule can fail, and the verdict says so."""
 
+import html
 import json
+import re
+import statistics
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +13,12 @@ from runner.errors import OptbenchError
 from runner.report import rates
 from runner.report.load import Records, load
 from runner.report.settings import workloads
-from runner.study import ordering, steps
+from runner.study import generalization, optimization, ordering, page, steps
 from runner.study.catalogue import STUDIES
-from runner.study.study import VERDICT
+from runner.study.sayings import SAYINGS
+from runner.study.study import VERDICT, read_verdict
 
-QUICK = ("quadratic-rates", "decay-forms", "muon-orthogonal", "smoothing-floor")
+QUICK = ("quadratic-rates", "decay-forms", "muon-orthogonal", "smoothing-floor", "sgd-step", "rmsprop-still")
 
 
 @pytest.mark.parametrize(
@@ -181,3 +185,141 @@ def test_names_are_those_of_folders_and_every_source_is_given() -> None:
     for study in STUDIES:
         assert study.source and study.rule and study.seconds > 0
         assert study.kind == "ordering" or (study.kind == "theory" and study.seconds <= 60)
+
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_page_shows_what_was_run_and_names_what_was_not(optbench, folder: Path) -> None:
+    ran = optbench("study", "decay-forms", "sgd-step")
+    assert ran.out.splitlines()[-1] == "outputs/studies.html shows them all"
+    text = (folder / "outputs/studies.html").read_text()
+    assert f"{len(STUDIES)} studies: 2 reproduced, {len(STUDIES) - 2} not run" in text
+    assert text.count("data:image/svg+xml;base64,") == 2 and "http" not in text.replace("http-equiv", "")
+    for study in STUDIES:
+        assert f'id="{study.name}"' in text
+        assert (f"takes about {study.seconds} s" in _section_of(text, study.name)) == (
+            study.name not in ("decay-forms", "sgd-step")
+        )
+    assert "0.1 at step 2, 0.1 at step 101" in text  # the rate of the runs: what the saying is told against
+    assert all(f"“{html.escape(saying.told)}”" in text for saying in SAYINGS)
+    (folder / "outputs/studies.html").unlink()
+    assert optbench("study", "--page").code == 0
+    assert (folder / "outputs/studies.html").read_text() == text
+
+
+def _section_of(text: str, name: str) -> str:
+    return text.partition(f'id="{name}"')[2].partition("</section>")[0]
+
+
+def test_a_verdict_by_another_rule_counts_as_not_run(optbench, folder: Path) -> None:
+    (study,) = [s for s in STUDIES if s.name == "decay-forms"]
+    assert read_verdict(study) is None
+    optbench("study", study.name)
+    verdict = read_verdict(study)
+    assert verdict is not None and verdict["runs"] == 6 and verdict["train_seconds"] > 0
+    place = folder / "outputs/study-decay-forms/verdict.json"
+    for changed in (json.dumps(verdict | {"rule": "another"}), "{", "[]", "{}"):
+        place.write_text(changed)
+        assert read_verdict(study) is None
+
+
+def test_what_is_measured_is_in_the_verdicts_own_numbers() -> None:
+    named = {s.name for s in STUDIES}
+    assert all(saying.study in named for saying in SAYINGS)
+    assert page.in_words(
+        {"compared": "a over b", "mean": 0.25, "low": -0.5, "high": 1.0, "expected": "x", "holds": 1}
+    ) == ("a over b: 0.25 [-0.5, 1]")
+    assert page.in_words({"init": "he", "log2_slope": -1.0009, "expected": -1.0}) == "he: log2 slope -1.001"
+    assert page.in_words({"what": "moved", "found": 0.0}) == "moved: 0"
+
+
+def test_the_shipped_table_and_the_readme_are_of_the_present_studies() -> None:
+    """The numbers are of one run, on one machine; names, rules and sayings are the catalogue's."""
+    text, readme = (ROOT / "docs/studies.md").read_text(), (ROOT / "README.md").read_text()
+    rows = [[c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines()]
+    studies = [r for r in rows if len(r) == 7][2:]
+    assert [(*r[:3], r[6]) for r in studies] == [
+        (f"`{s.name}`", f"{s.finding} ({s.source})", s.rule, str(s.seconds)) for s in STUDIES
+    ]
+    assert all(
+        r[3] and r[4] in ("**reproduced**", "**not reproduced**", "**inconclusive**", "not run") for r in studies
+    )
+    for saying in SAYINGS:
+        assert f"“{saying.told}”" in text
+        assert any(f'"{saying.told}"' in line and f"`{saying.study}`" in line for line in readme.splitlines())
+
+
+def _records(rows: list[dict[str, object]]) -> Records:
+    runs = pd.DataFrame([{k: str(v) for k, v in row.items()} for row in rows])
+    return Records(Path("."), runs, [], {})
+
+
+@pytest.mark.parametrize(("gained", "holds"), [(0.01, True), (0.001, False), (-0.01, False)])
+def test_what_lowers_the_test_error_must_do_so_beyond_the_seeds(gained: float, holds: bool) -> None:
+    noise = [0.0, 0.003, -0.003, 0.004, -0.004]
+    kinds = [("none", "none", 0.0), ("dropout", "none", gained), ("ema", "none", 0.01), ("none", "crop+rotate", 0.01)]
+    rows = []
+    for kind, augment, more in kinds:
+        for seed, n in enumerate(noise if (kind, augment) != ("none", "none") else [0.0] * 5):
+            rows.append({"regularization": kind, "augment": augment, "seed": seed, "test_accuracy": 0.95 + more + n})
+    found = generalization.regularization(_records(rows))
+    assert found.holds is holds
+    row = found.numbers[found.numbers["compared"].str.contains("dropout")].iloc[0]
+    assert row["mean"] == pytest.approx(-100 * gained)
+    # Student's 97.5 % quantile at 4 degrees of freedom times the standard error, in points.
+    half = 2.776445 * 100 * statistics.stdev(noise) / 5**0.5
+    assert (row["low"], row["high"]) == pytest.approx((row["mean"] - half, row["mean"] + half), rel=1e-5)
+
+
+@pytest.mark.parametrize(("stopped", "holds"), [(0.5, True), (0.6, False), (1.5, False)])
+def test_early_stopping_must_end_near_the_best_length(stopped: float, holds: bool) -> None:
+    loss = dict(zip(generalization.LENGTHS, (1.0, 0.8, 0.6, 0.5, 0.6, 0.8, 1.0, 1.2), strict=True))
+    rows: list[dict[str, object]] = []
+    for seed in range(3):
+        shared = {"seed": seed, "actual_epochs": 12.0}
+        more = 0.001 * seed
+        rows += [shared | {"regularization": "none", "epochs": e, "test_loss": v + more} for e, v in loss.items()]
+        rows.append(
+            shared
+            | {"regularization": "early_stopping", "epochs": generalization.LENGTHS[-1], "test_loss": stopped + more}
+        )
+    assert generalization.early_stopping(_records(rows)).holds is holds
+
+
+@pytest.mark.parametrize(("adam", "holds"), [(0.95, True), (0.946, True), (0.944, False)])
+def test_tuned_adam_must_not_be_worse_by_half_a_point(adam: float, holds: bool) -> None:
+    best = {"sgd": 0.95, "momentum": 0.95, "rmsprop": 0.95, "adam": adam}
+    rows = []
+    for seed in range(3):
+        for optim, lr in optimization.DEFAULT_RATES.items():
+            eps = 1e-8 if optim in ("rmsprop", "adam") else ""
+            accuracy = best.get(optim, 0.9) + 0.0001 * seed
+            settings = {"optim": optim, "optim.eps": eps, "optim.momentum": 0.9 if optim == "momentum" else ""}
+            measured = {"seed": seed, "final_val_accuracy": accuracy, "test_accuracy": accuracy}
+            rows.append(settings | {"optim.lr": lr} | measured)
+            # Worse on validation and better on test: it must not be chosen.
+            rows.append(settings | {"optim.lr": 10.0, "seed": seed, "final_val_accuracy": 0.5, "test_accuracy": 1.0})
+    found = optimization.inclusion(_records(rows))
+    tuned = found.numbers.iloc[:3]
+    assert tuned["mean"].tolist() == pytest.approx([100 * (adam - 0.95)] * 3)
+    assert bool(tuned["holds"].all()) is holds
+
+
+@pytest.mark.parametrize(("gained", "holds"), [(0.01, True), (0.0, False)])
+def test_averaged_weights_must_beat_the_last_ones(gained: float, holds: bool) -> None:
+    kinds = {
+        ("linear", "none", "none"): 0.96,
+        ("linear", "none", "dropout"): 0.95,
+        ("linear", "crop+rotate", "none"): 0.97,
+        ("constant", "crop+rotate", "none"): 0.96,
+        ("constant", "crop+rotate", "ema"): 0.96 + gained,
+    }
+    rows = [
+        {"scheduler": s, "augment": a, "regularization": r, "seed": seed, "test_accuracy": v + 1e-3 * (seed * i % 3)}
+        for i, ((s, a, r), v) in enumerate(kinds.items())
+        for seed in range(3)
+    ]
+    found = generalization.augmentation(_records(rows))
+    assert found.holds is holds
+    assert found.numbers["mean"].tolist()[1:] == pytest.approx([-1.0, -100 * gained, 1.0], abs=0.11)

@@ -45,6 +45,8 @@ def refusal(run: Run) -> str | None:
     """Return why a run cannot be stacked, or None; it is tried out on two samples."""
     if run.diagnostics:
         return "diagnostics=true looks into the layers of one run at a time"
+    if run.sharpness:
+        return "sharpness=true differentiates the loss of one run at a time"
     if run.loss_scaling:
         return "amp=fp16 scales the loss of one run at a time: use amp=bf16"
     if run.device.type == "mps":

@@ -20,6 +20,7 @@ from runner.metrics import Metric
 from runner.model import Drop
 from runner.noise import generator, key
 from runner.regularization import spread
+from runner.sharpness import sharpness
 
 Row = dict[str, Any]
 
@@ -340,6 +341,7 @@ def note(
         "grad_norm": measured.grad_norm,
         "update_ratio": measured.update_ratio,
         **({"noise_scale": state.noise_scale} if run.adaptive else {}),
+        **({"sharpness": sharpness(run, state) if val is not None else None} if run.sharpness else {}),
         "status": "ok" if state.first_nonfinite_step is None else "diverged",
     }
     return Evaluation(row, layers)

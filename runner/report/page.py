@@ -44,8 +44,27 @@ def page(
     links = "".join(f'<li><a href="#{anchor}">{_e(text)}</a></li>' for anchor, text in contents)
     cautious = "".join(f"<li>{_e(line)}</li>" for line in care)
     warned = f'<div class="care" role="note"><b>Read with care</b><ul>{cautious}</ul></div>' if care else ""
-    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     first, rest = (body[0], body[1:]) if body else ("", [])
+    footer = """Tables sort by a click on a heading. Every plot lies as PNG and SVG, every table as CSV, in
+<a href="report/index.csv">report/</a> beside this page."""
+    main = f"""{first}
+{warned}
+<nav aria-label="Contents"><ol>{links}</ol></nav>
+{"".join(rest)}"""
+    return document(title, summary, main, footer, ("answer-0", "Skip to the answer"))
+
+
+def document(title: str, summary: str, main: str, footer: str, skip: tuple[str, str]) -> str:
+    """Return a whole page that asks for nothing from outside.
+
+    Args:
+        title: of the page, as text.
+        summary: the line below it, as text.
+        main: its body, as HTML.
+        footer: its last lines, as HTML.
+        skip: the anchor that a keyboard reaches first, and what its link says.
+    """
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -58,16 +77,12 @@ def page(
 <style>{style}</style>
 </head>
 <body>
-<a class="skip" href="#answer-0">Skip to the answer</a>
+<a class="skip" href="#{skip[0]}">{_e(skip[1])}</a>
 <header><h1>{_e(title)}</h1><p class="soft">{_e(summary)}</p></header>
 <main>
-{first}
-{warned}
-<nav aria-label="Contents"><ol>{links}</ol></nav>
-{"".join(rest)}
+{main}
 </main>
-<footer><p class="soft">Tables sort by a click on a heading. Every plot lies as PNG and SVG, every table as CSV, in
-<a href="report/index.csv">report/</a> beside this page.</p></footer>
+<footer><p class="soft">{footer}</p></footer>
 <script>{script}</script>
 </body>
 </html>
@@ -86,11 +101,11 @@ def _answer(answer: Answer, anchor: str) -> str:
     tiles = "".join(_tile(estimate, answer.workload.replicate_word) for estimate in answer.estimates)
     notes = "".join(f"<li>{_e(note)}</li>" for note in answer.notes)
     surer = "".join(
-        f"<p>{_e(reason[:1].upper() + reason[1:])}:</p>{_command(command)}" for reason, command in answer.surer
+        f"<p>{_e(reason[:1].upper() + reason[1:])}:</p>{command_line(command)}" for reason, command in answer.surer
     )
     return f"""<section class="answer" id="{anchor}">
 <h2>Use{of}</h2>
-{_command(answer.command)}{doubt}
+{command_line(answer.command)}{doubt}
 <div class="tiles">{tiles}</div>
 <p class="verdict">{_e(answer.verdict)}</p><p>{_e(answer.tied)}</p>
 <details><summary>How this was compared</summary><ul>{notes}</ul></details>
@@ -109,7 +124,8 @@ def _tile(estimate: Estimate, word: str) -> str:
     return f'<div class="tile">{_e(estimate.title)}<b>{_value(estimate.interval.mean)}</b>{small}</div>'
 
 
-def _command(command: str) -> str:
+def command_line(command: str) -> str:
+    """Return a command beside a button that copies it."""
     button = '<button class="copy" type="button">Copy</button>'
     return f'<div class="command"><code tabindex="0">{_e(command)}</code>{button}</div>'
 
@@ -140,7 +156,7 @@ def _table(table: Table) -> str:
     columns = [frame[c].tolist() for c in frame]
     for cells in zip(*columns, strict=True):
         best = ' class="best"' if "best" in cells else ""
-        lines.append(f"<tr{best}>{''.join(_cell(cell) for cell in cells)}</tr>")
+        lines.append(f"<tr{best}>{''.join(cell(value) for value in cells)}</tr>")
     more = f" The first {MOST_ROWS} of {len(table.frame):,} rows." if len(table.frame) > MOST_ROWS else ""
     note = f'<p class="note">{_e(table.note)}{more} <a href="report/{table.name}.csv">CSV</a></p>'
     shown = (
@@ -153,7 +169,8 @@ def _table(table: Table) -> str:
     return f"<h3>{_e(table.title)}</h3>{shown}\n"
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Return a table's cell, a number to the right."""
     if isinstance(value, float | int) and not isinstance(value, bool):
         return f'<td class="n" data-v="{"" if math.isnan(value) else repr(float(value))}">{_value(value)}</td>'
     text = "" if value is None or (isinstance(value, float) and pd.isna(value)) else str(value)

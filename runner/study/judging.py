@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from runner.record import read_csv
 from runner.report.figures import COLOURS, DASHES, legend_below, log_axis
 from runner.report.load import Records, read_layers
 from runner.report.parts import Plot
@@ -47,6 +48,12 @@ def lines(
         return {}
 
     return Plot(name, title, f"{title}: {', '.join(curves)}.", draw)
+
+
+def over_steps(records: Records, run_id: str, column: str) -> tuple[Array, Array]:
+    """Return the steps at which a run was evaluated and what it has in a column of ``metrics.csv``, NaN for nothing."""
+    rows = read_csv(records.places[run_id] / "metrics.csv")
+    return np.array([float(r["step"]) for r in rows]), np.array([float(r[column] or "nan") for r in rows])
 
 
 def layers_at_start(records: Records, column: str) -> dict[str, list[Array]]:

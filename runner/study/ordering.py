@@ -66,9 +66,9 @@ def schedules(records: Records) -> Judgement:
     rows: list[dict[str, object]] = []
     for name in SCHEDULES:
         mean, low, high = interval((chosen[name] - chosen["constant"]).to_numpy(float))
-        rows.append(_row(f"{name} over constant", mean, low, high, "interval above 0", low > 0))
+        rows.append(compared(f"{name} over constant", mean, low, high, "interval above 0", low > 0))
     mean, low, high = interval((chosen["linear"] - chosen["cosine"]).to_numpy(float))
-    rows.append(_row("linear over cosine", mean, low, high, "reported", True))
+    rows.append(compared("linear over cosine", mean, low, high, "reported", True))
     axes = ("learning rate", "validation accuracy")
     return judgement(rows, lines("rates", "Schedules over the learning rate, 20 seeds", axes, curves, log=False))
 
@@ -80,8 +80,8 @@ def decay_or_grow(records: Records) -> Judgement:
     mean, low, high = interval(100 * (grown["test_accuracy"] - decayed["test_accuracy"]).to_numpy(float))
     updates = float(grown["steps"].mean() / decayed["steps"].mean())
     rows = [
-        _row("test points, grown - decayed", mean, low, high, f"within ± {MOST_POINTS}", abs(mean) <= MOST_POINTS),
-        _row("updates, grown / decayed", updates, updates, updates, "< 1", updates < 1),
+        compared("test points, grown - decayed", mean, low, high, f"within ± {MOST_POINTS}", abs(mean) <= MOST_POINTS),
+        compared("updates, grown / decayed", updates, updates, updates, "< 1", updates < 1),
     ]
     curves: Curves = {
         name: (of_it.index.to_numpy(float), of_it["test_accuracy"].to_numpy(float))
@@ -120,17 +120,28 @@ def adamw_decoupling(records: Records) -> Judgement:
 
 def dropout(records: Records) -> Judgement:
     """Dropout lowers the test error of a wide network."""
-    runs = numbers(records, "seed", "test_accuracy")
+    runs = numbers(records, "seed", "test_accuracy", "test_loss")
     without, dropped = (
-        runs[runs["regularization"] == kind].set_index("seed")["test_accuracy"] for kind in ("none", "dropout")
+        runs[runs["regularization"] == kind].set_index("seed").sort_index() for kind in ("none", "dropout")
     )
-    mean, low, high = interval(100 * (dropped - without).to_numpy(float))
-    row = _row("test points gained by dropout", mean, low, high, "interval above 0", low > 0)
+    mean, low, high = interval(100 * (dropped["test_accuracy"] - without["test_accuracy"]).to_numpy(float))
+    rows = [
+        compared("test points gained by dropout", mean, low, high, "interval above 0", low > 0),
+        compared(
+            "test error without, %", *interval(100 * (1 - without["test_accuracy"]).to_numpy(float)), "reported", True
+        ),
+        compared(
+            "test loss with / without",
+            *interval((dropped["test_loss"] / without["test_loss"]).to_numpy(float)),
+            "reported",
+            True,
+        ),
+    ]
     curves: Curves = {
-        name: (of_it.index.to_numpy(float), of_it.to_numpy(float))
+        name: (of_it.index.to_numpy(float), of_it["test_accuracy"].to_numpy(float))
         for name, of_it in (("without", without), ("dropout", dropped))
     }
-    return judgement([row], lines("seeds", "Test accuracy of each seed", ("seed", "accuracy"), curves, log=False))
+    return judgement(rows, lines("seeds", "Test accuracy of each seed", ("seed", "accuracy"), curves, log=False))
 
 
 def batch_scaling(records: Records) -> Judgement:
@@ -154,13 +165,13 @@ def batch_scaling(records: Records) -> Judgement:
 
     small, large = slope(*SMALL_BATCHES), slope(*LARGE_BATCHES)
     rows = [
-        _row(
+        compared(
             f"slope from {SMALL_BATCHES[0]} to {SMALL_BATCHES[1]}",
             *small,
             f"interval within -1 ± {SLOPE}",
             max(abs(small[1] + 1), abs(small[2] + 1)) <= SLOPE,
         ),
-        _row(
+        compared(
             f"slope from {LARGE_BATCHES[0]} to {LARGE_BATCHES[1]}",
             *large,
             f"interval above {FLAT}",
@@ -172,7 +183,7 @@ def batch_scaling(records: Records) -> Judgement:
     ratios = adaptive["noise_scale"].to_numpy(float) / exact
     least, most = float(ratios.min()), float(ratios.max())
     rows.append(
-        _row(
+        compared(
             "two-batch over per-example noise scale",
             float(ratios.mean()),
             least,
@@ -181,12 +192,10 @@ def batch_scaling(records: Records) -> Judgement:
             max(1 - least, most - 1) <= NOISE_SCALE,
         )
     )
-    rows.append(_row("per-example noise scale", *interval(exact), "reported", True))
+    rows.append(compared("per-example noise scale", *interval(exact), "reported", True))
     mean = steps.mean(axis=1)
     crossing = 2 ** (sizes[0] + steps[0] - steps[-1])
-    rows.append(
-        _row("size where steps would be the last ones, halving from the first", *interval(crossing), "reported", True)
-    )
+    rows.append(compared("size where halving would reach the steps of the last", *interval(crossing), "reported", True))
     curves: Curves = {
         "at the best learning rate": (sizes, 2**mean),
         "halving with each doubling": (sizes, 2 ** (mean[0] + sizes[0] - sizes)),
@@ -214,8 +223,9 @@ def interval(differences: Array) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def _row(compared: str, mean: float, low: float, high: float, expected: str, holds: bool) -> dict[str, object]:
-    return {"compared": compared, "mean": mean, "low": low, "high": high, "expected": expected, "holds": holds}
+def compared(what: str, mean: float, low: float, high: float, expected: str, holds: bool) -> dict[str, object]:
+    """Return a row: what is compared, its mean and 95 % interval, what was expected and whether it holds."""
+    return {"compared": what, "mean": mean, "low": low, "high": high, "expected": expected, "holds": holds}
 
 
 _DIGITS = ("data=digits", "model.width=64", "batch.size=64", "max_steps=600", "eval_every=200", "scheduler=constant")

@@ -39,6 +39,34 @@ def relu_variance(records: Records) -> Judgement:
     return judgement(rows, _depth_plot("relu-variance", "second moment of activations", found))
 
 
+FAN_VARIANCE = {"default": 1 / 3, "xavier_uniform": 1.0, "he_normal": 2.0}
+"""Variance of a weight times fan_in, of a layer with as many outputs as inputs."""
+
+
+def weight_variance(records: Records) -> Judgement:
+    """Compare the second moment of square layers' weights at step 0 with what each initializer says it is."""
+    found: dict[str, list[Array]] = {}
+    for _, row in records.runs.iterrows():
+        layers = read_layers(records.places[row["run_id"]])
+        assert layers is not None, "the sweep asks for diagnostics"
+        square = layers[(layers["step"] == 0) & layers["layer"].isin(["hidden.1", "hidden.2", "hidden.3"])]
+        # The mean square of fan_in² weights, times fan_in.
+        norms = square["weight_norm"].to_numpy(float)
+        found.setdefault(str(row["init"]), []).append(norms**2 / float(row["model.width"]))
+    rows: Rows = []
+    for init, expected in FAN_VARIANCE.items():
+        variance = float(np.mean(found[init]))
+        holds = abs(variance / expected - 1) <= 0.01
+        rows.append({"init": init, "variance_times_fan_in": variance, "expected": expected, "holds": holds})
+    plot = lines(
+        "weight-variance",
+        "Variance of weights times fan_in",
+        ("hidden layer", "variance × fan_in"),
+        {init: (np.arange(2, 5.0), np.mean(columns, axis=0)) for init, columns in found.items()},
+    )
+    return judgement(rows, plot)
+
+
 def tanh_gain(records: Records) -> Judgement:
     """Compare the slope of the gradients' second moment towards the input with log χ."""
     found = layers_at_start(records, "gradient_second_moment")

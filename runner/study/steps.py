@@ -7,7 +7,7 @@ import numpy as np
 
 from runner.record import read_config, read_csv
 from runner.report.load import Records
-from runner.study.judging import Curves, Rows, judgement, lines
+from runner.study.judging import Array, Curves, Rows, judgement, lines, over_steps
 from runner.study.study import Judgement, weights_of
 
 KAPPA = 100.0
@@ -236,3 +236,61 @@ def _change_of_logits(place: Path) -> float:
         before = model(run.val.x)
         model.load_state_dict(weights_of(place))
         return float((model(run.val.x) - before).abs().mean())
+
+
+SGD_LR = 0.1
+PAIRS = ((1, 2), (10, 11), (100, 101))
+"""Lengths of runs that differ by one step."""
+
+
+def sgd_step(records: Records) -> Judgement:
+    """Compare how far one step moves the weights with its gradient's norm, early and late in a run."""
+    weights, gradients = {}, {}
+    for _, row in records.runs.iterrows():
+        where = str(row["optim"]), int(row["max_steps"])
+        weights[where] = weights_of(records.places[row["run_id"]])
+        gradients[where] = float(over_steps(records, row["run_id"], "grad_norm")[1][-1])
+    ratios: dict[str, list[float]] = {}
+    for optim in ("sgd", "adam"):
+        for before, after in PAIRS:
+            new, old = weights[optim, after], weights[optim, before]
+            moved = math.sqrt(sum(float((new[name] - old[name]).square().sum()) for name in new))
+            ratios.setdefault(optim, []).append(moved / gradients[optim, after])
+    rows: Rows = []
+    for (_, step), ratio in zip(PAIRS, ratios["sgd"], strict=True):
+        holds = abs(ratio / SGD_LR - 1) <= 1e-9
+        rows.append(
+            {"what": f"sgd: |step {step}| / |gradient|", "found": ratio, "expected": f"{SGD_LR}", "holds": holds}
+        )
+    spread = max(ratios["adam"]) / min(ratios["adam"])
+    rows.append({"what": "adam: largest over smallest", "found": spread, "expected": "> 1.5", "holds": spread > 1.5})
+    at = np.array([float(step) for _, step in PAIRS])
+    curves = {optim: (at, np.array(found)) for optim, found in ratios.items()}
+    return judgement(rows, lines("sgd-step", "Size of a step over its gradient's", ("step", "step / gradient"), curves))
+
+
+STILL_STEPS, STILL_LR, STILL_STRENGTH, STILL_WEIGHT = 60, 0.01, 0.1, 0.5
+
+
+def rmsprop_still(records: Records) -> Judgement:
+    """Compare weights that never have a gradient, those of pixels that are never inked, before and after."""
+    final: dict[tuple[str, str], Array] = {}
+    for _, row in records.runs.iterrows():
+        weight = weights_of(records.places[row["run_id"]])["readout.weight"]
+        final[str(row["optim"]), str(row["regularization"])] = weight.numpy()
+    blank = (final["sgd", "none"] == STILL_WEIGHT).all(axis=0)
+    moved = float(np.abs(final["rmsprop", "none"][:, blank] - STILL_WEIGHT).max(initial=0.0))
+    left = final["sgd", "l2"][:, blank] / STILL_WEIGHT
+    expected = (1 - STILL_LR * STILL_STRENGTH) ** STILL_STEPS
+    worst = float(left.flat[np.abs(left - expected).argmax()])
+    rows: Rows = [
+        {"what": "weights without a gradient", "found": int(blank.sum()) * len(left), "expected": "> 0"},
+        {"what": "rmsprop: farthest that one moved", "found": moved, "expected": "0"},
+        {"what": "sgd with L2: share that is left", "found": worst, "expected": f"{expected:.4f} ± 1e-9"},
+    ]
+    for told, holds in zip(rows, (bool(blank.any()), moved == 0, abs(worst - expected) <= 1e-9), strict=True):
+        told["holds"] = holds
+    places = np.arange(float(len(blank)))
+    curves = {f"{name}, {kind}": (places, w.mean(axis=0)) for (name, kind), w in final.items()}
+    axes = ("pixel", "mean weight over classes")
+    return judgement(rows, lines("rmsprop-still", f"Weights after {STILL_STEPS} steps", axes, curves, log=False))

@@ -63,6 +63,10 @@ class Verdict:
     verdict: str
     """``reproduced``, ``not_reproduced`` or ``inconclusive``."""
     numbers: pd.DataFrame
+    runs: int
+    """How many were judged."""
+    train_seconds: float
+    """Of all of them together, one thread each."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the contents of ``verdict.json``."""
@@ -73,6 +77,8 @@ class Verdict:
             "finding": self.study.finding,
             "rule": self.study.rule,
             "source": self.study.source,
+            "runs": self.runs,
+            "train_seconds": round(self.train_seconds, 1),
             "numbers": json.loads(self.numbers.to_json(orient="records", double_precision=15)),
         }
 
@@ -121,13 +127,24 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
     records.runs = records.runs[records.runs["run_id"].isin(own)].reset_index(drop=True)
     judgement = study.judge(records)
     word = {True: "reproduced", False: "not_reproduced", None: "inconclusive"}[judgement.holds]
-    verdict = Verdict(study, word, judgement.numbers)
+    seconds = float(records.number("train_seconds").sum())
+    verdict = Verdict(study, word, judgement.numbers, len(records.runs), seconds)
     png, svg = render(judgement.plot)
     write_whole(study.folder / "plot.png", png)
     write_whole(study.folder / "plot.svg", svg)
     write_whole(study.folder / "numbers.csv", judgement.numbers.to_csv(index=False, lineterminator="\n"))
     write_whole(study.folder / "verdict.json", json.dumps(verdict.as_json(), indent=2) + "\n")
     return verdict
+
+
+def read_verdict(study: Study) -> dict[str, Any] | None:
+    """Return what ``verdict.json`` holds, or None of a study that was not run, or by another rule."""
+    try:
+        found = json.loads((study.folder / "verdict.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(found, dict) and {"verdict", "rule", "numbers", "runs", "train_seconds"} <= found.keys()
+    return found if whole and found["rule"] == study.rule else None
 
 
 def _set_aside(job: Job, say: Callable[[str], None]) -> None:

@@ -290,4 +290,53 @@ STUDIES = (
         ),
         steps.smoothing_floor,
     ),
+    Study(
+        "weight-variance",
+        "PyTorch's default weights have variance 1/(3·fan_in), a sixth of He's 2/fan_in and a third of Xavier's",
+        "He et al. 2015, eq. 10; Glorot & Bengio 2010, eq. 16; torch.nn.Linear",
+        "theory",
+        "variance times fan_in of square layers of 512 units, 3 seeds: default 1/3, Xavier 1, He 2, each ± 1 %",
+        5,
+        (
+            *("model.width=512", "model.depth=4", "max_steps=1", "diagnostics=true", "save=none", "seeds=3"),
+            "init=default,xavier,he",
+        ),
+        signals.weight_variance,
+    ),
+    Study(
+        "sgd-step",
+        "A step of SGD is the learning rate times the gradient, early and late: nothing adjusts it; Adam's is not",
+        "Robbins & Monro 1951; Goodfellow et al. 2016, §8.3.1",
+        "theory",
+        "size of step over size of gradient at steps 2, 11 and 101: SGD's is the learning rate, to 1e-9 of it; "
+        "Adam's largest more than 1.5 times its smallest",
+        5,
+        (
+            *("model.width=32", "dtype=float64", "save=last", "scheduler=constant", "max_steps=1,2,10,11,100,101"),
+            *("+", "optim=sgd", f"optim.lr={steps.SGD_LR}", "+", "optim=adam"),
+        ),
+        steps.sgd_step,
+    ),
+    Study(
+        "rmsprop-still",
+        "RMSprop leaves a weight without a gradient where it is; an L2 penalty shrinks it",
+        "Tieleman & Hinton 2012; Krogh & Hertz 1992",
+        "theory",
+        "digits from 0 to 1, weights of pixels that are never inked, 60 steps: under RMSprop none moves; "
+        "under SGD with L2 (1 − lr·strength)^60 of each is left, ± 1e-9",
+        5,
+        (
+            *("model=linear", "model.bias=false", "init=constant", f"init.value={steps.STILL_WEIGHT}", "dtype=float64"),
+            *(
+                "data.normalize=minmax",
+                "scheduler=constant",
+                f"max_steps={steps.STILL_STEPS}",
+                "save=last",
+                f"optim.lr={steps.STILL_LR}",
+            ),
+            *("+", "optim=sgd,rmsprop"),
+            *("+", "optim=sgd", "regularization=l2", f"regularization.l2.strength={steps.STILL_STRENGTH}"),
+        ),
+        steps.rmsprop_still,
+    ),
 )
