@@ -332,14 +332,14 @@ def _tried_out(job: Job, run: Run, data: Data, parts: Sequence[Any]) -> Run:
 
 def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:
     """Refuse a batch of one sample before a model whose batch norm takes a variance over samples alone."""
-    n, micro = len(run.train.y), run.micro or len(run.train.y)
-    found = ""
+    n, found = len(run.train.y), ""
     for size in {run.batch_size(epoch) for epoch in range(job.config["epochs"] or 1)}:
-        if run.steps >= run.steps_per_epoch and (n % size or size) == 1:
+        last = (n % size or size) if run.steps >= run.steps_per_epoch else size
+        if last == 1:
             found = f"batch.size={size} leaves one of {n} samples for an epoch's last batch"
-        for batch in (min(size, n), n % size or size):
-            if (batch % micro or min(batch, micro)) == 1 or micro == 1:
-                found = found or f"batch.micro={micro} leaves one of a batch's {batch} samples for its last part"
+        for batch in (min(size, n), last):
+            if run.micro and (batch % run.micro or run.micro) == 1:
+                found = found or f"batch.micro={run.micro} leaves one of a batch's {batch} samples for its last part"
     if run.adaptive:
         found = "batch=adaptive may leave one sample for the last part of a batch"
     if not found or not any(isinstance(m, _BatchNorm) for m in model.modules()):
