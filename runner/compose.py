@@ -89,6 +89,8 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
+        self._parser = OverridesParser.create(config_loader=loader)
+        self._lines: dict[str, Override] = {}
         self._groups = [*schema.GROUPS, "experiment"]
         self._options: dict[str, list[str]] = {}
         self._bases: dict[tuple[str, ...], _Base] = {}
@@ -99,10 +101,7 @@ class Composer:
         Raises:
             ConfigError: for a syntax error, an unknown option, an empty value, or a key given twice.
         """
-        try:
-            parsed = OverridesParser.create(config_loader=self._loader).parse_overrides(list(overrides))
-        except HydraException as error:
-            raise ConfigError(f"{first_line(error)}; quote a value with other signs, as in 'name=\"a: b\"'") from error
+        parsed = [self._parsed(line) for line in overrides]
         seen: dict[str, str] = {}
         for override in parsed:
             key, line = override.key_or_group, override.input_line or ""
@@ -122,6 +121,16 @@ class Composer:
             if key in self._groups or key in ("hydra/launcher", "hydra/sweeper"):
                 self._check_options(override)
         return parsed
+
+    def _parsed(self, line: str) -> Override:
+        """Parse one override; the jobs of a grid share most of theirs."""
+        if line not in self._lines:
+            try:
+                self._lines[line] = self._parser.parse_overrides([line])[0]
+            except HydraException as error:
+                reason = f"{first_line(error)}; quote a value with other signs, as in 'name=\"a: b\"'"
+                raise ConfigError(reason) from error
+        return self._lines[line]
 
     def _check_options(self, override: Override) -> None:
         group, valid = override.key_or_group, self.options_of(override.key_or_group)

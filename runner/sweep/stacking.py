@@ -25,7 +25,7 @@ NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.", "stop.")
 SAME_IN_ALL = ("optim.decay_bias_and_norm", "regularization.box.bound", "stop.steps.most", "stop.time.seconds")
 LARGEST_BYTES = 2**19
 """Of a run's weights, beyond which its matrix products are as fast by themselves (``scripts/bench_fused.py``)."""
-BYTES_TOGETHER = 12 * 2**20
+BYTES_TOGETHER = 24 * 2**20
 """Of all that a stack on a CPU computes with: more leaves the caches that a core has for itself."""
 COPIES = 5
 """Of a run's weights: themselves, gradients, two moments, and the weights before the step."""
@@ -118,6 +118,8 @@ def _stacks(jobs: Sequence[Job], members: list[int], workers: int) -> list[Task]
     # Runs of one seed see the same batches, those of one optimizer step together.
     able.sort(key=lambda i: (jobs[i].config["seed"], str(_without_rate(jobs[i].config["optim"])), i))
     count = max(-(-len(able) // most), min(workers, len(able) // SMALLEST), 1)
+    if count > workers and len(able) // count > SMALLEST:  # as many for each worker
+        count = -(-count // workers) * workers
     bounds = [len(able) * k // count for k in range(count + 1)]
     return [tuple(able[a:b]) for a, b in pairwise(bounds)]
 
