@@ -48,7 +48,7 @@ def _epoch(milestone: float, epochs: int | None) -> int:
         raise ConfigError(
             f"batch.milestones={milestone:g} is a fraction of epochs, but max_steps is set: use whole epochs"
         )
-    return int(milestone) if milestone >= 1 else round(milestone * (epochs or 0))
+    return int(milestone) if milestone >= 1 else max(1, round(milestone * (epochs or 0)))
 
 
 @dataclass(frozen=True)

@@ -305,8 +305,14 @@ def _refuse_unfit_batch(config: Config) -> None:
     size, smallest, most = (batch.get(key) for key in ("size", "smallest", "most"))
     if smallest is not None and most is not None and smallest > most:
         raise ConfigError(f"batch.smallest must be ≤ batch.most, got {smallest} and {most}")
-    if batch["_option_"] != "adaptive":
+    if batch["_target_"] == "runner.batch.growing" and size > (most or size):
+        raise ConfigError(f"batch.size must be ≤ batch.most={most}, got {size}")
+    if batch["_target_"] != "runner.batch.adaptive":
         return
+    if batch["parts"] > size:
+        raise ConfigError(
+            f"batch.parts must be ≤ batch.size={size}, got {batch['parts']}: a part has a sample at least"
+        )
     if size < smallest or size > (most or size):
         bounds = f"≥ batch.smallest={smallest}" if size < smallest else f"≤ batch.most={most}"
         raise ConfigError(f"batch.size must be {bounds}, got {size}")

@@ -168,6 +168,8 @@ def test_parts_as_large_as_the_batch_are_no_parts(job: Callable) -> None:
         (["batch=adaptive", "batch.decay=1"], "batch.decay must be a finite number ≥ 0 and < 1"),
         (["batch=adaptive", "batch.size=2000"], "batch.size must be ≤ 1295"),
         (["batch=auto", "batch.smallest=64", "batch.most=32"], "batch.smallest must be ≤ batch.most, got 64 and 32"),
+        (["batch=adaptive", "batch.parts=65"], "batch.parts must be ≤ batch.size=64, got 65"),
+        (["batch=growing", "batch.most=10"], "batch.size must be ≤ batch.most=10, got 64"),
         (["batch=auto", "batch.size=32"], "batch.size is a setting of batch=adaptive, fixed, growing"),
         (["batch=auto", "optim=gd"], "batch=auto beside optim=gd"),
         (["batch=adaptive", "optim=gd"], "batch=adaptive beside optim=gd"),
@@ -405,6 +407,12 @@ def test_fixed_and_adaptive_runs_stand_in_one_table_and_one_report(
     ]]  # fmt: skip
     reported = optbench("report", "outputs/default")
     assert reported.code == 0 and "3 settings" in reported.out, reported.out
+
+
+def test_a_milestone_within_the_first_epoch_comes_after_it() -> None:
+    of_one = batch.growing(1000, 1, size=64, factor=5, milestones=[0.3, 0.6], most=None)
+    of_two = batch.growing(1000, 2, size=64, factor=5, milestones=[0.2], most=None)
+    assert [of_one(0), of_two(0), of_two(1)] == [64, 64, 320]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from runner.engine import fused
 from runner.errors import ConfigError
 from runner.job import Job
 from runner.model import GPT, mlp, resnet, vit
+from runner.model.fully_connected import NORMALIZATIONS
 from runner.targets import resolve
 from tests.conftest import Result
 from tests.test_fused import assert_same, runs_of, three
@@ -269,3 +270,8 @@ def test_batch_norm_over_one_sample_is_refused_before_it_is_met(job: Callable[..
 def test_resnet_refuses_images_smaller_than_eight() -> None:
     with pytest.raises(ValueError, match="8×8 at least, the data has 7×9"):
         residual(shape=(1, 7, 9))
+
+
+@pytest.mark.parametrize(("width", "groups"), [(64, 8), (32, 8), (16, 4), (8, 2), (12, 1), (6, 1)])
+def test_groups_have_four_units_at_least(width: int, groups: int) -> None:
+    assert NORMALIZATIONS["group"](width).num_groups == groups

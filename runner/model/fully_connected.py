@@ -52,9 +52,10 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda width: nn.Identity(),
     "batch": nn.BatchNorm1d,
     "layer": nn.LayerNorm,
-    "group": lambda width: nn.GroupNorm(math.gcd(width, 8), width),
+    "group": lambda width: nn.GroupNorm(next(g for g in (8, 4, 2, 1) if width % (4 * g) == 0 or g == 1), width),
 }
-"""Of a hidden layer's sums, before its activation; ``group`` has 8 groups, or as many as divide the width."""
+"""Of a hidden layer's sums, before its activation; ``group`` has 8 groups, or fewer where they would have fewer than 4
+units: of two units no more than the sign would be left, of one nothing."""
 
 
 class MLP(nn.Module):

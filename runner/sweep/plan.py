@@ -4,7 +4,7 @@ import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -177,8 +177,9 @@ def _seconds_a_step(runs: "Sequence[Run]") -> float:
             if over(members.step):
                 break
     else:
-        state = start(runs[0])
-        for _ in loop.train(runs[0], state, lambda state, loss: over(state.step)):
+        run = replace(runs[0], sharpness=False)  # which may take many times as long as a trial
+        state = start(run)
+        for _ in loop.train(run, state, lambda state, loss: over(state.step)):
             if over(state.step):
                 break
     torch.set_num_threads(threads)
