@@ -293,3 +293,13 @@ def test_what_cannot_be_stacked_is_refused(
     result = optbench("train", *asked, "engine=fused", "max_steps=2", *overrides)
     assert result.code == 2 and "engine=fused" in result.err and reason in result.err, result.err
     assert "Traceback" not in result.err and not (folder / "outputs").exists()
+
+
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_what_is_not_written_out_of_a_network_has_its_gradients_too(norm: str, job: Make) -> None:
+    parts = ["model.widths=[32,32]", "model.residual=true", "regularization=[dropout,label_smoothing]"]
+    runs = runs_of(job, three("optim=adam"), "dtype=float64", "max_steps=20", f"model.normalization={norm}", *parts)
+    for (stacked, _), run in zip(together(runs), runs, strict=True):
+        solo, _ = alone(run)
+        for one, other in zip(stacked.model.parameters(), solo.model.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE)
