@@ -63,7 +63,7 @@ def prepare(composed: Composed) -> Job:
     source = read_source(config, allow)
     if config["loss"] == "auto":
         config["loss"] = "mse" if source.classes is None else "cross_entropy"
-    if config["batch"]["_option_"] == "auto":
+    if config["batch"]["_target_"] == "runner.batch.auto":
         config = _sized(config, source, allow)
     # What a measure computes does not decide what the run finds.
     parts = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}

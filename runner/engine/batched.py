@@ -87,8 +87,8 @@ def losses_and_slopes(
         smoothing: share ``[runs]`` of each target's probability that is spread over all classes, or None.
     """
     if smoothing is None and loss is F.cross_entropy and outputs.ndim == 3:
-        losses, slopes = _cross_entropy(outputs.transpose(1, 2), _targets(outputs, y, shared), sloped=True)
-        return losses, slopes.transpose(1, 2)
+        by_class, targets = outputs.transpose(1, 2), _targets(outputs, y, shared)
+        return _cross_entropy(by_class, targets), _slopes(by_class, targets).transpose(1, 2)
     outputs.requires_grad_()
     with torch.enable_grad():
         losses = torch.vmap(loss, in_dims=(0, None if shared else 0))(outputs, y)
@@ -102,7 +102,7 @@ def losses_and_slopes(
 def each(measure: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor, shared: bool) -> Tensor:
     """Return a measure ``[runs]`` of outputs ``[runs, n, …]`` against the targets that all, or each, see."""
     if measure is F.cross_entropy and outputs.ndim == 3:
-        return _cross_entropy(outputs.transpose(1, 2), _targets(outputs, y, shared), sloped=False)[0]
+        return _cross_entropy(outputs.transpose(1, 2), _targets(outputs, y, shared))
     if measure is accuracy and outputs.ndim == 3:
         return _accuracy(outputs.transpose(1, 2), _targets(outputs, y, shared))
     return torch.vmap(measure, in_dims=(0, None if shared else 0))(outputs, y)
@@ -122,17 +122,16 @@ def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return right.double().mean((1, 2))
 
 
-def _cross_entropy(outputs: Tensor, targets: Tensor, sloped: bool) -> tuple[Tensor, Tensor]:
-    """Return ``F.cross_entropy`` of each run, several times as fast for few classes, and where asked its slopes.
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return ``F.cross_entropy`` of each run of ``[runs, classes, n]``, several times as fast for few classes."""
+    return _precise(outputs).log_softmax(1).gather(1, targets).mean((1, 2)).neg_()
 
-    Args:
-        outputs: ``[runs, classes, n]``.
-        targets: ``[runs, 1, n]``.
-        sloped: return softmax - onehot, over the number of samples, beside the losses.
-    """
-    numbers = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
-    losses = numbers.log_softmax(1).gather(1, targets).mean((1, 2)).neg_()
-    if not sloped:
-        return losses, outputs
-    slopes = numbers.softmax(1).scatter_(1, targets, -1.0, reduce="add").div_(outputs.shape[2])
-    return losses, slopes.to(outputs.dtype)
+
+def _slopes(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the slopes of the cross-entropy: softmax - onehot, over the number of samples."""
+    shares = _precise(outputs).softmax(1)
+    return shares.scatter_(1, targets, -1.0, reduce="add").div_(outputs.shape[2]).to(outputs.dtype)
+
+
+def _precise(outputs: Tensor) -> Tensor:
+    return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs

@@ -8,7 +8,7 @@ Where an update is linear in the learning rate, one unmodified optimizer steps m
 goes its own rate's share of the way. Other optimizers step each run's views by themselves.
 
 ``torch.autograd.grad`` would give gradients of other strides than their weights', with which PyTorch's fused
-optimizers compute wrong updates; ``.backward()`` into leaves does not.
+optimizers compute wrong updates; ``.backward()`` into leaves does not, nor do gradients that are written out.
 """
 
 import contextlib
@@ -100,7 +100,7 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
             size = first.batch_size(members.epoch)
             x, y, shared = batches.next(size)
             samples = y.shape[y.ndim - first.train.y.ndim]
-            planned = {schedule: schedule(members.step) for schedule in members.schedules}
+            planned = {schedule: schedule(members.step) for schedule in {run.schedule for run in members.runs}}
             rates = [planned[r.schedule] * s.lr_factor for r, s in zip(members.runs, members.states, strict=True)]
             epoch_ends = members.offset + samples == len(first.train.y)
             evaluate = members.step + 1 in (first.steps, first.stop.steps) or (
@@ -149,9 +149,7 @@ class _Watch:
     def add(self, losses: Tensor, samples: int, rates: list[float], size: int) -> None:
         """Take the losses ``[runs]`` of the step about to be made."""
         m = self._members
-        self._held.append(
-            (losses.detach(), m.step + 1, m.epoch, m.offset + samples, m.samples_seen + samples, rates, size)
-        )
+        self._held.append((losses, m.step + 1, m.epoch, m.offset + samples, m.samples_seen + samples, rates, size))
         if len(self._held) >= self.hold:
             self.drain()
 

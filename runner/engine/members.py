@@ -116,7 +116,6 @@ class Stack:
         )
         self.loss_sums = torch.tensor([s.loss_sum for s in self.states], dtype=torch.float64, device=self.device)
         self.numbers = Numbers.of(self.runs)
-        self.schedules = {run.schedule for run in self.runs}
 
     @property
     def device(self) -> torch.device:

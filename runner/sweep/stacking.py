@@ -42,18 +42,19 @@ def signature(job: Job) -> str:
     return json.dumps([same, job.source.fingerprint], sort_keys=True)
 
 
-def refusal(job: Job, run: "Run") -> str | None:
-    """Return why a run cannot be stacked, or None."""
+def refusal(job: Job, run: "Run | None" = None) -> str | None:
+    """Return why a run cannot be stacked, or None; where it is not given, the first of a kind is built."""
     if job.config["compile"]:
         return "compile=true compiles the model of one run"
     if job.config["deterministic"]:
         return "deterministic=true is for one run at a time"
+    from runner.build import build
     from runner.engine import fused
 
     parts = [_without_rate(job.config["optim"]), job.config["regularization"]]
     kind = json.dumps([signature(job), *parts], sort_keys=True)
     if kind not in _tried:
-        _tried[kind] = fused.refusal(run)
+        _tried[kind] = fused.refusal(run or build(job))
     return _tried[kind]
 
 
@@ -112,7 +113,7 @@ def _stacks(jobs: Sequence[Job], members: list[int], workers: int) -> list[Task]
     asked = jobs[0].config["engine"] == "fused"
     if not asked and not pays(first, model, min(most, len(members))):  # before any is tried out, which takes memory
         return []
-    able = [i for i in members if refusal(jobs[i], build(jobs[i])) is None]
+    able = [i for i in members if refusal(jobs[i]) is None]
     if not able or (not asked and not pays(first, model, min(most, len(able)))):
         return []
     # Runs of one seed see the same batches, those of one optimizer step together.
