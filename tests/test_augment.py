@@ -1,9 +1,6 @@
 """Augmentation against its definitions."""
 
 import math
-import os
-import signal
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +18,7 @@ from runner.engine.state import start
 from runner.noise import derive, key
 from tests.conftest import TINY, rows_of, run_folder, summary_of, without_timing
 from tests.test_loop import trained
-from tests.test_train import start_run, wait_for_rows
+from tests.test_train import killed_and_finished
 
 RAW = Pixels(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), 0.0, 255.0)
 NORMALIZED = Pixels(
@@ -453,18 +450,7 @@ def test_the_range_of_colors_is_that_of_the_raw_data(job: Callable) -> None:
 
 def test_an_augmented_run_that_was_killed_goes_on_to_the_same_bytes(optbench: Callable, folder: Path) -> None:
     asked = [f"augment=[{','.join(ALL)}]", "augment.crop.pad=1", "epochs=120", "model.width=32", "threads=1"]
-    (folder / "undisturbed").mkdir()
-    os.chdir(folder / "undisturbed")
-    assert optbench("train", *asked).code == 0
-    expected = run_folder(folder / "undisturbed")
-    process = start_run(folder, *asked)
-    run = wait_for_rows(folder, 10)
-    time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
-    assert not (run / "summary.json").exists()
-    os.chdir(folder)
-    assert optbench("train", *asked).code == 0
+    run, expected = killed_and_finished(optbench, folder, asked, 10)
     assert without_timing(run) == without_timing(expected)
     assert summary_of(run)["resumed_from_step"] is not None
     assert summary_of(run)["test_loss"] == summary_of(expected)["test_loss"]

@@ -1,9 +1,6 @@
 """Batch strategies: batches taken apart, sizes that follow the gradient noise scale, sizes from data and memory."""
 
 import copy
-import os
-import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise, permutations
@@ -26,7 +23,7 @@ from runner.study import noise_scale
 from runner.study.study import weights_of
 from tests.conftest import Result, compose_job, rows_of, run_folder, run_folders, summary_of, without_timing
 from tests.test_loop import never, rows_from, trained, untimed
-from tests.test_train import start_run, wait_for_rows
+from tests.test_train import killed_and_finished
 
 EXACT = ["dtype=float64", "max_steps=6", "eval_every=6", "init=he", "optim=momentum", "model.width=16"]
 MODELS = {
@@ -376,18 +373,7 @@ def test_a_scaled_loss_has_the_same_noise_scale(job: Callable) -> None:
 
 def test_a_killed_run_goes_on_with_its_size_to_the_same_bytes(optbench: Callable[..., Result], folder: Path) -> None:
     asked = ["batch=adaptive", "batch.micro=20", "epochs=40", "model.width=32", "threads=1", "regularization=dropout"]
-    (folder / "undisturbed").mkdir()
-    os.chdir(folder / "undisturbed")
-    assert optbench("train", *asked).code == 0
-    expected = run_folder(folder / "undisturbed")
-    process = start_run(folder, *asked)
-    run = wait_for_rows(folder, 8)
-    time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
-    assert not (run / "summary.json").exists()
-    os.chdir(folder)
-    assert optbench("train", *asked).code == 0
+    run, expected = killed_and_finished(optbench, folder, asked, 8)
     assert without_timing(run) == without_timing(expected)
     assert len({row["batch_size"] for row in rows_of(run)}) > 3
     assert summary_of(run)["resumed_from_step"] is not None

@@ -200,6 +200,23 @@ def wait_for_rows(folder: Path, rows: int) -> Path:
     raise AssertionError("the run wrote no rows")
 
 
+def killed_and_finished(optbench: Callable, folder: Path, asked: list[str], rows: int) -> tuple[Path, Path]:
+    """Return the folders of a run that was killed after some rows and finished, and of one that was left alone."""
+    (folder / "undisturbed").mkdir()
+    os.chdir(folder / "undisturbed")
+    assert optbench("train", *asked).code == 0
+    expected = run_folder(folder / "undisturbed")
+    process = start_run(folder, *asked)
+    run = wait_for_rows(folder, rows)
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert not (run / "summary.json").exists()
+    os.chdir(folder)
+    assert optbench("train", *asked).code == 0
+    return run, expected
+
+
 LONG = ["init=he", "epochs=150", "model.width=32", "regularization=dropout", "threads=1"]
 
 
