@@ -32,8 +32,8 @@ class OptbenchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch every distinct job once; return what became of each, or with ``dry_run`` what would be done."""
-        from runner.cli import report_doubts
-        from runner.compose import Composer
+        from runner.cli.main import report_doubts
+        from runner.config.compose import Composer
         from runner.sweep.plan import Grid, describe, outcomes_of, plan
         from runner.sweep.workers import number_of_workers
 
@@ -57,14 +57,14 @@ class OptbenchLauncher(Launcher):
 
     def run(self, jobs: Sequence[Any]) -> list[Any]:
         """Run planned jobs and return what became of each."""
-        from runner.cli import report_outcome
+        from runner.cli.main import report_outcome
         from runner.sweep.workers import run_jobs
 
         return run_jobs(jobs, report_outcome)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run what another sweeper asks for; each job returns its final validation loss, infinite where it has none."""
-        from runner.compose import Composer
+        from runner.config.compose import Composer
         from runner.sweep.plan import plan
         from runner.sweep.workers import RunFailed
 

@@ -1,7 +1,6 @@
 """optbench: which training settings for this model on this data, and how sure can one be?
 
-From Python: ``runner.train("init=he", "optim=adamw")``, ``runner.load_model(run)``, ``runner.load_runs(folder)`` and
-``runner.export(run, path)``, imported when they are first used.
+This package is the implementation; ``optbench`` is what people import.
 """
 
 TYPE_CHECKING = False  # of typing, whose import costs more than the interpreter's start
@@ -10,14 +9,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {"load_runs": "runner.api", "load_model": "runner.trained", "export": "runner.trained"}
-
 
 def __getattr__(name: str) -> "Any":
-    from importlib import import_module
+    if name == "load_model":  # also here, as what loads a run's weights belongs to no command
+        from runner.after.trained import load_model
 
-    if name == "train":
-        return import_module("runner.train")  # a module that can be called
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return load_model
     raise AttributeError(f"module 'runner' has no attribute {name!r}")

@@ -15,7 +15,7 @@ INTERRUPTED = 130
 def entrypoint(argv: "Sequence[str] | None" = None) -> "NoReturn":
     """Run the command line of this process and exit with its code."""
     try:
-        from runner.cli import main
+        from runner.cli.main import main
 
         if sys.stdout is None:
             raise OSError("stdout is closed")

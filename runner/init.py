@@ -18,9 +18,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from runner import mup
+from runner.config.imports import accepts
 from runner.errors import RecordError
 from runner.noise import derive, generator
-from runner.targets import accepts
 
 Filled = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 """The layers whose weights are filled."""

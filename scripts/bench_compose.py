@@ -10,7 +10,7 @@ import time
 
 from hydra.types import RunMode
 
-from runner.compose import Composer, start_hydra
+from runner.config.compose import Composer, start_hydra
 from runner.sweep.plan import plan
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch.optim import AdamW
 
-from runner.build import build  # noqa: F401  # imported once, for all
-from runner.cli import main as main_of_optbench
+from runner.cli.main import main as main_of_optbench
+from runner.run.build import build  # noqa: F401  # imported once, for all
 
 AXES = ["init=he,xavier,default,orthogonal", "optim=sgd,adamw", "optim.lr=3e-4,1e-3,3e-3,1e-2,3e-2,0.1,0.3,1"]
 WORKLOADS = {

@@ -29,9 +29,9 @@ WORKLOADS = {
 
 def by_optbench(overrides: list[str], epochs: int) -> tuple[float, float]:
     """Return (training, whole) seconds of one run, recorded like any other."""
-    from runner.compose import Composer, start_hydra
-    from runner.job import prepare
-    from runner.train import run_job
+    from runner.config.compose import Composer, start_hydra
+    from runner.run.job import prepare
+    from runner.run.life import run_job
 
     job = prepare(Composer(start_hydra().config_loader).compose([*overrides, f"epochs={epochs}", "force=true"]))
     began = time.perf_counter()
@@ -41,9 +41,9 @@ def by_optbench(overrides: list[str], epochs: int) -> tuple[float, float]:
 
 def tensors(overrides: list[str]) -> tuple[torch.Tensor, torch.Tensor, nn.Module, int]:
     """Return the same training tensors and a fresh model of the same shape."""
-    from runner.build import build
-    from runner.compose import Composer, start_hydra
-    from runner.job import prepare
+    from runner.config.compose import Composer, start_hydra
+    from runner.run.build import build
+    from runner.run.job import prepare
 
     job = prepare(Composer(start_hydra().config_loader).compose(overrides))
     run = build(job)

@@ -108,7 +108,7 @@ def failing(disk: Disk) -> Iterator[None]:
 
 def call() -> tuple[int, str]:
     """Run the command in this process; return its code and what it said on stderr."""
-    from runner.cli import main
+    from runner.cli.main import main
 
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):

@@ -34,7 +34,7 @@ def start(folder: Path, overrides: list[str]) -> int:
     quiet = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
-    from runner.cli import main
+    from runner.cli.main import main
 
     os._exit(main(["train", *overrides]))
 
@@ -108,9 +108,9 @@ def main() -> int:
     arguments = parser.parse_args()
     import torch
 
-    import runner.build
     import runner.engine.loop
-    import runner.summary  # noqa: F401
+    import runner.run.build
+    import runner.run.summary  # noqa: F401
 
     torch.set_num_threads(1)  # a forked process cannot use its parent's threads
     rng = random.Random(arguments.seed)

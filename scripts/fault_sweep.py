@@ -55,7 +55,7 @@ def start(folder: Path, command: list[str]) -> int:
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    from runner.cli import main
+    from runner.cli.main import main
 
     os._exit(main(command))
 
@@ -162,10 +162,10 @@ def main() -> int:
     arguments = parser.parse_args()
     import torch
 
-    import runner.build
+    import runner.after.trained
+    import runner.run.build
     import runner.sweep.plan
-    import runner.sweep.workers
-    import runner.trained  # noqa: F401
+    import runner.sweep.workers  # noqa: F401
 
     torch.set_num_threads(1)
     rng = random.Random(arguments.seed)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from runner.cli import main
-from runner.job import Job, prepare
+from runner.cli.main import main
+from runner.run.job import Job, prepare
 
 TINY = ["model.width=8", "model.depth=1", "epochs=2"]
 MNIST_ROOT = os.environ.get("OPTBENCH_DATA")
@@ -59,7 +59,7 @@ def job(folder: Path) -> Callable[..., Job]:
 
 
 def compose_job(overrides: list[str]) -> Job:
-    from runner.compose import Composer, start_hydra
+    from runner.config.compose import Composer, start_hydra
 
     return prepare(Composer(start_hydra().config_loader).compose(overrides))
 

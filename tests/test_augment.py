@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runner import augment, record
+from runner import augment
 from runner.augment import Augmentation, Draws, Mixed, Pixels
-from runner.build import build
 from runner.engine import loop
 from runner.engine.state import start
 from runner.noise import derive, key
+from runner.run import record
+from runner.run.build import build
 from tests.conftest import TINY, rows_of, run_folder, summary_of, without_timing
 from tests.test_loop import trained
 from tests.test_train import killed_and_finished

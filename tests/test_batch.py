@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runner import batch, memory, record
-from runner.build import Run, build
+from runner import batch
 from runner.data import split, training_samples
 from runner.engine import accumulate, loop
 from runner.engine.state import State, start
-from runner.job import SPLIT_KEYS, Job
-from runner.lr_range import lr_range
+from runner.run import memory, record
+from runner.run.build import Run, build
+from runner.run.job import SPLIT_KEYS, Job
+from runner.search.lr_range import lr_range
 from runner.study import noise_scale
 from runner.study.study import weights_of
 from tests.conftest import Result, compose_job, rows_of, run_folder, run_folders, summary_of, without_timing
@@ -453,7 +454,7 @@ def test_auto_needs_no_torch_on_a_cpu(folder: Path) -> None:
     import sys
 
     code = (
-        "import sys; from runner.compose import Composer, start_hydra; from runner.job import prepare; "
+        "import sys; from runner.config.compose import Composer, start_hydra; from runner.run.job import prepare; "
         "job = prepare(Composer(start_hydra().config_loader).compose(['batch=auto', 'device=cpu'])); "
         "print(job.config['batch']['size'], 'torch' in sys.modules)"
     )

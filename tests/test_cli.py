@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 
 import runner
-from runner import __version__, options
-from runner.completion import complete
+from runner import __version__
+from runner.cli.completion import complete
+from runner.config import options
 
 
 @pytest.mark.parametrize(
     "argv", [["--help"], ["--version"], ["list"], ["list", "optim"], ["train", "--help"]], ids="-".join
 )
 def test_what_needs_no_tensor_starts_at_once(argv: list[str], folder: Path) -> None:
-    heavy = "import sys; from runner.cli import main; code = main(sys.argv[1:]); "
+    heavy = "import sys; from runner.cli.main import main; code = main(sys.argv[1:]); "
     heavy += (
         "print({'torch', 'hydra', 'pandas', 'numpy', 'sklearn'} & set(sys.modules), file=sys.stderr); sys.exit(code)"
     )
@@ -34,7 +35,7 @@ def test_what_needs_no_tensor_starts_at_once(argv: list[str], folder: Path) -> N
 
 
 def test_a_refusal_that_needs_no_tensor_stays_clear_of_torch(folder: Path) -> None:
-    code = "import sys; from runner.cli import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    code = "import sys; from runner.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     for bad in ("optim.lr=-1", "optim=adamm", "+x=1", "data.root=/nowhere"):
         subprocess.run([sys.executable, "-c", code, "train", "data=mnist", bad], check=True, capture_output=True)
 
@@ -122,7 +123,8 @@ def test_a_config_dir_adds_options(optbench: Callable, folder: Path) -> None:
 
 ENDING = """
 import atexit, os, signal, sys
-from runner import __main__, cli
+from runner import __main__
+from runner.cli import main as cli
 {before}
 atexit.register(os.kill, os.getpid(), signal.SIGINT)
 __main__.entrypoint(["list"])

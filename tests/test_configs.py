@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import runner
-from runner import fields, options, schema
-from runner.build import build
-from runner.targets import arguments, resolve
+from optbench import train
+from runner.config import fields, options, schema
+from runner.config.imports import arguments, resolve
+from runner.run.build import build
 from tests.conftest import MNIST_ROOT, compose_job
 from tests.made_data import make_cifar, make_pictures, make_table
 
@@ -43,7 +43,7 @@ def a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("run"))
     try:
-        return runner.train("max_steps=1").folder.resolve()
+        return train("max_steps=1").folder.resolve()
     finally:
         os.chdir(here)
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-import runner
+from optbench import train
 from runner import data
-from runner.build import build
 from runner.data import embedded, images, own, synthetic, tables
 from runner.errors import ConfigError
+from runner.run.build import build
 from tests.made_data import make_cifar, make_pictures, make_table
 
 SPLIT = {"split_seed": 0, "val_fraction": 0.1, "fraction": 1.0, "normalize": "none", "dtype": "float32"}
@@ -438,5 +438,5 @@ def test_mnist1d_is_the_published_recipe() -> None:
 )
 def test_mnist1d_gives_the_published_accuracies(model: list[str], published: float, folder: Path) -> None:
     steps = ["max_steps=6000", "eval_every=2000", "batch.size=100", "scheduler=constant"]
-    found = runner.train("data=mnist1d", "data.val_fraction=0.02", "optim=adam", "optim.lr=0.01", *steps, *model)
+    found = train("data=mnist1d", "data.val_fraction=0.02", "optim=adam", "optim.lr=0.01", *steps, *model)
     assert found.summary["test_accuracy"] == pytest.approx(published, abs=0.02)

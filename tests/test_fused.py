@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from runner.build import Run, build
 from runner.engine import fused, loop
 from runner.engine.members import in_order, resume, stack
 from runner.engine.state import State, start
-from runner.job import Job
+from runner.run.build import Run, build
+from runner.run.job import Job
 from tests.conftest import Result
 
 Make = Callable[..., Job]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from optbench import load_model, train
 from runner import init
 from runner.noise import generator
 
@@ -68,7 +69,7 @@ def test_uniform_is_bounded_and_normal_is_not(name: str, bounded: bool) -> None:
 
 
 def test_he_second_moment_is_constant_over_depth(job: Callable) -> None:
-    from runner.build import build
+    from runner.run.build import build
 
     slopes = {}
     for name in ("he", "xavier", "default"):
@@ -90,8 +91,8 @@ def test_he_second_moment_is_constant_over_depth(job: Callable) -> None:
 
 
 def test_default_is_pytorchs_own(job: Callable) -> None:
-    from runner.build import build
     from runner.noise import derive
+    from runner.run.build import build
 
     model = build(job("init=default", "seed=7", "model=linear")).construct()
     torch.manual_seed(derive(7, "weights"))
@@ -102,7 +103,7 @@ def test_default_is_pytorchs_own(job: Callable) -> None:
 
 @pytest.mark.parametrize("name", ["zeros", "normal", "uniform", "xavier", "he", "he_uniform"])
 def test_biases_take_their_value(name: str, job: Callable) -> None:
-    from runner.build import build
+    from runner.run.build import build
 
     for value in (0.0, 0.25):
         model = build(job(f"init={name}", f"init.bias={value}")).construct()
@@ -112,7 +113,7 @@ def test_biases_take_their_value(name: str, job: Callable) -> None:
 
 
 def test_auto_gain_is_the_activations(job: Callable) -> None:
-    from runner.build import build
+    from runner.run.build import build
 
     def first_std(*overrides: str) -> float:
         return (
@@ -126,7 +127,7 @@ def test_auto_gain_is_the_activations(job: Callable) -> None:
 
 
 def test_weights_depend_on_the_seed_alone(job: Callable) -> None:
-    from runner.build import build
+    from runner.run.build import build
 
     def weights(*overrides: str) -> list[torch.Tensor]:
         return [p.detach() for p in build(job("init=he", *overrides)).construct().parameters()]
@@ -141,7 +142,7 @@ def test_weights_depend_on_the_seed_alone(job: Callable) -> None:
 
 
 def test_construction_leaves_the_global_generator_alone(job: Callable) -> None:
-    from runner.build import build
+    from runner.run.build import build
 
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -194,8 +195,8 @@ def test_constant_is_its_value() -> None:
     "overrides", [["model=mlp", "model.depth=5"], ["model=cnn"], ["model.activation=tanh"]], ids=str
 )
 def test_lsuv_gives_every_layer_unit_variance_on_its_batch(overrides: list[str], job: Callable) -> None:
-    from runner.build import build
     from runner.init import filled_modules
+    from runner.run.build import build
 
     run = build(job("init=lsuv", "init.samples=256", *overrides))
     model, variances = run.construct(), {}
@@ -208,32 +209,29 @@ def test_lsuv_gives_every_layer_unit_variance_on_its_batch(overrides: list[str],
 
 
 def test_pretrained_takes_a_runs_weights(folder: Path) -> None:
-    import runner
-    from runner.build import build
+    from runner.run.build import build
     from tests.conftest import compose_job
 
-    first = runner.train("max_steps=3", "model.width=8")
+    first = train("max_steps=3", "model.width=8")
     model = build(compose_job(["init=pretrained", f"init.run={first.folder}", "model.width=8"])).construct()
-    saved = runner.load_model(first.folder).network.state_dict()
+    saved = load_model(first.folder).network.state_dict()
     assert all(torch.equal(v, saved[k]) for k, v in model.state_dict().items())
 
 
 def test_pretrained_is_known_by_the_weights_not_by_their_place(folder: Path) -> None:
-    import runner
     from tests.conftest import compose_job
 
-    first = runner.train("max_steps=3", "model.width=8").folder
+    first = train("max_steps=3", "model.width=8").folder
     before = compose_job(["init=pretrained", f"init.run={first}", "model.width=8"]).run_id
     moved = first.rename(folder / "elsewhere")
     assert compose_job(["init=pretrained", f"init.run={moved}", "model.width=8"]).run_id == before
-    other = runner.train("max_steps=4", "model.width=8").folder
+    other = train("max_steps=4", "model.width=8").folder
     assert compose_job(["init=pretrained", f"init.run={other}", "model.width=8"]).run_id != before
 
 
 def test_pretrained_weights_that_do_not_fit_are_refused_unless_part_will_do(optbench: Callable) -> None:
-    import runner
 
-    first = runner.train("max_steps=3", "model.width=8", "model.depth=2").folder
+    first = train("max_steps=3", "model.width=8", "model.depth=2").folder
     asked = ["train", "init=pretrained", f"init.run={first}", "model.width=8", "model.depth=3", "max_steps=1"]
     refused = optbench(*asked)
     assert refused.code == 2 and "init.partial=true" in refused.err
@@ -243,13 +241,12 @@ def test_pretrained_weights_that_do_not_fit_are_refused_unless_part_will_do(optb
 
 
 def test_a_checkpoint_on_the_way_or_damaged_is_no_pretrained_run(optbench: Callable, folder: Path) -> None:
-    import runner
-    from runner.build import build
     from runner.engine import checkpoint
     from runner.engine.state import start
+    from runner.run.build import build
     from tests.conftest import compose_job
 
-    run = runner.train("max_steps=3", "model.width=8").folder
+    run = train("max_steps=3", "model.width=8").folder
     asked = ["train", "init=pretrained", f"init.run={run}", "model.width=8", "max_steps=1", "name=next"]
     state = start(build(compose_job(["model.width=8"])))
     checkpoint.save(run / "checkpoint.pt", state.state_dict())

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runner.build import Run, build
 from runner.engine import loop
 from runner.engine.state import State, start
-from runner.job import Job
 from runner.noise import generator
+from runner.run.build import Run, build
+from runner.run.job import Job
 
 OPTIMIZERS = ["gd", "sgd", "momentum", "nesterov", "adam", "adamw"]
 

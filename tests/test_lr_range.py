@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from runner.lr_range import lr_range
+from runner.search.lr_range import lr_range
 
 
 @pytest.mark.parametrize(("optim", "good"), [("adam", 1e-3), ("sgd", 0.1)])
@@ -73,7 +73,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(
     def worked(*ignored: object) -> None:
         raise AssertionError("the work was begun")
 
-    monkeypatch.setattr("runner.job.prepare", worked)
+    monkeypatch.setattr("runner.run.job.prepare", worked)
     refused = optbench(command, *argv)
     assert refused.code == 2 and said in refused.err
     assert refused.out == "" and "-m" not in refused.err

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn import metrics as theirs
 
+from optbench import train
 from runner import metrics
 
 
@@ -64,16 +65,15 @@ def test_number_metrics_are_scikit_learns() -> None:
 
 
 def test_a_run_ends_with_every_metric_and_records_those_named(folder) -> None:
-    import runner
 
-    plain = runner.train("max_steps=30", "eval_every=15")
+    plain = train("max_steps=30", "eval_every=15")
     assert {"test_f1", "test_roc_auc", "final_val_recall", "test_perplexity"} <= plain.summary.keys()
     assert "val_f1" not in plain.metrics
-    asked = runner.train("max_steps=30", "eval_every=15", "metrics=[f1,roc_auc]")
+    asked = train("max_steps=30", "eval_every=15", "metrics=[f1,roc_auc]")
     assert asked.trained and asked.summary["run_id"] == plain.summary["run_id"]
     assert {"val_f1", "train_roc_auc"} <= set(asked.metrics)
     assert asked.metrics["val_f1"].iloc[-1] == pytest.approx(asked.summary["final_val_f1"])
-    assert not runner.train("max_steps=30", "eval_every=15", "metrics=[f1]").trained
+    assert not train("max_steps=30", "eval_every=15", "metrics=[f1]").trained
 
 
 def test_metrics_asked_for_are_shown_when_a_run_ends(optbench) -> None:

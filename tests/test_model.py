@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import runner
+from optbench import train
 from runner import init
-from runner.build import build
+from runner.config.imports import resolve
 from runner.engine import fused
 from runner.errors import ConfigError
-from runner.job import Job
 from runner.model import GPT, mlp, resnet, vit
 from runner.model.fully_connected import NORMALIZATIONS
-from runner.targets import resolve
+from runner.run.build import build
+from runner.run.job import Job
 from tests.conftest import Result
 from tests.test_fused import assert_same, runs_of, three
 
@@ -226,7 +226,7 @@ def test_a_stack_is_its_members(shared: list[str], job: Callable[..., Job]) -> N
     ids=["resnet", "vit"],
 )
 def test_they_learn_the_digits(small: list[str], folder: Path) -> None:
-    result = runner.train(*small, "epochs=8", "optim.lr=0.003", "diagnostics=true")
+    result = train(*small, "epochs=8", "optim.lr=0.003", "diagnostics=true")
     assert result.summary["test_accuracy"] > 0.9
     assert result.summary["exploding_layers"] == ""
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from runner.build import build
-from runner.job import Job
+from runner.run.build import build
+from runner.run.job import Job
 
 TEXT = ["data=text", "data.characters=4000", "data.context=16", "batch.size=8"]
 

@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-import runner
-from runner import lr_range, options, schema
-from runner.build import Run, build
+from optbench import load_model, train
+from runner.after.trained import part_of_data
+from runner.config import options, schema
 from runner.engine import fused, loop
 from runner.engine.state import start
-from runner.job import Job
 from runner.model import gpt, mlp
+from runner.run.build import Run, build
+from runner.run.job import Job
+from runner.search import lr_range
 from tests.conftest import compose_job
 
 TEXT = ["data=text", "data.characters=4000", "data.context=16", "model=gpt", "batch.size=8"]
@@ -252,14 +254,14 @@ def test_the_range_test_raises_every_parameters_rate(job: Callable[..., Job], mo
 
 
 def test_a_trained_run_is_loaded_as_it_was(folder: Path) -> None:
-    result = runner.train("model.mup=true", "model.width=32", "epochs=2", "save=last")
-    model = runner.load_model(result.folder)
-    samples = runner.trained.part_of_data(result.folder, "test")
+    result = train("model.mup=true", "model.width=32", "epochs=2", "save=last")
+    model = load_model(result.folder)
+    samples = part_of_data(result.folder, "test")
     with torch.no_grad():
         found = model(torch.from_numpy(samples.x).float()).argmax(1)
     accuracy = (found == torch.from_numpy(samples.y)).float().mean().item()
     assert accuracy == pytest.approx(result.summary["test_accuracy"], abs=1e-6)
     assert result.summary["engine"] == "loop"
     going_on = ["model.mup=true", "model.width=32", "max_steps=1", "init=pretrained", f"init.run={result.folder}"]
-    first = runner.train(*going_on).metrics["val_loss"].iloc[0]
+    first = train(*going_on).metrics["val_loss"].iloc[0]
     assert first == pytest.approx(result.summary["final_val_loss"])

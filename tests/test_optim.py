@@ -329,9 +329,9 @@ def test_asgd_is_judged_by_the_mean_of_its_iterates() -> None:
 
 
 def test_lbfgs_solves_a_least_squares_problem_in_few_steps(job: Callable) -> None:
-    from runner.build import build
     from runner.engine import loop
     from runner.engine.state import start as begin
+    from runner.run.build import build
 
     overrides = [
         "data=linear_regression",

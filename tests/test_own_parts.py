@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from runner.config.imports import resolve
 from runner.errors import ConfigError
-from runner.targets import resolve
 from tests.conftest import rows_of, run_folder, run_folders, summary_of
 
 QUICK = ["epochs=2"]

@@ -6,8 +6,8 @@ from random import Random
 import pytest
 import yaml
 
-from runner import options, schema
-from runner.fields import FIELDS, Field
+from runner.config import options, schema
+from runner.config.fields import FIELDS, Field
 
 LEFT_OUT = {
     "data": {"mnist", "fashion_mnist", "cifar10", "cifar100", "csv", "image_folder", "custom", "concat", "quadratic"},

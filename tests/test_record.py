@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from runner import record
+from runner.run import record
 
 
 @pytest.mark.parametrize("value", ["=1+1", "+1", "-cmd", "@x", "\tx"])

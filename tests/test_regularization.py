@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from runner import regularization
-from runner.build import build
+from runner.after.trained import load_model
 from runner.engine import loop
 from runner.engine.state import BATCH_NORM_SAMPLES, State, start
-from runner.job import Job
 from runner.noise import key
-from runner.trained import load_model
+from runner.run.build import build
+from runner.run.job import Job
 from tests.conftest import Result
 
 
@@ -60,9 +60,9 @@ def test_clip_bounds_the_step_of_plain_sgd(job: Callable) -> None:
 
 
 def test_dropout_trains_with_noise_and_evaluates_without(job: Callable) -> None:
-    from runner.build import build
     from runner.engine import loop
     from runner.engine.state import start
+    from runner.run.build import build
 
     run = build(job("regularization=dropout", "init=he"))
     state = start(run)
@@ -88,8 +88,8 @@ def test_early_stopping_ends_after_its_patience_and_restores_the_best_weights(jo
     best = losses.index(min(losses))
     assert state.stop_reason.startswith("early_stopping")
     assert len(losses) - 1 == best + 3
-    from runner.build import build
     from runner.engine import loop
+    from runner.run.build import build
 
     run = build(job("data.fraction=0.1", "data.normalize=none"))
     assert loop.evaluate(run, state, run.val)["loss"] == pytest.approx(losses[best], rel=1e-6)

@@ -125,9 +125,7 @@ def test_files_are_what_their_names_say(real_sweep: Path, monkeypatch: pytest.Mo
 
 
 def test_it_never_imports_torch(real_sweep: Path):
-    code = (
-        "import sys; from runner.cli import main; main(['report', 'outputs/small']); assert 'torch' not in sys.modules"
-    )
+    code = "import sys; from runner.cli.main import main; main(['report', 'outputs/small']); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=real_sweep, check=True, capture_output=True)
 
 
@@ -323,7 +321,7 @@ def test_torn_and_missing_records_are_named(tmp_path: Path):
 
 
 def test_runs_on_the_way_are_named_and_not_counted(tmp_path: Path):
-    from runner.lock import holding
+    from runner.run.lock import holding
 
     runs = [made_run(0.9, seed=0), made_run(None, "running", seed=1, run_id="0000cafe")]
     folder = make_sweep(tmp_path / "sweep", runs)

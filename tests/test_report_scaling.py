@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from scipy import optimize
 
-from runner.report import power_law
 from runner.report.load import load
-from runner.report.power_law import EXPONENTS, Law, fit
 from runner.report.scaling import best_of_each_size
 from runner.report.settings import workloads
 from runner.report.write import report
+from runner.statistics import power_law
+from runner.statistics.power_law import EXPONENTS, Law, fit
 from tests.made_sweep import made_run, make_sweep
 
 SIZES = np.array([1e3, 3e3, 1e4, 3e4, 1e5])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from runner.report import statistics as s
+from runner.statistics import scores as s
 
 SIMULATIONS = 1_000
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-import runner
+from optbench import load_model, load_runs, train
 from runner.engine import checkpoint
 from runner.errors import OptbenchError
 from tests.conftest import TINY, rows_of, run_folder, summary_of
@@ -22,10 +22,10 @@ NORMED = ["model=custom", "model.target=tests.own_parts.Normed"]
 
 
 def accuracy_of_saved(run: Path, allow: tuple[str, ...] = ()) -> float:
-    from runner.trained import part_of_data
+    from runner.after.trained import part_of_data
 
     samples = part_of_data(run, "test", allow)
-    predicted = runner.load_model(run, allow)(torch.from_numpy(samples.x)).argmax(1)
+    predicted = load_model(run, allow)(torch.from_numpy(samples.x)).argmax(1)
     return (predicted.numpy() == samples.y).mean().item()
 
 
@@ -86,7 +86,7 @@ def test_asked_for_more_an_interrupted_run_begins_anew(optbench: Callable, folde
 def test_choices_and_measures_of_one_name_have_a_column_each(optbench: Callable, folder: Path) -> None:
     stopping = ["regularization=early_stopping", "regularization.early_stopping.patience=1", "optim.lr=0.1"]
     optbench("train", *stopping, "epochs=50", "threads=1", "scheduler=constant")
-    runs = runner.load_runs("outputs/default")
+    runs = load_runs("outputs/default")
     assert runs["epochs"].tolist() == [50]
     assert runs["actual_epochs"][0] < 50
     assert runs["threads"].tolist() == [1]
@@ -117,7 +117,7 @@ def test_a_run_of_another_version_is_kept_and_named(optbench: Callable, folder: 
 
 def test_python_calls_leave_torch_as_it_was_and_see_new_data(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
-    runner.train(*TINY, f"threads={threads + 1}", "deterministic=true")
+    train(*TINY, f"threads={threads + 1}", "deterministic=true")
     assert torch.get_num_threads() == threads
     assert not torch.are_deterministic_algorithms_enabled()
     source = "import numpy as np\ndef load():\n    return np.load('x.npy'), np.load('y.npy')\n"
@@ -130,7 +130,7 @@ def test_python_calls_leave_torch_as_it_was_and_see_new_data(folder: Path, monke
         rng = np.random.default_rng(seed)
         np.save("x.npy", rng.standard_normal((100, 3)))
         np.save("y.npy", rng.integers(0, 2, 100))
-        found.add(runner.train("data=custom", "data.target=mydata.load", "max_steps=1").summary["data_fingerprint"])
+        found.add(train("data=custom", "data.target=mydata.load", "max_steps=1").summary["data_fingerprint"])
     assert len(found) == 2
 
 
@@ -201,7 +201,7 @@ def test_a_hostile_checkpoint_is_refused(content: object, optbench: Callable, fo
     run = run_folder(folder)
     checkpoint.save(run / "checkpoint.pt", content)  # type: ignore[arg-type]
     with pytest.raises(OptbenchError):
-        runner.load_model(run)
+        load_model(run)
 
 
 def test_a_run_folder_reaches_no_library_code_by_itself(optbench: Callable, folder: Path) -> None:

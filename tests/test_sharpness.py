@@ -8,10 +8,10 @@ import torch
 from torch.autograd.functional import hessian
 from torch.func import functional_call
 
-from runner.build import build
+from runner.engine.sharpness import MOST_ITERATIONS, largest_eigenvalue, sharpness
 from runner.engine.state import start
-from runner.job import Job
-from runner.sharpness import MOST_ITERATIONS, largest_eigenvalue, sharpness
+from runner.run.build import build
+from runner.run.job import Job
 from tests.conftest import rows_of, run_folder, run_folders, summary_of, without_timing
 
 Make = Callable[..., Job]
@@ -49,7 +49,7 @@ def test_samples_beyond_one_batch_count_as_the_others(job: Make, monkeypatch: py
     run = build(job(*SMALL, "dtype=float64"))
     state = start(run)
     whole = sharpness(run, state)
-    monkeypatch.setattr("runner.sharpness.BATCH", 50)
+    monkeypatch.setattr("runner.engine.sharpness.BATCH", 50)
     assert sharpness(run, state) == pytest.approx(whole, rel=1e-6)
 
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from runner import record
 from runner.engine import fused, members
-from runner.job import Job
-from runner.lock import holding
-from runner.stack import plans, run_stack
+from runner.run import record
+from runner.run.job import Job
+from runner.run.life import Interruption, run_job
+from runner.run.lock import holding
+from runner.run.stack import plans, run_stack
 from runner.sweep.stacking import tasks
-from runner.train import Interruption, run_job
 from tests.conftest import Result
 
 SMALL = ["model.width=16", "batch.size=64"]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from runner import stop
-from runner.build import build
 from runner.engine import loop
 from runner.engine.state import start
+from runner.run.build import build
 from runner.stop import Stop, Target
 from tests.conftest import TINY, Result, rows_of, run_folder, run_folders, summary_of
 from tests.test_loop import trained, untimed

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from runner import lock
-from runner.compose import Composer, start_hydra
+from runner.config.compose import Composer, start_hydra
+from runner.run import lock
 from runner.sweep.plan import Grid, spell_out_seeds, split_unions
 from tests.conftest import TINY, run_folders, summary_of, without_timing
 
@@ -66,7 +66,7 @@ def test_composing_fast_is_composing_as_hydra_does(draw: int) -> None:
     rng.shuffle(overrides)
     from hydra.types import RunMode
 
-    from runner import schema
+    from runner.config import schema
 
     whole = loader.load_configuration("config", overrides, RunMode.RUN)
     theirs = OmegaConf.to_container(OmegaConf.masked_copy(whole, [k for k in whole if k != "hydra"]), resolve=True)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-import runner
+from optbench import train
 from runner import init
-from runner.build import build
 from runner.data.text import WHO, tales, text
 from runner.errors import ConfigError
-from runner.job import Job
 from runner.model import gpt, rnn
+from runner.run.build import build
+from runner.run.job import Job
 from tests.conftest import Result
 
 SMALL = ["data=text", "data.characters=4000", "data.context=16", "model.width=16", "batch.size=8"]
@@ -139,5 +139,5 @@ def test_a_longer_memory_beats_a_bigram_model(model: str, job: Callable[..., Job
     counts = np.full((len(run.interface["alphabet"]),) * 2, 0.1)
     np.add.at(counts, (run.train.x.ravel().numpy(), run.train.y.ravel().numpy()), 1)
     likely = (counts / counts.sum(1, keepdims=True))[run.val.x.ravel().numpy(), run.val.y.ravel().numpy()]
-    summary = runner.train(*asked).summary
+    summary = train(*asked).summary
     assert summary["final_val_perplexity"] < np.exp(-np.log(likely).mean())

@@ -13,15 +13,15 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision import models
 
-import runner
+from optbench import load_model, train
 from runner import init
-from runner.build import build
+from runner.after.trained import part_of_data, predict
 from runner.engine import fused, loop
 from runner.engine.state import start
-from runner.job import Job
 from runner.model import from_torchvision
 from runner.model.torchvision import names
-from runner.trained import part_of_data, predict
+from runner.run.build import build
+from runner.run.job import Job
 from tests.conftest import Result
 from tests.test_fused import assert_same, runs_of, three
 
@@ -40,7 +40,7 @@ def network(name: str, shape: tuple[int, ...] = (1, 8, 8), outputs: int = 10, **
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_a_network_trains_two_steps_on_digits(name: str, folder: Path) -> None:
     asked = ["model=torchvision", f"model.name={name}", "batch.size=16", "data.fraction=0.1"]
-    summary = runner.train(*asked, "max_steps=2", "diagnostics=true").summary
+    summary = train(*asked, "max_steps=2", "diagnostics=true").summary
     assert summary["status"] == "completed" and summary["steps"] == 2
     assert np.isfinite(summary["test_loss"])
 
@@ -48,7 +48,7 @@ def test_a_network_trains_two_steps_on_digits(name: str, folder: Path) -> None:
 @pytest.mark.slow
 def test_vit_trains_at_a_size_of_its_own(folder: Path) -> None:
     asked = ["model=torchvision", "model.name=vit_b_16", "model.size=16", "init=lsuv", "init.samples=4"]
-    summary = runner.train(*asked, "max_steps=2", "batch.size=8", "data.fraction=0.1").summary
+    summary = train(*asked, "max_steps=2", "batch.size=8", "data.fraction=0.1").summary
     assert summary["status"] == "completed"
 
 
@@ -209,8 +209,8 @@ def test_networks_without_dropout_stack(job: Callable[..., Job]) -> None:
 
 def test_a_trained_network_is_loaded_again(folder: Path) -> None:
     asked = ["model=torchvision", "model.name=mobilenet_v3_small", "batch.size=32", "max_steps=3", "data.fraction=0.1"]
-    result = runner.train(*asked)
-    model = runner.load_model(result.folder)
+    result = train(*asked)
+    model = load_model(result.folder)
     test = part_of_data(result.folder, "test")
     right = np.mean([row["prediction"] == y for row, y in zip(predict(model, test.x), test.y, strict=True)])
     assert right == pytest.approx(result.summary["test_accuracy"])
@@ -230,10 +230,11 @@ def test_torchs_attention_is_filled_as_three_matrices() -> None:
 
 def test_torchvision_is_imported_only_where_it_is_chosen(folder: Path) -> None:
     script = """
-import runner, sys
-runner.train("max_steps=1", "model=resnet", "model.depth=8")
+import sys
+from optbench import train
+train("max_steps=1", "model=resnet", "model.depth=8")
 print("torchvision" in sys.modules)
-runner.train("max_steps=1", "model=torchvision", "model.name=squeezenet1_1", "data.fraction=0.05")
+train("max_steps=1", "model=torchvision", "model.name=squeezenet1_1", "data.fraction=0.05")
 print("torchvision" in sys.modules)
 """
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

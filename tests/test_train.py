@@ -110,10 +110,10 @@ def test_asking_for_weights_that_were_not_kept_trains_again(optbench: Callable, 
 
 
 def test_best_weights_are_those_of_the_best_evaluation(job: Callable) -> None:
-    from runner.build import build
     from runner.engine import loop
     from runner.engine.state import start
-    from runner.train import run_job
+    from runner.run.build import build
+    from runner.run.life import run_job
 
     this = job("save=best", "optim.lr=0.03", "epochs=6", "scheduler=constant")
     summary = run_job(this).summary

@@ -11,7 +11,8 @@ import pytest
 import torch
 import yaml
 
-import runner
+import optbench
+from optbench import load_model, load_runs, train
 from runner.errors import ConfigError, RecordError
 from tests.conftest import TINY, run_folder, summary_of
 
@@ -35,7 +36,7 @@ def test_predictions_have_the_accuracy_of_the_summary(run: Path, optbench: Calla
 
 
 def test_own_inputs_are_predicted_from_npy_and_csv(run: Path, optbench: Callable, folder: Path) -> None:
-    from runner.trained import part_of_data
+    from runner.after.trained import part_of_data
 
     samples = part_of_data(run, "test")
     expected = [row["prediction"] for row in table(optbench("predict", str(run)).out)][:20]
@@ -57,29 +58,29 @@ def test_regression_is_predicted_in_its_own_units(optbench: Callable, folder: Pa
 
 
 def test_the_exported_program_gives_the_same_numbers(run: Path, optbench: Callable, folder: Path) -> None:
-    from runner.trained import part_of_data
+    from runner.after.trained import part_of_data
 
     assert optbench("predict", str(run), "--export", "model.pt2").code == 0
     program = torch.export.load(folder / "model.pt2").module()
     x = torch.from_numpy(part_of_data(run, "test").x)
     for n in (1, 7, 300):
-        torch.testing.assert_close(program(x[:n]), runner.load_model(run)(x[:n]), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(program(x[:n]), load_model(run)(x[:n]), rtol=1e-5, atol=1e-5)
 
 
 def test_from_python_a_run_is_trained_and_loaded(folder: Path) -> None:
-    result = runner.train(*TINY, "init=he")
+    result = train(*TINY, "init=he")
     assert result.summary["status"] == "completed"
     assert result.metrics["step"].tolist() == [0, 21, 42]
-    assert not runner.train([*TINY, "init=he"]).trained
-    runs = runner.load_runs("outputs/default")
+    assert not train([*TINY, "init=he"]).trained
+    runs = load_runs("outputs/default")
     assert runs["init"].tolist() == ["he_normal"]
     assert runs["run_id"][0] == result.folder.name[-8:]
     with pytest.raises(ConfigError, match="lrr"):
-        runner.train("optim.lrr=1")
+        train("optim.lrr=1")
     with pytest.raises(RecordError, match=r"runs\.csv"):
-        runner.load_runs("nowhere")
+        load_runs("nowhere")
     with pytest.raises(AttributeError, match="trian"):
-        runner.trian  # noqa: B018
+        optbench.trian  # noqa: B018
 
 
 def test_importing_the_package_is_light() -> None:
@@ -117,14 +118,14 @@ def test_a_users_own_model_is_imported_only_when_allowed(
     assert "--allow tests.own_parts.Net" in refused.err
     assert "tests.own_parts" not in sys.modules
     assert optbench("predict", str(run), "--allow", "tests.own_parts.Net").code == 0
-    assert runner.load_model(run, allow=["tests.own_parts.Net"]) is not None
+    assert load_model(run, allow=["tests.own_parts.Net"]) is not None
 
 
 @pytest.mark.parametrize(
     "hostile",
     [
         {"_target_": "os.system"},
-        {"_target_": "runner.cli.main"},
+        {"_target_": "runner.cli.main.main"},
         {"_target_": "runner.model.custom", "target": "os.system", "args": {"command": "touch sprung"}},
         {"_target_": "subprocess.Popen", "args": ["touch", "sprung"]},
         {"_target_": 3},

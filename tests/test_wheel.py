@@ -23,7 +23,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_wheel_holds_the_configs_and_runs_from_an_empty_folder(installed: Path, folder: Path) -> None:
     where = f"import runner; assert runner.__file__.startswith({str(installed)!r}); "
-    code = where + "import sys; from runner.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = where + "import sys; from runner.cli.main import main; sys.exit(main(sys.argv[1:]))"
     environment = {**os.environ, "PYTHONPATH": str(installed)}
 
     def call(*argv: str) -> str:

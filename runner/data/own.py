@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from runner import fields
+from runner.config import fields
+from runner.config.options import configs_dir, options
 from runner.data import Samples, Source, fingerprint
 from runner.errors import ConfigError, closest
-from runner.options import configs_dir, options
 
 PARTS = {2: ("",), 4: ("", "test_"), 6: ("", "val_", "test_")}
 """What so many arrays are of, a pair of x and y each."""

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from runner.augment import Mixed
 from runner.batch import Adaptive, noise_and_signal
-from runner.build import Run
 from runner.engine.state import State
+from runner.run.build import Run
 
 LossOfPart = Callable[[Run, State, Tensor, Tensor | Mixed, int], Tensor]
 """The loss of a part of a batch, the mean over its samples; the last argument is the place of its first one."""

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from runner import optim
-from runner.build import Run, Split
 from runner.engine import batched
 from runner.engine.graphed import Graphed, can_be_captured
 from runner.engine.loop import LOSSES_HELD_ON_CUDA, Evaluation, Measured, note, order_of, ratio, synchronize
@@ -28,6 +27,7 @@ from runner.engine.members import Stack, along, stack
 from runner.engine.state import State
 from runner.metrics import Metric
 from runner.noise import key
+from runner.run.build import Run, Split
 
 EVALUATION_ROWS = 4096
 """Samples times runs of a forward pass in evaluation: large enough to be fast, small enough for the cache."""

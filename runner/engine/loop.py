@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner import diagnostics, optim
+from runner import optim
 from runner.augment import Mixed
-from runner.build import Run, Split
-from runner.engine import accumulate
+from runner.engine import accumulate, diagnostics
+from runner.engine.sharpness import sharpness
 from runner.engine.state import State
 from runner.measures import HIGHER_IS_BETTER
 from runner.metrics import Metric
 from runner.model import Drop
 from runner.noise import generator, key
 from runner.regularization import spread
-from runner.sharpness import sharpness
+from runner.run.build import Run, Split
 
 Row = dict[str, Any]
 

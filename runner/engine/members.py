@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from runner import optim
-from runner.build import Run
 from runner.engine.state import COUNTERS, State, start
+from runner.run.build import Run
 
 LINEAR_IN_THE_RATE = (
     *(torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax),

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
 from runner import optim
-from runner.build import Run
+from runner.run.build import Run
 
 BATCH_NORM_SAMPLES = 512
 """Of a batch in which running statistics are measured anew."""

@@ -5,10 +5,10 @@ numbered place, so that models keep no random state. In evaluation nothing is dr
 ``drop`` has nothing that ``regularization=dropout`` could reach.
 """
 
+from runner.model.activations import ACTIVATIONS, Drop, Shape, keep
 from runner.model.convolution import CNN, ResNet, cnn, resnet
 from runner.model.fully_connected import MLP, linear, mlp
 from runner.model.own import custom
-from runner.model.parts import ACTIVATIONS, Drop, Shape, keep
 from runner.model.recurrent import RNN, rnn
 from runner.model.torchvision import Resized, from_torchvision
 from runner.model.transformer import GPT, ViT, gpt, vit

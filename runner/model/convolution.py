@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runner.model.parts import ACTIVATIONS, Drop, Shape, keep
+from runner.model.activations import ACTIVATIONS, Drop, Shape, keep
 
 
 def cnn(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) -> nn.Module:

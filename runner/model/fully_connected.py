@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from runner import mup as maximal_update
-from runner.model.parts import ACTIVATIONS, Drop, Shape, keep
+from runner.model.activations import ACTIVATIONS, Drop, Shape, keep
 
 
 def linear(shape: Shape, outputs: int, *, bias: bool) -> nn.Module:

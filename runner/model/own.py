@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from runner.model.parts import Shape
-from runner.targets import accepts
+from runner.config.imports import accepts
+from runner.model.activations import Shape
 
 
 def custom(shape: Shape, outputs: int, *, target: Callable[..., nn.Module], args: dict[str, Any]) -> nn.Module:

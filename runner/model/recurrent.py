@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from runner.model.parts import Drop, Shape, keep
+from runner.model.activations import Drop, Shape, keep
 
 RECURRENT: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from runner.errors import closest
-from runner.model.parts import Shape
+from runner.model.activations import Shape
 
 NOT_TAKEN = {
     "weights": "nothing is fetched from the network: start from a run of your own with init=pretrained",

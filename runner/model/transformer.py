@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from runner import mup as maximal_update
-from runner.model.parts import ACTIVATIONS, Drop, Shape, keep
+from runner.model.activations import ACTIVATIONS, Drop, Shape, keep
 
 
 def gpt(

@@ -8,13 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from runner.report import statistics
 from runner.report.figures import COLOURS, DASHES, clean, legend_below
 from runner.report.load import Records
-from runner.report.parts import Plot, Section, Table
+from runner.report.sections import Plot, Section, Table
 from runner.report.settings import LR, Workload
-from runner.report.statistics import Array
 from runner.report.target import default_target, times
+from runner.statistics import scores as statistics
+from runner.statistics.scores import Array
 
 RATIOS = np.linspace(1.0, 4.0, 121)
 MOST_LINES = 8

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from runner.measures import title
-from runner.report import rates, statistics
+from runner.report import rates
 from runner.report.command import Overrides, Translator, split_shared, sweep, train
 from runner.report.load import Records, as_number, data_root
 from runner.report.settings import LR, Workload
+from runner.statistics import scores as statistics
 
 MOST_FOLLOWED = 8
 """So many of the tied settings are followed up with more seeds."""

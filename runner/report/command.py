@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from runner import record, schema
+from runner.config import schema
+from runner.config.options import options
 from runner.errors import ConfigError
-from runner.options import options
+from runner.run import record
 
 GIVEN = frozenset({"init.run", "data.path", "metrics", "target.metric", "target.value"})
 """Choices that are given although they do not decide what a run finds: without them it would not be the same."""
@@ -41,7 +42,7 @@ class Translator:
             root: where the data lie, if a config says.
             config_dir: the folder of the user's own YAMLs, if named.
         """
-        from runner.compose import Composer, start_hydra
+        from runner.config.compose import Composer, start_hydra
 
         self._columns = [c for c in columns if c not in schema.OUTSIDE_IDENTITY - GIVEN]
         self._varying, self._root = varying, root

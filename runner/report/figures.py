@@ -17,8 +17,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from runner.record import write_whole
-from runner.report.parts import Plot
+from runner.report.sections import Plot
+from runner.run.record import write_whole
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5d3a9b", "#444444")
 """Okabe & Ito 2008, the yellow left out, which is too light on white."""

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from runner.report.figures import heat_map
-from runner.report.parts import Plot, Section, Table
+from runner.report.sections import Plot, Section, Table
 from runner.report.settings import LR, Workload, number
 
 MOST_PAIRS = 6

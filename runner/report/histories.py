@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from runner.report.figures import COLOURS, DASHES, clean, legend_below, log_axis, short
 from runner.report.load import Records, read_layers
-from runner.report.parts import Plot, Section, Table
+from runner.report.sections import Plot, Section, Table
 from runner.report.settings import Workload
 
 MOST_CURVES = 6

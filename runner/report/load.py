@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from runner import record
 from runner.errors import ConfigError, RecordError, closest
-from runner.lock import owner_of
+from runner.run import record
+from runner.run.lock import owner_of
 
 BATCH_BYTES = 32 * 2**20
 """So much of the runs' CSVs is parsed at a time."""

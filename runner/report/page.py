@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from runner.report.answer import Answer, Estimate
-from runner.report.parts import Plot, Section, Table
+from runner.report.sections import Plot, Section, Table
 from runner.report.settings import number
 
 MOST_ROWS = 200

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from runner.report.figures import COLOURS, DASHES, MARKERS, clean, legend_below, log_axis, short
-from runner.report.parts import Plot, Section, Table
+from runner.report.sections import Plot, Section, Table
 from runner.report.settings import LR, Workload
 
 MOST_PANELS = 9

@@ -11,11 +11,11 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from runner.report.figures import COLOURS, DASHES, MARKERS, log_axis
 from runner.report.load import Records
-from runner.report.parts import Plot, Section, Table
-from runner.report.power_law import EXPONENTS, FEWEST_SIZES, Law, fit
+from runner.report.sections import Plot, Section, Table
 from runner.report.settings import Workload
-from runner.report.statistics import Array
 from runner.report.text import WIDTH, aligned
+from runner.statistics.power_law import EXPONENTS, FEWEST_SIZES, Law, fit
+from runner.statistics.scores import Array
 
 SIZES = {"parameters": "parameters", "flops_per_sample": "FLOPs a sample"}
 """Columns that say how large a network is; the FLOPs are of a forward pass."""

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from runner import schema
+from runner.config import schema
 from runner.errors import ConfigError, closest
 from runner.measures import HEADLINES, HIGHER_IS_BETTER, PERCENT, title
-from runner.report import statistics
 from runner.report.load import Records
-from runner.report.statistics import Array, Interval
+from runner.statistics import scores as statistics
+from runner.statistics.scores import Array, Interval
 
 REPLICATES = ("seed", "data.split_seed", "data.bootstrap", "data.fold")
 """Choices that make another run of the same setting."""

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from runner.report import statistics
 from runner.report.figures import COLOURS, DASHES, clean, legend_below
 from runner.report.histories import shown_settings
 from runner.report.load import Records
-from runner.report.parts import Plot, Section, Table
+from runner.report.sections import Plot, Section, Table
 from runner.report.settings import BAD, Workload
-from runner.report.statistics import TimeToTarget
+from runner.statistics import scores as statistics
+from runner.statistics.scores import TimeToTarget
 
 CLOCKS = {"step": "steps", "train_seconds": "seconds of training"}
 

@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from runner.report import statistics
 from runner.report.figures import COLOURS, short
 from runner.report.load import Records
-from runner.report.parts import Plot, Section, Table
+from runner.report.sections import Plot, Section, Table
 from runner.report.settings import BAD, Workload
+from runner.statistics import scores as statistics
 
 MOST_FACTORS = 5
 NEARLY = 0.8

@@ -15,17 +15,17 @@ import pandas as pd
 from tqdm import tqdm
 
 from runner.errors import ConfigError, RecordError, closest
-from runner.job import OUTPUTS
 from runner.measures import title
-from runner.record import write_whole, writing
 from runner.report import grids, histories, rates, scaling, target, text, trouble
 from runner.report.across import across
 from runner.report.answer import Answer, Place, answer
 from runner.report.figures import render
 from runner.report.load import Records, as_number, load
 from runner.report.page import page
-from runner.report.parts import Section, Table
+from runner.report.sections import Section, Table
 from runner.report.settings import Workload, workloads
+from runner.run.job import OUTPUTS
+from runner.run.record import write_whole, writing
 
 INDEX = "index.csv"
 

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from runner.record import read_csv
 from runner.report.figures import COLOURS, DASHES, legend_below, log_axis
 from runner.report.load import Records, read_layers
-from runner.report.parts import Plot
+from runner.report.sections import Plot
+from runner.run.record import read_csv
 from runner.study.study import Judgement
 
 Array = npt.NDArray[np.float64]

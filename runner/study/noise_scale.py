@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from runner.build import build
-from runner.job import Job, read_source
-from runner.record import read_config
+from runner.run.build import build
+from runner.run.job import Job, read_source
+from runner.run.record import read_config
 from runner.study.study import weights_of
 
 SAMPLES_AT_A_TIME = 256

@@ -7,9 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from runner.job import OUTPUTS
-from runner.record import write_whole, writing
 from runner.report.page import cell, command_line, document
+from runner.run.job import OUTPUTS
+from runner.run.record import write_whole, writing
 from runner.study.catalogue import STUDIES
 from runner.study.sayings import SAYINGS, Saying
 from runner.study.study import Study, read_verdict

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from runner.record import read_config, read_csv
 from runner.report.load import Records
+from runner.run.record import read_config, read_csv
 from runner.study.judging import Array, Curves, Rows, judgement, lines, over_steps
 from runner.study.study import Judgement, weights_of
 
@@ -226,8 +226,8 @@ def _change_of_logits(place: Path) -> float:
     """Return the mean size of what training has added to a run's logits, on its validation samples."""
     import torch
 
-    from runner.build import build
-    from runner.job import Job, read_source
+    from runner.run.build import build
+    from runner.run.job import Job, read_source
 
     config = read_config(place)
     run = build(Job(config, read_source(config, ()), "", frozenset()))

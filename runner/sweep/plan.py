@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from runner import fields, record, schema
-from runner.compose import Composer, from_hydra
+from runner.config import fields, schema
+from runner.config.compose import Composer, from_hydra
 from runner.errors import ConfigError
-from runner.job import Job, prepare
-from runner.train import Outcome, finished, run_job
+from runner.run import record
+from runner.run.job import Job, prepare
+from runner.run.life import Outcome, finished, run_job
 
 if TYPE_CHECKING:
-    from runner.build import Run
+    from runner.run.build import Run
 
 TRIAL_SECONDS = 1.0
 """Training spent on an estimate of how long a sweep would take, for each kind of run."""
@@ -91,7 +92,7 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
         try:
             job = prepare(composer.compose(overrides))
             if job.run_id not in jobs and finished(job) is None:
-                from runner.build import build
+                from runner.run.build import build
                 from runner.sweep.stacking import refuse
 
                 refuse(job, build(job))
@@ -138,7 +139,7 @@ def describe(jobs: Sequence[Job], workers: int) -> str:
 
 def estimate_seconds(jobs: Sequence[Job], workers: int) -> float:
     """Return how long the jobs would take, from a short trial of a few kinds of them in memory."""
-    from runner.build import build
+    from runner.run.build import build
     from runner.sweep.stacking import tasks
 
     chosen = [[jobs[i] for i in task] for task in tasks(jobs, workers)] if jobs else []

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from runner import schema
+from runner.config import schema
+from runner.config.imports import named_by_user
 from runner.errors import ConfigError
-from runner.job import Job
-from runner.stack import plans
-from runner.targets import named_by_user
-from runner.train import begun_alone, finished
+from runner.run.job import Job
+from runner.run.life import begun_alone, finished
+from runner.run.stack import plans
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from runner.build import Run
+    from runner.run.build import Run
 
 Task = tuple[int, ...]
 """Jobs of a sweep, by their number, that one worker trains at a time: a stack, or a single run."""
@@ -48,8 +48,8 @@ def refusal(job: Job, run: "Run | None" = None) -> str | None:
         return "compile=true compiles the model of one run"
     if job.config["deterministic"]:
         return "deterministic=true is for one run at a time"
-    from runner.build import build
     from runner.engine import fused
+    from runner.run.build import build
 
     parts = [_without_rate(job.config["optim"]), job.config["regularization"]]
     kind = json.dumps([signature(job), *parts], sort_keys=True)
@@ -105,7 +105,7 @@ def _may_be_stacked(job: Job, asked: bool) -> bool:
 
 def _stacks(jobs: Sequence[Job], members: list[int], workers: int) -> list[Task]:
     """Return the stacks of runs of one kind; without those that are better off by themselves."""
-    from runner.build import build
+    from runner.run.build import build
 
     first = build(jobs[members[0]])
     model = first.construct()

@@ -18,12 +18,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from runner import record
 from runner.errors import OptbenchError
-from runner.job import Job
-from runner.stack import run_stack
+from runner.run import record
+from runner.run.job import Job
+from runner.run.life import Interruption, Outcome, run_job
+from runner.run.stack import run_stack
 from runner.sweep.stacking import Task, tasks
-from runner.train import Interruption, Outcome, run_job
 
 POLL_SECONDS = 0.5
 NOT_STARTED = "not started"

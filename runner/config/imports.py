@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runner import fields, schema
+from runner.config import fields, schema
 from runner.errors import ConfigError
 
 OWN_MODULES = frozenset(

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.build import network, select_device
+from runner.config.imports import bind
+from runner.config.schema import Config
 from runner.data import Source
-from runner.schema import Config
-from runner.targets import bind
+from runner.run.build import network, select_device
 
 SHARE = 0.5
 """Of a device's memory for weights and one step; the rest is for the data, evaluations and what libraries take."""

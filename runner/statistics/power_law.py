@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from runner.report.statistics import LEVEL, Array
+from runner.statistics.scores import LEVEL, Array
 
 FEWEST_SIZES = 4
 """One more than the law has numbers."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner import schema
-from runner.compose import Composed
+from runner.config import schema
+from runner.config.compose import Composed
+from runner.config.imports import bind, named_by_user, resolve, source_digest
 from runner.data import Source, training_samples
 from runner.errors import ConfigError
-from runner.targets import bind, named_by_user, resolve, source_digest
 
 OUTPUTS = Path("outputs")
 SPLIT_KEYS = ("split_seed", "val_fraction", "folds", "fold", "bootstrap", "fraction", "normalize")
@@ -83,7 +83,7 @@ def _sized(config: schema.Config, source: Source, allow: frozenset[str]) -> sche
     size = function(max(1, training_samples(source, **given)), **settings)
     micro = config["batch"]["micro"]
     if micro is None and config["device"] != "cpu":
-        from runner.memory import samples_at_a_time
+        from runner.run.memory import samples_at_a_time
 
         micro = samples_at_a_time(config, source, allow, size)
     return schema.sized(config, size, micro)

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from runner.build import network as reader
-from runner.build import parametrized
+from runner.config.imports import bind
 from runner.data import Array, Samples, split, text
 from runner.engine import checkpoint
 from runner.errors import ConfigError, RecordError
-from runner.job import SPLIT_KEYS, read_source
-from runner.record import read_config
 from runner.regularization import weight_norm
-from runner.targets import bind
+from runner.run.build import network as reader
+from runner.run.build import parametrized
+from runner.run.job import SPLIT_KEYS, read_source
+from runner.run.record import read_config
 
 
 class Trained(nn.Module):

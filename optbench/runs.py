@@ -1,4 +1,4 @@
-"""optbench from Python: the same runs, records and refusals as the command line."""
+"""Runs from Python: train one, and read those of a folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,9 +35,9 @@ def train(*overrides: str | Sequence[str], config_dir: str | None = None) -> Res
         ConfigError: for what cannot be run; nothing was written.
         RecordError: if the run's folder cannot be written.
     """
-    from runner.compose import Composer, start_hydra
-    from runner.job import forget_data, prepare
-    from runner.train import run_job
+    from runner.config.compose import Composer, start_hydra
+    from runner.run.job import forget_data, prepare
+    from runner.run.life import run_job
 
     forget_data()
     hydra = start_hydra(config_dir)

@@ -1,7 +1,7 @@
 """Tab completion: the shells' scripts, and the words they ask for. Reads the YAMLs alone, so that it is quick."""
 
-from runner import fields, schema
-from runner.options import configs_dir, groups, options, read_option, shared
+from runner.config import fields, schema
+from runner.config.options import configs_dir, groups, options, read_option, shared
 
 COMMANDS = ("train", "list", "runs", "predict", "doctor", "completion")
 FLAGS = ("-m", "--multirun", "--config-dir", "--cfg", "--help")

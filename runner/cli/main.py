@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from runner import __version__
 from runner.__main__ import INTERRUPTED, entrypoint  # noqa: F401  # a script installed before looks for it here
+from runner.config.options import configs_dir, groups, options
 from runner.errors import ConfigError, OptbenchError, closest
-from runner.options import configs_dir, groups, options
 
 if TYPE_CHECKING:
-    from runner.job import Job
-    from runner.train import Outcome
+    from runner.run.job import Job
+    from runner.run.life import Outcome
 
 TROUBLE = ("failed", "interrupted", "diverged")
 
@@ -108,7 +108,7 @@ def train(argv: list[str]) -> int:
         print(_train_help(), end="")
         return 0
     _find_parts_in_current_folder()
-    from runner.compose import Composer, start_hydra
+    from runner.config.compose import Composer, start_hydra
 
     hydra = start_hydra(arguments.config_dir)
     if arguments.cfg:
@@ -125,10 +125,10 @@ def train(argv: list[str]) -> int:
 
 
 def _single(hydra: Any, overrides: list[str], config_dir: str | None) -> int:
-    from runner import present
-    from runner.compose import Composer
-    from runner.job import prepare
-    from runner.train import run_job
+    from runner.cli import present
+    from runner.config.compose import Composer
+    from runner.run.job import prepare
+    from runner.run.life import run_job
 
     if any(o == "+" or o.startswith("seeds=") for o in overrides):
         raise ConfigError("seeds=… and a lone + make sweeps: add -m")
@@ -164,11 +164,11 @@ def _grid(hydra: Any, overrides: list[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from runner import present
-    from runner.compose import Composer, first_line
+    from runner.cli import present
+    from runner.config.compose import Composer, first_line
+    from runner.run.life import Outcome
     from runner.sweep.plan import spell_out_seeds, split_unions, task
     from runner.sweep.workers import NOT_STARTED, RunFailed
-    from runner.train import Outcome
 
     overrides = split_unions(spell_out_seeds(overrides))
     parsed = Composer(hydra.config_loader).parse(overrides, sweep=True)
@@ -206,7 +206,7 @@ def _grid(hydra: Any, overrides: list[str]) -> int:
 
 def report_doubts(jobs: "Sequence[Job]") -> None:
     """Say on stderr, each once, what of some jobs is seldom meant."""
-    from runner.schema import doubts
+    from runner.config.schema import doubts
 
     for doubt in dict.fromkeys(doubt for job in jobs for doubt in doubts(job.config)):
         print(f"optbench: {doubt}", file=sys.stderr)
@@ -216,7 +216,7 @@ def report_outcome(outcome: "Outcome") -> None:
     """Say on stderr what became of one job of a sweep."""
     from tqdm import tqdm
 
-    from runner import present
+    from runner.cli import present
 
     summary = outcome.summary
     said = [summary["status"] if outcome.trained else f"{summary['status']} before"]
@@ -238,8 +238,8 @@ def _train_help() -> str:
 
 
 def _top_level_keys() -> list[tuple[str, str]]:
-    from runner.options import read_option, shared
-    from runner.schema import SECTIONS
+    from runner.config.options import read_option, shared
+    from runner.config.schema import SECTIONS
 
     text = (configs_dir() / "config.yaml").read_text(encoding="utf-8")
     top = {line.partition(":")[0] for line in text.splitlines() if line[:1].isalpha()}
@@ -322,11 +322,11 @@ def lr_range(argv: list[str]) -> int:
     if any(o.lstrip("+~").partition("=")[0] == "optim.lr" for o in arguments.overrides):
         raise ConfigError("optim.lr is what lr-range looks for: leave it out; --lowest and --highest bound it")
     job = _job(arguments.overrides, arguments.config_dir)
-    from runner.lr_range import lr_range as test
+    from runner.search.lr_range import lr_range as test
 
     found = test(job, arguments.lowest, arguments.highest, arguments.steps)
     if arguments.csv:
-        from runner.record import write_whole
+        from runner.run.record import write_whole
 
         rows = ["lr,loss,smoothed_loss", *(",".join(f"{v:.6g}" for v in row) for row in found.steps)]
         write_whole(Path(arguments.csv), "\n".join(rows) + "\n")
@@ -351,7 +351,7 @@ def schedule(argv: list[str]) -> int:
     arguments = parser.parse_intermixed_args(argv)
     _check_file("--plot", arguments.plot, PICTURES)
     job = _job(arguments.overrides, arguments.config_dir)
-    from runner.build import build
+    from runner.run.build import build
 
     run = build(job)
     if run.plateau is not None:
@@ -367,8 +367,8 @@ def schedule(argv: list[str]) -> int:
 
 def _job(overrides: list[str], config_dir: str | None) -> Any:
     _find_parts_in_current_folder()
-    from runner.compose import Composer, start_hydra
-    from runner.job import prepare
+    from runner.config.compose import Composer, start_hydra
+    from runner.run.job import prepare
 
     composer = Composer(start_hydra(config_dir).config_loader)
     for override in composer.parse(overrides, sweep=True):
@@ -473,7 +473,7 @@ def runs(argv: list[str]) -> int:
     folder = Path(parser.parse_args(argv).folder)
     if not any(folder.glob("*/config.yaml")):
         raise ConfigError(f"{folder} holds no runs: give the folder of a sweep, such as outputs/default")
-    from runner.record import rebuild_runs_csv
+    from runner.run.record import rebuild_runs_csv
 
     print(f"{folder / 'runs.csv'}: {rebuild_runs_csv(folder)} runs")
     return 0
@@ -490,7 +490,7 @@ def predict(argv: list[str]) -> int:
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help="a part of your own to import")
     arguments = parser.parse_args(argv)
     _find_parts_in_current_folder()
-    from runner import trained
+    from runner.after import trained
 
     if arguments.export and (arguments.input or arguments.part):
         raise ConfigError("--export writes the model alone: leave --input and --part out")
@@ -528,7 +528,7 @@ def _find_parts_in_current_folder() -> None:
 def doctor(argv: list[str]) -> int:
     """``optbench doctor``: what this machine offers; exit 1 where something is wrong."""
     _Parser("optbench doctor", description="What this machine offers, and what is wrong with it.").parse_args(argv)
-    from runner.doctor import examine
+    from runner.cli.doctor import examine
 
     findings = examine()
     for finding in findings:
@@ -542,7 +542,7 @@ def completion(argv: list[str]) -> int:
     parser.add_argument("shell", type=_one_of("bash", "zsh", "fish", "query"), help="bash, zsh, fish")
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    from runner.completion import SCRIPTS, complete
+    from runner.cli.completion import SCRIPTS, complete
 
     if arguments.shell != "query":
         print(SCRIPTS[arguments.shell], end="")

@@ -14,12 +14,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from runner import record
 from runner.errors import OptbenchError, RecordError
-from runner.job import Job
-from runner.lock import holding
-from runner.record import Recorder
-from runner.train import (
+from runner.run import record
+from runner.run.job import Job
+from runner.run.life import (
     CHECKPOINT_SECONDS,
     WAIT_SECONDS,
     Interruption,
@@ -32,6 +30,8 @@ from runner.train import (
     run_held,
     torch_settings,
 )
+from runner.run.lock import holding
+from runner.run.record import Recorder
 
 SHARE_OF_TIME = 0.02
 """Checkpoints of a stack take no more of the time than this."""
@@ -80,7 +80,7 @@ def run_stack(
 
 def _parts(jobs: Sequence[Job]) -> list[list[Job]]:
     """Return the jobs that go on from a checkpoint that their stack left, and those that begin anew."""
-    from runner.build import build
+    from runner.run.build import build
 
     saved = _saved(_place(jobs)[1]) if jobs else None
     goes_on = [saved is not None and _goes_on(job, build(job), saved) for job in jobs]
@@ -130,16 +130,16 @@ class _Training:
             if halved or part[0].config["engine"] == "fused":
                 self.run(part, _new_plan(part), source)
             else:
-                from runner.build import build
+                from runner.run.build import build
 
                 alone = run_held(part[0], build(part[0]), self._save, self._interruption, bar=False)
                 self.summaries[part[0].run_id] = alone
         _forget(plan)
 
     def _train(self, jobs: Sequence[Job], plan: Path, source: Path) -> None:
-        from runner.build import build
         from runner.engine import fused
-        from runner.summary import reset_peak_memory
+        from runner.run.build import build
+        from runner.run.summary import reset_peak_memory
 
         for job in jobs:
             with self._costing(job):
@@ -206,7 +206,7 @@ class _Training:
         return time.monotonic() - began
 
     def _interrupt(self, members: Any) -> None:
-        from runner.summary import environment
+        from runner.run.summary import environment
 
         for state in members.states:
             job, run = self._job_of[id(state)], self._run_of[id(state)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from runner import __version__
 from runner.measures import HEADLINES
-from runner.train import Outcome
+from runner.run.life import Outcome
 
 
 def measures(summary: dict[str, Any]) -> list[str]:

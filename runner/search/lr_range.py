@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from runner.build import build
 from runner.engine import loop
 from runner.engine.state import State, start
 from runner.errors import ConfigError
-from runner.job import Job
+from runner.run.build import build
+from runner.run.job import Job
 from runner.stop import Stop
 
 SMOOTHING = 0.9

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from runner import __version__
-from runner.build import Run
 from runner.engine.state import State
-from runner.job import Job
+from runner.run.build import Run
+from runner.run.job import Job
 
 
 def summarize(job: Job, run: Run, state: State, last_row: dict[str, Any], measured: dict[str, float]) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from typing import Any
 
 import yaml
 
-from runner import fields, schema
-from runner.compose import refuse_aliases
+from runner.config import fields, schema
+from runner.config.compose import refuse_aliases
+from runner.config.options import groups
 from runner.errors import ConfigError, RecordError
-from runner.job import Job
-from runner.lock import exclusive, owner_of
-from runner.options import groups
+from runner.run.job import Job
+from runner.run.lock import exclusive, owner_of
 
 GROUPS = frozenset(groups())
 FINISHED = ("completed", "stopped_early", "diverged")

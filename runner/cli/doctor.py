@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from runner.options import configs_dir
+from runner.config.options import configs_dir
 
 LEAST_FREE_BYTES = 2**30
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from runner.config.fields import FIELDS, show
+from runner.config.options import Option, configs_dir, read_option, shared
 from runner.errors import ConfigError, closest
-from runner.fields import FIELDS, show
-from runner.options import Option, configs_dir, read_option, shared
 
 Config = dict[str, Any]
 """A composed config as plain nested dictionaries, every value checked."""

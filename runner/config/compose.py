@@ -26,9 +26,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner import fields, schema
+from runner.config import fields, schema
+from runner.config.options import configs_dir, options
 from runner.errors import ConfigError, closest
-from runner.options import configs_dir, options
 
 BROKEN_FILES = (HydraException, OmegaConfBaseException, ValueError, TypeError, yaml.YAMLError, RecursionError)
 """What composing a user's files can raise."""

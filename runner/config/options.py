@@ -18,7 +18,7 @@ class Option:
 
 def configs_dir() -> Path:
     """Return the folder of the shipped YAMLs: inside the wheel, or at the top level of a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
 

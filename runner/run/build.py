@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from runner import augment, fields, metrics, optim, scheduler, stop
+from runner import augment, metrics, optim, scheduler, stop
 from runner.augment import Affine, Augmentation, Change, Mixing, Pixels
 from runner.batch import Adaptive, Strategy
+from runner.config import fields
+from runner.config.imports import accepts, bind, named_by_user, resolve
+from runner.config.schema import mup_rule
 from runner.data import Data, Samples, Source, split
 from runner.errors import ConfigError, closest
 from runner.init import construct
-from runner.job import SPLIT_KEYS, Job
 from runner.measures import HIGHER_IS_BETTER
 from runner.metrics import Metric
 from runner.noise import derive
@@ -39,10 +41,9 @@ from runner.regularization import (
     Smoothing,
     Teacher,
 )
+from runner.run.job import SPLIT_KEYS, Job
 from runner.scheduler import Plateau, Schedule
-from runner.schema import mup_rule
 from runner.stop import Stop, Target
-from runner.targets import accepts, bind, named_by_user, resolve
 
 PROBE_SAMPLES = 2048
 """Training samples on which ``train_loss`` is measured: 2 % standard error of an accuracy at most, at little cost."""
@@ -250,7 +251,7 @@ def _taught(job: Job, teacher: Teacher, data: Data, device: torch.device) -> Cal
     Raises:
         ConfigError: if it predicts something else.
     """
-    from runner.trained import load_model
+    from runner.after.trained import load_model
 
     model = load_model(Path(teacher.run).expanduser(), job.allow)
     key = f"regularization.distillation.run={teacher.run}"

@@ -1,0 +1,1 @@
+"""Statistics as functions of arrays, for reports, searches and studies alike."""
