@@ -1,7 +1,9 @@
 """Tab completion: the shells' scripts, and the words they ask for. Reads the YAMLs alone, so that it is quick."""
 
-from runner.config import fields, schema
-from runner.config.options import configs_dir, groups, options, read_option, shared
+from collections.abc import Mapping
+
+from runner.config.options import default_choices, find, groups, of_every_run, options
+from runner.config.specs import Setting
 
 COMMANDS = ("train", "list", "runs", "predict", "doctor", "completion")
 FLAGS = ("-m", "--multirun", "--config-dir", "--cfg", "--help")
@@ -52,34 +54,26 @@ def complete(words: list[str]) -> list[str]:
     key, equals, value = word.partition("=")
     if equals:
         done, comma, last = value.rpartition(",")
-        values = [o.name for o in options(key)] if key in groups() else list(_values(key))
+        chosen = dict(w.split("=", 1) for w in before if "=" in w)
+        values = [o.name for o in options(key)] if key in groups() else list(_values(key, chosen))
         return [f"{key}={done}{comma}{v}" for v in values if v.startswith(last)]
     chosen = dict(w.split("=", 1) for w in before if "=" in w)
-    return [f"{k}=" for k in [*groups(), *_keys(chosen)] if k.startswith(word)]
+    return [f"{k}=" for k in [*groups(), *_settings(chosen)] if k.startswith(word)]
 
 
-def _values(key: str) -> tuple[str, ...]:
-    field = fields.FIELDS.get(key)
-    if field is None:
+def _values(key: str, chosen: Mapping[str, str]) -> tuple[str, ...]:
+    setting = _settings(chosen).get(key)
+    if setting is None or setting.field is None:
         return ()
-    return ("true", "false") if field.kind is bool else field.words
+    return ("true", "false") if setting.field.kind is bool else setting.field.words
 
 
-def _keys(chosen: dict[str, str]) -> list[str]:
-    """Return the keys that the chosen options have, and those of every run."""
-    keys = [text.partition(":")[0] for text, _ in read_option(configs_dir() / "config.yaml").settings]
-    found = [k for k in keys if k in fields.FIELDS]
-    found += [f"{section}.{text.partition(':')[0]}" for section in schema.SECTIONS for text, _ in shared(section)]
-    for group in groups():
-        names = chosen.get(group, _default(group)).strip("[]").split(",")
-        found += [f"{group}.{k}" for o in options(group) if o.name in names for k in schema.settings(group, o)]
-        of_all = [f"{group}.{text.partition(':')[0]}" for text, _ in shared(group)]
-        found += [k for k in of_all if k not in found]
+def _settings(chosen: Mapping[str, str]) -> dict[str, Setting]:
+    """Return what may be set: the keys of the chosen options, and those of every run."""
+    of_all = of_every_run().spec.settings
+    found = {key: setting for key, setting in of_all.items() if key.partition(".")[0] not in default_choices()}
+    for group, default in default_choices().items():
+        names = chosen.get(group, default or "").strip("[]").split(",")
+        found |= {f"{group}.{k}": s for name in names if (o := find(group, name)) for k, s in o.settings.items()}
+        found |= {key: setting for key, setting in of_all.items() if key.startswith(f"{group}.")}
     return found
-
-
-def _default(group: str) -> str:
-    for line in (configs_dir() / "config.yaml").read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"  - {group}: "):
-            return line.partition(": ")[2].strip()
-    return ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from runner import __version__
 from runner.__main__ import INTERRUPTED, entrypoint  # noqa: F401  # a script installed before looks for it here
-from runner.config.options import configs_dir, groups, options
+from runner.config.options import groups, options
 from runner.errors import ConfigError, OptbenchError, closest
 
 if TYPE_CHECKING:
@@ -206,9 +206,9 @@ def _grid(hydra: Any, overrides: list[str]) -> int:
 
 def report_doubts(jobs: "Sequence[Job]") -> None:
     """Say on stderr, each once, what of some jobs is seldom meant."""
-    from runner.config.schema import doubts
+    from runner.config.check import doubts
 
-    for doubt in dict.fromkeys(doubt for job in jobs for doubt in doubts(job.config)):
+    for doubt in dict.fromkeys(doubt for job in jobs for doubt in doubts(job.config, job.known)):
         print(f"optbench: {doubt}", file=sys.stderr)
 
 
@@ -238,13 +238,10 @@ def _train_help() -> str:
 
 
 def _top_level_keys() -> list[tuple[str, str]]:
-    from runner.config.options import read_option, shared
-    from runner.config.schema import SECTIONS
+    from runner.config.options import default_choices, of_every_run
 
-    text = (configs_dir() / "config.yaml").read_text(encoding="utf-8")
-    top = {line.partition(":")[0] for line in text.splitlines() if line[:1].isalpha()}
-    found = [s for s in read_option(configs_dir() / "config.yaml").settings if s[0].partition(":")[0] in top]
-    return [*found, *((f"{section}.{text}", comment) for section in SECTIONS for text, comment in shared(section))]
+    shown, of_groups = of_every_run().shown.items(), default_choices()
+    return [(f"{key}: {default}", means) for key, (default, means) in shown if key.partition(".")[0] not in of_groups]
 
 
 def list_options(argv: list[str]) -> int:
@@ -260,8 +257,8 @@ def list_options(argv: list[str]) -> int:
         for option in options(name):
             print(f"{'' if group else '  '}{option.name:<18} {option.meaning}")
             if group:
-                for text, comment in option.settings:
-                    print(f"    {text:<22} {comment}")
+                for key, (default, meaning) in option.shown.items():
+                    print(f"    {f'{key}: {default}':<22} {meaning}")
     return 0
 
 

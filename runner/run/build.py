@@ -18,9 +18,8 @@ from torch.optim import Optimizer
 from runner import augment, metrics, optim, scheduler, stop
 from runner.augment import Affine, Augmentation, Change, Mixing, Pixels
 from runner.batch import Adaptive, Strategy
-from runner.config import fields
+from runner.config.fields import is_import_path
 from runner.config.imports import accepts, bind, named_by_user, resolve
-from runner.config.schema import mup_rule
 from runner.data import Data, Samples, Source, split
 from runner.errors import ConfigError, closest
 from runner.init import construct
@@ -189,7 +188,7 @@ def _build(job: Job) -> Run:
         parameter_groups=partial(
             optim.parameter_groups,
             decay_bias_and_norm=config["optim"]["decay_bias_and_norm"],
-            rule=(rule := mup_rule(config)),
+            rule=(rule := job.known.mup_rule if config["model"].get("mup") else None),
         ),
         mup=rule is not None,
         optimizer=_part(job, config["optim"], "decay_bias_and_norm"),
@@ -451,7 +450,7 @@ def _metrics(job: Job, classes: int | None) -> dict[str, metrics.Metric]:
     measures = metrics.metrics(classes)
     for path in job.config["metrics"]:
         name = path.rpartition(".")[2]
-        if not fields.is_import_path(path):
+        if not is_import_path(path):
             measures[name] = metrics.metric(name, classes)
             continue
         if name in {**metrics.final_metrics(classes), **measures} or name in RESERVED_NAMES:
@@ -479,7 +478,7 @@ def _target(job: Job, measures: Mapping[str, Metric]) -> Target | None:
 
 def _loss(job: Job, classes: int | None) -> metrics.Loss:
     name = job.config["loss"]
-    if not fields.is_import_path(name):
+    if not is_import_path(name):
         return metrics.loss(name, classes)
     found = resolve(name, job.allow)
     return cast(metrics.Loss, found() if inspect.isclass(found) else found)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from runner.config import schema
+from runner.config import check
 from runner.config.imports import named_by_user
 from runner.errors import ConfigError
 from runner.run.job import Job
@@ -37,7 +37,7 @@ MOST = 256
 
 def signature(job: Job) -> str:
     """Return what runs must have in common to be stacked."""
-    leaves = schema.leaves(job.config)
+    leaves = check.leaves(job.config)
     same = {k: v for k, v in leaves.items() if k in SAME_IN_ALL or not k.startswith(NUMBERS)}
     return json.dumps([same, job.source.fingerprint], sort_keys=True)
 
