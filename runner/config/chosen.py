@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,9 @@ def chosen(config: Mapping[str, Any], folders: tuple[Path, ...] = (), files: Map
     """
     places = []
     for group in GROUPS:
-        if group not in config:
+        if group not in config and group not in COMBINED_GROUPS:
             raise ConfigError(f"the group {group} is missing")
-        nodes = config[group] if group in COMBINED_GROUPS else {None: config[group]}
+        nodes = (config.get(group) or {}) if group in COMBINED_GROUPS else {None: config[group]}
         for name, node in nodes.items():
             where = f"{group}.{name}" if name else group
             _refuse_no_option(node, where, name)
@@ -116,7 +116,9 @@ def _joined(specs: Mapping[str, Spec]) -> Chosen:
             required = {key for key, setting in shared.items() if setting.default == "???" and key not in spec.settings}
             if required:
                 raise ConfigError(f"{where} needs {', '.join(required)}")
-        settings |= {f"{where}.{key}": setting for key, setting in {**spec.settings, **shared}.items()}
+        for key, setting in {**spec.settings, **shared}.items():
+            own = spec.settings.get(key, setting)
+            settings[f"{where}.{key}"] = replace(setting, default=own.default)
     return Chosen(specs, settings)
 
 
