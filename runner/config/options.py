@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from runner.config.fields import REQUIRED
 from runner.config.specs import INTERNAL, SPEC, Setting, Spec
 from runner.errors import ConfigError
 
@@ -22,22 +21,72 @@ MAIN = "config.yaml"
 
 @dataclass(frozen=True)
 class Option:
-    """One YAML of one group."""
+    """One YAML of one group; it is read when something of it is asked for."""
 
-    group: str
-    name: str
-    meaning: str
-    content: Mapping[str, Any]
-    """Its keys and values, with those of the option that its ``defaults`` name."""
-    shown: Mapping[str, tuple[str, str]]
-    """Of each setting its default and what it means, as they stand in the file."""
-    spec: Spec
+    path: Path
+    folders: tuple[Path, ...] = ()
+    """Where the options that its ``defaults`` name are looked for, beside the shipped ones."""
+
+    @property
+    def group(self) -> str:
+        """The folder."""
+        return self.path.parent.name
+
+    @property
+    def name(self) -> str:
+        """The file."""
+        return self.path.stem
+
+    @functools.cached_property
+    def meaning(self) -> str:
+        """Its first comment."""
+        with self.path.open(encoding="utf-8") as lines:
+            heads = (line.lstrip("# ").rstrip() for line in lines if line.startswith("#") and "@package" not in line)
+            return next(heads, "")
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """Its keys and values, with those of the options that its ``defaults`` name."""
+        return self._whole[0]
+
+    @property
+    def shown(self) -> Mapping[str, tuple[str, str]]:
+        """Of each setting its default and what it means, as they stand in the file."""
+        return self._whole[1]
 
     @property
     def settings(self) -> dict[str, Setting]:
         """What may be set, by the keys as they stand below the group."""
         inside = f"{self.name}." if self.group in COMBINED_GROUPS else ""
         return {f"{inside}{key}": setting for key, setting in self.spec.settings.items()}
+
+    @functools.cached_property
+    def spec(self) -> Spec:
+        """What is known of it.
+
+        Raises:
+            ConfigError: if the file says what nobody reads.
+        """
+        if self.group == "experiment":
+            return Spec({})
+        shipped, target = self.path.is_relative_to(configs_dir()), str(self.content.get("_target_"))
+        at_home = shipped and target.rpartition(".")[2] in (self.name, "None")
+        where = f"{self.group}={self.name}" if shipped else str(self.path)
+        return Spec.of(self.content, where, None if at_home else known_of(self.group, target))
+
+    @functools.cached_property
+    def _whole(self) -> tuple[Mapping[str, Any], Mapping[str, tuple[str, str]]]:
+        file = _read(self.path)
+        content, shown = dict(file.content), dict(file.shown)
+        if self.group in COMBINED_GROUPS and "defaults" not in content:
+            content = content.get(self.name) or {}
+            shown = {key.removeprefix(f"{self.name}."): value for key, value in shown.items()}
+        parents = [name for name in content.pop("defaults", []) if isinstance(name, str)]
+        for parent in reversed(parents):
+            below = find(self.group, parent, *self.folders) if parent not in ("_self_", self.name) else None
+            if below is not None:
+                content, shown = _merged(below.content, content), {**below.shown, **shown}
+        return content, shown
 
 
 @functools.cache
@@ -81,26 +130,7 @@ def find(group: str, name: str, *folders: Path) -> Option | None:
 
 @functools.lru_cache(maxsize=512)
 def _option(path: Path, folders: tuple[Path, ...]) -> Option:
-    group, name, file = path.parent.name, path.stem, _read(path)
-    content, shown = dict(file.content), dict(file.shown)
-    if group in COMBINED_GROUPS and "defaults" not in content:
-        content = content.get(name) or {}
-        shown = {key.removeprefix(f"{name}."): value for key, value in shown.items()}
-    for parent in reversed(content.pop("defaults", [])):
-        below = find(group, parent, *folders) if isinstance(parent, str) and parent not in ("_self_", name) else None
-        if below is not None:
-            content, shown = _merged(below.content, content), {**below.shown, **shown}
-    shipped = path.is_relative_to(configs_dir())
-    if group == "experiment":
-        return Option(group, name, file.meaning, content, shown, Spec({}))
-    known = None if shipped and _is_home(content, name) else known_of(group, str(content.get("_target_")))
-    spec = Spec.of(content, f"{group}={name}" if shipped else str(path), known)
-    return Option(group, name, file.meaning, content, shown, spec)
-
-
-def _is_home(content: Mapping[str, Any], name: str) -> bool:
-    """Say whether an option is the one that a shipped function has its name from, whose YAML says what is known."""
-    return str(content.get("_target_", name)).rpartition(".")[2] == name
+    return Option(path, folders)
 
 
 def known_of(group: str, target: str) -> Spec | None:
@@ -121,64 +151,68 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-@functools.cache
-def of_every_run() -> Option:
-    """Return what config.yaml sets: the keys of every run, and by their dotted keys those that a group's options share.
+@dataclass(frozen=True)
+class EveryRun:
+    """What config.yaml sets: the keys of every run, and by dotted keys those that the options of a group share."""
 
-    Below ``_spec_.settings`` it may say more of a key that every option of a group has, such as ``optim.lr``.
-    """
+    shown: Mapping[str, tuple[str, str]]
+    """Of each key its default and what it means, as they stand in the file."""
+    spec: Spec
+    """What is known of them; of keys too that every option of a group has in its own file, such as ``optim.lr``."""
+
+
+@functools.cache
+def of_every_run() -> EveryRun:
+    """Return what config.yaml sets."""
     file = _read(configs_dir() / MAIN)
-    content = {key: value for key, value in file.content.items() if key not in ("defaults", "hydra", SPEC)}
     flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-    of_settings = file.content[SPEC]["settings"]
-    in_options = {key: "???" for key in of_settings if key not in flat}
-    spec = Spec.of({**flat, **in_options, SPEC: file.content[SPEC]}, "config.yaml")
-    return Option("", "", file.meaning, flat, file.shown, spec)
+    for key, value in file.content.items():
+        if key not in ("defaults", "hydra", SPEC):
+            flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+    in_options = {key: REQUIRED for key in file.content[SPEC]["settings"] if key not in flat}
+    return EveryRun(file.shown, Spec.of({**flat, **in_options, SPEC: file.content[SPEC]}, MAIN))
 
 
 def sections() -> list[str]:
     """Return the keys of every run that stand together and are no group, such as ``target`` of ``target.value``."""
-    first = dict.fromkeys(key.partition(".")[0] for key in of_every_run().content if "." in key)
+    first = dict.fromkeys(key.partition(".")[0] for key in of_every_run().shown if "." in key)
     return [section for section in first if section not in default_choices()]
 
 
 @dataclass(frozen=True)
 class _File:
     content: dict[str, Any]
-    meaning: str
     shown: dict[str, tuple[str, str]]
 
 
 @functools.lru_cache(maxsize=512)
 def _read(path: Path) -> _File:
-    """Read a YAML: what it holds, its first comment, and by its dotted keys the values as written and the comments.
+    """Read a YAML: what it holds, and by its dotted keys the values as written and the comments behind them.
 
     Raises:
         ConfigError: if it is no YAML of keys and values.
     """
+    import yaml  # a tenth of the time that the quickest command takes
+
     try:
         text = path.read_text(encoding="utf-8")
         loader = yaml.CSafeLoader(text)
         root = loader.get_single_node()
-        content = loader.construct_document(root) if root is not None else {}
+        content = loader.construct_document(root) if root is not None else None
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    content = {} if content is None else content
-    if not isinstance(content, dict):
+    if not isinstance(content, dict | None):
         raise ConfigError(f"{path} must hold keys and values, got {type(content).__name__}")
-    lines = text.splitlines()
-    heads = [line.lstrip("# ").rstrip() for line in lines if line.startswith("#") and "@package" not in line]
-    return _File(content, heads[0] if heads else "", _shown(root, text, lines))
+    return _File(content or {}, _shown(root, text, text.splitlines()) if content else {})
 
 
 def _shown(root: Any, text: str, lines: Sequence[str], prefix: str = "") -> dict[str, tuple[str, str]]:
+    """Return the scalars and flow values of a block of YAML: as written, and the comment behind each."""
     found: dict[str, tuple[str, str]] = {}
-    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+    for key, value in root.value:
         if key.value in (*INTERNAL, "defaults", "hydra"):
             continue
-        if isinstance(value, yaml.MappingNode) and value.flow_style is False and value.value:
+        if value.id == "mapping" and value.flow_style is False and value.value:
             found |= _shown(value, text, lines, f"{prefix}{key.value}.")
             continue
         start, end = value.start_mark, value.end_mark
