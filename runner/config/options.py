@@ -4,6 +4,7 @@ Keys, defaults and specs are what a YAML parser reads; the comments are what peo
 """
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +197,7 @@ def _read(path: Path) -> _File:
 
     try:
         text = path.read_text(encoding="utf-8")
-        loader = yaml.CSafeLoader(text)
+        loader = _loader()(text)
         root = loader.get_single_node()
         content = loader.construct_document(root) if root is not None else None
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
@@ -204,6 +205,19 @@ def _read(path: Path) -> _File:
     if not isinstance(content, dict | None):
         raise ConfigError(f"{path} must hold keys and values, got {type(content).__name__}")
     return _File(content or {}, _shown(root, text, text.splitlines()) if content else {})
+
+
+@functools.cache
+def _loader() -> Any:
+    """Return what reads YAML as Hydra does: ``1e-3`` is a number, which YAML 1.1 takes for a text."""
+    import yaml
+
+    class Loader(yaml.CSafeLoader):
+        """Numbers with an exponent as in YAML 1.2."""
+
+    with_exponent = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", with_exponent, list("-+0123456789"))
+    return Loader
 
 
 def _shown(root: Any, text: str, lines: Sequence[str], prefix: str = "") -> dict[str, tuple[str, str]]:
