@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from runner.engine.hooks import Drop, Dropout, keep
 from runner.engine.written_out import Pass, Weights, written_out
 from runner.metrics import accuracy
-from runner.model import Drop, keep
-from runner.regularization import Dropout
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runner.model import MLP, Drop, keep
+from runner.engine.hooks import Drop, keep
+from runner.model import MLP
 
 Weights = Mapping[str, Tensor]
 """Parameters and buffers by name, each ``[runs, …]``."""

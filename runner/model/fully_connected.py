@@ -7,7 +7,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from runner import mup as maximal_update
-from runner.model.activations import ACTIVATIONS, Drop, Shape, keep
+from runner.engine.hooks import Drop, keep
+from runner.model.activations import ACTIVATIONS, Shape
 
 
 def linear(shape: Shape, outputs: int, *, bias: bool) -> nn.Module:

@@ -5,7 +5,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -13,124 +13,39 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import Optimizer
 
 from runner import augment, metrics, optim, scheduler, stop
 from runner.augment import Affine, Augmentation, Change, Mixing, Pixels
-from runner.batch import Adaptive, Strategy
 from runner.config import fields
 from runner.config.imports import accepts, bind, named_by_user, resolve
 from runner.config.schema import mup_rule
 from runner.data import Data, Samples, Source, split
-from runner.errors import ConfigError, closest
-from runner.init import construct
-from runner.measures import HIGHER_IS_BETTER
-from runner.metrics import Metric
-from runner.noise import derive
-from runner.regularization import (
+from runner.engine.hooks import (
     Adversary,
     Averaging,
     Clip,
     Decay,
     Dropout,
-    EarlyStopping,
-    Parametrization,
-    Part,
+    Hooks,
     Penalty,
     Projection,
     Smoothing,
     Teacher,
 )
+from runner.engine.optimizers import takes_closure
+from runner.engine.rules import Adaptive, EarlyStopping, Plateau, Schedule, Stop, Strategy, Target
+from runner.engine.run import Run, Split
+from runner.errors import ConfigError, closest
+from runner.init import construct
+from runner.measures import HIGHER_IS_BETTER
+from runner.metrics import Metric
+from runner.noise import derive
+from runner.regularization import Parametrization, Part
+from runner.run.facts import facts_of
 from runner.run.job import SPLIT_KEYS, Job
-from runner.scheduler import Plateau, Schedule
-from runner.stop import Stop, Target
 
 PROBE_SAMPLES = 2048
 """Training samples on which ``train_loss`` is measured: 2 % standard error of an accuracy at most, at little cost."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Samples as tensors on the device."""
-
-    x: Tensor
-    y: Tensor
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything an engine needs to train, as objects; built once and never changed."""
-
-    seed: int
-    noise_seed: int
-    device: torch.device
-    autocast: Callable[[], contextlib.AbstractContextManager[Any]]
-    loss_scaling: bool
-    dtype: torch.dtype
-    """Of weights and outputs."""
-    train: Split
-    probe: Split
-    """The fixed subset of train that ``train_loss`` is measured on."""
-    val: Split
-    test: Split
-    construct: Callable[[], nn.Module]
-    """Returns the model with its initial weights, on the device."""
-    parameter_groups: Callable[[nn.Module], optim.ParameterGroups]
-    mup: bool
-    """The parameters' learning rates are scaled each by its own factor."""
-    optimizer: Callable[[optim.ParameterGroups], Optimizer]
-    takes_closure: bool
-    """Each step is handed the function that evaluates its batch anew."""
-    schedule: Schedule
-    plateau: Plateau | None
-    """Falls of the learning rate at evaluations, over those of the schedule."""
-    batch_size: Strategy
-    adaptive: Adaptive | None
-    """The strategy, where the run itself decides on its sizes."""
-    micro: int | None
-    """Samples of a batch that are processed at a time."""
-    shuffle: bool
-    """Each epoch in an order of its own."""
-    steps_per_epoch: int
-    """Of the first epoch."""
-    steps: int
-    """Length of the run in optimizer steps; where sizes adapt in a run of epochs, of the first size."""
-    eval_every: int | None
-    """Steps between evaluations; None is once an epoch."""
-    augment: Augmentation
-    """What each batch goes through before its step; evaluations see the samples as they are."""
-    loss: Callable[[Tensor, Any], Tensor]
-    """Of outputs against targets, in training also against ``Mixed`` ones."""
-    metrics: Mapping[str, Metric]
-    """What every evaluation measures."""
-    final_metrics: Mapping[str, Metric]
-    """What is measured of the weights that the run ends with."""
-    penalties: tuple[Penalty, ...]
-    decay: float
-    dropout: Dropout
-    clip: Clip | None
-    projections: tuple[Projection, ...]
-    smoothing: float
-    """Share of each target's probability that is spread over all classes, in training."""
-    averaging: Averaging | None
-    adversary: Adversary | None
-    teacher: Teacher | None
-    taught: Callable[[Tensor], Tensor] | None
-    """Returns the teacher's logits of inputs."""
-    early_stopping: EarlyStopping | None
-    target: Target | None
-    """What counts as reached; it ends the run where ``stop`` says so."""
-    stop: Stop
-    keep_best: bool
-    """Hold on to the weights of the best evaluation."""
-    diagnostics: bool
-    """Measure every layer at every evaluation."""
-    sharpness: bool
-    """Measure the largest curvature of the training loss at every evaluation."""
-    own_model: bool
-    """The model is a user's or torchvision's, and may draw from the global generator."""
-    interface: dict[str, Any]
-    """What using the weights takes: input shape, outputs, classes, and the normalization of raw inputs."""
 
 
 def build(job: Job) -> Run:
@@ -158,7 +73,6 @@ def _build(job: Job) -> Run:
     arguments = tuple((k, config["data"][k]) for k in SPLIT_KEYS)
     data, (train, val, test) = _prepare_data(job.source, arguments, config["dtype"], device)
     parts = [_part(job, option)() for _, option in sorted(config["regularization"].items())]
-    dropout = next((p for p in parts if isinstance(p, Dropout)), Dropout(0.0))
     early_stopping = next((p for p in parts if isinstance(p, EarlyStopping)), None)
     batch_size: Strategy = _part(job, config["batch"], "shuffle", "micro")(len(data.train), config["epochs"])
     steps = config["max_steps"] or _count_steps(batch_size, len(data.train), config["epochs"])
@@ -173,7 +87,7 @@ def _build(job: Job) -> Run:
     limits = [_part(job, option)() for option in config["stop"].values()]
     for limit in limits:
         if not isinstance(limit, Stop):
-            raise ConfigError(f"a stop's function must return a runner.stop.Stop, got {type(limit).__name__}")
+            raise ConfigError(f"a stop's function must return a runner.engine.rules.Stop, got {type(limit).__name__}")
     run = Run(
         seed=config["seed"],
         noise_seed=derive(config["seed"], "noise"),
@@ -193,6 +107,8 @@ def _build(job: Job) -> Run:
         ),
         mup=rule is not None,
         optimizer=_part(job, config["optim"], "decay_bias_and_norm"),
+        linear_in_lr=False,
+        own_decay=facts_of(job).own_decay,
         takes_closure=False,
         schedule=schedule,
         plateau=plateau,
@@ -207,16 +123,7 @@ def _build(job: Job) -> Run:
         loss=augmentation.loss(at_every_place(_loss(job, data.classes), data)),
         metrics={name: at_every_place(metric, data) for name, metric in measures.items()},
         final_metrics={name: at_every_place(metric, data) for name, metric in final_measures.items()},
-        penalties=tuple(p for p in parts if isinstance(p, Penalty)),
-        decay=sum(p.rate for p in parts if isinstance(p, Decay)),
-        dropout=dropout,
-        clip=next((p for p in parts if isinstance(p, Clip)), None),
-        projections=tuple(p for p in parts if isinstance(p, Projection)),
-        smoothing=_smoothing(config, parts, data),
-        averaging=next((p for p in parts if isinstance(p, Averaging)), None),
-        adversary=next((p for p in parts if isinstance(p, Adversary)), None),
-        teacher=(teacher := next((p for p in parts if isinstance(p, Teacher)), None)),
-        taught=_taught(job, teacher, data, device) if teacher else None,
+        hooks=_hooks(job, parts, data, device),
         early_stopping=early_stopping,
         target=_target(job, measures),
         stop=stop.together(limits),
@@ -234,6 +141,23 @@ def _build(job: Job) -> Run:
         },
     )
     return _tried_out(job, run, data, parts)
+
+
+def _hooks(job: Job, parts: list[Any], data: Data, device: torch.device) -> Hooks:
+    """Return what regularization's parts do in a step."""
+    teacher = next((p for p in parts if isinstance(p, Teacher)), None)
+    return Hooks(
+        penalties=tuple(p for p in parts if isinstance(p, Penalty)),
+        decay=sum(p.rate for p in parts if isinstance(p, Decay)),
+        dropout=next((p for p in parts if isinstance(p, Dropout)), Dropout(0.0)),
+        clip=next((p for p in parts if isinstance(p, Clip)), None),
+        projections=tuple(p for p in parts if isinstance(p, Projection)),
+        smoothing=_smoothing(job.config, parts, data),
+        averaging=next((p for p in parts if isinstance(p, Averaging)), None),
+        adversary=next((p for p in parts if isinstance(p, Adversary)), None),
+        teacher=teacher,
+        taught=_taught(job, teacher, data, device) if teacher else None,
+    )
 
 
 def _smoothing(config: dict[str, Any], parts: list[Any], data: Data) -> float:
@@ -300,16 +224,17 @@ def _tried_out(job: Job, run: Run, data: Data, parts: Sequence[Any]) -> Run:
     model = (
         run.construct() if own or reads_weights else _construct(job, data, torch.device("meta"), parts, filled=False)
     )
-    if run.dropout.p > 0 and not accepts(model.forward, "drop"):
+    if run.hooks.dropout.p > 0 and not accepts(model.forward, "drop"):
         raise ConfigError("regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)")
     _refuse_lone_sample(job, run, model)
     optimizer = run.optimizer(run.parameter_groups(model))
-    run = replace(run, takes_closure=optim.takes_closure(optimizer))
+    linear = type(optimizer) in facts_of(job).linear_in_lr
+    run = replace(run, takes_closure=takes_closure(optimizer), linear_in_lr=linear)
     if run.takes_closure and run.loss_scaling:
         raise ConfigError(
             f"amp=fp16 beside optim={job.config['optim']['_option_']}, whose steps take a closure: use bf16"
         )
-    if run.decay and any(group.get("weight_decay") for group in optimizer.param_groups):
+    if run.hooks.decay and any(group.get("weight_decay") for group in optimizer.param_groups):
         raise ConfigError(
             f"regularization=weight_decay beside {type(optimizer).__name__}, which decays by itself: "
             "set optim.args.weight_decay instead"
@@ -398,8 +323,9 @@ def _construct(job: Job, data: Data, device: torch.device, parts: Sequence[Any],
     option = config["init"]
     function, settings = bind(option, job.allow, "bias")
     fill = None if option["_option_"] == "default" else partial(function, **settings)
+    bias, variance = option.get("bias", 0.0), facts_of(job).variance
     # Drawn on the CPU in float32 whatever the device and precision: the same weights everywhere.
-    built = construct(constructor, config["seed"], fill, option.get("bias", 0.0), lambda: _inputs(data))
+    built = construct(constructor, config["seed"], fill, bias, lambda: _inputs(data), variance)
     built = parametrized(parts, built).to(device, getattr(torch, config["dtype"]))
     if config["compile"]:
         built.compile()
@@ -439,7 +365,7 @@ def at_every_place(measure: Metric, data: Data) -> Metric:
     return lambda outputs, y: measure(outputs.flatten(0, 1), y.flatten())
 
 
-def _part(job: Job, option: dict[str, Any], *without: str) -> Callable[..., Any]:
+def _part(job: Job, option: dict[str, Any], *without: str) -> partial[Any]:
     function, settings = bind(option, job.allow, *without)
     return partial(function, **settings)
 

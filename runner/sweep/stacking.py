@@ -15,7 +15,7 @@ from runner.run.stack import plans
 if TYPE_CHECKING:
     from torch import nn
 
-    from runner.run.build import Run
+    from runner.engine.run import Run
 
 Task = tuple[int, ...]
 """Jobs of a sweep, by their number, that one worker trains at a time: a stack, or a single run."""
