@@ -198,7 +198,7 @@ Weights = Mapping[str, Tensor]
 """Parameters and buffers of a stack of models by name, each ``[runs, …]``."""
 
 
-class Pass(Protocol):
+class StackedPass(Protocol):
     """One pass through the models of a stack: forward, and where it was kept, back."""
 
     def forward(self, x: Tensor, shared: bool, kept: bool) -> Tensor:
@@ -218,7 +218,7 @@ class Pass(Protocol):
 class WrittenOut(Protocol):
     """A model that can write out the pass of a stack of its kind, faster than ``vmap`` and autograd would make it."""
 
-    def stacked_pass(self, weights: Weights, drop: Drop = keep) -> Pass | None:
+    def stacked_pass(self, weights: Weights, drop: Drop = keep) -> StackedPass | None:
         """Return a pass with the weights of all runs; None where this model's layers are not as they were built.
 
         It is as this model is, in training or not, whose own weights are not read.
