@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from optbench import load_model, train
-from runner.after.trained import part_of_data
+from runner.after.predict import part_of_data
 from runner.config import options, schema
 from runner.engine import fused, loop
 from runner.engine.run import Run

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from runner import regularization
-from runner.after.trained import load_model
 from runner.engine import loop
 from runner.engine.hooks import Hooks
 from runner.engine.state import BATCH_NORM_SAMPLES, State, start
 from runner.noise import key
 from runner.run.build import build
 from runner.run.job import Job
+from runner.run.load import load_model
 from tests.conftest import Result
 
 
