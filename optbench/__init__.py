@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from optbench.runs import Result, load_runs, train
-    from runner.after.trained import export, load_model
+    from runner.after.export import export
+    from runner.run.load import load_model
 
 __all__ = ["Result", "export", "load_model", "load_runs", "train"]
 
@@ -17,8 +18,8 @@ _HOMES = {
     "Result": "optbench.runs",
     "load_runs": "optbench.runs",
     "train": "optbench.runs",
-    "export": "runner.after.trained",
-    "load_model": "runner.after.trained",
+    "export": "runner.after.export",
+    "load_model": "runner.run.load",
 }
 
 

@@ -4,15 +4,5 @@ This package is the implementation; ``optbench`` is what people import.
 """
 
 TYPE_CHECKING = False  # of typing, whose import costs more than the interpreter's start
-if TYPE_CHECKING:
-    from typing import Any
 
 __version__ = "0.1.0"
-
-
-def __getattr__(name: str) -> "Any":
-    if name == "load_model":  # also here, as what loads a run's weights belongs to no command
-        from runner.after.trained import load_model
-
-        return load_model
-    raise AttributeError(f"module 'runner' has no attribute {name!r}")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from runner.engine.hooks import Mixed
 from runner.metrics import Loss
 from runner.noise import derive, key, normal, uniform
 
@@ -99,20 +100,8 @@ Part = Affine | Change | Mixing
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """Classes of a batch of which each sample is ``share`` of class ``y`` and 1 - ``share`` of class ``other``."""
-
-    y: Tensor
-    other: Tensor
-    share: float
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-
-@dataclass(frozen=True)
 class Augmentation:
-    """What the batches of a run go through before its steps."""
+    """What the batches of a run go through before its steps, as ``runner.engine.hooks.Augmenting`` says."""
 
     parts: Mapping[str, Part]
     """By option, in the order in which they act."""

@@ -1,13 +1,9 @@
 """Batch strategies: how many samples each step takes, one an option."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from runner.engine.rules import Adaptive, Strategy
 from runner.errors import ConfigError
-
-Strategy = Callable[[int], int]
-"""Samples of the step that begins in an epoch (0, 1, …)."""
 
 
 def fixed(samples: int, epochs: int | None, *, size: int | None) -> Strategy:
@@ -51,31 +47,6 @@ def _epoch(milestone: float, epochs: int | None) -> int:
     return int(milestone) if milestone >= 1 else max(1, round(milestone * (epochs or 0)))
 
 
-@dataclass(frozen=True)
-class Adaptive:
-    """A size that follows the gradient noise scale, which the run measures; as a ``Strategy``, the first one."""
-
-    size: int
-    smallest: int
-    most: int
-    every: int | None
-    """Steps between changes of the size; None is once an epoch."""
-    parts: int
-    """Of each batch, whose gradients are held against the whole batch's."""
-    decay: float
-    """Of the averages of tr(Σ) and |G|², a step."""
-    in_steps: bool
-    """The run's length is given in steps, which its schedule counts; else in epochs, and the schedule in samples."""
-
-    def __call__(self, epoch: int) -> int:
-        """Return the first size."""
-        return self.size
-
-    def at(self, noise_scale: float) -> int:
-        """Return the size for a noise scale."""
-        return round(min(max(noise_scale, self.smallest), self.most))
-
-
 def adaptive(
     samples: int,
     epochs: int | None,
@@ -96,23 +67,6 @@ def adaptive(
     return Adaptive(
         first, min(smallest, samples), min(most or samples, samples), every, parts, decay, in_steps=epochs is None
     )
-
-
-def noise_and_signal(whole: float, parts: Sequence[float], samples: Sequence[int]) -> tuple[float, float]:
-    """Return unbiased estimates of tr(Σ) and |G|² from one batch (McCandlish et al. 2018, app. A.1).
-
-    A mean gradient of b samples has a squared norm of |G|² + tr(Σ)/b in the mean. Samples drawn without putting them
-    back give the tr(Σ) and |G|² of what the training set was drawn from; of parts of one size they are the paper's.
-
-    Args:
-        whole: squared norm of the mean gradient of a batch.
-        parts: of each of its parts.
-        samples: in each part.
-    """
-    n = sum(samples)
-    reciprocal = sum(1 / b for b in samples) / len(samples)
-    noise = (sum(parts) / len(parts) - whole) / (reciprocal - 1 / n)
-    return noise, whole - noise / n
 
 
 def auto(samples: int, *, smallest: int, most: int) -> int:

@@ -204,7 +204,12 @@ def generator_of(seed: int, name: str) -> Generator:
 
 
 def construct(
-    model: Callable[[], nn.Module], seed: int, fill: Callable[..., object] | None, bias: float, x: Callable[[], Tensor]
+    model: Callable[[], nn.Module],
+    seed: int,
+    fill: Callable[..., object] | None,
+    bias: float,
+    x: Callable[[], Tensor],
+    variance: str = "fan_in",
 ) -> nn.Module:
     """Construct a model with its initial weights, a function of the seed alone.
 
@@ -214,6 +219,8 @@ def construct(
         fill: the initializer, of one weight or of the whole model; None for the constructor's own weights.
         bias: the value of every bias where there is an initializer.
         x: gives the training inputs, for an initializer that looks at them.
+        variance: how that of the initializer's weights depends on their fans, one of ``mup.VARIANCES``; one whose
+            scale is ``given`` and not a fan's fills embeddings too.
 
     Raises:
         ValueError: if there is an initializer and nothing that it applies to.
@@ -222,7 +229,7 @@ def construct(
         torch.manual_seed(derive(seed, "weights"))
         built = model()
     if fill is None:
-        mup.rescale(built, _variance(default), biases=True)
+        mup.rescale(built, variance, biases=True)
         return built
     if not filled_weights(built):
         raise ValueError("the model has no linear, convolution or recurrent layer to initialize: use init=default")
@@ -237,25 +244,9 @@ def construct(
         for _, module in filled_modules(built):
             if branches := getattr(module, "residual_branches", None):
                 module.weight.div_(math.sqrt(branches))
-        if getattr(fill, "func", fill) in OF_A_SCALE:
+        if variance == "given":
             for name, module in built.named_modules():
                 if isinstance(module, nn.Embedding):
                     fill(module.weight, generator_of(seed, name))
-    mup.rescale(built, _variance(fill), biases=False)
+    mup.rescale(built, variance, biases=False)
     return built
-
-
-def _variance(fill: Callable[..., object]) -> mup.Variance:
-    """Return how the variance of an initializer's weights depends on their fans, up to a constant."""
-    function = getattr(fill, "func", fill)
-    if function in (xavier_uniform, xavier_normal):
-        return lambda fan_in, fan_out: 1 / (fan_in + fan_out)
-    if function is orthogonal:
-        return lambda fan_in, fan_out: 1 / max(fan_in, fan_out)
-    if function in OF_A_SCALE:
-        return lambda fan_in, fan_out: 1.0
-    return lambda fan_in, fan_out: 1 / fan_in
-
-
-OF_A_SCALE = (zeros, constant, normal, uniform, trunc_normal)
-"""Initializers whose scale is given and not a fan's; they reach embeddings too."""

@@ -20,8 +20,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-Variance = Callable[[int, int], float]
-"""Of an initializer's weights, a function of fan_in and fan_out, up to a constant."""
+VARIANCES: dict[str, Callable[[int, int], float]] = {
+    "fan_in": lambda fan_in, fan_out: 1 / fan_in,
+    "fan_sum": lambda fan_in, fan_out: 1 / (fan_in + fan_out),
+    "fan_max": lambda fan_in, fan_out: 1 / max(fan_in, fan_out),
+    "given": lambda fan_in, fan_out: 1.0,
+}
+"""How the variance of an initializer's weights depends on their fans, up to a constant; ``given`` is a scale of its
+own."""
 
 
 class Readout(nn.Linear):
@@ -75,23 +81,23 @@ def lr_scales(model: nn.Module, rule: str) -> dict[str, float]:
 
 
 @torch.no_grad()
-def rescale(model: nn.Module, variance: Variance, biases: bool) -> None:
+def rescale(model: nn.Module, variance: str, biases: bool) -> None:
     """Give the weights that an initializer has drawn the variances of the table; leave a model without a base alone.
 
     Args:
         model: its linear layers are rescaled.
-        variance: of the initializer.
+        variance: of the initializer, one of ``VARIANCES``.
         biases: they were drawn too, with a variance of 1/fan_in.
     """
     if not hasattr(model, "base_shapes"):
         return
     base: dict[str, tuple[int, ...]] = model.base_shapes  # type: ignore[assignment]
-    growth = _growth(model)
+    growth, of_fans = _growth(model), VARIANCES[variance]
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
             m, hidden = growth[f"{name}.weight"]
             fan_out, fan_in = base[f"{name}.weight"]
-            of_base = variance(fan_in, fan_out) / variance(module.in_features, module.out_features)
+            of_base = of_fans(fan_in, fan_out) / of_fans(module.in_features, module.out_features)
             module.weight.mul_(math.sqrt(of_base / m if hidden else of_base))
             if biases and module.bias is not None:
                 module.bias.mul_(math.sqrt(module.in_features / fan_in))

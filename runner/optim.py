@@ -4,10 +4,9 @@ PyTorch's fused kernels are used where they exist; they need gradients laid out 
 ``.backward()`` guarantees and ``torch.autograd.grad`` does not.
 """
 
-import contextlib
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,9 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from runner import mup
+from runner.engine.optimizers import ParameterGroups
 from runner.errors import closest
-
-ParameterGroups = list[dict[str, Any]]
 
 
 def gd(parameters: ParameterGroups, *, lr: float) -> Optimizer:
@@ -263,29 +261,6 @@ def collection(
         raise ValueError(f"optim.name={name} optim.args={args}: {type(error).__name__}: {error}") from error
 
 
-def takes_closure(optimizer: Optimizer) -> bool:
-    """Say whether a step is handed the function that evaluates its batch anew: where it cannot do without, or asked."""
-    asked: bool | None = getattr(optimizer, "takes_closure", None)
-    if asked is not None:
-        return asked
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    return closure is not None and closure.default is inspect.Parameter.empty
-
-
-@contextlib.contextmanager
-def evaluating(optimizer: Optimizer) -> Iterator[None]:
-    """Let an optimizer that judges other weights than it steps put them in place."""
-    switches = [getattr(optimizer, name, None) for name in ("eval", "train")]
-    if not all(map(callable, switches)):
-        yield
-        return
-    switches[0]()  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        switches[1]()  # type: ignore[misc]
-
-
 def parameter_groups(model: nn.Module, decay_bias_and_norm: bool, rule: str | None = None) -> ParameterGroups:
     """Return the parameters in two groups: weights, which decay reaches, and biases and norms, which it need not.
 
@@ -308,11 +283,6 @@ def parameter_groups(model: nn.Module, decay_bias_and_norm: bool, rule: str | No
         | ({} if scale is None else {"lr_scale": scale})
         for (decayed, scale), chosen in groups.items()
     ]
-
-
-def decayed(parameters: ParameterGroups) -> list[Tensor]:
-    """Return the parameters that weight decay and penalties reach."""
-    return [p for group in parameters if group["decayed"] for p in group["params"]]
 
 
 def _all(parameters: ParameterGroups) -> list[Tensor]:

@@ -5,11 +5,10 @@ A shape gives the share of the learning rate at ``step`` of ``steps`` (0 ≤ ste
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from runner.engine.rules import Plateau, Schedule
 
 Shape = Callable[[int, int], float]
-Schedule = Callable[[int], float]
-"""Learning rate of step 0, 1, …"""
 
 
 def constant(step: int, steps: int) -> float:
@@ -95,20 +94,6 @@ def wsd(step: int, steps: int, *, decay: float, end_factor: float) -> float:
     if fall > steps:
         raise ValueError(f"scheduler.decay={decay:g} is {fall} steps, but the run has {steps} after its warm-up")
     return 1.0 + (end_factor - 1.0) * max(0, step - (steps - fall)) / fall
-
-
-@dataclass(frozen=True)
-class Plateau:
-    """A factor that falls at evaluations, in place of a shape over steps."""
-
-    patience: int
-    factor: float
-    min_delta: float
-    end_factor: float
-
-    def after(self, factor: float) -> float:
-        """Return the factor after another drop."""
-        return max(factor * self.factor, self.end_factor)
 
 
 def plateau(*, patience: int, factor: float, min_delta: float, end_factor: float) -> Plateau:

@@ -1,45 +1,9 @@
 """What ends a run before its length: each option's function returns one limit; any number may be combined."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Target:
-    """A value of a validation measure that is good enough."""
-
-    measure: str
-    """As an evaluation names it, such as ``accuracy``."""
-    value: float
-    higher: bool
-    """Whether more is better."""
-
-    def reached(self, val: Mapping[str, float]) -> bool:
-        """Say whether an evaluation is at least as good; one that is not a number is not."""
-        return val[self.measure] >= self.value if self.higher else val[self.measure] <= self.value
-
-
-@dataclass(frozen=True)
-class Patience:
-    """So many evaluations without a fall of more than ``min_delta``."""
-
-    patience: int
-    min_delta: float
-
-
-@dataclass(frozen=True)
-class Stop:
-    """The limits of a run; None, or False, for those that it has not."""
-
-    target: bool = False
-    plateau: Patience | None = None
-    """Of the training loss."""
-    grad_norm: float | None = None
-    """The run ends below it."""
-    steps: int | None = None
-    seconds: float | None = None
-    """Of training."""
+from runner.engine.rules import Patience, Stop
 
 
 def together(limits: Sequence[Stop]) -> Stop:

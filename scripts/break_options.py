@@ -108,8 +108,8 @@ BREAKS = (
     Break(
         "decoupled decay without the learning rate",
         "runner/engine/loop.py",
-        "1 - lr * run.decay",
-        "1 - run.decay",
+        "1 - lr * run.hooks.decay",
+        "1 - run.hooks.decay",
         "tests/test_optim.py decay",
     ),
     Break(
@@ -128,7 +128,7 @@ BREAKS = (
     ),
     Break(
         "a noise scale from one size of batches alone",
-        "runner/batch.py",
+        "runner/engine/accumulate.py",
         "return noise, whole - noise / n",
         "return noise, whole",
         "tests/test_batch.py estimates",

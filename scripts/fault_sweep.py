@@ -162,7 +162,7 @@ def main() -> int:
     arguments = parser.parse_args()
     import torch
 
-    import runner.after.trained
+    import runner.after.predict
     import runner.run.build
     import runner.sweep.plan
     import runner.sweep.workers  # noqa: F401

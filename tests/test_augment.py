@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from runner import augment
-from runner.augment import Augmentation, Draws, Mixed, Pixels
+from runner.augment import Augmentation, Draws, Pixels
 from runner.engine import loop
+from runner.engine.hooks import Mixed
 from runner.engine.state import start
 from runner.noise import derive, key
 from runner.run import record

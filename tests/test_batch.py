@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from runner import batch
 from runner.data import split, training_samples
 from runner.engine import accumulate, loop
+from runner.engine.rules import Adaptive
+from runner.engine.run import Run
 from runner.engine.state import State, start
 from runner.run import memory, record
-from runner.run.build import Run, build
+from runner.run.build import build
 from runner.run.job import SPLIT_KEYS, Job
 from runner.search.lr_range import lr_range
 from runner.study import noise_scale
@@ -188,7 +190,7 @@ def test_parts_of_two_samples_have_a_variance(job: Callable) -> None:
 
 def test_estimates_are_those_of_the_paper() -> None:
     large, small, of_large, of_small = 64, 16, 5.0, 8.0
-    noise, signal = batch.noise_and_signal(of_large, [7.0, 9.0, 6.0, 10.0], [small] * 4)
+    noise, signal = accumulate.noise_and_signal(of_large, [7.0, 9.0, 6.0, 10.0], [small] * 4)
     assert signal == pytest.approx((large * of_large - small * of_small) / (large - small))
     assert noise == pytest.approx((of_small - of_large) / (1 / small - 1 / large))
 
@@ -200,7 +202,7 @@ def test_estimates_have_no_bias_whatever_the_parts(sizes: tuple[int, ...]) -> No
     for order in permutations(gradients):
         parts = np.split(np.array(order[: sum(sizes)]), np.cumsum(sizes)[:-1])
         squares = [part.mean() ** 2 for part in parts]
-        found.append(batch.noise_and_signal(np.mean(order[: sum(sizes)]) ** 2, squares, sizes))
+        found.append(accumulate.noise_and_signal(np.mean(order[: sum(sizes)]) ** 2, squares, sizes))
     noise, signal = np.mean(found, axis=0)
     assert noise == pytest.approx(gradients.var(ddof=1))
     assert signal == pytest.approx(gradients.mean() ** 2 - gradients.var(ddof=1) / len(gradients))
@@ -306,7 +308,7 @@ def test_noise_without_a_signal_asks_for_the_largest_batch() -> None:
     state = SimpleNamespace(gradient_noise=3.0, gradient_signal=-0.1)
     assert State.noise_scale.fget(state) == float("inf")
     asked = batch.adaptive(1000, 5, size=64, smallest=16, most=None, every=None, parts=2, decay=0.9)
-    assert isinstance(asked, batch.Adaptive)
+    assert isinstance(asked, Adaptive)
     assert [asked.at(scale) for scale in (float("inf"), 0.0, 99.6)] == [1000, 16, 100]
 
 

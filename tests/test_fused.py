@@ -11,8 +11,9 @@ from torch import nn
 
 from runner.engine import fused, loop
 from runner.engine.members import in_order, resume, stack
+from runner.engine.run import Run
 from runner.engine.state import State, start
-from runner.run.build import Run, build
+from runner.run.build import build
 from runner.run.job import Job
 from tests.conftest import Result
 

@@ -268,10 +268,13 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("fill", "embedding"), [(partial(init.normal, std=0.02), 0.02), (partial(init.he_normal, gain=1.0), 1.0)]
+    ("fill", "variance", "embedding"),
+    [(partial(init.normal, std=0.02), "given", 0.02), (partial(init.he_normal, gain=1.0), "fan_in", 1.0)],
 )
-def test_embeddings_norms_and_residual_branches_are_as_the_sources_say(fill: Callable, embedding: float) -> None:
-    model = init.construct(Odd, 0, fill, 0.0, lambda: torch.zeros(1))
+def test_embeddings_norms_and_residual_branches_are_as_the_sources_say(
+    fill: Callable, variance: str, embedding: float
+) -> None:
+    model = init.construct(Odd, 0, fill, 0.0, lambda: torch.zeros(1), variance)
     assert model.embedding.weight.std().item() == pytest.approx(embedding, rel=0.02)
     assert (model.norm.weight == 1).all() and (model.norm.bias == 0).all()
     assert model.branch.weight.std().item() == pytest.approx(model.plain.weight.std().item() / 2, rel=0.02)

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from runner.engine import loop
+from runner.engine.run import Run
 from runner.engine.state import State, start
 from runner.noise import generator
-from runner.run.build import Run, build
+from runner.run.build import build
 from runner.run.job import Job
 
 OPTIMIZERS = ["gd", "sgd", "momentum", "nesterov", "adam", "adamw"]

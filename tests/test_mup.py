@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from optbench import load_model, train
-from runner.after.trained import part_of_data
+from runner.after.predict import part_of_data
 from runner.config import options
 from runner.engine import fused, loop
+from runner.engine.run import Run
 from runner.engine.state import start
 from runner.model import gpt, mlp
-from runner.run.build import Run, build
+from runner.run.build import build
 from runner.run.job import Job
 from runner.search import lr_range
 from tests.conftest import compose_job

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from runner import optim
+from runner.engine.optimizers import evaluating
 
 STEPS = 10
 
@@ -323,7 +324,7 @@ def test_asgd_is_judged_by_the_mean_of_its_iterates() -> None:
         layer.weight.grad, layer.bias.grad = gradient.clone(), torch.zeros(3, dtype=torch.float64)
         optimizer.step()
         iterates.append(layer.weight.detach().clone())
-    with optim.evaluating(optimizer):
+    with evaluating(optimizer):
         torch.testing.assert_close(layer.weight.detach(), torch.stack(iterates).mean(0))
     torch.testing.assert_close(layer.weight.detach(), iterates[-1])
 

@@ -14,12 +14,13 @@ import pytest
 import torch
 
 from runner import regularization
-from runner.after.trained import load_model
 from runner.engine import loop
+from runner.engine.hooks import Hooks
 from runner.engine.state import BATCH_NORM_SAMPLES, State, start
 from runner.noise import key
 from runner.run.build import build
 from runner.run.job import Job
+from runner.run.load import load_model
 from tests.conftest import Result
 
 
@@ -142,7 +143,7 @@ def test_ema_is_its_closed_form(job: Callable[..., Job]) -> None:
 
 def run_average(run: Any) -> torch.Tensor:
     """The average written out, over a run of the same steps whose weights are seen after each."""
-    plain = replace(run, averaging=None, eval_every=1)
+    plain = replace(run, hooks=Hooks(), eval_every=1)
     state = start(plain)
     average = state.model.readout.weight.detach().clone()
     for step, _ in enumerate(loop.train(plain, state, lambda state, loss: False)):
@@ -158,7 +159,7 @@ def test_swa_is_the_mean_of_the_last_weights_with_batch_norm_measured_anew(job: 
     state = start(run)
     rows = [e.row for e in loop.train(run, state, lambda state, loss: False)]
     assert len(rows) == 3
-    plain = replace(run, averaging=None, eval_every=1)
+    plain = replace(run, hooks=Hooks(), eval_every=1)
     by_itself = start(plain)
     kept = []
     for step, _ in enumerate(loop.train(plain, by_itself, lambda state, loss: False)):
@@ -206,7 +207,7 @@ def test_adversaries_stay_within_their_radius_and_raise_the_loss(steps: int, job
     def loss(at: torch.Tensor) -> torch.Tensor:
         return run.loss(state.model(at), y)
 
-    moved = run.adversary.moved(x, loss, key(run.noise_seed, 0))
+    moved = run.hooks.adversary.moved(x, loss, key(run.noise_seed, 0))
     assert (moved - x).abs().max() <= 0.3 + 1e-12
     if steps == 1:
         leaf = x.clone().requires_grad_(True)

@@ -22,7 +22,7 @@ NORMED = ["model=custom", "model.target=tests.own_parts.Normed"]
 
 
 def accuracy_of_saved(run: Path, allow: tuple[str, ...] = ()) -> float:
-    from runner.after.trained import part_of_data
+    from runner.after.predict import part_of_data
 
     samples = part_of_data(run, "test", allow)
     predicted = load_model(run, allow)(torch.from_numpy(samples.x)).argmax(1)

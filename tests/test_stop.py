@@ -9,9 +9,9 @@ import pytest
 
 from runner import stop
 from runner.engine import loop
+from runner.engine.rules import Patience, Stop, Target
 from runner.engine.state import start
 from runner.run.build import build
-from runner.stop import Stop, Target
 from tests.conftest import TINY, Result, rows_of, run_folder, run_folders, summary_of
 from tests.test_loop import trained, untimed
 
@@ -29,7 +29,7 @@ def test_a_target_is_reached_at_its_value(higher: bool, value: float, reached: b
 
 def test_limits_are_combined() -> None:
     both = stop.together([stop.steps(most=7), stop.plateau(patience=2, min_delta=0.0)])
-    assert both == Stop(steps=7, plateau=stop.Patience(2, 0.0))
+    assert both == Stop(steps=7, plateau=Patience(2, 0.0))
     assert stop.together([]) == Stop()
 
 
@@ -172,5 +172,5 @@ def test_a_function_of_ones_own_that_is_no_limit_is_refused(optbench: Callable[.
     own.mkdir(parents=True)
     (own / "x.yaml").write_text("# mine\nx:\n  _target_: tests.own_parts.nothing\n")
     refused = optbench("train", "--config-dir", "mine", *TINY, "stop=x")
-    assert refused.code == 2 and "runner.stop.Stop" in refused.err and "Traceback" not in refused.err
+    assert refused.code == 2 and "runner.engine.rules.Stop" in refused.err and "Traceback" not in refused.err
     assert not (folder / "outputs").exists()

@@ -15,7 +15,7 @@ from torchvision import models
 
 from optbench import load_model, train
 from runner import init
-from runner.after.trained import part_of_data, predict
+from runner.after.predict import part_of_data, predict
 from runner.engine import fused, loop
 from runner.engine.state import start
 from runner.model import from_torchvision

@@ -36,7 +36,7 @@ def test_predictions_have_the_accuracy_of_the_summary(run: Path, optbench: Calla
 
 
 def test_own_inputs_are_predicted_from_npy_and_csv(run: Path, optbench: Callable, folder: Path) -> None:
-    from runner.after.trained import part_of_data
+    from runner.after.predict import part_of_data
 
     samples = part_of_data(run, "test")
     expected = [row["prediction"] for row in table(optbench("predict", str(run)).out)][:20]
@@ -58,7 +58,7 @@ def test_regression_is_predicted_in_its_own_units(optbench: Callable, folder: Pa
 
 
 def test_the_exported_program_gives_the_same_numbers(run: Path, optbench: Callable, folder: Path) -> None:
-    from runner.after.trained import part_of_data
+    from runner.after.predict import part_of_data
 
     assert optbench("predict", str(run), "--export", "model.pt2").code == 0
     program = torch.export.load(folder / "model.pt2").module()
@@ -86,7 +86,7 @@ def test_from_python_a_run_is_trained_and_loaded(folder: Path) -> None:
 def test_importing_the_package_is_light() -> None:
     import subprocess
 
-    code = "import sys, runner; sys.exit(bool({'torch', 'pandas', 'hydra', 'numpy'} & set(sys.modules)))"
+    code = "import sys, optbench; sys.exit(bool({'torch', 'pandas', 'hydra', 'numpy'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

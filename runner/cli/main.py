@@ -487,7 +487,10 @@ def predict(argv: list[str]) -> int:
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help="a part of your own to import")
     arguments = parser.parse_args(argv)
     _find_parts_in_current_folder()
-    from runner.after import trained
+    from runner.after.export import export
+    from runner.after.predict import part_of_data, read_inputs
+    from runner.after.predict import predict as predicted
+    from runner.run.load import load_model
 
     if arguments.export and (arguments.input or arguments.part):
         raise ConfigError("--export writes the model alone: leave --input and --part out")
@@ -495,18 +498,18 @@ def predict(argv: list[str]) -> int:
         raise ConfigError(f"--input {arguments.input} beside --part {arguments.part}: give one")
     if arguments.export:
         _check_file("--export", arguments.export)
-        difference = trained.export(arguments.run, arguments.export, arguments.allow)
+        difference = export(arguments.run, arguments.export, arguments.allow)
         print(f"{arguments.export}: outputs within {difference:.1g} of the model's")
         return 0
-    model = trained.load_model(arguments.run, arguments.allow)
+    model = load_model(arguments.run, arguments.allow)
     if arguments.input:
-        rows = trained.predict(model, trained.read_inputs(arguments.input, model))
+        rows = predicted(model, read_inputs(arguments.input, model))
     else:
-        samples = trained.part_of_data(arguments.run, arguments.part or "test", arguments.allow)
+        samples = part_of_data(arguments.run, arguments.part or "test", arguments.allow)
         targets = samples.y.reshape(len(samples), -1)[:, -1].tolist()
         if model.alphabet is not None:
             targets = [model.alphabet[y] for y in targets]
-        rows = [{"target": y} | row for y, row in zip(targets, trained.predict(model, samples.x), strict=True)]
+        rows = [{"target": y} | row for y, row in zip(targets, predicted(model, samples.x), strict=True)]
     writer = csv.DictWriter(sys.stdout, ["sample", *rows[0]], lineterminator="\n")
     writer.writeheader()
     writer.writerows({"sample": i, **row} for i, row in enumerate(rows))

@@ -39,12 +39,6 @@ class Chosen:
         return _joined({**self.specs, group: option.spec})
 
     @property
-    def mup_rule(self) -> str | None:
-        """By which rule muP scales the optimizer's learning rates; None where none is known."""
-        rule: str | None = self.fact("optim", "mup_rule")
-        return rule
-
-    @property
     def conflicts(self) -> list[Conflict]:
         """What cannot go together."""
         return [c for spec in (of_every_run().spec, *self.specs.values()) for c in spec.conflicts]

@@ -1,15 +1,15 @@
 """The gradient of a batch that is taken apart, and the gradient noise scale that its parts tell of."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from runner.augment import Mixed
-from runner.batch import Adaptive, noise_and_signal
+from runner.engine.hooks import Mixed
+from runner.engine.rules import Adaptive
+from runner.engine.run import Run
 from runner.engine.state import State
-from runner.run.build import Run
 
 LossOfPart = Callable[[Run, State, Tensor, Tensor | Mixed, int], Tensor]
 """The loss of a part of a batch, the mean over its samples; the last argument is the place of its first one."""
@@ -90,6 +90,23 @@ class _Norms:
         state = self._state
         state.gradient_noise = decay * state.gradient_noise + (1 - decay) * noise
         state.gradient_signal = decay * state.gradient_signal + (1 - decay) * signal
+
+
+def noise_and_signal(whole: float, parts: Sequence[float], samples: Sequence[int]) -> tuple[float, float]:
+    """Return unbiased estimates of tr(Σ) and |G|² from one batch (McCandlish et al. 2018, app. A.1).
+
+    A mean gradient of b samples has a squared norm of |G|² + tr(Σ)/b in the mean. Samples drawn without putting them
+    back give the tr(Σ) and |G|² of what the training set was drawn from; of parts of one size they are the paper's.
+
+    Args:
+        whole: squared norm of the mean gradient of a batch.
+        parts: of each of its parts.
+        samples: in each part.
+    """
+    n = sum(samples)
+    reciprocal = sum(1 / b for b in samples) / len(samples)
+    noise = (sum(parts) / len(parts) - whole) / (reciprocal - 1 / n)
+    return noise, whole - noise / n
 
 
 def _square(tensors: list[Tensor]) -> float:

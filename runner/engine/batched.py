@@ -1,6 +1,6 @@
 """A stack of models of one kind: what they give, how their gradients are found, and measures of it.
 
-Fully connected networks are written out, as a few large matrix products; every other model goes through ``vmap``.
+A model may write out the pass of its stack (``WrittenOut``); every other one goes through ``vmap``.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from runner.engine.written_out import Pass, Weights, written_out
+from runner.engine.hooks import Drop, Dropout, StackedPass, Weights, WrittenOut, keep
 from runner.metrics import accuracy
-from runner.model import Drop, keep
-from runner.regularization import Dropout
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,20 @@ def forward(
     Raises:
         RuntimeError: if something in the model has no batching rule.
     """
-    if written_out(model):
-        through = Pass(model, weights, _dropping(dropout))
+    if through := _written_out(model, weights, dropout):
         return through.forward(x, shared, kept=torch.is_grad_enabled()), through.backward
     with sdpa_kernel(SDPBackend.MATH):  # the kernel of attention that has a batching rule
         outputs = _vmapped(model, weights, x, shared, dropout)
     return outputs.detach(), cast(Back, outputs.backward)
+
+
+def is_written_out(model: nn.Module) -> bool:
+    """Say whether a stack of models of this kind has a pass of its own, faster than ``vmap``."""
+    return _written_out(model, {}, None) is not None
+
+
+def _written_out(model: nn.Module, weights: Weights, dropout: Dropping | None) -> StackedPass | None:
+    return model.stacked_pass(weights, _dropping(dropout)) if isinstance(model, WrittenOut) else None
 
 
 def _vmapped(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout: Dropping | None) -> Tensor:

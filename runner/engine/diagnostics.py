@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from runner.engine.run import Run
 from runner.engine.state import State
-from runner.run.build import Run
 
 PROBE_SAMPLES = 256
 VANISHING = 1e-4

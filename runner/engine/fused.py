@@ -19,15 +19,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from runner import optim
 from runner.engine import batched
 from runner.engine.graphed import Graphed, can_be_captured
 from runner.engine.loop import LOSSES_HELD_ON_CUDA, Evaluation, Measured, note, order_of, ratio, synchronize
 from runner.engine.members import Stack, along, stack
+from runner.engine.optimizers import evaluating
+from runner.engine.run import Run, Split
 from runner.engine.state import State
 from runner.metrics import Metric
 from runner.noise import key
-from runner.run.build import Run, Split
 
 EVALUATION_ROWS = 4096
 """Samples times runs of a forward pass in evaluation: large enough to be fast, small enough for the cache."""
@@ -51,9 +51,9 @@ def refusal(run: Run) -> str | None:
         return "amp=fp16 scales the loss of one run at a time: use amp=bf16"
     if run.device.type == "mps":
         return "device=mps trains one run at a time"
-    if run.averaging:
+    if run.hooks.averaging:
         return "ema and swa keep the averages of one run"
-    if run.adversary or run.teacher:
+    if run.hooks.adversary or run.hooks.teacher:
         return "adversarial and distillation look at one run's inputs and outputs at a time"
     if run.stop.seconds is not None:
         return "stop=time counts a run's own seconds, and the runs of a stack share theirs"
@@ -305,7 +305,7 @@ def _update(members: Stack, lr: Tensor, measure: bool) -> list[Measured] | None:
         for part in members.slices:
             part.step(gradients, lr.to(first.dtype))
         _step_alone(members, gradients, lr)
-        for projection in first.projections:
+        for projection in first.hooks.projections:
             projection.apply([weights[name] for name in members.decayed])
     if before is None or norms is None:
         return None
@@ -354,7 +354,7 @@ def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metri
     found = []
     with contextlib.ExitStack() as switched, first.autocast():
         for optimizer in dict.fromkeys(state.optimizer for state in members.states):
-            switched.enter_context(optim.evaluating(optimizer))
+            switched.enter_context(evaluating(optimizer))
         model.eval()
         switched.callback(model.train)
         for part in parts:

@@ -10,17 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner import optim
-from runner.augment import Mixed
 from runner.engine import accumulate, diagnostics
+from runner.engine.hooks import Drop, Mixed, spread
+from runner.engine.optimizers import decayed
+from runner.engine.run import Run, Split
 from runner.engine.sharpness import sharpness
 from runner.engine.state import State
 from runner.measures import HIGHER_IS_BETTER
 from runner.metrics import Metric
-from runner.model import Drop
 from runner.noise import generator, key
-from runner.regularization import spread
-from runner.run.build import Run, Split
 
 Row = dict[str, Any]
 
@@ -77,8 +75,8 @@ def train(run: Run, state: State, pulse: Pulse) -> Iterator[Evaluation]:
                 break
             _update(run, state, x, targets, lr, measured if evaluate else None)
             state.step += 1
-            if run.averaging:
-                state.average(run.averaging.weight(state.step, run.steps))
+            if run.hooks.averaging:
+                state.average(run.hooks.averaging.weight(state.step, run.steps))
             state.samples_seen += len(y)
             state.offset = end
             if epoch_ends:
@@ -163,25 +161,27 @@ def _loss(run: Run, state: State, x: Tensor, y: Tensor | Mixed, first: int = 0) 
     """
     if run.own_model and first == 0:  # it may draw from the global generator
         torch.manual_seed(run.noise_seed + state.step)
-    drop = run.dropout.at(key(run.noise_seed, state.step, run.device), first, len(x)) if run.dropout.p > 0 else None
+    hooks, drop = run.hooks, None
+    if hooks.dropout.p > 0:
+        drop = hooks.dropout.at(key(run.noise_seed, state.step, run.device), first, len(x))
     with run.autocast():
         loss = _batch_loss(run, state, x, y, drop)
-        if adversary := run.adversary:
+        if adversary := hooks.adversary:
             noise = key(run.noise_seed, state.step, run.device)
             moved = adversary.moved(x, lambda at: _batch_loss(run, state, at, y, drop), noise, first)
             loss = (1 - adversary.share) * loss + adversary.share * _batch_loss(run, state, moved, y, drop)
-    for penalty in run.penalties:
-        loss = loss + penalty.strength * penalty.of(optim.decayed(state.parameters))
+    for penalty in hooks.penalties:
+        loss = loss + penalty.strength * penalty.of(decayed(state.parameters))
     return loss
 
 
 def _batch_loss(run: Run, state: State, x: Tensor, y: Tensor | Mixed, drop: Drop | None) -> Tensor:
     outputs = state.model(x, drop) if drop else state.model(x)
     loss = run.loss(outputs, y)
-    if run.smoothing:
-        loss = (1 - run.smoothing) * loss + run.smoothing * spread(outputs)
-    if run.teacher and run.taught:
-        loss = (1 - run.teacher.share) * loss + run.teacher.share * run.teacher.lesson(outputs, run.taught(x))
+    if smoothing := run.hooks.smoothing:
+        loss = (1 - smoothing) * loss + smoothing * spread(outputs)
+    if (teacher := run.hooks.teacher) and run.hooks.taught:
+        loss = (1 - teacher.share) * loss + teacher.share * teacher.lesson(outputs, run.hooks.taught(x))
     return loss
 
 
@@ -194,10 +194,10 @@ def _update(run: Run, state: State, x: Tensor, y: Tensor | Mixed, lr: float, mea
         scaler.unscale_(optimizer)
     if measured is not None:
         measured.before_update(state.model)
-    if run.clip:
-        run.clip.apply([p for group in state.parameters for p in group["params"]])
-    if run.decay:
-        torch._foreach_mul_([p.data for p in optim.decayed(state.parameters)], 1 - lr * run.decay)
+    if run.hooks.clip:
+        run.hooks.clip.apply([p for group in state.parameters for p in group["params"]])
+    if run.hooks.decay:
+        torch._foreach_mul_([p.data for p in decayed(state.parameters)], 1 - lr * run.hooks.decay)
     if scaler:
         scale = scaler.get_scale()
         scaler.step(optimizer)
@@ -207,8 +207,8 @@ def _update(run: Run, state: State, x: Tensor, y: Tensor | Mixed, lr: float, mea
         optimizer.step(partial(_evaluated, run, state, x, y))  # type: ignore[arg-type]  # torch says float and takes both
     else:
         optimizer.step()
-    for projection in run.projections:
-        projection.apply(optim.decayed(state.parameters))
+    for projection in run.hooks.projections:
+        projection.apply(decayed(state.parameters))
     if measured is not None:
         measured.after_update(state.model, each=run.diagnostics)
 
@@ -216,8 +216,8 @@ def _update(run: Run, state: State, x: Tensor, y: Tensor | Mixed, lr: float, mea
 def _evaluated(run: Run, state: State, x: Tensor, y: Tensor | Mixed) -> Tensor:
     """Evaluate a batch anew, its gradients in place: the closure of optimizers that do so several times a step."""
     loss = accumulate.gradient(run, state, x, y, _loss)
-    if run.clip:
-        run.clip.apply([p for group in state.parameters for p in group["params"]])
+    if run.hooks.clip:
+        run.hooks.clip.apply([p for group in state.parameters for p in group["params"]])
     return loss
 
 

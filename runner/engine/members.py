@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -10,15 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from runner import optim
+from runner.engine.optimizers import decayed
+from runner.engine.run import Run
 from runner.engine.state import COUNTERS, State, start
-from runner.run.build import Run
-
-LINEAR_IN_THE_RATE = (
-    *(torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax),
-    *(torch.optim.Adagrad, torch.optim.Adadelta, torch.optim.RMSprop),
-)
-"""Optimizers whose step is the learning rate times something that does not depend on it."""
 
 
 @dataclass
@@ -72,18 +65,18 @@ class Numbers:
             there = any(value != without for value in values)
             return torch.tensor(values, dtype=torch.float64, device=runs[0].device) if there else None
 
-        kinds = dict.fromkeys(penalty.of for run in runs for penalty in run.penalties)
-        strengths = [[sum(p.strength for p in run.penalties if p.of is kind) for run in runs] for kind in kinds]
+        kinds = dict.fromkeys(penalty.of for run in runs for penalty in run.hooks.penalties)
+        strengths = [[sum(p.strength for p in run.hooks.penalties if p.of is kind) for run in runs] for kind in kinds]
         return Numbers(
-            each([float(run.dropout.p) for run in runs], 0.0),
+            each([float(run.hooks.dropout.p) for run in runs], 0.0),
             [
                 (kind, torch.tensor(s, dtype=runs[0].dtype, device=runs[0].device))
                 for kind, s in zip(kinds, strengths, strict=True)
             ],
-            each([run.smoothing for run in runs], 0.0),
-            each([run.clip.max_value if run.clip else torch.inf for run in runs], torch.inf),
-            each([run.clip.max_norm if run.clip else torch.inf for run in runs], torch.inf),
-            each([run.decay + _decay_of_adamw(run) for run in runs], 0.0),
+            each([run.hooks.smoothing for run in runs], 0.0),
+            each([run.hooks.clip.max_value if run.hooks.clip else torch.inf for run in runs], torch.inf),
+            each([run.hooks.clip.max_norm if run.hooks.clip else torch.inf for run in runs], torch.inf),
+            each([run.hooks.decay + _own_decay(run) for run in runs], 0.0),
         )
 
 
@@ -104,7 +97,7 @@ class Stack:
             self.weights[name] = torch.stack([dict(model.named_buffers())[name] for model in models])
         groups = self.runs[0].parameter_groups(models[0])
         names = {id(p): name for name, p in parameters[0].items()}
-        self.decayed = [names[id(p)] for p in optim.decayed(groups)]
+        self.decayed = [names[id(p)] for p in decayed(groups)]
         self._point()
         self.slices = self._slices()
         first = self.states[0]
@@ -131,7 +124,7 @@ class Stack:
     def _slices(self) -> list[Slice]:
         slices = []
         places = range(len(self.runs))
-        for shared, members in groupby(places, lambda i: optimizer_key(self.runs[i], self.states[i].optimizer)):
+        for shared, members in groupby(places, lambda i: optimizer_key(self.runs[i])):
             if shared is None:
                 continue
             chosen = list(members)
@@ -148,9 +141,9 @@ class Stack:
                 ]
             views = [p for group in groups for p in group["params"]]
             optimizer = self.runs[first].optimizer(groups)
-            if _decay_of_adamw(self.runs[first]):  # each member's own, taken by ``_update`` as the optimizer would
+            if own := self.runs[first].own_decay:  # each member's, taken by ``update`` as the optimizer would
                 for group in optimizer.param_groups:
-                    group["weight_decay"] = 0.0
+                    group[own] = 0.0
             optimizer = _merged(optimizer)
             slices.append(Slice(first, stop, used, views, whole, optimizer))
             for i in chosen:
@@ -221,26 +214,20 @@ def _merged(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
-def optimizer_key(run: Run, optimizer: Optimizer) -> str | None:
+def optimizer_key(run: Run) -> str | None:
     """Return what runs must have in common to share an optimizer; None of one that each run has for itself."""
-    if type(optimizer) not in LINEAR_IN_THE_RATE:
-        return None
-    return _settings(run)
+    return _settings(run) if run.linear_in_lr else None
 
 
 def _settings(run: Run) -> str:
     """Return the optimizer and all of its settings but those that each member has for itself."""
-    made = run.optimizer
-    assert isinstance(made, partial)
-    own = ("lr", "weight_decay") if _decay_of_adamw(run) else ("lr",)
-    return f"{made.func} {sorted((k, str(v)) for k, v in made.keywords.items() if k not in own)}"
+    own = ("lr", run.own_decay)
+    return f"{run.optimizer.func} {sorted((k, str(v)) for k, v in run.optimizer.keywords.items() if k not in own)}"
 
 
-def _decay_of_adamw(run: Run) -> float:
-    """Return the weight decay of AdamW, which multiplies the weights before its step as ``Run.decay`` does."""
-    made = run.optimizer
-    assert isinstance(made, partial)
-    return float(made.keywords["weight_decay"]) if made.func is optim.adamw else 0.0
+def _own_decay(run: Run) -> float:
+    """Return the optimizer's own decay, which multiplies the weights before its step as ``Hooks.decay`` does."""
+    return float(run.optimizer.keywords[run.own_decay]) if run.own_decay else 0.0
 
 
 def stack(runs: Sequence[Run]) -> Stack:

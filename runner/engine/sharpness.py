@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from runner.engine.run import Run, Split
 from runner.engine.state import State
 from runner.noise import generator
-from runner.run.build import Run, Split
 
 BATCH = 2048
 """Samples that are differentiated at a time."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
-from runner import optim
-from runner.run.build import Run
+from runner.engine.optimizers import ParameterGroups, evaluating
+from runner.engine.run import Run
 
 BATCH_NORM_SAMPLES = 512
 """Of a batch in which running statistics are measured anew."""
@@ -50,7 +50,7 @@ class State:
     """A run on its way; ``state_dict`` and ``load_state_dict`` carry all of it."""
 
     model: nn.Module
-    parameters: optim.ParameterGroups
+    parameters: ParameterGroups
     optimizer: Optimizer
     scaler: torch.amp.GradScaler | None
     step: int = 0
@@ -117,7 +117,7 @@ class State:
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
         """Put the model into evaluation mode, with the weights that are judged where those are not the stepped ones."""
-        with optim.evaluating(self.optimizer):
+        with evaluating(self.optimizer):
             self._swap_averages()
             if self.averages is not None and self.measure_batch_norm and not self.averages_are_fresh:
                 self.measure_batch_norm(self.model)
@@ -188,8 +188,8 @@ def start(run: Run) -> State:
     parameters = run.parameter_groups(model)
     scaler = torch.amp.GradScaler(run.device.type) if run.loss_scaling else None
     state = State(model, parameters, run.optimizer(parameters), scaler)
-    if run.averaging and run.averaging.fresh_batch_norm:
+    if run.hooks.averaging and run.hooks.averaging.fresh_batch_norm:
         state.measure_batch_norm = partial(update_bn, torch.split(run.train.x, BATCH_NORM_SAMPLES))
-    elif run.averaging:
+    elif run.hooks.averaging:
         state.average(1.0)
     return state

@@ -5,7 +5,7 @@ numbered place, so that models keep no random state. In evaluation nothing is dr
 ``drop`` has nothing that ``regularization=dropout`` could reach.
 """
 
-from runner.model.activations import ACTIVATIONS, Drop, Shape, keep
+from runner.model.activations import ACTIVATIONS, Shape
 from runner.model.convolution import CNN, ResNet, cnn, resnet
 from runner.model.fully_connected import MLP, linear, mlp
 from runner.model.own import custom
@@ -19,7 +19,6 @@ __all__ = [
     "GPT",
     "MLP",
     "RNN",
-    "Drop",
     "ResNet",
     "Resized",
     "Shape",
@@ -28,7 +27,6 @@ __all__ = [
     "custom",
     "from_torchvision",
     "gpt",
-    "keep",
     "linear",
     "mlp",
     "resnet",

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
-Drop = Callable[[Tensor, int], Tensor]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -16,8 +15,3 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": nn.functional.silu,
     "identity": lambda x: x,
 }
-
-
-def keep(hidden: Tensor, place: int) -> Tensor:
-    """Drop nothing."""
-    return hidden

@@ -6,7 +6,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runner.model.activations import ACTIVATIONS, Drop, Shape, keep
+from runner.engine.hooks import Drop, keep
+from runner.model.activations import ACTIVATIONS, Shape
 
 
 def cnn(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) -> nn.Module:

@@ -7,7 +7,9 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from runner import mup as maximal_update
-from runner.model.activations import ACTIVATIONS, Drop, Shape, keep
+from runner.engine.hooks import Drop, Weights, keep
+from runner.model.activations import ACTIVATIONS, Shape
+from runner.model.written_out import Pass
 
 
 def linear(shape: Shape, outputs: int, *, bias: bool) -> nn.Module:
@@ -99,3 +101,9 @@ class MLP(nn.Module):
             hidden = drop(self.activation(norm(layer(x))), place)
             x = x + hidden if self.residual and place > 0 else hidden
         return self.readout(x)  # type: ignore[no-any-return]
+
+    def stacked_pass(self, weights: Weights, drop: Drop = keep) -> Pass | None:
+        """Return a written-out pass of a stack of such networks; None where the readout is not a plain linear layer."""
+        if type(self.readout) is not nn.Linear:
+            return None
+        return Pass(weights, self.norms, self.activation, self.residual, self.training, drop)

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from runner import mup as maximal_update
-from runner.model.activations import ACTIVATIONS, Drop, Shape, keep
+from runner.engine.hooks import Drop, keep
+from runner.model.activations import ACTIVATIONS, Shape
 
 
 def gpt(

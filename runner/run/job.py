@@ -52,6 +52,11 @@ class Job:
         asked = self.config["target"]
         return None if asked["metric"] is None else f"{asked['metric']} {asked['value']!r}"
 
+    def part(self, option: dict[str, Any], *without: str) -> functools.partial[Any]:
+        """Return the function of an option of the config with its settings, those ``without`` left out."""
+        function, settings = bind(option, self.allow, *without)
+        return functools.partial(function, **settings)
+
     def __str__(self) -> str:
         return " ".join(self.overrides) or "the defaults"
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from runner.config.chosen import Config
 from runner.config.imports import bind
 from runner.data import Source
-from runner.run.build import network, select_device
+from runner.run.device import select_device
+from runner.run.network import network
 
 SHARE = 0.5
 """Of a device's memory for weights and one step; the rest is for the data, evaluations and what libraries take."""

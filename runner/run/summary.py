@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from runner import __version__
+from runner.engine.run import Run
 from runner.engine.state import State
-from runner.run.build import Run
 from runner.run.job import Job
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from runner.engine import loop
+from runner.engine.rules import Stop
 from runner.engine.state import State, start
 from runner.errors import ConfigError
 from runner.run.build import build
 from runner.run.job import Job
-from runner.stop import Stop
 
 SMOOTHING = 0.9
 """Of the loss over steps, corrected for its start as Adam's moments are."""

@@ -20,7 +20,7 @@ from runner.run.job import Job, prepare
 from runner.run.life import Outcome, finished, run_job
 
 if TYPE_CHECKING:
-    from runner.run.build import Run
+    from runner.engine.run import Run
 
 TRIAL_SECONDS = 1.0
 """Training spent on an estimate of how long a sweep would take, for each kind of run."""

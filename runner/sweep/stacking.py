@@ -15,7 +15,7 @@ from runner.run.stack import plans
 if TYPE_CHECKING:
     from torch import nn
 
-    from runner.run.build import Run
+    from runner.engine.run import Run
 
 Task = tuple[int, ...]
 """Jobs of a sweep, by their number, that one worker trains at a time: a stack, or a single run."""
@@ -135,11 +135,11 @@ def pays(run: "Run", model: "nn.Module", together: int) -> bool:
     On an accelerator a small step costs its launch, whatever the model. On a CPU it pays where the stacked step is
     written out (fully connected networks) and its weights are few; large products and convolutions gain nothing.
     """
-    from runner.engine.written_out import written_out
+    from runner.engine.batched import is_written_out
 
     if run.device.type == "cuda":
         return together > 1
-    return written_out(model) and _bytes(model) <= LARGEST_BYTES and together >= SMALLEST
+    return is_written_out(model) and _bytes(model) <= LARGEST_BYTES and together >= SMALLEST
 
 
 def largest(run: "Run", model: "nn.Module") -> int:

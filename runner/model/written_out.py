@@ -1,26 +1,17 @@
-"""Fully connected networks of a stack: their forward pass and their gradients, written out as few large products.
+"""The stacked pass of fully connected networks: forward and gradients, written out as few large products.
 
 PyTorch's autograd would give the same numbers; the bookkeeping of its graph takes as long as these networks' products.
 Inside, a layer's numbers are ``[runs, units, n]``, so that every product reads and writes whole blocks of memory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runner.model import MLP, Drop, keep
-
-Weights = Mapping[str, Tensor]
-"""Parameters and buffers by name, each ``[runs, …]``."""
-
-
-def written_out(model: nn.Module) -> TypeGuard[MLP]:
-    """Say whether a model's stacked pass is written out: a network whose layers are as they were built."""
-    return isinstance(model, MLP) and type(model.readout) is nn.Linear
+from runner.engine.hooks import Drop, Weights, keep
 
 
 @dataclass(frozen=True)
@@ -39,10 +30,27 @@ class _Kept:
 class Pass:
     """One pass through the networks of a stack: forward, and where it was kept, back."""
 
-    def __init__(self, model: MLP, weights: Weights, drop: Drop = keep) -> None:
-        """Take the weights of all runs, and one run's model: how it is built, and whether it is in training."""
-        self.model, self.weights, self.drop = model, weights, drop
-        self.norms = list(model.norms)
+    def __init__(
+        self,
+        weights: Weights,
+        norms: Iterable[nn.Module],
+        activation: Callable[[Tensor], Tensor],
+        residual: bool,
+        training: bool,
+        drop: Drop = keep,
+    ) -> None:
+        """Take the weights of all runs, and how one run's network is built and stands.
+
+        Args:
+            weights: by the names that they have in ``MLP``.
+            norms: of each hidden layer; of them their kind and settings alone are read.
+            activation: of the hidden layers.
+            residual: each hidden layer but the first is added to its input.
+            training: batch norm takes its statistics from the batch, and counts them in.
+            drop: applied to the hidden units.
+        """
+        self.weights, self.norms, self.activation, self.drop = weights, list(norms), activation, drop
+        self.residual, self.training = residual, training
         self.cast = weights
         self.kept: list[_Kept] = []
 
@@ -73,7 +81,7 @@ class Pass:
                 hidden = sums.relu_()
             if kept:
                 self.kept.append(_Kept(x, sums, hidden, normed))
-            x = x + hidden.detach() if self.model.residual and place > 0 else hidden.detach()
+            x = x + hidden.detach() if self.residual and place > 0 else hidden.detach()
         outputs = self._linear("readout", x)
         if kept:
             self.kept.append(_Kept(x, outputs, outputs))
@@ -96,13 +104,13 @@ class Pass:
                 slopes = self._batch_normed_backward(f"norms.{place}", kept, slopes)
             if place > 0:
                 slopes = self._linear_backward(f"hidden.{place}", kept.x, slopes)
-                slopes = slopes + around if self.model.residual else slopes
+                slopes = slopes + around if self.residual else slopes
             else:
                 self._linear_backward(f"hidden.{place}", kept.x, slopes, first=True)
 
     def _is_plain(self, norm: nn.Module) -> bool:
         """Say whether all that follows a layer's product is written out: ReLU, alone or behind batch norm."""
-        return self.model.activation is torch.relu and self.drop is keep and type(norm) in (nn.Identity, nn.BatchNorm1d)
+        return self.activation is torch.relu and self.drop is keep and type(norm) in (nn.Identity, nn.BatchNorm1d)
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
         """Return ``[runs, out, n]`` of ``[runs, in, n]``, or of ``[n, in]`` that all runs see: one product for all."""
@@ -127,7 +135,7 @@ class Pass:
         return slopes if first else torch.bmm(self.cast[f"{name}.weight"].transpose(1, 2), slopes)
 
     def _activated(self, place: int, sums: Tensor) -> Tensor:
-        hidden = self.model.activation(self._normed(self.norms[place], f"norms.{place}", sums))
+        hidden = self.activation(self._normed(self.norms[place], f"norms.{place}", sums))
         return hidden if self.drop is keep else self.drop(hidden.transpose(1, 2), place).transpose(1, 2)
 
     def _normed(self, norm: nn.Module, name: str, x: Tensor) -> Tensor:
@@ -153,7 +161,7 @@ class Pass:
         scale, shift = (self.weights[f"{name}.{part}"].flatten() for part in ("weight", "bias"))
         mean, variance = self.weights[f"{name}.running_mean"], self.weights[f"{name}.running_var"]
         channels = channels.to(scale.dtype)
-        if not self.model.training:
+        if not self.training:
             normed = F.batch_norm(channels, mean.flatten(), variance.flatten(), scale, shift, eps=norm.eps)
             return normed.view(x.shape).to(x.dtype), None
         # Groups of one channel each give the same numbers as batch norm, in two thirds of its time.

@@ -1,0 +1,40 @@
+"""What an engine asks of an optimizer and of its parameter groups."""
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+ParameterGroups = list[dict[str, Any]]
+"""As ``torch.optim`` takes them; ``decayed`` says whether weight decay and penalties reach a group."""
+
+
+def decayed(parameters: ParameterGroups) -> list[Tensor]:
+    """Return the parameters that weight decay and penalties reach."""
+    return [p for group in parameters if group["decayed"] for p in group["params"]]
+
+
+def takes_closure(optimizer: Optimizer) -> bool:
+    """Say whether a step is handed the function that evaluates its batch anew: where it cannot do without, or asked."""
+    asked: bool | None = getattr(optimizer, "takes_closure", None)
+    if asked is not None:
+        return asked
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+@contextlib.contextmanager
+def evaluating(optimizer: Optimizer) -> Iterator[None]:
+    """Let an optimizer that judges other weights than it steps put them in place."""
+    switches = [getattr(optimizer, name, None) for name in ("eval", "train")]
+    if not all(map(callable, switches)):
+        yield
+        return
+    switches[0]()  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        switches[1]()  # type: ignore[misc]

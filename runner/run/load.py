@@ -1,0 +1,79 @@
+"""A run's folder becomes a model on raw inputs.
+
+The folder is data: nothing is imported on its word.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from runner.config.imports import bind
+from runner.engine import checkpoint
+from runner.errors import RecordError
+from runner.regularization import weight_norm
+from runner.run.network import network as reader
+from runner.run.network import parametrized
+from runner.run.record import read_config
+
+
+class Trained(nn.Module):
+    """A trained network behind the normalization it was trained with; ``x`` is ``[n, …]`` as the data set has it."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        shape: tuple[int, ...],
+        shift: Tensor,
+        scale: Tensor,
+        classes: int | None,
+        alphabet: str | None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.shape = shape
+        self.classes = classes
+        self.alphabet = alphabet
+        self.register_buffer("shift", shift)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits ``[n, classes]`` or numbers ``[n, outputs]``; of a text ``[n, length, classes]``."""
+        if self.alphabet is not None:
+            return self.network(x)  # type: ignore[no-any-return]
+        return self.network((x.to(self.shift.dtype) - self.shift) / self.scale)  # type: ignore[no-any-return]
+
+
+def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
+    """Load a run's weights, in evaluation mode on the CPU.
+
+    Args:
+        run: the run's folder.
+        allow: import paths of a user's own model that may be imported.
+
+    Raises:
+        ConfigError: if the folder's config is not one, or names a part that is not allowed.
+        RecordError: if the weights are missing or damaged.
+    """
+    config = read_config(run)
+    path = Path(run) / "checkpoint.pt"
+    if not path.exists():
+        raise RecordError(f"{path} is not there: the run kept no weights; train it with save=last or save=best")
+    saved = checkpoint.load_weights(path)
+    own = config["model"]["_option_"] == "custom"
+    function, settings = bind(config["model"], allow)
+    try:
+        shape = tuple(saved["shape"])
+        # Without memory until the weights are known to fit; a user's own model may not know how.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu" if own else "meta"):
+            option, alphabet = config["model"]["_option_"], saved.get("alphabet")
+            network: nn.Module = reader(function, option, alphabet)(shape, saved["outputs"], **settings)
+            parametrized([weight_norm()] if "weight_norm" in config["regularization"] else [], network)
+        network.load_state_dict(saved["model"], assign=True)
+    except Exception as error:
+        raise RecordError(f"{path} does not fit the model of {Path(run) / 'config.yaml'}: {error}") from error
+    return Trained(network, shape, saved["shift"], saved["scale"], saved["classes"], alphabet).eval()

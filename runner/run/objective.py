@@ -1,0 +1,65 @@
+"""What a run makes smaller, what it measures, and what it is to reach."""
+
+import inspect
+from collections.abc import Mapping
+from typing import cast
+
+from runner import metrics
+from runner.config import fields
+from runner.config.imports import resolve
+from runner.engine.rules import Target
+from runner.errors import ConfigError, closest
+from runner.measures import HIGHER_IS_BETTER
+from runner.metrics import Loss, Metric
+from runner.run.job import Job
+
+RESERVED_NAMES = frozenset({"loss", "seconds"})
+
+
+def loss_of(job: Job, classes: int | None) -> Loss:
+    """Return the loss that training makes smaller."""
+    name = job.config["loss"]
+    if not fields.is_import_path(name):
+        return metrics.loss(name, classes)
+    found = resolve(name, job.allow)
+    return cast(Loss, found() if inspect.isclass(found) else found)
+
+
+def metrics_of(job: Job, classes: int | None) -> dict[str, Metric]:
+    """Return what every evaluation measures, by name.
+
+    Raises:
+        ConfigError: if one's own has the name of another column.
+    """
+    measures = metrics.metrics(classes)
+    for path in job.config["metrics"]:
+        name = path.rpartition(".")[2]
+        if not fields.is_import_path(path):
+            measures[name] = metrics.metric(name, classes)
+            continue
+        if name in {**metrics.final_metrics(classes), **measures} or name in RESERVED_NAMES:
+            raise ConfigError(f"metrics=[{path}]: there is a column for {name} already; give yours another name")
+        found = resolve(path, job.allow)
+        measures[name] = cast(Metric, found() if inspect.isclass(found) else found)
+    return measures
+
+
+def target_of(job: Job, measures: Mapping[str, Metric]) -> Target | None:
+    """Return what a job is to reach, or None.
+
+    Raises:
+        ConfigError: if that is no measure of its, or one of which nobody knows which way is better.
+    """
+    asked, value = job.config["target"]["metric"], job.config["target"]["value"]
+    if asked is None:
+        return None
+    valid = [f"val_{name}" for name in ("loss", *measures)]
+    if asked not in valid:
+        raise ConfigError(
+            f"target.metric must be a validation measure of this run, got {asked!r}{closest(asked, valid)}\n"
+            f"valid: {', '.join(valid)}, and what metrics=[…] adds"
+        )
+    name = asked.removeprefix("val_")
+    if name not in HIGHER_IS_BETTER:
+        raise ConfigError(f"target.metric={asked} is a measure of your own: nobody knows which way is better")
+    return Target(name, value, HIGHER_IS_BETTER[name])

@@ -1,0 +1,66 @@
+"""A job's data as its run needs it: split and normalized, on the device."""
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runner.data import Data, Samples, Source, split
+from runner.engine.run import Split
+from runner.metrics import Metric
+from runner.run.job import SPLIT_KEYS, Job
+
+PROBE_SAMPLES = 2048
+"""Training samples on which ``train_loss`` is measured: 2 % standard error of an accuracy at most, at little cost."""
+
+
+def samples_of(job: Job, device: torch.device) -> tuple[Data, Split, Split, Split]:
+    """Return a job's data, and its train, validation and test samples on the device."""
+    arguments = tuple((k, job.config["data"][k]) for k in SPLIT_KEYS)
+    data, (train, val, test) = _prepared(job.source, arguments, job.config["dtype"], device)
+    return data, train, val, test
+
+
+def probe(train: Split, data: Data) -> Split:
+    """Return the fixed part of train that ``train_loss`` is measured on."""
+    size = PROBE_SAMPLES if data.alphabet is None else max(1, PROBE_SAMPLES // train.y.shape[1])
+    return Split(train.x[:size], train.y[:size])
+
+
+def inputs(data: Data) -> Tensor:
+    """Return the training inputs as an initializer looks at them."""
+    x = torch.from_numpy(data.train.x)
+    return x if data.alphabet is not None else x.float()
+
+
+def interface(data: Data) -> dict[str, Any]:
+    """Return what using the weights takes: see ``Run.interface``."""
+    return {
+        "shape": list(data.train.x.shape[1:]),
+        "outputs": data.outputs,
+        "classes": data.classes,
+        "alphabet": data.alphabet,
+        "shift": torch.from_numpy(data.shift),
+        "scale": torch.from_numpy(data.scale),
+    }
+
+
+def at_every_place(measure: Metric, data: Data) -> Metric:
+    """Return a measure of ``[n, outputs]`` that takes a text's ``[n, context, outputs]``, each place a sample."""
+    if data.alphabet is None:
+        return measure
+    return lambda outputs, y: measure(outputs.flatten(0, 1), y.flatten())
+
+
+@functools.lru_cache(maxsize=4)  # the runs of a sweep share their data
+def _prepared(
+    source: Source, arguments: tuple[tuple[str, Any], ...], dtype: str, device: torch.device
+) -> tuple[Data, tuple[Split, Split, Split]]:
+    """Return a data set split and normalized, and its train, validation and test samples on the device."""
+    data = split(source, **dict(arguments), dtype=dtype)
+    return data, (_to_device(data.train, device), _to_device(data.val, device), _to_device(data.test, device))
+
+
+def _to_device(samples: Samples, device: torch.device) -> Split:
+    return Split(torch.from_numpy(samples.x).to(device), torch.from_numpy(samples.y).to(device))

@@ -1,0 +1,105 @@
+"""A run tried out before it starts: what would fail later is refused now."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+
+from runner.config.imports import accepts, named_by_user
+from runner.config.options import options
+from runner.data import Data
+from runner.engine.optimizers import takes_closure
+from runner.engine.run import Run
+from runner.errors import ConfigError
+from runner.run.job import Job
+
+
+def tried_out(job: Job, run: Run, data: Data, unfilled: Callable[[], nn.Module]) -> Run:
+    """Return a run with the facts of its optimizer, constructed once without data to refuse what would fail later.
+
+    Args:
+        job: what it was built from.
+        run: as built so far.
+        data: the job's.
+        unfilled: constructs the model without its initial weights, at no cost.
+
+    Raises:
+        ConfigError: naming what cannot be used.
+    """
+    own = bool(named_by_user(job.config))
+    reads_weights = "run" in job.config["init"]
+    # A user's own model may not know the meta device, which makes the shipped ones cost nothing.
+    model = run.construct() if own or reads_weights else unfilled()
+    if run.hooks.dropout.p > 0 and not accepts(model.forward, "drop"):
+        raise ConfigError("regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)")
+    _refuse_lone_sample(job, run, model)
+    optimizer = run.optimizer(run.parameter_groups(model))
+    run = replace(run, takes_closure=takes_closure(optimizer), linear_in_lr=_is_linear_in_lr(job, optimizer))
+    if run.takes_closure and run.loss_scaling:
+        raise ConfigError(
+            f"amp=fp16 beside optim={job.config['optim']['_option_']}, whose steps take a closure: use bf16"
+        )
+    if run.hooks.decay and any(group.get("weight_decay") for group in optimizer.param_groups):
+        raise ConfigError(
+            f"regularization=weight_decay beside {type(optimizer).__name__}, which decays by itself: "
+            "set optim.args.weight_decay instead"
+        )
+    if own:
+        _refuse_own_parts(job, run, data, model)
+    return run
+
+
+def _is_linear_in_lr(job: Job, optimizer: Optimizer) -> bool:
+    """Say whether an option says of this class of optimizers that its step is linear in the learning rate.
+
+    The options of all shipped ones are asked: the class may be the user's choice, as with ``optim=custom``.
+    """
+    said = {*_linear_classes(), job.known.fact("optim", "linear_in_lr")}
+    package, name = type(optimizer).__module__.partition(".")[0], type(optimizer).__name__
+    return any(path and (path.partition(".")[0], path.rpartition(".")[2]) == (package, name) for path in said)
+
+
+@functools.cache
+def _linear_classes() -> frozenset[str | None]:
+    return frozenset(option.spec.facts.get("linear_in_lr") for option in options("optim"))
+
+
+def _refuse_own_parts(job: Job, run: Run, data: Data, model: nn.Module) -> None:
+    """Refuse a model, loss or metric of one's own that does not give what training needs."""
+    outputs = model.eval()(run.val.x[:2])
+    expected = [2, *(data.train.y.shape[1:] if data.alphabet is not None else ()), data.outputs]
+    if not isinstance(outputs, Tensor) or list(outputs.shape) != expected:
+        shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ConfigError(f"the model must give {expected} for 2 samples, got {shape}")
+    loss = run.loss(outputs, run.val.y[:2])
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+        raise ConfigError(f"loss={job.config['loss']} must give one number that has a gradient")
+    for name, metric in run.metrics.items():
+        try:
+            float(metric(outputs.detach(), run.val.y[:2]))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the metric {name} must give one number: {error}") from error
+
+
+def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:
+    """Refuse a batch of one sample before a model whose batch norm takes a variance over samples alone."""
+    n, found = len(run.train.y), ""
+    for size in {run.batch_size(epoch) for epoch in range(job.config["epochs"] or 1)}:
+        last = (n % size or size) if run.steps >= run.steps_per_epoch else size
+        if last == 1:
+            found = f"batch.size={size} leaves one of {n} samples for an epoch's last batch"
+        for batch in (min(size, n), last):
+            if run.micro and (batch % run.micro or run.micro) == 1:
+                found = found or f"batch.micro={run.micro} leaves one of a batch's {batch} samples for its last part"
+    if run.adaptive:
+        found = "batch=adaptive may leave one sample for the last part of a batch"
+    if not found or not any(isinstance(m, _BatchNorm) for m in model.modules()):
+        return
+    weight = next(model.parameters())
+    try:
+        model.train()(run.train.x[:1].to(weight.device, weight.dtype))
+    except ValueError as error:
+        raise ConfigError(f"{found}, of which batch norm has no variance: {str(error).partition(',')[0]}") from error
