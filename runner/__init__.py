@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+INTERRUPTED = 130
+"""The exit code after a Ctrl-C, as shells have it."""
+
 
 def __getattr__(name: str) -> "Any":
     if name == "load_model":  # also here, as what loads a run's weights belongs to no command

@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from runner.config import fields, schema
-from runner.config.compose import refuse_aliases
 from runner.config.options import groups
+from runner.config.own_yamls import refuse_aliases
 from runner.errors import ConfigError, RecordError
 from runner.run.job import Job
 from runner.run.lock import exclusive, owner_of
