@@ -30,12 +30,12 @@ from runner.config.check import check, leaves
 from runner.config.chosen import GROUPS, Chosen, Config, chosen
 from runner.config.fields import show
 from runner.config.options import COMBINED_GROUPS, configs_dir, options, sections
+from runner.config.own_yamls import own_folder
 from runner.config.specs import INTERNAL, SPEC
 from runner.errors import ConfigError, closest
 
 BROKEN_FILES = (HydraException, OmegaConfBaseException, ValueError, TypeError, yaml.YAMLError, RecursionError)
 """What composing a user's files can raise."""
-DEEPEST_YAML = 50
 MOST_RUNS = 100_000
 HYDRA_KEYS_HELP = "with -m, hydra/launcher, hydra.launcher.*, hydra/sweeper and hydra.sweeper.*"
 
@@ -55,38 +55,15 @@ def start_hydra(config_dir: str | None = None) -> Hydra:
     """Return a Hydra over the shipped configs, those of ``config_dir`` before them.
 
     Raises:
-        ConfigError: if ``config_dir`` is no folder.
+        ConfigError: if ``config_dir`` is no folder, or holds what cannot be read.
     """
     search_path = create_config_search_path(str(configs_dir()))
     if config_dir is not None:
-        folder = Path(config_dir).expanduser().resolve()
-        if not folder.is_dir():
-            raise ConfigError(f"--config-dir must be a folder with YAMLs, got {config_dir!r}")
-        refuse_aliases(folder)
-        if (folder / "config.yaml").exists():
-            raise ConfigError(f"{folder / 'config.yaml'} would not be read: put what you set into experiment/NAME.yaml")
-        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema", path=None))
+        search_path.prepend(
+            "command-line", f"file://{own_folder(config_dir)}", SearchPathQuery(provider="schema", path=None)
+        )
     GlobalHydra.instance().clear()
     return Hydra.create_main_hydra2("train", search_path)
-
-
-def refuse_aliases(folder: Path) -> None:
-    """Refuse YAML aliases, with which a small file can grow without bound.
-
-    Raises:
-        ConfigError: naming the file that has one, or that is no YAML.
-    """
-    for path in sorted(folder.rglob("*.yaml")):
-        try:
-            with path.open(encoding="utf-8") as file:
-                depth = 0
-                for event in yaml.parse(file, yaml.CSafeLoader):
-                    depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-                    if isinstance(event, yaml.AliasEvent) or depth > DEEPEST_YAML:
-                        what = "aliases (*name) are" if depth <= DEEPEST_YAML else "values so deep are"
-                        raise ConfigError(f"{path}: YAML {what} not taken here: write the value out")
-        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 class Composer:

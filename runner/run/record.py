@@ -16,9 +16,9 @@ import yaml
 
 from runner.config.check import check
 from runner.config.chosen import Config
-from runner.config.compose import refuse_aliases
 from runner.config.identity import choices
 from runner.config.options import groups, of_every_run
+from runner.config.own_yamls import refuse_aliases
 from runner.errors import ConfigError, RecordError
 from runner.run.job import Job
 from runner.run.lock import exclusive, owner_of
