@@ -36,7 +36,7 @@ def _is_outside(key: str, value: object, known: Chosen) -> bool:
     setting = known.settings.get(key)
     if setting is None or key in known.reads:
         return False
-    return setting.in_id == "never" or (setting.in_id == "changed" and value == setting.unchanged)
+    return setting.in_id in ("never", "read") or (setting.in_id == "changed" and value == setting.unchanged)
 
 
 def _of_parts(arguments: Mapping[str, Any]) -> dict[str, Any]:

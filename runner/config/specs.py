@@ -10,10 +10,10 @@
 
 ``settings`` say which values are valid (``fields.field_of``). A bound may name another setting of the option, as in
 ``smallest: {le: most}``. ``id`` says whether the setting decides what a run finds: ``always`` (the default),
-``never``, or ``changed``: it is outside the run's id while it has its default, as is every setting that is added to
-an option later. ``conflicts`` and ``doubts`` say what cannot go together, and what is seldom meant
-(``runner.config.conflicts``). ``reads`` are keys that are in the id of a run with this option, though by themselves
-they are not. ``facts`` are what training must know of the option; ``FACTS`` names them.
+``never``, ``read`` (where an option of the run ``reads`` it), or ``changed``: it is outside the run's id while it has
+its default, as is every setting that is added to an option later. ``conflicts`` and ``doubts`` say what cannot go together, and what is seldom meant
+(``runner.config.conflicts``). ``reads`` are keys that are in the id of a run with this option, though by themselves they
+are not. ``facts`` are what training must know of the option; ``FACTS`` names them.
 
 The YAML of a user's own option takes the same. One whose function is a shipped option's knows what that knows.
 """
@@ -33,7 +33,7 @@ INTERNAL = ("_option_", "_target_", SPEC)
 
 PARTS = ("settings", "conflicts", "doubts", "reads", "facts")
 SAID = ("kind", *BOUNDS, "words", "nullable", "length", "path", "steps_or_share", "id")
-IN_THE_ID = ("always", "never", "changed")
+IN_THE_ID = ("always", "never", "read", "changed")
 FACTS = {
     "linear_in_lr": "the class of the optimizer, whose step is lr times something that does not depend on it",
     "own_decay": "the optimizer's setting that multiplies the weights by 1 - lr·it before its step",
