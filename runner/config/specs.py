@@ -10,10 +10,10 @@
 
 ``settings`` say which values are valid (``fields.field_of``). A bound may name another setting of the option, as in
 ``smallest: {le: most}``. ``id`` says whether the setting decides what a run finds: ``always`` (the default),
-``never``, ``read`` (where an option of the run ``reads`` it), or ``changed``: it is outside the run's id while it has
-its default, as is every setting that is added to an option later. ``conflicts`` and ``doubts`` say what cannot go together, and what is seldom meant
-(``runner.config.conflicts``). ``reads`` are keys that are in the id of a run with this option, though by themselves they
-are not. ``facts`` are what training must know of the option; ``FACTS`` names them.
+``never``, ``read`` (where an option of the run ``reads`` it), or ``changed``: outside the run's id while it has its
+default, as is every setting that is added to an option later. ``reads`` are keys that are in the id of a run with this
+option, though by themselves they are not. ``conflicts`` and ``doubts`` say what cannot go together, and what is seldom
+meant (``runner.config.conflicts``). ``facts`` are what training must know of the option; ``FACTS`` names them.
 
 The YAML of a user's own option takes the same. One whose function is a shipped option's knows what that knows.
 """
