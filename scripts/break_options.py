@@ -114,7 +114,7 @@ BREAKS = (
     ),
     Break(
         "decoupled decay of a stack without the learning rate",
-        "runner/engine/fused.py",
+        "runner/engine/fused/step.py",
         "(1 - lr * decay)",
         "(1 - decay)",
         "tests/test_fused.py weight_decay",
@@ -156,7 +156,7 @@ BREAKS = (
     ),
     Break(
         "a plateau whose every fall counts",
-        "runner/engine/loop.py",
+        "runner/engine/judge.py",
         "fell = train_loss < state.stop_loss - patience.min_delta",
         "fell = train_loss < state.stop_loss",
         "tests/test_stop.py plateau",

@@ -258,11 +258,11 @@ def conclude(
     job: Job, run: Any, state: Any, recorder: Recorder, row: dict[str, Any], save: str, resumed_from: int | None
 ) -> dict[str, Any]:
     """Test a run that has ended, keep the weights asked for, and return its summary."""
-    from runner.engine import loop
     from runner.engine.diagnostics import findings
+    from runner.engine.measure import finish
     from runner.run.summary import summarize
 
-    measured = loop.finish(run, state)
+    measured = finish(run, state)
     saved = _save_weights(recorder, run, state, save)
     summary = summarize(job, run, state, row, measured)
     summary |= {"resumed_from_step": resumed_from, "saved": saved, "steps_per_epoch": run.steps_per_epoch}

@@ -114,7 +114,7 @@ class _Training:
                 self._lose(job, error)
             return
         except (Exception, SystemExit) as error:  # a user's part may end the process
-            from runner.engine.fused import is_out_of_memory
+            from runner.engine.memory import is_out_of_memory
 
             if len(jobs) == 1:
                 self._end(jobs[0], self._recorders[jobs[0].run_id].fail(error))
@@ -248,7 +248,8 @@ def _saved(plan: Path) -> dict[str, Any] | None:
 
 def _resumed(jobs: Sequence[Job], runs: Sequence[Any], source: Path) -> tuple[list[Job], Any]:
     """Return the jobs in the order of their stack, and the stack: as it was saved, where all can go on from that."""
-    from runner.engine.members import in_order, resume, stack
+    from runner.engine.fused.members import resume, stack
+    from runner.engine.fused.slices import in_order
 
     saved = _saved(source)
     if saved is None or not all(_goes_on(job, run, saved) for job, run in zip(jobs, runs, strict=True)):

@@ -161,7 +161,7 @@ def _seconds_a_step(runs: "Sequence[Run]") -> float:
     import torch
 
     from runner.engine import fused, loop
-    from runner.engine.members import stack
+    from runner.engine.fused.members import stack
     from runner.engine.state import start
 
     threads = torch.get_num_threads()

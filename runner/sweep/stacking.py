@@ -27,8 +27,6 @@ LARGEST_BYTES = 2**19
 """Of a run's weights, beyond which its matrix products are as fast by themselves (``scripts/bench_fused.py``)."""
 BYTES_TOGETHER = 24 * 2**20
 """Of all that a stack on a CPU computes with: more leaves the caches that a core has for itself."""
-COPIES = 5
-"""Of a run's weights: themselves, gradients, two moments, and the weights before the step."""
 SMALLEST = 4
 """Runs of a stack that is worth it on a CPU."""
 MOST = 256
@@ -135,7 +133,7 @@ def pays(run: "Run", model: "nn.Module", together: int) -> bool:
     On an accelerator a small step costs its launch, whatever the model. On a CPU it pays where the stacked step is
     written out (fully connected networks) and its weights are few; large products and convolutions gain nothing.
     """
-    from runner.engine.batched import is_written_out
+    from runner.engine.fused.batched import is_written_out
 
     if run.device.type == "cuda":
         return together > 1
@@ -146,6 +144,8 @@ def largest(run: "Run", model: "nn.Module") -> int:
     """Return how many runs a stack should have at most."""
     if run.device.type == "cuda":
         return MOST
+    from runner.engine.memory import COPIES
+
     return max(1, min(MOST, BYTES_TOGETHER // (COPIES * _bytes(model))))
 
 
