@@ -16,8 +16,9 @@ import pytest
 
 from runner.engine import fused, members
 from runner.run import record
+from runner.run.claim import run_job
 from runner.run.job import Job
-from runner.run.life import Interruption, run_job
+from runner.run.life import Interruption
 from runner.run.lock import holding
 from runner.run.stack import plans, run_stack
 from runner.sweep.stacking import tasks

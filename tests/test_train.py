@@ -113,7 +113,7 @@ def test_best_weights_are_those_of_the_best_evaluation(job: Callable) -> None:
     from runner.engine import measure
     from runner.engine.state import start
     from runner.run.build import build
-    from runner.run.life import run_job
+    from runner.run.claim import run_job
 
     this = job("save=best", "optim.lr=0.03", "epochs=6", "scheduler=constant")
     summary = run_job(this).summary

@@ -127,8 +127,8 @@ def train(argv: list[str]) -> int:
 def _single(hydra: Any, overrides: list[str], config_dir: str | None) -> int:
     from runner.cli import present
     from runner.config.compose import Composer
+    from runner.run.claim import run_job
     from runner.run.job import prepare
-    from runner.run.life import run_job
 
     if any(o == "+" or o.startswith("seeds=") for o in overrides):
         raise ConfigError("seeds=… and a lone + make sweeps: add -m")
