@@ -32,9 +32,9 @@ class OptbenchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch every distinct job once; return what became of each, or with ``dry_run`` what would be done."""
-        from runner.cli.main import report_doubts
         from runner.config.compose import Composer
         from runner.sweep.plan import Grid, describe, outcomes_of, plan
+        from runner.sweep.terminal import report_doubts
         from runner.sweep.workers import number_of_workers
 
         composer = Composer(self._loader)
@@ -57,7 +57,7 @@ class OptbenchLauncher(Launcher):
 
     def run(self, jobs: Sequence[Any]) -> list[Any]:
         """Run planned jobs and return what became of each."""
-        from runner.cli.main import report_outcome
+        from runner.sweep.terminal import report_outcome
         from runner.sweep.workers import run_jobs
 
         return run_jobs(jobs, report_outcome)

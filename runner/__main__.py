@@ -3,13 +3,11 @@
 import os
 import sys
 
-from runner import TYPE_CHECKING
+from runner import INTERRUPTED, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
-
-INTERRUPTED = 130
 
 
 def entrypoint(argv: "Sequence[str] | None" = None) -> "NoReturn":

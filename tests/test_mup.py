@@ -11,7 +11,7 @@ from torch import nn
 
 from optbench import load_model, train
 from runner.after.predict import part_of_data
-from runner.config import options, schema
+from runner.config import options
 from runner.engine import fused, loop
 from runner.engine.run import Run
 from runner.engine.state import start
@@ -24,7 +24,8 @@ from tests.conftest import compose_job
 TEXT = ["data=text", "data.characters=4000", "data.context=16", "model=gpt", "batch.size=8"]
 WIDE = ["model.mup=true", "model.width=1024"]
 """Four times as wide as the base."""
-RESCALED = [o.name for o in options.options("init") if o.name not in (*schema.WITHOUT_MUP, "pretrained")]
+RESCALED = [o.name for o in options.options("init") if not o.spec.conflicts and o.name != "pretrained"]
+RULES = {o.name: o.spec.facts["mup_rule"] for o in options.options("optim") if "mup_rule" in o.spec.facts}
 
 
 def trained(run: Run) -> nn.Module:
@@ -43,7 +44,8 @@ def test_at_the_base_width_it_is_the_standard_parametrization_to_the_bit(given: 
 
 
 def test_the_base_width_is_the_models_default() -> None:
-    for name, width in schema.BASE_WIDTHS.items():
+    known = {o.name: o.spec.facts.get("base_width") for o in options.options("model")}
+    for name, width in ((name, width) for name, width in known.items() if width):
         (found,) = [o for o in options.options("model") if o.name == name]
         assert ("width", str(width)) in [tuple(text.split(": ")) for text, _ in found.settings]
 
@@ -173,7 +175,7 @@ def change_of_logits(run: Run) -> float:
 
 
 @pytest.mark.parametrize(
-    "optim", [o if o in ("sgd", "adam") else pytest.param(o, marks=pytest.mark.slow) for o in schema.MUP_RULES]
+    "optim", [o if o in ("sgd", "adam") else pytest.param(o, marks=pytest.mark.slow) for o in RULES]
 )
 def test_the_change_of_the_function_does_not_grow_with_the_width(optim: str, job: Callable[..., Job]) -> None:
     def slope(mup: str, *base: str) -> float:
@@ -187,7 +189,7 @@ def test_the_change_of_the_function_does_not_grow_with_the_width(optim: str, job
         narrow, wide = (math.log(sum(of_width)) for of_width in changes)
         return (wide - narrow) / math.log(16)
 
-    lr = "0.03" if schema.MUP_RULES[optim] == "sgd" else "3e-4"
+    lr = "0.03" if RULES[optim] == "sgd" else "3e-4"
     common = [f"optim={optim}", f"optim.lr={lr}", "max_steps=3", "scheduler=constant"]
     assert abs(slope("true", "model.base_width=64")) < 0.2
     assert slope("false") > 0.5

@@ -4,10 +4,11 @@ from itertools import product
 from random import Random
 
 import pytest
-import yaml
 
-from runner.config import options, schema
-from runner.config.fields import FIELDS, Field
+from runner.config import options
+from runner.config.chosen import GROUPS
+from runner.config.fields import REQUIRED, Field
+from runner.config.options import COMBINED_GROUPS
 
 LEFT_OUT = {
     "data": {"mnist", "fashion_mnist", "cifar10", "cifar100", "csv", "image_folder", "custom", "concat", "quadratic"},
@@ -52,8 +53,8 @@ def valid_value(random: Random, field: Field, default: object) -> object | None:
 def draw(random: Random) -> list[str]:
     """A random valid choice from every group, and a few settings of each."""
     chosen, overrides = {}, ["max_steps=2", f"seed={random.randrange(100)}"]
-    for group in schema.GROUPS:
-        if group in schema.COMBINED_GROUPS:
+    for group in GROUPS:
+        if group in COMBINED_GROUPS:
             names = random.sample(COMBINED[group], random.randrange(3))
             names = names[:1] if set(names) in APART else names
             if group == "augment" and chosen["data"] not in IMAGES:
@@ -68,11 +69,10 @@ def draw(random: Random) -> list[str]:
         chosen[group] = option.name
         overrides.append(f"{group}={option.name}")
         overrides += ["batch.milestones=[1]"] if option.name == "growing" else []  # the run's length is in steps
-        for text, _ in option.settings:
-            key, _, default = text.partition(": ")
+        for key, setting in option.settings.items():
             path = f"{group}.{key}"
-            if random.random() < 0.3 and path in FIELDS and path not in KEPT:
-                value = valid_value(random, FIELDS[path], yaml.safe_load(default))
+            if random.random() < 0.3 and setting.default != REQUIRED and path not in KEPT:
+                value = valid_value(random, setting.field, setting.default)
                 if value is not None:
                     overrides.append(f"{path}={str(value).lower() if isinstance(value, bool) else value}")
     return [o for o in overrides if fits(o, chosen, overrides)]
@@ -101,7 +101,8 @@ def fits(override: str, chosen: dict[str, str], overrides: list[str]) -> bool:
     if chosen["model"] in ("resnet", "vit") and chosen["data"] != "digits" and key.partition(".")[0] == "model":
         return False
     if override == "model.mup=true":
-        known = chosen["optim"] in schema.MUP_RULES and chosen["init"] not in schema.WITHOUT_MUP
+        rule = options.find("optim", chosen["optim"]).spec.facts.get("mup_rule")
+        known = rule is not None and not options.find("init", chosen["init"]).spec.conflicts
         return known and not any("l1" in o or "l2" in o or "weight_norm" in o for o in overrides)
     if override == "model=cnn" and tabular:
         return False
@@ -137,7 +138,7 @@ def corrupt(random: Random, overrides: list[str]) -> tuple[list[str], str]:
     kind = random.choice(["key", "range", "word", "type", "option", "twice"])
     numeric = [
         (k, f)
-        for k, f in FIELDS.items()
+        for k, f in ((k, s.field) for k, s in options.of_every_run().spec.settings.items())
         if k.count(".") == 0 and f.kind in (int, float) and not f.words and f.length is None and not f.path
     ]
     if kind == "key":
@@ -153,7 +154,7 @@ def corrupt(random: Random, overrides: list[str]) -> tuple[list[str], str]:
         key, _ = random.choice(numeric)
         return [*(o for o in overrides if not o.startswith(f"{key}=")), f"{key}=many"], key
     if kind == "option":
-        group = random.choice([g for g in schema.GROUPS if g not in schema.COMBINED_GROUPS])
+        group = random.choice([g for g in GROUPS if g not in COMBINED_GROUPS])
         return [*(o for o in overrides if not o.startswith((f"{group}=", f"{group}."))), f"{group}=nonsense"], group
     return [*overrides, overrides[0]], overrides[0].partition("=")[0]
 
@@ -178,7 +179,7 @@ def test_every_initializer_trains_with_every_optimizer(init: str, optim: str, op
     assert result.code == 0, result.err
 
 
-EVERY = [(g, n) for g in schema.GROUPS for n in (o.name for o in options.options(g)) if n not in LEFT_OUT.get(g, set())]
+EVERY = [(g, n) for g in GROUPS for n in (o.name for o in options.options(g)) if n not in LEFT_OUT.get(g, set())]
 BESIDE = {
     "weight_decay": ["optim=sgd"],
     "gpt": ["data=text"],

@@ -66,12 +66,13 @@ def test_composing_fast_is_composing_as_hydra_does(draw: int) -> None:
     rng.shuffle(overrides)
     from hydra.types import RunMode
 
-    from runner.config import schema
+    from runner.config.check import check
+    from runner.config.options import COMBINED_GROUPS
 
     whole = loader.load_configuration("config", overrides, RunMode.RUN)
     theirs = OmegaConf.to_container(OmegaConf.masked_copy(whole, [k for k in whole if k != "hydra"]), resolve=True)
-    theirs = {group: {} for group in schema.COMBINED_GROUPS} | theirs
-    assert composer.compose(overrides).config == schema.check(theirs)
+    theirs = {group: {} for group in COMBINED_GROUPS} | theirs
+    assert composer.compose(overrides).config == check(theirs)
 
 
 def test_planning_costs_milliseconds_a_job(folder: Path) -> None:

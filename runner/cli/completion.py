@@ -1,85 +1,124 @@
-"""Tab completion: the shells' scripts, and the words they ask for. Reads the YAMLs alone, so that it is quick."""
+"""``optbench completion SHELL``: tab completion, the shells' scripts and the words they ask for.
 
-from runner.config import fields, schema
-from runner.config.options import configs_dir, groups, options, read_option, shared
+The scripts call ``optbench completion query -- WORDS``, which prints what the last word may become, one a line;
+``:folders`` alone leaves it to the shell's own completion of folders, and no line to that of files.
+"""
 
-COMMANDS = ("train", "list", "runs", "predict", "doctor", "completion")
-FLAGS = ("-m", "--multirun", "--config-dir", "--cfg", "--help")
+from collections.abc import Sequence
+from dataclasses import replace
+
+from runner.cli.arguments import Argument, Parser, Typed
+from runner.cli.commands import COMMANDS
 
 SCRIPTS = {
     "bash": """\
 _optbench() {
-    local line="${COMP_LINE:0:COMP_POINT}" words word
+    local line="${COMP_LINE:0:COMP_POINT}" words word cut
     read -ra words <<< "$line"
-    [[ "$line" == *" " ]] && words+=("")
+    [[ "$line" == *[[:space:]] ]] && words+=("")
     word="${words[-1]}"
-    COMPREPLY=($(optbench completion query -- "${words[@]:1}" 2>/dev/null))
-    local cut="${word%"${word##*[=:]}"}"
-    [[ "$COMP_WORDBREAKS" == *"="* && -n "$cut" ]] && COMPREPLY=("${COMPREPLY[@]#"$cut"}")
+    cut="${word%"${word##*[=:]}"}"
+    [[ "$COMP_WORDBREAKS" == *"="* ]] || cut=""
+    if [[ "$word" == [\\'\\"]* ]]; then  # in quotes the shell completes the whole word
+        word="${word:1}" cut=""
+        words[-1]="$word"
+    fi
+    mapfile -t COMPREPLY < <(optbench completion query -- "${words[@]:1}" 2>/dev/null)
+    case "${COMPREPLY[0]}" in
+        :folders) COMPREPLY=(); compopt +o default -o dirnames ;;
+        :files) COMPREPLY=() ;;
+    esac
+    [[ -n "$cut" ]] && COMPREPLY=("${COMPREPLY[@]#"$cut"}")
     [[ "${#COMPREPLY[@]}" == 1 && "${COMPREPLY[0]}" == *= ]] && compopt -o nospace
+    return 0
 }
 complete -o default -F _optbench optbench
 """,
     "zsh": """\
 _optbench() {
     local -a found
-    found=("${(@f)$(optbench completion query -- "${words[@]:1:$((CURRENT-1))}" 2>/dev/null)}")
-    compadd -S '' -- $found
+    found=("${(@f)$(optbench completion query -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
+    case "$found[1]" in
+        :folders) _files -/ ;;
+        :files | "") _files ;;
+        *) compadd -Q -S '' -- $found ;;
+    esac
 }
 compdef _optbench optbench
 """,
     "fish": """\
 function __optbench_words
     set -l words (commandline -opc) (commandline -ct)
-    optbench completion query -- $words[2..-1]
+    set -l found (optbench completion query -- $words[2..-1] 2>/dev/null)
+    switch "$found[1]"
+        case :folders
+            __fish_complete_directories (commandline -ct)
+        case :files ''
+            __fish_complete_path (commandline -ct)
+        case '*'
+            printf '%s\\n' $found
+    end
 end
 complete -c optbench -f -a '(__optbench_words)'
 """,
 }
+OWN_FLAGS = ("--help", "--version")
 
 
-def complete(words: list[str]) -> list[str]:
+def parser() -> Parser:
+    """Return what the command takes."""
+    parser = Parser("completion", 'Tab completion: eval "$(optbench completion bash)"')
+    parser.add_word("shell", words=tuple(SCRIPTS), help=", ".join(SCRIPTS))
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print a shell's script, or what a script asks for."""
+    if argv[:2] == ["query", "--"]:
+        for word in complete(argv[2:]):
+            print(word)
+        return 0
+    print(SCRIPTS[parser().parse_args(argv).shell], end="")
+    return 0
+
+
+def complete(words: Sequence[str]) -> list[str]:
     """Return what the last word may become, the words before it given."""
     *before, word = words or [""]
     if not before:
-        return [c for c in COMMANDS if c.startswith(word)]
-    if before[0] == "list":
-        return [g for g in groups() if g.startswith(word)]
-    if before[0] != "train":
+        return [name for name in (*COMMANDS, *OWN_FLAGS) if name.startswith(word)]
+    if before[0] not in COMMANDS:
         return []
+    return _argument(COMMANDS[before[0]].parser(), before[1:], word)
+
+
+def _argument(parser: Parser, before: Sequence[str], word: str) -> list[str]:
+    flags = {flag: argument for argument in parser.arguments for flag in argument.flags}
+    given, values, waiting = _read(flags, before)
+    typed = Typed(word, tuple(given), values.get("config_dir"))
+    if waiting is not None:
+        return waiting.offered(typed)
+    flag, equals, value = word.partition("=")
+    if equals and flag in flags:
+        offered = flags[flag].offered(replace(typed, word=value))
+        return [w if w.startswith(":") else f"{flag}={w}" for w in offered]
     if word.startswith("-"):
-        return [f for f in FLAGS if f.startswith(word)]
-    key, equals, value = word.partition("=")
-    if equals:
-        done, comma, last = value.rpartition(",")
-        values = [o.name for o in options(key)] if key in groups() else list(_values(key))
-        return [f"{key}={done}{comma}{v}" for v in values if v.startswith(last)]
-    chosen = dict(w.split("=", 1) for w in before if "=" in w)
-    return [f"{k}=" for k in [*groups(), *_keys(chosen)] if k.startswith(word)]
+        return [f for f, a in flags.items() if f.startswith(word) and (a.repeats or a.key not in values)]
+    places = [argument for argument in parser.arguments if not argument.flags]
+    places = places[len(given) :] or [argument for argument in places[-1:] if argument.repeats]
+    return places[0].offered(typed) if places else []
 
 
-def _values(key: str) -> tuple[str, ...]:
-    field = fields.FIELDS.get(key)
-    if field is None:
-        return ()
-    return ("true", "false") if field.kind is bool else field.words
-
-
-def _keys(chosen: dict[str, str]) -> list[str]:
-    """Return the keys that the chosen options have, and those of every run."""
-    keys = [text.partition(":")[0] for text, _ in read_option(configs_dir() / "config.yaml").settings]
-    found = [k for k in keys if k in fields.FIELDS]
-    found += [f"{section}.{text.partition(':')[0]}" for section in schema.SECTIONS for text, _ in shared(section)]
-    for group in groups():
-        names = chosen.get(group, _default(group)).strip("[]").split(",")
-        found += [f"{group}.{k}" for o in options(group) if o.name in names for k in schema.settings(group, o)]
-        of_all = [f"{group}.{text.partition(':')[0]}" for text, _ in shared(group)]
-        found += [k for k in of_all if k not in found]
-    return found
-
-
-def _default(group: str) -> str:
-    for line in (configs_dir() / "config.yaml").read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"  - {group}: "):
-            return line.partition(": ")[2].strip()
-    return ""
+def _read(flags: dict[str, Argument], before: Sequence[str]) -> tuple[list[str], dict[str, str], Argument | None]:
+    """Return the words that are no flags, the flags' values by their keys, and the flag whose value is next."""
+    given, values, waiting = [], {}, None
+    for word in before:
+        flag, equals, value = word.partition("=")
+        if waiting is not None:
+            values[waiting.key], waiting = word, None
+        elif flag in flags:
+            values[flags[flag].key] = value
+            waiting = flags[flag] if flags[flag].takes_value and not equals else None
+        else:
+            given.append(word)
+    return given, values, waiting

@@ -1,14 +1,30 @@
-"""What a machine offers to training, and what is wrong with it."""
+"""``optbench doctor``: what a machine offers to training, and what is wrong with it."""
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from runner.cli.arguments import Parser
 from runner.config.options import configs_dir
 
 LEAST_FREE_BYTES = 2**30
+
+
+def parser() -> Parser:
+    """Return what the command takes."""
+    return Parser("doctor", "What this machine offers, and what is wrong with it.")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print what was found; the exit code is 1 where something is wrong."""
+    parser().parse_args(argv)
+    findings = examine()
+    for finding in findings:
+        print(f"{'ok   ' if finding.fine else 'WRONG'} {finding.what:<12} {finding.found}")
+    return 0 if all(finding.fine for finding in findings) else 1
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from runner import __version__
-from runner.measures import HEADLINES
+from runner.measures import headlines
 from runner.run.life import Outcome
-
-
-def measures(summary: dict[str, Any]) -> list[str]:
-    """Return the summary's headline measures that are there: validation first, then test."""
-    for measure in HEADLINES:
-        names = [f"{part}_{measure}" for part in ("final_val", "test")]
-        found = [n for n in names if isinstance(summary.get(n), int | float)]
-        if found:
-            return found
-    return []
 
 
 def result(outcome: Outcome, config_dir: str | None = None) -> str:
@@ -76,7 +66,7 @@ def _key(override: str) -> str:
 
 def grid_table(outcomes: Sequence[Outcome]) -> str:
     """Return a line for each run of a sweep: its choices, what became of it, where it lies."""
-    names = list(dict.fromkeys(name for outcome in outcomes for name in measures(outcome.summary)))
+    names = list(dict.fromkeys(name for outcome in outcomes for name in headlines(outcome.summary)))
     lines = [["init", "optim", "lr", "seed", "status", *names, "folder"]]
     for outcome in outcomes:
         summary, config = outcome.summary, outcome.job.config

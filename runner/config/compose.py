@@ -26,13 +26,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.config import fields, schema
-from runner.config.options import configs_dir, options
+from runner.config.check import check, leaves
+from runner.config.chosen import GROUPS, Chosen, Config, chosen
+from runner.config.fields import show
+from runner.config.options import COMBINED_GROUPS, configs_dir, options, sections
+from runner.config.own_yamls import own_folder
+from runner.config.specs import INTERNAL, SPEC
 from runner.errors import ConfigError, closest
 
 BROKEN_FILES = (HydraException, OmegaConfBaseException, ValueError, TypeError, yaml.YAMLError, RecursionError)
 """What composing a user's files can raise."""
-DEEPEST_YAML = 50
 MOST_RUNS = 100_000
 HYDRA_KEYS_HELP = "with -m, hydra/launcher, hydra.launcher.*, hydra/sweeper and hydra.sweeper.*"
 
@@ -41,7 +44,9 @@ HYDRA_KEYS_HELP = "with -m, hydra/launcher, hydra.launcher.*, hydra/sweeper and 
 class Composed:
     """One job's config, checked, and what it was composed from."""
 
-    config: schema.Config
+    config: Config
+    known: Chosen
+    """What is known of its options."""
     overrides: tuple[str, ...]
     hydra: DictConfig
 
@@ -50,38 +55,15 @@ def start_hydra(config_dir: str | None = None) -> Hydra:
     """Return a Hydra over the shipped configs, those of ``config_dir`` before them.
 
     Raises:
-        ConfigError: if ``config_dir`` is no folder.
+        ConfigError: if ``config_dir`` is no folder, or holds what cannot be read.
     """
     search_path = create_config_search_path(str(configs_dir()))
     if config_dir is not None:
-        folder = Path(config_dir).expanduser().resolve()
-        if not folder.is_dir():
-            raise ConfigError(f"--config-dir must be a folder with YAMLs, got {config_dir!r}")
-        refuse_aliases(folder)
-        if (folder / "config.yaml").exists():
-            raise ConfigError(f"{folder / 'config.yaml'} would not be read: put what you set into experiment/NAME.yaml")
-        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema", path=None))
+        search_path.prepend(
+            "command-line", f"file://{own_folder(config_dir)}", SearchPathQuery(provider="schema", path=None)
+        )
     GlobalHydra.instance().clear()
     return Hydra.create_main_hydra2("train", search_path)
-
-
-def refuse_aliases(folder: Path) -> None:
-    """Refuse YAML aliases, with which a small file can grow without bound.
-
-    Raises:
-        ConfigError: naming the file that has one, or that is no YAML.
-    """
-    for path in sorted(folder.rglob("*.yaml")):
-        try:
-            with path.open(encoding="utf-8") as file:
-                depth = 0
-                for event in yaml.parse(file, yaml.CSafeLoader):
-                    depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-                    if isinstance(event, yaml.AliasEvent) or depth > DEEPEST_YAML:
-                        what = "aliases (*name) are" if depth <= DEEPEST_YAML else "values so deep are"
-                        raise ConfigError(f"{path}: YAML {what} not taken here: write the value out")
-        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 class Composer:
@@ -89,9 +71,14 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
+        self.folders = tuple(
+            Path(place.path.removeprefix("file://"))
+            for place in loader.get_search_path().get_path()
+            if place.provider == "command-line" and place.path is not None
+        )
         self._parser = OverridesParser.create(config_loader=loader)
         self._lines: dict[str, Override] = {}
-        self._groups = [*schema.GROUPS, "experiment"]
+        self._groups = [*GROUPS, "experiment"]
         self._options: dict[str, list[str]] = {}
         self._bases: dict[tuple[str, ...], _Base] = {}
 
@@ -137,14 +124,14 @@ class Composer:
         values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
         for value in values:
             names = value if isinstance(value, list) else [value]
-            if isinstance(value, list) and group not in schema.COMBINED_GROUPS:
+            if isinstance(value, list) and group not in COMBINED_GROUPS:
                 raise ConfigError(f"{group} takes one option, got {override.input_line}")
             for name in names:
                 if name is None and group == "experiment":
                     continue
                 if str(name) not in valid:
                     raise ConfigError(
-                        f"{group}={fields.show(name).strip(chr(39))} is not an option"
+                        f"{group}={show(name).strip(chr(39))} is not an option"
                         f"{closest(str(name), valid)}\nvalid: {', '.join(valid)}"
                     )
             if len(names) != len(set(map(str, names))):
@@ -188,11 +175,8 @@ class Composer:
             ConfigLoaderImpl._apply_overrides_to_config(values, composed)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(first_line(error)) from error
-        for override in values:
-            default, key = base.settable.get(override.key_or_group), override.key_or_group
-            if key not in fields.FIELDS and type(default) in (bool, int, float, str) and default != "???":
-                fields.Field(type(default)).parse(key, OmegaConf.select(composed, key))  # a user's own option
-        return _checked(composed, overrides, base.hydra)
+        plain = _plain(composed)
+        return Composed(check(plain, base.known), base.known, tuple(overrides), base.hydra)
 
     def _base(self, choices: tuple[str, ...]) -> "_Base":
         if choices not in self._bases:
@@ -201,13 +185,15 @@ class Composer:
             except BROKEN_FILES as error:
                 raise ConfigError(first_line(error)) from error
             config = OmegaConf.masked_copy(whole, [str(k) for k in whole if k != "hydra"])
+            without_specs(config)
             OmegaConf.set_struct(config, True)
             for group in self._groups:
                 if OmegaConf.is_dict(arguments := OmegaConf.select(config, f"{group}.args")):
                     OmegaConf.set_struct(arguments, False)  # a user's own part takes what it takes
-            keys = schema.leaves(cast(dict[str, Any], OmegaConf.to_container(config)))
-            settable = {k: v for k, v in keys.items() if k.rpartition(".")[2] not in schema.INTERNAL}
-            self._bases[choices] = _Base(config, whole.hydra, settable)
+            keys = leaves(cast(dict[str, Any], OmegaConf.to_container(config)))
+            settable = {k: v for k, v in keys.items() if k.rpartition(".")[2] not in INTERNAL}
+            known = chosen(cast(Config, OmegaConf.to_container(config)), self.folders, whole.hydra.runtime.choices)
+            self._bases[choices] = _Base(config, whole.hydra, settable, known)
         return self._bases[choices]
 
     def _check_key(self, override: Override, base: "_Base") -> None:
@@ -218,13 +204,13 @@ class Composer:
             if override.is_add() and not override.is_force_add():
                 raise ConfigError(f"{line}: {key} exists already, leave out the +")
             return
-        if setting in schema.INTERNAL:
+        if setting in INTERNAL:
             raise ConfigError(f"{key} belongs to the option's file; choose another option with {group}=…")
         inside = [k for k in settable if k.startswith(f"{key}.")]
-        if inside and (setting or group in schema.SECTIONS):
+        if inside and (setting or group in sections()):
             raise ConfigError(f"{line}: {key} is not one value; set {', '.join(inside)}")
         near = [k for k in settable if k.startswith(f"{group}.")] if setting else []
-        owners = [o.name for o in options(group) if setting in schema.settings(group, o)] if setting else []
+        owners = [o.name for o in options(group, *self.folders) if setting in o.settings] if setting else []
         if owners:
             chosen = OmegaConf.select(base.config, f"{group}._option_") or "+".join(base.config.get(group) or ["none"])
             raise ConfigError(f"{key} is a setting of {group}={', '.join(owners)}, but {group}={chosen} is chosen")
@@ -240,15 +226,29 @@ def from_hydra(config: DictConfig, overrides: Sequence[str]) -> Composed:
     Raises:
         ConfigError: naming the first thing that is wrong.
     """
-    return _checked(config, overrides, cast(DictConfig, HydraConfig.get()))
+    hydra, config = HydraConfig.get(), config.copy()
+    without_specs(config)
+    sources = (source for source in hydra.runtime.config_sources if source.provider == "command-line")
+    folders = tuple(Path(source.path) for source in sources)
+    plain = _plain(config)
+    known = chosen(plain, folders, hydra.runtime.choices)
+    return Composed(check(plain, known), known, tuple(overrides), cast(DictConfig, hydra))
 
 
-def _checked(config: DictConfig, overrides: Sequence[str], hydra: DictConfig) -> Composed:
+def without_specs(config: DictConfig) -> None:
+    """Take out of a composed config what its YAMLs say of their options: it is read from them, and is no choice."""
+    nodes = [config[group] for group in GROUPS if group not in COMBINED_GROUPS]
+    nodes += [node for group in COMBINED_GROUPS for node in (config.get(group) or {}).values()]
+    for node in (config, *nodes):
+        OmegaConf.set_struct(node, False)
+        node.pop(SPEC, None)
+
+
+def _plain(config: DictConfig) -> Config:
     try:
-        plain = cast(schema.Config, OmegaConf.to_container(config, resolve=True))
+        return cast(Config, OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
         raise ConfigError(first_line(error)) from error
-    return Composed(schema.check(plain), tuple(overrides), hydra)
 
 
 @dataclass(frozen=True)
@@ -259,6 +259,8 @@ class _Base:
     hydra: DictConfig
     settable: dict[str, Any]
     """Every key that may be set, and its default."""
+    known: Chosen
+    """What is known of the options."""
 
 
 def _check_hydra_key(key: str, line: str, sweep: bool) -> None:

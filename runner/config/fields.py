@@ -1,10 +1,11 @@
-"""The values that each key takes: its type, its range, its words.
+"""The values that a key takes: its type, its range, its words.
 
-A setting of a user's own option that is not named here takes the type of its default.
+A YAML says them below ``_spec_``, as in ``eps: {gt: 0}``; what it leaves out follows from the setting's default.
 """
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,25 @@ def show(value: object) -> str:
 
 
 ANY_LENGTH = -1
+KINDS: dict[str, type] = {
+    "flag": bool,
+    "whole": int,
+    "number": float,
+    "text": str,
+    "import_path": str,
+    "arguments": dict,
+}
+"""The words of a YAML for the kinds of values."""
+NOUNS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "a text",
+    dict: "a set of key: value",
+}
+BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+REQUIRED = "???"
+"""The default of a setting that must be given."""
 
 
 def is_import_path(text: str) -> bool:
@@ -43,6 +63,8 @@ class Field:
     """A list of so many such values."""
     path: bool = False
     """An import path is valid too."""
+    steps_or_share: bool = False
+    """From 1 on it counts steps, which are whole; below 1 it is a fraction of the run."""
 
     def parse(self, key: str, value: object) -> Any:
         """Return the value in its own type.
@@ -59,7 +81,8 @@ class Field:
             return None
         if isinstance(value, str) and (value in self.words or (self.path and is_import_path(value))):
             return value
-        if self is TEXT and isinstance(value, int) and not isinstance(value, bool):
+        plain_text = self.kind is str and not self.words and not self.path
+        if plain_text and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
@@ -76,6 +99,7 @@ class Field:
             and (self.ge is None or value >= self.ge)
             and (self.lt is None or value < self.lt)
             and (self.le is None or value <= self.le)
+            and (not self.steps_or_share or value < 1 or value == int(value))
         )
 
     def _refuse(self, key: str, value: object) -> ConfigError:
@@ -85,13 +109,9 @@ class Field:
     def describe(self) -> str:
         """Say what is valid, as it stands in messages: ``a whole number ≥ 1, or null``."""
         ranges = [f"{sign} {bound:g}" for sign, bound in self._bounds() if bound is not None]
-        noun = {
-            bool: "true or false",
-            int: "a whole number",
-            float: "a finite number",
-            str: "a text",
-            dict: "a set of key: value",
-        }[self.kind]
+        noun = NOUNS[self.kind]
+        if self.steps_or_share:
+            noun = "whole steps, or a fraction of the run below 1,"
         if self.kind is str and self.words:
             noun = f"one of {', '.join(self.words)}{', or an import path such as package.name' if self.path else ''}"
         elif self.path:
@@ -110,193 +130,38 @@ class Field:
         return (">", self.gt), ("≥", self.ge), ("<", self.lt), ("≤", self.le)
 
 
-FLAG = Field(bool)
-PATH = Field(str, path=True)
-ARGUMENTS = Field(dict)
-TEXT = Field(str)
-COUNT = Field(int, ge=1)
-POSITIVE = Field(gt=0)
-NOT_NEGATIVE = Field(ge=0)
-SHARE = Field(ge=0, lt=1)
-SEED = Field(int, ge=0, lt=2**31)
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "silu", "identity")
+def siblings(said: Mapping[str, Any]) -> dict[str, str]:
+    """Return the bounds of a setting that are other settings of its option, as in ``le: most`` or ``le: [9, most]``."""
+    return {bound: other for bound in BOUNDS for other in _each(said.get(bound)) if isinstance(other, str)}
 
-FIELDS: dict[str, Field] = {
-    "name": TEXT,
-    "seed": SEED,
-    "epochs": Field(int, ge=1, le=10**6, null=True),
-    "max_steps": replace(COUNT, null=True),
-    "eval_every": replace(COUNT, null=True),
-    "loss": Field(str, ("auto", "cross_entropy", "mse", "bce", "l1", "huber"), path=True),
-    "metrics": Field(
-        str,
-        ("accuracy", "precision", "recall", "f1", "roc_auc", "perplexity", "mse", "mae", "r2"),
-        path=True,
-        length=ANY_LENGTH,
-    ),
-    "target.metric": replace(TEXT, null=True),
-    "target.value": Field(null=True),
-    "diagnostics": FLAG,
-    "sharpness": FLAG,
-    "compile": FLAG,
-    "device": Field(str, ("auto", "cpu", "cuda", "mps")),
-    "amp": Field(str, ("none", "bf16", "fp16")),
-    "dtype": Field(str, ("float32", "float64")),
-    "engine": Field(str, ("auto", "loop", "fused")),
-    "threads": Field(int, ge=1, le=1024, null=True),
-    "deterministic": FLAG,
-    "save": Field(str, ("last", "best", "none"), null=True),
-    "force": FLAG,
-    "retry": Field(str, ("none", "failed")),
-    "dry_run": FLAG,
-    "workers": Field(int, ge=1, le=1024, null=True),
-    "fail_fast": FLAG,
-    "data.target": PATH,
-    "data.args": ARGUMENTS,
-    "data.root": TEXT,
-    "data.download": FLAG,
-    "data.split_seed": SEED,
-    "data.val_fraction": Field(gt=0, lt=1, null=True),
-    "data.folds": Field(int, ge=2, le=10**6, null=True),
-    "data.fold": Field(int, ge=0, null=True),
-    "data.bootstrap": replace(SEED, null=True),
-    "data.test_fraction": Field(gt=0, lt=1, null=True),
-    "data.fraction": Field(gt=0, le=1),
-    "data.normalize": Field(str, ("none", "standard", "minmax")),
-    "data.path": replace(TEXT, null=True),
-    "data.characters": COUNT,
-    "data.context": COUNT,
-    "data.size": Field(int, ge=1, le=4096),
-    "data.grey": FLAG,
-    "data.condition": Field(ge=1),
-    "data.label": TEXT,
-    "data.columns": replace(TEXT, length=ANY_LENGTH),
-    "data.kind": Field(str, ("auto", "classes", "numbers")),
-    "data.missing": Field(str, ("refuse", "drop")),
-    "data.delimiter": TEXT,
-    "data.parts": replace(TEXT, length=ANY_LENGTH),
-    "data.samples": Field(int, ge=10, le=10**7),
-    "data.features": Field(int, ge=1, le=10**4),
-    "data.noise": NOT_NEGATIVE,
-    "data.sample_seed": SEED,
-    "model.target": PATH,
-    "model.args": ARGUMENTS,
-    "model.width": COUNT,
-    "model.depth": Field(int, ge=1, le=1000),
-    "model.width_multiplier": Field(gt=0, le=1000),
-    "model.depth_multiplier": Field(gt=0, le=1000),
-    "model.mup": FLAG,
-    "model.base_width": replace(COUNT, null=True),
-    "model.widths": replace(COUNT, length=ANY_LENGTH),
-    "model.bias": FLAG,
-    "model.normalization": Field(str, ("none", "batch", "layer", "group")),
-    "model.residual": FLAG,
-    "model.heads": COUNT,
-    "model.kind": Field(str, ("rnn", "lstm", "gru")),
-    "model.shortcut": Field(str, ("identity", "projection")),
-    "model.patch": COUNT,
-    "model.pool": Field(str, ("class", "mean")),
-    "model.name": TEXT,
-    "model.size": Field(int, ge=1, le=4096, null=True),
-    "model.activation": Field(str, ACTIVATIONS),
-    "init.target": PATH,
-    "init.args": ARGUMENTS,
-    "init.gain": Field(words=("auto",), gt=0, null=True),
-    "init.bias": Field(ge=-1e30, le=1e30),
-    "init.std": NOT_NEGATIVE,
-    "init.bound": NOT_NEGATIVE,
-    "init.value": Field(ge=-1e30, le=1e30),
-    "init.samples": Field(int, ge=2, le=10**6),
-    "init.tolerance": Field(gt=0, lt=1),
-    "init.max_iterations": Field(int, ge=1, le=1000),
-    "init.run": TEXT,
-    "init.partial": FLAG,
-    "optim.target": PATH,
-    "optim.args": ARGUMENTS,
-    "optim.lr": POSITIVE,
-    "optim.momentum": SHARE,
-    "optim.nesterov": FLAG,
-    "optim.betas": replace(SHARE, length=2),
-    "optim.eps": POSITIVE,
-    "optim.rho": SHARE,
-    "optim.alpha": SHARE,
-    "optim.centered": FLAG,
-    "optim.etas": replace(POSITIVE, length=2),
-    "optim.step_sizes": replace(POSITIVE, length=2),
-    "optim.momentum_decay": NOT_NEGATIVE,
-    "optim.beta2_decay": Field(ge=-1, lt=0),
-    "optim.clip_threshold": Field(ge=1),
-    "optim.lambd": NOT_NEGATIVE,
-    "optim.t0": NOT_NEGATIVE,
-    "optim.max_iter": COUNT,
-    "optim.history_size": COUNT,
-    "optim.line_search": Field(str, ("strong_wolfe", "none")),
-    "optim.ns_steps": Field(int, ge=1, le=99),
-    "optim.adamw_lr": POSITIVE,
-    "optim.adamw_betas": replace(SHARE, length=2),
-    "optim.name": TEXT,
-    "optim.closure": replace(FLAG, null=True),
-    "optim.weight_decay": NOT_NEGATIVE,
-    "optim.decay_bias_and_norm": FLAG,
-    "scheduler.warmup": NOT_NEGATIVE,
-    "scheduler.end_factor": Field(ge=0, le=1),
-    "scheduler.start_factor": Field(ge=0, le=1),
-    "scheduler.factor": Field(gt=0, lt=1),
-    "scheduler.every": POSITIVE,
-    "scheduler.milestones": replace(POSITIVE, length=ANY_LENGTH),
-    "scheduler.power": POSITIVE,
-    "scheduler.timescale": POSITIVE,
-    "scheduler.first": POSITIVE,
-    "scheduler.growth": Field(ge=1),
-    "scheduler.period": POSITIVE,
-    "scheduler.rise": Field(gt=0, lt=1),
-    "scheduler.decay": POSITIVE,
-    "scheduler.patience": COUNT,
-    "scheduler.min_delta": NOT_NEGATIVE,
-    "regularization.l2.strength": NOT_NEGATIVE,
-    "regularization.weight_decay.rate": NOT_NEGATIVE,
-    "regularization.dropout.p": SHARE,
-    "regularization.box.bound": POSITIVE,
-    "regularization.grad_clip.max_norm": replace(POSITIVE, null=True),
-    "regularization.grad_clip.max_value": replace(POSITIVE, null=True),
-    "regularization.l1.strength": NOT_NEGATIVE,
-    "regularization.label_smoothing.epsilon": SHARE,
-    "regularization.ema.decay": SHARE,
-    "regularization.swa.start": NOT_NEGATIVE,
-    "regularization.swa.every": COUNT,
-    "regularization.adversarial.epsilon": POSITIVE,
-    "regularization.adversarial.steps": COUNT,
-    "regularization.adversarial.share": Field(gt=0, le=1),
-    "regularization.distillation.run": TEXT,
-    "regularization.distillation.temperature": POSITIVE,
-    "regularization.distillation.share": Field(gt=0, le=1),
-    "regularization.early_stopping.patience": COUNT,
-    "regularization.early_stopping.min_delta": NOT_NEGATIVE,
-    "regularization.early_stopping.restore_best": FLAG,
-    "augment.scale.least": Field(ge=0.01, le=100),
-    "augment.scale.most": Field(ge=0.01, le=100),
-    "augment.rotate.degrees": Field(ge=0, le=180),
-    "augment.crop.pad": COUNT,
-    "augment.flip.p": Field(ge=0, le=1),
-    "augment.color.brightness": Field(ge=0, le=1),
-    "augment.color.contrast": Field(ge=0, le=1),
-    "augment.color.saturation": Field(ge=0, le=1),
-    "augment.noise.std": NOT_NEGATIVE,
-    "augment.mixup.alpha": Field(ge=0.01, le=1000),
-    "augment.cutmix.alpha": Field(ge=0.01, le=1000),
-    "batch.shuffle": FLAG,
-    "batch.micro": replace(COUNT, null=True),
-    "batch.smallest": COUNT,
-    "batch.every": replace(COUNT, null=True),
-    "batch.parts": Field(int, ge=2, le=1024),
-    "batch.decay": SHARE,
-    "batch.factor": Field(int, ge=2),
-    "batch.milestones": replace(POSITIVE, length=ANY_LENGTH),
-    "batch.most": replace(COUNT, null=True),
-    "batch.size": replace(COUNT, null=True),
-    "stop.plateau.patience": COUNT,
-    "stop.plateau.min_delta": NOT_NEGATIVE,
-    "stop.grad_norm.below": POSITIVE,
-    "stop.steps.most": COUNT,
-    "stop.time.seconds": POSITIVE,
-}
+
+def _each(bound: object) -> list[object]:
+    return bound if isinstance(bound, list) else [bound]
+
+
+def field_of(default: object, said: Mapping[str, Any]) -> Field | None:
+    """Return the values that a setting takes; None where neither its default nor what is said tells.
+
+    Args:
+        default: as the YAML has it; a default of null makes null valid.
+        said: what the YAML says of the setting: ``kind`` (a word of ``KINDS``), ``gt``, ``ge``, ``lt`` and ``le``,
+            ``words``, ``nullable``, ``length`` (of a list: a number, or ``any``), ``path`` (an import path is valid
+            too), ``steps_or_share``.
+    """
+    is_list = "length" in said or isinstance(default, list)
+    item = default[0] if isinstance(default, list) and default else None if is_list else default
+    path = said.get("path", said.get("kind") == "import_path")
+    inferred = next((kind for kind in (bool, int, float, str, dict) if isinstance(item, kind)), None)
+    known = inferred if item != REQUIRED else None
+    kind = KINDS[said["kind"]] if "kind" in said else str if path or ("words" in said and known is None) else known
+    if kind is None:
+        return None
+    return Field(
+        kind,
+        words=tuple(map(str, said.get("words", ()))),
+        **{bound: value for bound in BOUNDS for value in _each(said.get(bound)) if isinstance(value, int | float)},
+        null=said.get("nullable", default is None),
+        length=(ANY_LENGTH if said.get("length", "any") == "any" else said["length"]) if is_list else None,
+        path=path,
+        steps_or_share=said.get("steps_or_share", False),
+    )

@@ -13,7 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runner.config import fields, schema
+from runner.config.check import leaves
+from runner.config.chosen import Config
+from runner.config.fields import is_import_path
+from runner.config.specs import INTERNAL
 from runner.errors import ConfigError
 
 OWN_MODULES = frozenset(
@@ -63,11 +66,11 @@ def resolve(target: str, allow: Collection[str] = ()) -> Target:
     return found  # type: ignore[no-any-return]
 
 
-def named_by_user(config: schema.Config) -> dict[str, str]:
+def named_by_user(config: Config) -> dict[str, str]:
     """Return the import paths of a config that are not optbench's own, by the key that holds them."""
-    found = {k: v for k, v in schema.leaves(config).items() if k.endswith((".target", "._target_"))}
-    found |= {f"metrics[{i}]": path for i, path in enumerate(config["metrics"]) if fields.is_import_path(path)}
-    if fields.is_import_path(config["loss"]):
+    found = {k: v for k, v in leaves(config).items() if k.endswith((".target", "._target_"))}
+    found |= {f"metrics[{i}]": path for i, path in enumerate(config["metrics"]) if is_import_path(path)}
+    if is_import_path(config["loss"]):
         found["loss"] = config["loss"]
     return {k: v for k, v in found.items() if v.rpartition(".")[0] not in OWN_MODULES}
 
@@ -83,7 +86,7 @@ def source_digest(target: Target) -> str:
 
 def arguments(option: dict[str, Any], *without: str) -> dict[str, Any]:
     """Return an option's settings as keyword arguments, the registry's own keys and ``without`` left out."""
-    return {k: v for k, v in option.items() if k not in ("_option_", "_target_", *without)}
+    return {k: v for k, v in option.items() if k not in (*INTERNAL, *without)}
 
 
 def bind(option: dict[str, Any], allow: Collection[str], *without: str) -> tuple[Target, dict[str, Any]]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from runner.config import fields
-from runner.config.options import configs_dir, options
+from runner.config.fields import REQUIRED, Field
+from runner.config.options import find, options
 from runner.data import Samples, Source, fingerprint
 from runner.errors import ConfigError, closest
 
@@ -73,7 +73,7 @@ def concat(*, parts: list[str], args: dict[str, Any]) -> Source:
     for name in args:
         if name not in parts:
             raise ConfigError(f"data.args.{name}: {name} is not among data.parts={parts}{closest(name, parts)}")
-    sources = [_source(name, fields.ARGUMENTS.parse(f"data.args.{name}", args.get(name, {}))) for name in parts]
+    sources = [_source(name, Field(dict).parse(f"data.args.{name}", args.get(name, {}))) for name in parts]
     first = sources[0]
     for name, source in zip(parts, sources, strict=True):
         kinds = [(s.samples.x.shape[1:], s.samples.y.shape[1:], s.classes, s.test is None) for s in (first, source)]
@@ -96,20 +96,20 @@ def concat(*, parts: list[str], args: dict[str, Any]) -> Source:
 
 def _source(name: str, settings: dict[str, Any]) -> Source:
     """Return one of the data sets that are joined; its settings are checked as they are where it stands alone."""
-    from omegaconf import OmegaConf
-
-    option = OmegaConf.to_container(OmegaConf.load(configs_dir() / "data" / f"{name}.yaml"), resolve=True)
-    assert isinstance(option, dict)
-    given = {str(k): v for k, v in option.items() if k not in ("_option_", "_target_", "normalize")}
+    option = find("data", name)
+    assert option is not None, "it is one of the options"
+    known = {key: setting for key, setting in option.settings.items() if key != "normalize"}  # which is of the whole
     for key in settings:
-        if key not in given:
-            raise ConfigError(f"data.args.{name}.{key} is no setting of data={name}{closest(key, given)}")
-    for key, value in (given | settings).items():
-        field = fields.FIELDS[f"data.{key}"]
-        if value == "???":
-            raise ConfigError(f"data.args.{name}.{key} must be given: {field.describe()}")
-        given[key] = field.parse(f"data.args.{name}.{key}", value)
-    module, _, function = option["_target_"].rpartition(".")
+        if key not in known:
+            raise ConfigError(f"data.args.{name}.{key} is no setting of data={name}{closest(key, known)}")
+    given = {}
+    for key, setting in known.items():
+        value = settings.get(key, setting.default)
+        assert setting.field is not None, "of a shipped option it is known which values are valid"
+        if value == REQUIRED:
+            raise ConfigError(f"data.args.{name}.{key} must be given: {setting.field.describe()}")
+        given[key] = setting.field.parse(f"data.args.{name}.{key}", value)
+    module, _, function = option.content["_target_"].rpartition(".")
     try:
         found: Source = getattr(import_module(module), function)(**given)
     except ConfigError as error:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from runner.config import schema
+from runner.config.chosen import GROUPS
 from runner.config.compose import Composer, start_hydra
+from runner.config.fields import REQUIRED
+from runner.config.identity import choices, outside_identity
 from runner.config.options import options
 from runner.errors import ConfigError
 from runner.run import record
@@ -43,7 +45,7 @@ class Translator:
             root: where the data lie, if a config says.
             config_dir: the folder of the user's own YAMLs, if named.
         """
-        self._columns = [c for c in columns if c not in schema.OUTSIDE_IDENTITY - GIVEN]
+        self._columns = [c for c in columns if c not in outside_identity() - GIVEN]
         self._varying, self._root = varying, root
         self._composer = Composer(start_hydra(config_dir).config_loader)
         self._front = ("--config-dir", config_dir) if config_dir else ()
@@ -52,13 +54,13 @@ class Translator:
     def overrides(self, row: "pd.Series[str]") -> Overrides:
         """Return the overrides that compose to a run's choices, those that differ from the defaults."""
         wanted, varying = {c: str(row[c]) for c in self._columns}, self._varying
-        groups = [_group(g, wanted[g]) for g in schema.GROUPS if g in wanted]
+        groups = [_group(g, wanted[g]) for g in GROUPS if g in wanted]
         auto = next((loss for measure, loss in AUTO_LOSS.items() if row.get(f"final_val_{measure}")), "auto")
         try:
             base = _cells(self._composer.compose(_enough(groups, wanted)).config, auto)
-            kept = [c for c in schema.GROUPS if c in wanted and (c in varying or wanted[c] != self._default[c])]
+            kept = [c for c in GROUPS if c in wanted and (c in varying or wanted[c] != self._default[c])]
             given_too = {*varying, *_needed(wanted)}
-            settings = [c for c in wanted if c not in schema.GROUPS]
+            settings = [c for c in wanted if c not in GROUPS]
             differing = [c for c in settings if c in given_too or wanted[c] != base.get(c, "")]
             given = _in_order([*kept, *differing], varying, wanted)
             config = self._composer.compose(given).config
@@ -80,12 +82,12 @@ def _needed(wanted: Mapping[str, str]) -> set[str]:
     if "target" in wanted.get("stop", "").split("+"):
         needed |= {"target.metric", "target.value"}
     return needed | {
-        f"{group}.{text.partition(':')[0]}"
-        for group in schema.GROUPS
+        f"{group}.{key}"
+        for group in GROUPS
         for option in options(group)
         if option.name == wanted.get(group)
-        for text, _ in option.settings
-        if text.endswith("???")
+        for key, setting in option.spec.settings.items()
+        if setting.default == REQUIRED
     }
 
 
@@ -96,14 +98,14 @@ def _enough(groups: Sequence[str], wanted: Mapping[str, str]) -> list[str]:
 
 def _cells(config: Mapping[str, object], loss: str = "auto") -> dict[str, str]:
     """Return a config's choices as they stand in ``runs.csv``, where ``loss=auto`` is what it became."""
-    cells = {k: str(record.cell(v)) for k, v in schema.choices(dict(config)).items()}
+    cells = {k: str(record.cell(v)) for k, v in choices(dict(config)).items()}
     return cells | ({"loss": loss} if cells["loss"] == "auto" else {})
 
 
 def _in_order(columns: Sequence[str], first: Sequence[str], wanted: Mapping[str, str]) -> list[str]:
     leading = [c for c in first if c in columns and wanted.get(c)]
     ordered = [*leading, *(c for c in columns if c not in leading)]
-    return [_group(c, wanted[c]) if c in schema.GROUPS else _override(c, wanted[c]) for c in ordered if c in wanted]
+    return [_group(c, wanted[c]) if c in GROUPS else _override(c, wanted[c]) for c in ordered if c in wanted]
 
 
 def _group(group: str, option: str) -> str:

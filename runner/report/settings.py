@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from runner.config import schema
+from runner.config.chosen import GROUPS
+from runner.config.identity import outside_identity
 from runner.errors import ConfigError, closest
 from runner.measures import HEADLINES, HIGHER_IS_BETTER, PERCENT, title
 from runner.report.load import Records
@@ -189,7 +190,7 @@ def ordered(values: Sequence[str] | npt.NDArray[np.object_]) -> list[str]:
 
 
 def _words(axis: str, value: str) -> str:
-    return f"{axis}={number(value) or '–'}" if "." in axis or axis not in schema.GROUPS else value or "–"
+    return f"{axis}={number(value) or '–'}" if "." in axis or axis not in GROUPS else value or "–"
 
 
 def number(value: str) -> str:
@@ -274,10 +275,10 @@ def ordered_replicates(runs: pd.DataFrame, which: Sequence[str], labels: "pd.Ser
 def _axes(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
     """Return the choices that vary by themselves: not those that merely follow from the options chosen."""
     ways = {name for cell in (runs["stop"].unique() if "stop" in runs else []) for name in str(cell).split("+")}
-    outside = schema.OUTSIDE_IDENTITY - {"init.run", *(c for c, way in OBEYED.items() if way in ways)}
+    outside = outside_identity() - {"init.run", *(c for c, way in OBEYED.items() if way in ways)}
     candidates = [c for c in choices if c not in REPLICATES and c not in outside]
     varying = [c for c in candidates if runs[c].nunique() > 1]
-    axes = [c for c in varying if c in schema.GROUPS]
+    axes = [c for c in varying if c in GROUPS]
     for column in varying:
         if column in axes:
             continue

@@ -12,7 +12,6 @@ from torch import nn
 
 from runner import metrics, optim
 from runner.config.imports import bind, named_by_user
-from runner.config.schema import mup_rule
 from runner.data import Data
 from runner.engine.rules import Adaptive, EarlyStopping
 from runner.engine.run import Run
@@ -21,7 +20,6 @@ from runner.init import construct
 from runner.noise import derive
 from runner.regularization import Part
 from runner.run.device import autocast, select_device
-from runner.run.facts import facts_of
 from runner.run.job import Job
 from runner.run.mechanisms import augmentation_of, hooks_of, regularization_of
 from runner.run.network import network, parametrized
@@ -61,7 +59,7 @@ def _build(job: Job) -> Run:
     schedule, plateau = schedule_of(job, steps)
     measures = metrics_of(job, data.classes)
     final_measures = {**metrics.final_metrics(data.classes), **measures}
-    augmentation, rule = augmentation_of(job, data, device), mup_rule(config)
+    augmentation, rule = augmentation_of(job, data, device), _mup_rule(job)
     decay_bias_and_norm = config["optim"]["decay_bias_and_norm"]
     run = Run(
         seed=config["seed"],
@@ -79,7 +77,7 @@ def _build(job: Job) -> Run:
         mup=rule is not None,
         optimizer=job.part(config["optim"], "decay_bias_and_norm"),
         linear_in_lr=False,
-        own_decay=facts_of(job).own_decay,
+        own_decay=job.known.fact("optim", "own_decay"),
         takes_closure=False,
         schedule=schedule,
         plateau=plateau,
@@ -107,6 +105,11 @@ def _build(job: Job) -> Run:
     return tried_out(job, run, data, partial(_construct, job, data, torch.device("meta"), parts, filled=False))
 
 
+def _mup_rule(job: Job) -> str | None:
+    """Return the rule by which learning rates follow the width; None of a model that is not in muP."""
+    return job.known.fact("optim", "mup_rule") if job.config["model"].get("mup") else None
+
+
 def _construct(job: Job, data: Data, device: torch.device, parts: Sequence[Part], filled: bool = True) -> nn.Module:
     """Return the model on the device; ``filled``, with its initial weights."""
     config = job.config
@@ -118,7 +121,7 @@ def _construct(job: Job, data: Data, device: torch.device, parts: Sequence[Part]
     option = config["init"]
     function, settings = bind(option, job.allow, "bias")
     fill = None if option["_option_"] == "default" else partial(function, **settings)
-    bias, variance = option.get("bias", 0.0), facts_of(job).variance
+    bias, variance = option.get("bias", 0.0), job.known.fact("init", "variance") or "fan_in"
     # Drawn on the CPU in float32 whatever the device and precision: the same weights everywhere.
     built = construct(constructor, config["seed"], fill, bias, lambda: inputs(data), variance)
     built = parametrized(parts, built).to(device, getattr(torch, config["dtype"]))

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.config import schema
+from runner.config.check import sized
+from runner.config.chosen import Chosen, Config
 from runner.config.compose import Composed
+from runner.config.identity import folder_name
+from runner.config.identity import run_id as identify
 from runner.config.imports import bind, named_by_user, resolve, source_digest
 from runner.data import Source, training_samples
 from runner.errors import ConfigError
@@ -22,7 +25,9 @@ SPLIT_KEYS = ("split_seed", "val_fraction", "folds", "fold", "bootstrap", "fract
 class Job:
     """A run that is known to be well-formed."""
 
-    config: schema.Config
+    config: Config
+    known: Chosen
+    """What is known of the config's options."""
     source: Source
     run_id: str
     allow: frozenset[str]
@@ -34,7 +39,7 @@ class Job:
     @property
     def folder(self) -> Path:
         """Where the run's files lie."""
-        return OUTPUTS / str(self.config["name"]) / schema.folder_name(self.config, self.run_id)
+        return OUTPUTS / str(self.config["name"]) / folder_name(self.config, self.run_id)
 
     @property
     def lock(self) -> Path:
@@ -62,14 +67,14 @@ def prepare(composed: Composed) -> Job:
     Raises:
         ConfigError: if the data or a part is not there.
     """
-    config = composed.config
+    config, known = composed.config, composed.known
     named = named_by_user(config)
     allow = frozenset(named.values())
     source = read_source(config, allow)
     if config["loss"] == "auto":
         config["loss"] = "mse" if source.classes is None else "cross_entropy"
     if config["batch"]["_target_"] == "runner.batch.auto":
-        config = _sized(config, source, allow)
+        config, known = _sized(config, known, source, allow)
     # What a measure computes does not decide what the run finds.
     parts = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
     if "run" in config["init"]:
@@ -77,11 +82,11 @@ def prepare(composed: Composed) -> Job:
     if teacher := config["regularization"].get("distillation"):
         key = "regularization.distillation.run"
         parts[key] = _file_digest(Path(teacher["run"]).expanduser() / "checkpoint.pt", key)
-    run_id = schema.run_id(config, source.fingerprint, parts)
-    return Job(config, source, run_id, allow, composed.overrides, composed.hydra)
+    run_id = identify(config, source.fingerprint, parts, known)
+    return Job(config, known, source, run_id, allow, composed.overrides, composed.hydra)
 
 
-def _sized(config: schema.Config, source: Source, allow: frozenset[str]) -> schema.Config:
+def _sized(config: Config, known: Chosen, source: Source, allow: frozenset[str]) -> tuple[Config, Chosen]:
     """Return a config in which ``batch=auto`` is the size, and the samples at a time, that it comes to here."""
     function, settings = bind(config["batch"], allow, "shuffle", "micro")
     given = {key: config["data"][key] for key in ("val_fraction", "fraction", "folds", "fold")}
@@ -91,7 +96,7 @@ def _sized(config: schema.Config, source: Source, allow: frozenset[str]) -> sche
         from runner.run.memory import samples_at_a_time
 
         micro = samples_at_a_time(config, source, allow, size)
-    return schema.sized(config, size, micro)
+    return sized(config, size, micro, known)
 
 
 def _file_digest(path: Path, key: str) -> str:
@@ -109,7 +114,7 @@ def forget_data() -> None:
     _read.cache_clear()
 
 
-def read_source(config: schema.Config, allow: Collection[str]) -> Source:
+def read_source(config: Config, allow: Collection[str]) -> Source:
     """Read a config's data set, unless it has just been read."""
     read = {k: v for k, v in config["data"].items() if k not in SPLIT_KEYS}
     return _read(json.dumps(read, sort_keys=True), tuple(sorted(allow)))

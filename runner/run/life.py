@@ -3,12 +3,16 @@
 import ctypes
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
 
 from runner.errors import OptbenchError, RecordError
 from runner.run import record
@@ -170,12 +174,10 @@ def _train(
     job: Job, run: "Run", recorder: Recorder, save: str, interruption: Interruption, bar: bool
 ) -> dict[str, Any]:
     from runner.engine import checkpoint, loop
-    from runner.engine.state import start
     from runner.run.summary import environment, reset_peak_memory
 
     reset_peak_memory(run.device)
-    state = start(run)
-    resumed_from = _resume(recorder, run, state)
+    state, resumed_from = _resume(recorder, run)
     recorder.open(rows_kept=state.rows)
     record.update_runs_csv([(job, {"status": "running"})])
     row: dict[str, Any] = {}
@@ -231,14 +233,17 @@ def asked(job: Job) -> list[Any]:
     return [*(job.config[key] for key in ("metrics", "diagnostics", "sharpness", "eval_every")), job.target]
 
 
-def _resume(recorder: Recorder, run: "Run", state: "State") -> int | None:
-    """Load the newest whole checkpoint that the rows on disk reach back to; return its step, or None.
+def _resume(recorder: Recorder, run: "Run") -> "tuple[State, int | None]":
+    """Return a run as its newest whole checkpoint has it that the rows on disk reach, and its step; or at 0, and None.
 
-    A run that is now asked for other rows, or for best weights that were not kept so far, begins anew.
+    A run that is now asked for other rows, or for best weights that were not kept so far, begins anew; so does one
+    whose checkpoint another version laid out, which is named.
     """
     from runner.engine import checkpoint
+    from runner.engine.state import start
 
-    lines = len(record.whole_lines(recorder.folder / "metrics.csv")) - 1
+    state, lines = start(run), len(record.whole_lines(recorder.folder / "metrics.csv")) - 1
+    layout, now, unknown = state.state_dict(), asked(recorder.job), []
     for path in (recorder.checkpoint, checkpoint.previous(recorder.checkpoint)):
         if not path.exists():
             continue
@@ -246,13 +251,31 @@ def _resume(recorder: Recorder, run: "Run", state: "State") -> int | None:
             saved = checkpoint.load(path)
         except RecordError:
             continue
-        if "counters" not in saved or saved.get("asked") != asked(recorder.job):
+        if saved.keys() >= checkpoint.INTERFACE:  # weights that a run was about to end with
             continue
-        lacks_best = run.keep_best and saved["best_weights"] is None and saved["counters"]["best"]
-        if saved["counters"]["rows"] <= lines and not lacks_best:
-            state.load_state_dict(saved)
-            return state.step
-    return None
+        try:
+            alike = saved.keys() == {*layout, "asked"} and saved["counters"].keys() == layout["counters"].keys()
+            if not alike or len(saved["asked"]) != len(now):
+                raise ValueError("another layout")
+            lacks_best = run.keep_best and saved["best_weights"] is None and saved["counters"]["best"]
+            if saved["asked"] == now and saved["counters"]["rows"] <= lines and not lacks_best:
+                state.load_state_dict(saved)
+                return state, state.step
+        except UNLIKE:
+            state = start(run)
+            unknown.append(path)
+    for path in unknown[:1]:
+        name_unknown(path, "the run starts")
+    return state, None
+
+
+UNLIKE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What a checkpoint of another layout can raise."""
+
+
+def name_unknown(path: Path, who: str) -> None:
+    """Say on stderr which checkpoint cannot be gone on from, and ``who`` therefore does so again."""
+    tqdm.write(f"optbench: {path} is a checkpoint of another version: {who} again", file=sys.stderr)
 
 
 def _save_weights(recorder: Recorder, run: "Run", state: "State", save: str) -> str:

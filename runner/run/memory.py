@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from runner.config.chosen import Config
 from runner.config.imports import bind
-from runner.config.schema import Config
 from runner.data import Source
 from runner.engine.memory import COPIES
 from runner.run.device import select_device

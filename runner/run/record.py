@@ -14,9 +14,11 @@ from typing import Any
 
 import yaml
 
-from runner.config import fields, schema
-from runner.config.compose import refuse_aliases
-from runner.config.options import groups
+from runner.config.check import check
+from runner.config.chosen import Config
+from runner.config.identity import choices
+from runner.config.options import groups, of_every_run
+from runner.config.own_yamls import refuse_aliases
 from runner.errors import ConfigError, RecordError
 from runner.run.job import Job
 from runner.run.lock import exclusive, owner_of
@@ -171,7 +173,7 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     return summary if isinstance(summary, dict) and summary.get("status") in STATUSES else None
 
 
-def read_config(run: str | Path) -> schema.Config:
+def read_config(run: str | Path) -> Config:
     """Read and check the config of a run's folder.
 
     Raises:
@@ -183,7 +185,7 @@ def read_config(run: str | Path) -> schema.Config:
         raise ConfigError(f"{folder} is no run's folder: it holds no config.yaml")
     refuse_aliases(folder)
     try:
-        return schema.check(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
+        return check(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
     except (ConfigError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is no run's config: {error}") from error
 
@@ -207,7 +209,7 @@ def update_runs_csv(runs: Sequence[tuple[Job, Mapping[str, Any]]]) -> None:
     path = runs[0][0].folder.parent / "runs.csv"
     with writing(path), exclusive(path.parent / ".locks", "runs.csv"):
         rows = {row["run_id"]: row for row in read_csv(path) if row.get("run_id")}
-        rows |= {job.run_id: _columns(schema.choices(job.config), job.run_id, summary) for job, summary in runs}
+        rows |= {job.run_id: _columns(choices(job.config), job.run_id, summary) for job, summary in runs}
         _write_runs(path, list(rows.values()))
 
 
@@ -228,17 +230,17 @@ def row_of(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     try:
         refuse_aliases(folder)
-        choices = schema.choices(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
+        chosen = choices(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
     except (ConfigError, OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path} is no run's config: {error}") from error
     summary = read_summary(folder) or {"status": _status_without_summary(folder)}
-    return _columns(choices, folder.name.rpartition("-")[2], summary)
+    return _columns(chosen, folder.name.rpartition("-")[2], summary)
 
 
-def _columns(choices: Mapping[str, Any], run_id: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(chosen: Mapping[str, Any], run_id: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row: every choice, then every scalar of the summary, as ``actual_<key>`` where a choice has its name."""
-    found = {f"actual_{k}" if k in choices else k: v for k, v in finite(summary).items()}
-    return {k: cell(v) for k, v in {**choices, "run_id": run_id, **found}.items()}
+    found = {f"actual_{k}" if k in chosen else k: v for k, v in finite(summary).items()}
+    return {k: cell(v) for k, v in {**chosen, "run_id": run_id, **found}.items()}
 
 
 def _status_without_summary(folder: Path) -> str:
@@ -249,8 +251,8 @@ def _status_without_summary(folder: Path) -> str:
 def _write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     first = ["init", "optim", "optim.lr"]
     seen = dict.fromkeys(column for row in rows for column in row)
-    choices = [c for c in seen if c not in first and c not in ("run_id", "status") and _is_choice(c)]
-    columns = list(dict.fromkeys([*first, *choices, "run_id", "status", *seen]))
+    chosen = [c for c in seen if c not in first and c not in ("run_id", "status") and _is_choice(c)]
+    columns = list(dict.fromkeys([*first, *chosen, "run_id", "status", *seen]))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
@@ -259,7 +261,7 @@ def _write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _is_choice(column: str) -> bool:
-    return column in fields.FIELDS or column.partition(".")[0] in GROUPS
+    return column in of_every_run().spec.settings or column.partition(".")[0] in GROUPS
 
 
 csv.field_size_limit(2**27)  # a user's settings may be long

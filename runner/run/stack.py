@@ -19,6 +19,7 @@ from runner.run import record
 from runner.run.job import Job
 from runner.run.life import (
     CHECKPOINT_SECONDS,
+    UNLIKE,
     WAIT_SECONDS,
     Interruption,
     Outcome,
@@ -27,6 +28,7 @@ from runner.run.life import (
     conclude,
     finished,
     make_room,
+    name_unknown,
     run_held,
     torch_settings,
 )
@@ -88,7 +90,7 @@ def _parts(jobs: Sequence[Job]) -> list[list[Job]]:
     """Return the jobs that go on from a checkpoint that their stack left, and those that begin anew."""
     from runner.run.build import build
 
-    saved = _saved(_place(jobs)[1]) if jobs else None
+    saved = _saved(_place(jobs)[1], jobs[0], named=True) if jobs else None
     goes_on = [saved is not None and _goes_on(job, build(job), saved) for job in jobs]
     parts = [[job for job, on in zip(jobs, goes_on, strict=True) if on == kind] for kind in (True, False)]
     return [part for part in parts if part]
@@ -240,16 +242,32 @@ class _Training:
         self.summaries.setdefault(job.run_id, lost)
 
 
-def _saved(plan: Path) -> dict[str, Any] | None:
-    """Return the newest whole checkpoint of a stack, or None."""
+def _saved(plan: Path, member: Job, named: bool = False) -> dict[str, Any] | None:
+    """Return the newest whole checkpoint of a stack, or None; one of another layout is ``named`` on stderr."""
     from runner.engine import checkpoint
 
+    unknown = []
     for path in (_checkpoint(plan), checkpoint.previous(_checkpoint(plan))):
         with contextlib.suppress(RecordError):
             found = checkpoint.load(path)
-            if {"run_ids", "asked", "members", "weights", "slices"} <= found.keys():
+            if _known(found, member):
                 return found
+            unknown.append(path)
+    for path in unknown[:1] if named else ():
+        name_unknown(path, "its runs start")
     return None
+
+
+def _known(saved: dict[str, Any], member: Job) -> bool:
+    """Say whether the checkpoint of a stack, of which one member is given, is laid out as this version does it."""
+    from runner.engine.state import COUNTERS
+
+    if saved.keys() != {"run_ids", "asked", "members", "weights", "slices"}:
+        return False
+    return len(saved["asked"]) == len(asked(member)) and all(
+        held.keys() == {"counters", "best_weights", "optimizer"} and held["counters"].keys() == set(COUNTERS)
+        for held in saved["members"]
+    )
 
 
 def _resumed(jobs: Sequence[Job], runs: "Sequence[Run]", source: Path) -> "tuple[list[Job], Stack]":
@@ -257,14 +275,17 @@ def _resumed(jobs: Sequence[Job], runs: "Sequence[Run]", source: Path) -> "tuple
     from runner.engine.fused.members import resume, stack
     from runner.engine.fused.slices import in_order
 
-    saved = _saved(source)
-    if saved is None or not all(_goes_on(job, run, saved) for job, run in zip(jobs, runs, strict=True)):
-        order = in_order(runs)
-        return [jobs[i] for i in order], stack([runs[i] for i in order])
-    place_of = {run_id: i for i, run_id in enumerate(saved["run_ids"])}
-    order = sorted(range(len(jobs)), key=lambda i: place_of[jobs[i].run_id])
-    places = [place_of[jobs[i].run_id] for i in order]
-    return [jobs[i] for i in order], resume([runs[i] for i in order], saved, places)
+    saved = _saved(source, jobs[0])
+    if saved is not None and all(_goes_on(job, run, saved) for job, run in zip(jobs, runs, strict=True)):
+        place_of = {run_id: i for i, run_id in enumerate(saved["run_ids"])}
+        order = sorted(range(len(jobs)), key=lambda i: place_of[jobs[i].run_id])
+        places = [place_of[jobs[i].run_id] for i in order]
+        try:
+            return [jobs[i] for i in order], resume([runs[i] for i in order], saved, places)
+        except UNLIKE:
+            name_unknown(_checkpoint(source), "its runs start")
+    order = in_order(runs)
+    return [jobs[i] for i in order], stack([runs[i] for i in order])
 
 
 def _goes_on(job: Job, run: "Run", saved: dict[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from runner.config import schema
+from runner.config import check
 from runner.errors import ConfigError
 from runner.run.job import Job
 
@@ -17,7 +17,7 @@ SAME_IN_ALL = ("optim.decay_bias_and_norm", "regularization.box.bound", "stop.st
 
 def signature(job: Job) -> str:
     """Return what runs must have in common to be stacked."""
-    leaves = schema.leaves(job.config)
+    leaves = check.leaves(job.config)
     same = {k: v for k, v in leaves.items() if k in SAME_IN_ALL or not k.startswith(NUMBERS)}
     return json.dumps([same, job.source.fingerprint], sort_keys=True)
 

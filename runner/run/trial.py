@@ -1,17 +1,19 @@
 """A run tried out before it starts: what would fail later is refused now."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 
 from runner.config.imports import accepts, named_by_user
+from runner.config.options import options
 from runner.data import Data
 from runner.engine.optimizers import takes_closure
 from runner.engine.run import Run
 from runner.errors import ConfigError
-from runner.run.facts import facts_of
 from runner.run.job import Job
 
 
@@ -35,8 +37,7 @@ def tried_out(job: Job, run: Run, data: Data, unfilled: Callable[[], nn.Module])
         raise ConfigError("regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)")
     _refuse_lone_sample(job, run, model)
     optimizer = run.optimizer(run.parameter_groups(model))
-    linear = type(optimizer) in facts_of(job).linear_in_lr
-    run = replace(run, takes_closure=takes_closure(optimizer), linear_in_lr=linear)
+    run = replace(run, takes_closure=takes_closure(optimizer), linear_in_lr=_is_linear_in_lr(job, optimizer))
     if run.takes_closure and run.loss_scaling:
         raise ConfigError(
             f"amp=fp16 beside optim={job.config['optim']['_option_']}, whose steps take a closure: use bf16"
@@ -49,6 +50,21 @@ def tried_out(job: Job, run: Run, data: Data, unfilled: Callable[[], nn.Module])
     if own:
         _refuse_own_parts(job, run, data, model)
     return run
+
+
+def _is_linear_in_lr(job: Job, optimizer: Optimizer) -> bool:
+    """Say whether an option says of this class of optimizers that its step is linear in the learning rate.
+
+    The options of all shipped ones are asked: the class may be the user's choice, as with ``optim=custom``.
+    """
+    said = {*_linear_classes(), job.known.fact("optim", "linear_in_lr")}
+    package, name = type(optimizer).__module__.partition(".")[0], type(optimizer).__name__
+    return any(path and (path.partition(".")[0], path.rpartition(".")[2]) == (package, name) for path in said)
+
+
+@functools.cache
+def _linear_classes() -> frozenset[str | None]:
+    return frozenset(option.spec.facts.get("linear_in_lr") for option in options("optim"))
 
 
 def _refuse_own_parts(job: Job, run: Run, data: Data, model: nn.Module) -> None:

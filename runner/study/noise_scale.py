@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from runner.config.chosen import chosen
 from runner.run.build import build
 from runner.run.job import Job, read_source
 from runner.run.record import read_config
@@ -19,7 +20,7 @@ def of_each_sample(place: Path) -> float:
     Of n samples, tr(Σ) is the sum of the unbiased variances and |G|² their mean's square less tr(Σ)/n.
     """
     config = read_config(place)
-    run = build(Job(config, read_source(config, ()), "", frozenset()))
+    run = build(Job(config, chosen(config), read_source(config, ()), "", frozenset()))
     model = run.construct()
     model.load_state_dict(weights_of(place))
     weights = {name: p.detach() for name, p in model.named_parameters()}

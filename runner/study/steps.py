@@ -227,10 +227,11 @@ def _change_of_logits(place: Path) -> float:
     """Return the mean size of what training has added to a run's logits, on its validation samples."""
     import torch
 
+    from runner.config.chosen import chosen
     from runner.run.build import build
 
     config = read_config(place)
-    run = build(Job(config, read_source(config, ()), "", frozenset()))
+    run = build(Job(config, chosen(config), read_source(config, ()), "", frozenset()))
     model = run.construct().eval()
     with torch.no_grad():
         before = model(run.val.x)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from runner.config import schema
 from runner.config.compose import Composer, start_hydra
+from runner.config.identity import identity
 from runner.errors import ConfigError, OptbenchError, RecordError
 from runner.report.figures import render
 from runner.report.load import FIRST, Records, load
@@ -165,7 +165,7 @@ def damage(job: Job) -> str | None:
     if summary["status"] not in record.FINISHED:
         return None
     try:
-        if schema.identity(record.read_config(job.folder), "", {}) != schema.identity(job.config, "", {}):
+        if identity(record.read_config(job.folder), "", {}) != identity(job.config, "", {}, job.known):
             return "config.yaml is of another run"
         rows = _rows(job.folder / "metrics.csv", FIRST)
         every, epochs = summary["eval_every"], summary["epochs"]

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from runner.config import fields, schema
+from runner.config.check import leaves
 from runner.config.compose import Composer, from_hydra
+from runner.config.fields import show
+from runner.config.identity import CONTROL
 from runner.errors import ConfigError
 from runner.run import record
 from runner.run.claim import run_job
@@ -90,7 +92,7 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
         ConfigError: naming the first job that cannot be run; nothing has been written.
     """
     jobs: dict[str, Job] = {}
-    one_value: dict[str, set[str]] = {key: set() for key in schema.CONTROL}
+    one_value: dict[str, set[str]] = {key: set() for key in CONTROL}
     for number, overrides in enumerate(job_overrides):
         try:
             job = prepare(composer.compose(overrides))
@@ -104,7 +106,7 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
             raise ConfigError(f"job {number} of {len(job_overrides)} ({' '.join(overrides)}): {error}") from error
         _refuse_double(jobs.setdefault(job.run_id, job), job)
         for key, values in one_value.items():
-            values.add(fields.show(job.config[key]))
+            values.add(show(job.config[key]))
             if len(values) > 1:
                 raise ConfigError(f"{key} takes one value a sweep, got {', '.join(sorted(values))}")
     return list(jobs.values())
@@ -113,10 +115,10 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
 def _refuse_double(first: Job, second: Job) -> None:
     """Refuse an axis over a key that does not change what a run finds: its runs would be one."""
     if first.config != second.config:
-        ours, theirs = schema.leaves(first.config), schema.leaves(second.config)
+        ours, theirs = leaves(first.config), leaves(second.config)
         key = next(k for k in ours if ours[k] != theirs.get(k))
         raise ConfigError(
-            f"{key} takes one value a sweep, got {fields.show(ours[key])}, {fields.show(theirs.get(key))}: "
+            f"{key} takes one value a sweep, got {show(ours[key])}, {show(theirs.get(key))}: "
             "it does not change what a run finds"
         )
 

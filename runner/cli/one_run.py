@@ -1,0 +1,41 @@
+"""The one run that a command's overrides name."""
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from runner.errors import ConfigError
+
+if TYPE_CHECKING:
+    from runner.run.job import Job
+
+
+def find_parts_in_current_folder() -> None:
+    """Let parts of the user's own be imported from the current folder, which console scripts leave out.
+
+    Raises:
+        ConfigError: if the folder is no longer there.
+    """
+    try:
+        here = os.getcwd()
+    except FileNotFoundError as error:
+        raise ConfigError("the current folder is no longer there: change to another one") from error
+    if here not in sys.path:  # last, so that nothing of it hides a library
+        sys.path.append(here)
+
+
+def prepared(overrides: list[str], config_dir: str | None) -> "Job":
+    """Return the job of one run.
+
+    Raises:
+        ConfigError: for what cannot be run, or where a key has several values.
+    """
+    find_parts_in_current_folder()
+    from runner.config.compose import Composer, start_hydra
+    from runner.run.job import prepare
+
+    composer = Composer(start_hydra(config_dir).config_loader)
+    for override in composer.parse(overrides, sweep=True):
+        if override.is_sweep_override():
+            raise ConfigError(f"{override.input_line} gives several values to one run: give one")
+    return prepare(composer.compose(overrides))

@@ -1,0 +1,176 @@
+"""``optbench train``: one run, or with ``-m`` every run of a grid."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner import INTERRUPTED
+from runner.cli.arguments import Parser, own_folders
+from runner.cli.one_run import find_parts_in_current_folder
+from runner.errors import ConfigError, OptbenchError
+
+if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
+
+    from runner.run.life import Outcome
+
+TROUBLE = ("failed", "interrupted", "diverged")
+GOES_ON = "optbench: interrupted; the same command goes on from here"
+
+EXAMPLES = """\
+examples:
+  optbench train init=he optim=adamw
+  optbench train data=mnist data.root=FOLDER model=cnn optim=nesterov optim.lr=0.03 scheduler=cosine epochs=5
+  optbench train 'regularization=[dropout,early_stopping]' regularization.dropout.p=0.2
+  optbench train -m init=he,xavier optim=sgd,adamw optim.lr=1e-3,1e-2 seed=0,1,2
+  optbench train experiment=smoke
+"""
+
+
+def parser() -> Parser:
+    """Return what the command takes."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = Parser("train", "One run, or every run of a grid.", add_help=False, formatter_class=raw)
+    parser.add_argument("-h", "--help", action="store_true", help="this text; with --config-dir, your options too")
+    about = "run every combination of values with commas"
+    parser.add_argument("-m", "--multirun", action="store_true", help=about)
+    parser.add_config_dir()
+    parser.add_word("-c", "--cfg", words=("job",), metavar="job", help="print the config that would be run, and stop")
+    parser.add_overrides("group=option and key=value")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """Train, and say what became of it."""
+    parsed = parser()
+    arguments = parsed.parse_intermixed_args(argv)
+    if arguments.help:
+        parsed.epilog = _groups_and_keys(own_folders(arguments.config_dir))
+        print(parsed.format_help(), end="")
+        return 0
+    find_parts_in_current_folder()
+    from runner.config.compose import Composer, start_hydra
+
+    hydra = start_hydra(arguments.config_dir)
+    if arguments.cfg:
+        import yaml
+
+        composed = Composer(hydra.config_loader).compose(arguments.overrides)
+        print(yaml.safe_dump(composed.config, sort_keys=False, allow_unicode=True), end="")
+        return 0
+    if arguments.multirun:
+        return _grid(hydra, arguments.overrides)
+    return _single(hydra, arguments.overrides, arguments.config_dir)
+
+
+def _groups_and_keys(folders: Sequence[Path]) -> str:
+    from runner.cli import keys
+    from runner.config.options import groups, options
+
+    lines = ["groups and their options:"]
+    for group in groups():
+        lines.append(f"  {group:<15} {', '.join(option.name for option in options(group, *folders))}")
+    lines += ["", "keys of every run, with their defaults (those of an option: optbench list GROUP):"]
+    lines += [f"  {text:<22} {about}" for text, about in keys.of_every_run()]
+    return "\n".join(lines) + f"\n\n{EXAMPLES}"
+
+
+def _single(hydra: "Hydra", overrides: list[str], config_dir: str | None) -> int:
+    from runner.config.compose import Composer
+    from runner.run.job import prepare
+
+    if any(o == "+" or o.startswith("seeds=") for o in overrides):
+        raise ConfigError("seeds=… and a lone + make sweeps: add -m")
+    composed = Composer(hydra.config_loader).compose(overrides)
+    for key in ("workers", "fail_fast"):
+        if composed.config[key]:
+            raise ConfigError(f"{key}={composed.config[key]} is for sweeps: add -m, or leave it out")
+    if axes := composed.hydra.sweeper.get("params") or composed.hydra.sweeper.get("unions"):
+        raise ConfigError(f"this experiment is a sweep over {', '.join(map(str, axes))}: add -m")
+    job = prepare(composed)
+    from runner.cli import present
+    from runner.run.claim import run_job
+    from runner.sweep.plan import describe
+    from runner.sweep.terminal import report_doubts
+
+    report_doubts([job])
+    if composed.config["dry_run"]:
+        print(describe([job], 1), end="")
+        return 0
+    outcome = run_job(job)
+    assert outcome is not None, "it waits where another process trains the run"
+    print(present.result(outcome, config_dir), end="")
+    return _end_of_run(outcome)
+
+
+def _end_of_run(outcome: "Outcome") -> int:
+    """Return the exit code, and say on stderr what went wrong."""
+    summary = outcome.summary
+    if summary["status"] == "failed":
+        said = "" if outcome.trained else " before (retry=failed tries again)"
+        where = f", see {summary['traceback']}"
+        print(f"optbench: the run failed{said}: {summary['stop_reason']}{where}", file=sys.stderr)
+        return 1
+    if summary["status"] == "interrupted":
+        print(GOES_ON, file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _grid(hydra: "Hydra", overrides: list[str]) -> int:
+    outcomes = _outcomes_of_grid(hydra, overrides)
+    if isinstance(outcomes, str):
+        print(outcomes, end="")
+        return 0
+    from runner.cli import present
+    from runner.run.life import Outcome
+
+    if not isinstance(outcomes, list) or not all(isinstance(outcome, Outcome) for outcome in outcomes):
+        return 0  # another sweeper, which reports by itself
+    print(present.grid_table(outcomes), end="")
+    return _end_of_grid(outcomes)
+
+
+def _outcomes_of_grid(hydra: "Hydra", overrides: list[str]) -> Any:
+    """Return what became of each run, what ``dry_run`` says, or what another sweeper returns."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from runner.config.compose import Composer, first_line
+    from runner.sweep.plan import spell_out_seeds, split_unions, task
+    from runner.sweep.workers import RunFailed
+
+    overrides = split_unions(spell_out_seeds(overrides))
+    parsed = Composer(hydra.config_loader).parse(overrides, sweep=True)
+    # Hydra would look for the keys of {key: value} in its own composition; an axis of one value it leaves to the jobs.
+    for i, o in enumerate(parsed):
+        if not o.is_sweep_override() and isinstance(o.value(), dict):
+            key, _, value = overrides[i].partition("=")
+            overrides[i] = f"{key}=choice({value})"
+    try:
+        return hydra.multirun("config", task, overrides, with_log_configuration=False)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(first_line(error)) from error
+    except RunFailed as error:
+        raise OptbenchError(str(error)) from error
+
+
+def _end_of_grid(outcomes: "Sequence[Outcome]") -> int:
+    """Return the exit code, and say on stderr what went wrong in which run."""
+    from runner.sweep.workers import NOT_STARTED
+
+    waiting = [o for o in outcomes if o.summary.get("stop_reason") == NOT_STARTED]
+    if waiting:
+        print(f"optbench: {len(waiting)} of {len(outcomes)} runs were not started", file=sys.stderr)
+    troubled = [o for o in outcomes if o.summary["status"] in TROUBLE and o not in waiting]
+    for outcome in troubled:
+        summary = outcome.summary
+        where = f", see {summary['traceback']}" if "traceback" in summary else ""
+        print(f"optbench: {summary['status']}: {outcome.job}: {summary.get('stop_reason')}{where}", file=sys.stderr)
+    statuses = {o.summary["status"] for o in troubled if o.summary.get("stop_reason") != "interrupted"}
+    if any(o.summary.get("stop_reason") == "interrupted" for o in troubled) or (waiting and not troubled):
+        print(GOES_ON, file=sys.stderr)
+        return INTERRUPTED
+    return 1 if statuses & {"failed", "interrupted"} else 0

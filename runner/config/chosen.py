@@ -1,0 +1,145 @@
+"""The options that a config chose, and with them every setting that it holds."""
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runner.config.conflicts import Conflict
+from runner.config.fields import show
+from runner.config.options import COMBINED_GROUPS, default_choices, find, known_of, of_every_run, sections
+from runner.config.specs import INTERNAL, Setting, Spec
+from runner.errors import ConfigError, closest
+
+Config = dict[str, Any]
+"""A composed config as plain nested dictionaries."""
+
+GROUPS = tuple(group for group in default_choices() if group != "experiment")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is known of the options of a config."""
+
+    specs: Mapping[str, Spec]
+    """By group, or by ``group.option`` where a group combines several."""
+    settings: Mapping[str, Setting]
+    """By dotted key, those of every run among them."""
+
+    def fact(self, group: str, name: str) -> Any:
+        """Return what is known of the option of a group; None where it does not say."""
+        return self.specs[group].facts.get(name)
+
+    def having(self, group: str, name: str) -> "Chosen":
+        """Return the same with a shipped option in the place of a group's."""
+        option = find(group, name)
+        assert option is not None, f"{group}={name} is shipped"
+        return _joined({**self.specs, group: option.spec})
+
+    @property
+    def conflicts(self) -> list[Conflict]:
+        """What cannot go together."""
+        return [c for spec in (of_every_run().spec, *self.specs.values()) for c in spec.conflicts]
+
+    @property
+    def doubts(self) -> list[Conflict]:
+        """What is seldom meant."""
+        return [c for spec in (of_every_run().spec, *self.specs.values()) for c in spec.doubts]
+
+    @property
+    def reads(self) -> set[str]:
+        """Keys that decide what this run finds, though by themselves they do not."""
+        return {key for spec in self.specs.values() for key in spec.reads}
+
+
+def chosen(config: Mapping[str, Any], folders: tuple[Path, ...] = (), files: Mapping[str, str] | None = None) -> Chosen:
+    """Return what is known of the options of a config.
+
+    Args:
+        config: each group's option, by ``_option_``.
+        folders: the user's own YAMLs.
+        files: the YAML's name of each group, where that is known: an option's own name may be another's.
+
+    Raises:
+        ConfigError: if a group is missing, or an option is none.
+    """
+    places = []
+    for group in GROUPS:
+        if group not in config and group not in COMBINED_GROUPS:
+            raise ConfigError(f"the group {group} is missing")
+        nodes = (config.get(group) or {}) if group in COMBINED_GROUPS else {None: config[group]}
+        for name, node in nodes.items():
+            where = f"{group}.{name}" if name else group
+            _refuse_no_option(node, where, name)
+            file = name or (files or {}).get(group) or node["_option_"]
+            places.append((where, group, file, node))
+    if all(find(group, file, *folders) is not None for _, group, file, _ in places):
+        return _of_files(tuple((where, group, file) for where, group, file, _ in places), folders)
+    return _joined({where: _spec(where, group, file, node, folders) for where, group, file, node in places})
+
+
+def _refuse_no_option(node: Any, where: str, name: str | None) -> None:
+    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        raise ConfigError(f"{where} needs _target_, the import path of its function")
+    label = name or node.get("_option_")
+    if not isinstance(label, str) or not re.fullmatch(r"\w+", label):
+        raise ConfigError(f"{where} needs _option_, its name in letters, digits and _, got {show(label)}")
+
+
+def _spec(where: str, group: str, file: str, node: Mapping[str, Any], folders: tuple[Path, ...]) -> Spec:
+    """Return what is known of an option; of one without a file, as a run's folder may name it, what its values tell."""
+    option = find(group, file, *folders)
+    return option.spec if option else Spec.of(node, where, known_of(group, node["_target_"]))
+
+
+@functools.lru_cache(maxsize=1024)  # the jobs of a grid share their options
+def _of_files(places: tuple[tuple[str, str, str], ...], folders: tuple[Path, ...]) -> Chosen:
+    found = {where: find(group, file, *folders) for where, group, file in places}
+    return _joined({where: option.spec for where, option in found.items() if option})
+
+
+def _joined(specs: Mapping[str, Spec]) -> Chosen:
+    of_all = of_every_run().spec.settings
+    settings = {key: setting for key, setting in of_all.items() if key.partition(".")[0] not in GROUPS}
+    for where, spec in specs.items():
+        group = where.partition(".")[0]
+        shared = {k.partition(".")[2]: s for k, s in of_all.items() if k.startswith(f"{group}.")}
+        if group not in COMBINED_GROUPS:
+            required = {key for key, setting in shared.items() if setting.default == "???" and key not in spec.settings}
+            if required:
+                raise ConfigError(f"{where} needs {', '.join(required)}")
+        for key, setting in {**spec.settings, **shared}.items():
+            own = spec.settings.get(key, setting)
+            settings[f"{where}.{key}"] = replace(setting, default=own.default)
+    return Chosen(specs, settings)
+
+
+def refuse_unknown(config: Config, known: Chosen) -> None:
+    """Refuse keys that nothing reads: those of a file are not checked as those of the command line are.
+
+    Raises:
+        ConfigError: naming the first one, and what is nearest.
+    """
+    top = [key for key in known.settings if "." not in key]
+    for key, value in config.items():
+        if key in top or key in GROUPS:
+            continue
+        if key in sections() and isinstance(value, dict):
+            keys = [k.partition(".")[2] for k in known.settings if k.startswith(f"{key}.")]
+            if odd := next((k for k in value if k not in keys), None):
+                raise ConfigError(f"unknown key '{key}.{odd}'{closest(odd, keys)}")
+            continue
+        raise ConfigError(f"unknown key {key!r}{closest(key, [*top, *sections(), *GROUPS])}")
+    for where in known.specs:
+        group, _, name = where.partition(".")
+        node = config[group][name] if name else config[group]
+        valid = [k.removeprefix(f"{where}.") for k in known.settings if k.startswith(f"{where}.")]
+        odd = next((k for k in node if k not in (*valid, *INTERNAL) and not _is_part(k, valid)), None)
+        if odd is not None:
+            raise ConfigError(f"unknown key '{where}.{odd}'{closest(odd, valid)}")
+
+
+def _is_part(key: str, valid: list[str]) -> bool:
+    return any(name.startswith(f"{key}.") for name in valid)

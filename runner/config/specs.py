@@ -1,0 +1,144 @@
+"""What is known of an option beside its values: it stands in its YAML, below ``_spec_``, and nowhere else.
+
+    _option_: adamw
+    _target_: runner.optim.adamw
+    eps: 1.0e-8
+    _spec_:
+      settings:
+        eps: {gt: 0}
+      facts: {own_decay: weight_decay}
+
+``settings`` say which values are valid (``fields.field_of``). A bound may name another setting of the option, as in
+``smallest: {le: most}``. ``id`` says whether the setting decides what a run finds: ``always`` (the default),
+``never``, or ``changed``: it is outside the run's id while it has its default, as is every setting that is added to
+an option later. ``conflicts`` and ``doubts`` say what cannot go together, and what is seldom meant
+(``runner.config.conflicts``). ``reads`` are keys that are in the id of a run with this option, though by themselves
+they are not. ``facts`` are what training must know of the option; ``FACTS`` names them.
+
+The YAML of a user's own option takes the same. One whose function is a shipped option's knows what that knows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from dataclasses import field as made_by
+from typing import Any
+
+from runner.config.conflicts import Conflict
+from runner.config.fields import BOUNDS, REQUIRED, Field, field_of, show, siblings
+from runner.errors import ConfigError, closest
+
+SPEC = "_spec_"
+INTERNAL = ("_option_", "_target_", SPEC)
+"""Keys of the YAMLs that are no settings: the option's canonical name, what it builds, and what is known of it."""
+
+PARTS = ("settings", "conflicts", "doubts", "reads", "facts")
+SAID = ("kind", *BOUNDS, "words", "nullable", "length", "path", "steps_or_share", "id")
+IN_THE_ID = ("always", "never", "changed")
+FACTS = {
+    "linear_in_lr": "the class of the optimizer, whose step is lr times something that does not depend on it",
+    "own_decay": "the optimizer's setting that multiplies the weights by 1 - lr·it before its step",
+    "whole_set": "true: its batch is the whole training set",
+    "mup_rule": "adam or sgd: by which rule muP scales its learning rates with the width (Yang et al. 2022, table 8)",
+    "base_width": "the width at which model.mup=true changes nothing",
+    "depth_block": "[layers of a block, layers beside blocks]: by which model.depth_multiplier rounds",
+    "gain": "the initializer's own gain, where init.gain is null; 1 where it is not said",
+    "variance": "on what an initializer's variance depends: fan_in, fan_sum, fan_max, or given (on no fan)",
+}
+"""What training may have to know of an option."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of an option, or of every run."""
+
+    default: Any
+    unchanged: Any
+    """The default that ``id: changed`` goes by: a shipped option's, where the option is made of one."""
+    field: Field | None
+    """None where nothing tells which values are valid."""
+    relative: Mapping[str, str]
+    """Bounds that are other settings: ``le`` and such, and the setting's name."""
+    in_id: str
+    """One of ``IN_THE_ID``."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of an option."""
+
+    settings: Mapping[str, Setting]
+    conflicts: tuple[Conflict, ...] = ()
+    doubts: tuple[Conflict, ...] = ()
+    reads: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = made_by(default_factory=dict)
+
+    @staticmethod
+    def of(node: Mapping[str, Any], where: str, known: "Spec | None" = None) -> "Spec":
+        """Read what an option's YAML says.
+
+        Args:
+            node: the option's keys and values.
+            where: names the option in messages.
+            known: what a shipped option of the same function says; this one's word goes first.
+
+        Raises:
+            ConfigError: if it says what nobody reads.
+        """
+        said = node.get(SPEC) or {}
+        _refuse_odd(said, PARTS, f"{where}._spec_")
+        of_settings = said.get("settings") or {}
+        defaults = _leaves({key: value for key, value in node.items() if key not in INTERNAL})
+        for key, of_one in of_settings.items():
+            if key not in defaults:
+                raise ConfigError(f"{where}._spec_.settings.{key} is no setting{closest(key, defaults)}")
+            _refuse_odd(of_one, SAID, f"{where}._spec_.settings.{key}")
+        _refuse_odd(said.get("facts") or {}, FACTS, f"{where}._spec_.facts")
+        settings = {}
+        for key, default in defaults.items():
+            if key in of_settings or known is None or key not in known.settings:
+                settings[key] = _setting(default, of_settings.get(key) or {}, f"{where}.{key}")
+            else:
+                settings[key] = replace(known.settings[key], default=default)
+        own = Spec(
+            settings,
+            tuple(Conflict.of(one, f"{where}._spec_.conflicts") for one in said.get("conflicts") or ()),
+            tuple(Conflict.of(one, f"{where}._spec_.doubts") for one in said.get("doubts") or ()),
+            tuple(said.get("reads") or ()),
+            said.get("facts") or {},
+        )
+        if known is None:
+            return own
+        return Spec(
+            settings,
+            (*known.conflicts, *(c for c in own.conflicts if c not in known.conflicts)),
+            (*known.doubts, *(d for d in own.doubts if d not in known.doubts)),
+            (*known.reads, *own.reads),
+            {**known.facts, **own.facts},
+        )
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the defaults by their keys below the option; what ``args`` holds is one value."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        nested = isinstance(value, Mapping) and value and key != "args"
+        found |= _leaves(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
+def _refuse_odd(said: object, valid: "Mapping[str, Any] | tuple[str, ...]", where: str) -> None:
+    if not isinstance(said, Mapping):
+        raise ConfigError(f"{where} must be a set of key: value, got {show(said)}")
+    for key in said:
+        if key not in valid:
+            hint = closest(str(key), valid)
+            raise ConfigError(f"{where} has the unknown key {key!r}{hint}\nvalid: {', '.join(valid)}")
+
+
+def _setting(default: Any, said: Mapping[str, Any], where: str) -> Setting:
+    in_id = said.get("id", "always")
+    if in_id not in IN_THE_ID:
+        raise ConfigError(f"{where}: id must be one of {', '.join(IN_THE_ID)}, got {show(in_id)}")
+    field = field_of(default, said)
+    typed = default if field is None or default == REQUIRED else field.parse(where, default)
+    return Setting(typed, typed, field, siblings(said), in_id)

@@ -1,0 +1,26 @@
+"""What a sweep says on stderr: doubts before it starts, and a line for each run that ended, above the progress bar."""
+
+import sys
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from runner.config.check import doubts
+from runner.measures import headlines
+from runner.run.job import Job
+from runner.run.life import Outcome
+
+
+def report_doubts(jobs: Sequence[Job]) -> None:
+    """Say, each once, what of some jobs is seldom meant."""
+    for doubt in dict.fromkeys(doubt for job in jobs for doubt in doubts(job.config, job.known)):
+        tqdm.write(f"optbench: {doubt}", file=sys.stderr)
+
+
+def report_outcome(outcome: Outcome) -> None:
+    """Say what became of one job of a sweep."""
+    summary = outcome.summary
+    said = [summary["status"] if outcome.trained else f"{summary['status']} before"]
+    said += [f"{name} {summary[name]:.4g}" for name in headlines(summary) if "test" in name]
+    said += [str(summary["stop_reason"])] if summary["status"] == "failed" else []
+    tqdm.write(f"{outcome.job.folder.name}: {', '.join(said)}", file=sys.stderr)
