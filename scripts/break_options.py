@@ -142,14 +142,14 @@ BREAKS = (
     ),
     Break(
         "normalization with the validation set's statistics",
-        "runner/data/__init__.py",
+        "runner/data/split.py",
         "_statistics(train.x, normalize)",
         "_statistics(val.x, normalize)",
         "tests/test_data.py",
     ),
     Break(
         "a bootstrap without replacement",
-        "runner/data/__init__.py",
+        "runner/data/split.py",
         "drawing.integers(len(train), size=len(train))",
         "drawing.permutation(len(train))",
         "tests/test_data.py bootstrap",
