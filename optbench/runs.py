@@ -36,8 +36,8 @@ def train(*overrides: str | Sequence[str], config_dir: str | None = None) -> Res
         RecordError: if the run's folder cannot be written.
     """
     from runner.config.compose import Composer, start_hydra
+    from runner.run.claim import run_job
     from runner.run.job import forget_data, prepare
-    from runner.run.life import run_job
 
     forget_data()
     hydra = start_hydra(config_dir)

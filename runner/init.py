@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 
 from runner import mup
 from runner.config.imports import accepts
+from runner.engine import checkpoint
 from runner.errors import RecordError
 from runner.noise import derive, generator
 
@@ -131,8 +132,6 @@ def pretrained(model: nn.Module, x: Tensor, seed: int, *, run: str, partial: boo
     Raises:
         ValueError: if it kept none, has not ended, or they do not fit; with ``partial``, if none fits.
     """
-    from runner.engine import checkpoint
-
     path = Path(run).expanduser() / "checkpoint.pt"
     if not path.is_file():
         raise ValueError(

@@ -30,8 +30,8 @@ WORKLOADS = {
 def by_optbench(overrides: list[str], epochs: int) -> tuple[float, float]:
     """Return (training, whole) seconds of one run, recorded like any other."""
     from runner.config.compose import Composer, start_hydra
+    from runner.run.claim import run_job
     from runner.run.job import prepare
-    from runner.run.life import run_job
 
     job = prepare(Composer(start_hydra().config_loader).compose([*overrides, f"epochs={epochs}", "force=true"]))
     began = time.perf_counter()

@@ -114,7 +114,7 @@ BREAKS = (
     ),
     Break(
         "decoupled decay of a stack without the learning rate",
-        "runner/engine/fused.py",
+        "runner/engine/fused/step.py",
         "(1 - lr * decay)",
         "(1 - decay)",
         "tests/test_fused.py weight_decay",
@@ -142,21 +142,21 @@ BREAKS = (
     ),
     Break(
         "normalization with the validation set's statistics",
-        "runner/data/__init__.py",
+        "runner/data/split.py",
         "_statistics(train.x, normalize)",
         "_statistics(val.x, normalize)",
         "tests/test_data.py",
     ),
     Break(
         "a bootstrap without replacement",
-        "runner/data/__init__.py",
+        "runner/data/split.py",
         "drawing.integers(len(train), size=len(train))",
         "drawing.permutation(len(train))",
         "tests/test_data.py bootstrap",
     ),
     Break(
         "a plateau whose every fall counts",
-        "runner/engine/loop.py",
+        "runner/engine/judge.py",
         "fell = train_loss < state.stop_loss - patience.min_delta",
         "fell = train_loss < state.stop_loss",
         "tests/test_stop.py plateau",

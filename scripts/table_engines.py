@@ -35,7 +35,7 @@ def main() -> int:
     """Measure and write the page."""
     sys.path.insert(0, str(ROOT))
     os.chdir(tempfile.mkdtemp())
-    from runner.engine.members import stack
+    from runner.engine.fused.members import stack
     from tests.conftest import compose_job
     from tests.test_fused import MODELS, OPTIMIZERS, alone, length_of, runs_of, three, together
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from runner import augment
 from runner.augment import Augmentation, Draws, Pixels
-from runner.engine import loop
+from runner.engine import loop, measure
 from runner.engine.hooks import Mixed
 from runner.engine.state import start
 from runner.noise import derive, key
@@ -385,7 +385,7 @@ def test_a_step_trains_on_what_the_parts_make_of_its_batch(job: Callable) -> Non
     parts = ["augment=[crop,mixup]", "augment.crop.pad=1"]
     this = job(*parts, "seed=4", "init=he", "optim=sgd", "optim.lr=0.5", "scheduler=constant", "max_steps=3")
     run = build(this)
-    model, order = run.construct(), loop.order_of(run, 0)
+    model, order = run.construct(), run.order(0)
     pixels = Pixels(run.interface["shift"], run.interface["scale"], 0, 0)
     losses = []
     for step in range(3):
@@ -415,11 +415,11 @@ def test_evaluations_see_the_samples_as_they_are(job: Callable) -> None:
     assert rows[1]["batch_loss"] != without[1]["batch_loss"]
     run = build(plain)
     for part, split in (("train", run.probe), ("val", run.val)):
-        expected = loop.evaluate(run, state, split)
+        expected = measure.evaluate(run, state, split)
         assert {f"{part}_{k}": rows[-1][f"{part}_{k}"] for k in expected} == {
             f"{part}_{k}": v for k, v in expected.items()
         }
-    assert loop.finish(run, state)["test_loss"] == loop.finish(build(augmented), state)["test_loss"]
+    assert measure.finish(run, state)["test_loss"] == measure.finish(build(augmented), state)["test_loss"]
 
 
 def test_samples_are_counted_and_whole_batches_stay_as_they_are(job: Callable) -> None:

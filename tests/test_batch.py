@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from runner import batch
-from runner.data import split, training_samples
+from runner.data.split import split, training_samples
 from runner.engine import accumulate, loop
 from runner.engine.rules import Adaptive
 from runner.engine.run import Run

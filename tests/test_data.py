@@ -13,6 +13,7 @@ from sklearn import datasets
 from optbench import train
 from runner import data
 from runner.data import embedded, images, own, synthetic, tables
+from runner.data.split import split
 from runner.errors import ConfigError
 from runner.run.build import build
 from tests.made_data import make_cifar, make_pictures, make_table
@@ -29,7 +30,7 @@ def test_digits_are_scikit_learns() -> None:
 
 def test_parts_are_disjoint_complete_and_stratified() -> None:
     source = embedded.digits(test_fraction=0.2)
-    parts = data.split(source, **SPLIT)
+    parts = split(source, **SPLIT)
     sizes = [len(p) for p in (parts.train, parts.val, parts.test)]
     assert sizes == [1295, 143, 359]
     rows = np.concatenate([p.x.reshape(len(p), -1) for p in (parts.train, parts.val, parts.test)])
@@ -41,15 +42,15 @@ def test_parts_are_disjoint_complete_and_stratified() -> None:
 
 def test_split_depends_on_its_seed_alone() -> None:
     source = embedded.digits(test_fraction=0.2)
-    first, same = data.split(source, **SPLIT), data.split(source, **{**SPLIT, "normalize": "standard"})
-    other = data.split(source, **{**SPLIT, "split_seed": 1})
+    first, same = split(source, **SPLIT), split(source, **{**SPLIT, "normalize": "standard"})
+    other = split(source, **{**SPLIT, "split_seed": 1})
     assert np.array_equal(first.test.y, same.test.y)
     assert not np.array_equal(first.test.y, other.test.y)
 
 
 def test_fraction_takes_its_share_of_train_alone() -> None:
     source = embedded.digits(test_fraction=0.2)
-    whole, part = data.split(source, **SPLIT), data.split(source, **{**SPLIT, "fraction": 0.1})
+    whole, part = split(source, **SPLIT), split(source, **{**SPLIT, "fraction": 0.1})
     assert len(part.train) == 129
     assert np.array_equal(whole.test.x, part.test.x)
     assert np.bincount(part.train.y, minlength=10).min() >= 12
@@ -65,9 +66,9 @@ def test_folds_are_disjoint_and_cover_everything_outside_test(folds: int, number
     source: data.Source = embedded.digits(test_fraction=0.2)
     if numbers:
         source = synthetic.linear_regression(samples=301, features=3, noise=0.1, sample_seed=0, test_fraction=0.2)
-    whole = data.split(source, **SPLIT)
+    whole = split(source, **SPLIT)
     outside = sorted([*rows(whole.train), *rows(whole.val)])
-    parts = [data.split(source, **{**SPLIT, "val_fraction": None}, folds=folds, fold=i) for i in range(folds)]
+    parts = [split(source, **{**SPLIT, "val_fraction": None}, folds=folds, fold=i) for i in range(folds)]
     assert sorted(row for part in parts for row in rows(part.val)) == outside
     for part in parts:
         assert sorted([*rows(part.train), *rows(part.val)]) == outside
@@ -82,17 +83,17 @@ def test_folds_are_disjoint_and_cover_everything_outside_test(folds: int, number
 def test_folds_depend_on_the_split_seed() -> None:
     source = embedded.wine(test_fraction=0.2)
     first, same, other = (
-        data.split(source, **{**SPLIT, "val_fraction": None, "split_seed": seed}, folds=5, fold=0) for seed in (0, 0, 1)
+        split(source, **{**SPLIT, "val_fraction": None, "split_seed": seed}, folds=5, fold=0) for seed in (0, 0, 1)
     )
     assert rows(first.val) == rows(same.val) != rows(other.val)
 
 
 def test_a_bootstrap_holds_the_share_of_distinct_samples_that_chance_says() -> None:
     source = synthetic.linear_regression(samples=2000, features=3, noise=0.1, sample_seed=0, test_fraction=0.2)
-    whole = data.split(source, **SPLIT)
+    whole = split(source, **SPLIT)
     n, shares = len(whole.train), []
     for seed in range(20):
-        part = data.split(source, **SPLIT, bootstrap=seed)
+        part = split(source, **SPLIT, bootstrap=seed)
         assert len(part.train) == n and set(rows(part.train)) < set(rows(whole.train))
         assert rows(part.val) == rows(whole.val) and rows(part.test) == rows(whole.test)
         shares.append(len(set(rows(part.train))) / n)
@@ -104,8 +105,8 @@ def test_a_bootstrap_holds_the_share_of_distinct_samples_that_chance_says() -> N
 
 def test_a_bootstrap_draws_targets_with_their_inputs_by_its_seed_alone() -> None:
     source = embedded.digits(test_fraction=0.2)
-    whole = data.split(source, **SPLIT)
-    first, same, other = (data.split(source, **SPLIT, bootstrap=seed) for seed in (0, 0, 1))
+    whole = split(source, **SPLIT)
+    first, same, other = (split(source, **SPLIT, bootstrap=seed) for seed in (0, 0, 1))
     assert rows(first.train) == rows(same.train) != rows(other.train)
     label = dict(zip(rows(whole.train), whole.train.y.tolist(), strict=True))
     assert [label[row] for row in rows(first.train)] == first.train.y.tolist()
@@ -123,7 +124,7 @@ def test_normalization_is_fitted_on_train_alone(normalize: str) -> None:
         (embedded.digits(test_fraction=0.2), (0, 2, 3)),
         (synthetic.linear_regression(samples=300, features=5, noise=0.1, sample_seed=0, test_fraction=0.2), (0,)),
     ):
-        parts = data.split(source, **{**SPLIT, "normalize": normalize, "dtype": "float64"})
+        parts = split(source, **{**SPLIT, "normalize": normalize, "dtype": "float64"})
         x = parts.train.x
         low, high = (x.mean(axes), x.std(axes)) if normalize == "standard" else (x.min(axes), x.max(axes))
         np.testing.assert_allclose(low, 0, atol=1e-12)
@@ -135,7 +136,7 @@ def test_a_constant_feature_stays_finite() -> None:
     x = np.random.default_rng(0).standard_normal((100, 3))
     x[:, 1] = 7
     source = data.Source(data.Samples(x, np.zeros((100, 1))), None, "f", test_fraction=0.2)
-    assert np.isfinite(data.split(source, **{**SPLIT, "normalize": "standard"}).train.x).all()
+    assert np.isfinite(split(source, **{**SPLIT, "normalize": "standard"}).train.x).all()
 
 
 def test_linear_regression_has_the_noise_it_says() -> None:

@@ -10,7 +10,10 @@ import torch
 from torch import nn
 
 from runner.engine import fused, loop
-from runner.engine.members import in_order, resume, stack
+from runner.engine.fused.loop import graph_of
+from runner.engine.fused.members import resume, stack
+from runner.engine.fused.slices import in_order
+from runner.engine.fused.step import differentiate
 from runner.engine.run import Run
 from runner.engine.state import State, start
 from runner.run.build import build
@@ -203,7 +206,7 @@ def test_fused_kernels_get_gradients_laid_out_like_their_weights(
     members = stack(runs)
     assert bool(members.slices[0].optimizer.defaults["fused"]) == fast
     next(fused.train(members, lambda step: False))
-    fused._differentiate(members, runs[0].train.x[:32], runs[0].train.y[:32], True, None)
+    differentiate(members, runs[0].train.x[:32], runs[0].train.y[:32], True, None)
     for weight in members.weights.values():
         assert weight.grad is not None and weight.grad.stride() == weight.stride()
 
@@ -252,7 +255,7 @@ def test_a_graphed_stack_is_the_run_by_itself_on_cuda(optim: str, shared: list[s
     length = ["max_steps=50", "eval_every=25", "dtype=float64", "batch.size=100", "device=cuda"]
     runs = runs_of(job, three(f"optim={optim}"), "model.width=12", "data=breast_cancer", *length, *shared)
     members = stack(runs)
-    assert fused._graphed(members) is not None
+    assert graph_of(members) is not None
     assert_same(runs, 1e-8)
 
 

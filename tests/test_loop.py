@@ -116,9 +116,9 @@ def test_batches_are_the_same_for_every_optimizer_and_noise_does_not_move_them(d
     extra = ["regularization=dropout"] if dropout else []
     sgd = build(job("optim=sgd", *extra))
     adam = build(job("optim=adam", "optim.lr=0.1"))
-    assert torch.equal(loop.order_of(sgd, 3), loop.order_of(adam, 3))
-    assert not torch.equal(loop.order_of(sgd, 3), loop.order_of(sgd, 4))
-    assert not torch.equal(loop.order_of(sgd, 3), loop.order_of(build(job("seed=1")), 3))
+    assert torch.equal(sgd.order(3), adam.order(3))
+    assert not torch.equal(sgd.order(3), sgd.order(4))
+    assert not torch.equal(sgd.order(3), build(job("seed=1")).order(3))
 
 
 def test_a_diverging_run_ends_at_its_step_with_every_row_kept(job: Callable) -> None:

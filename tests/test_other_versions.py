@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from runner.engine import checkpoint
+from runner.run.claim import run_job
 from runner.run.job import Job
-from runner.run.life import Interruption, run_job
+from runner.run.life import Interruption
 from runner.run.stack import run_stack
 from tests.conftest import TINY, summary_of, without_timing
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from runner import regularization
-from runner.engine import loop
+from runner.engine import loop, measure
 from runner.engine.hooks import Hooks
 from runner.engine.state import BATCH_NORM_SAMPLES, State, start
 from runner.noise import key
@@ -61,15 +61,15 @@ def test_clip_bounds_the_step_of_plain_sgd(job: Callable) -> None:
 
 
 def test_dropout_trains_with_noise_and_evaluates_without(job: Callable) -> None:
-    from runner.engine import loop
+    from runner.engine import loop, measure
     from runner.engine.state import start
     from runner.run.build import build
 
     run = build(job("regularization=dropout", "init=he"))
     state = start(run)
-    assert loop.evaluate(run, state, run.val) == loop.evaluate(run, state, run.val)
+    assert measure.evaluate(run, state, run.val) == measure.evaluate(run, state, run.val)
     x, y = run.val.x, run.val.y
-    assert loop._loss(run, state, x, y) != loop.evaluate(run, state, run.val)["loss"]
+    assert loop._loss(run, state, x, y) != measure.evaluate(run, state, run.val)["loss"]
 
 
 def test_early_stopping_ends_after_its_patience_and_restores_the_best_weights(job: Callable) -> None:
@@ -89,11 +89,11 @@ def test_early_stopping_ends_after_its_patience_and_restores_the_best_weights(jo
     best = losses.index(min(losses))
     assert state.stop_reason.startswith("early_stopping")
     assert len(losses) - 1 == best + 3
-    from runner.engine import loop
+    from runner.engine import measure
     from runner.run.build import build
 
     run = build(job("data.fraction=0.1", "data.normalize=none"))
-    assert loop.evaluate(run, state, run.val)["loss"] == pytest.approx(losses[best], rel=1e-6)
+    assert measure.evaluate(run, state, run.val)["loss"] == pytest.approx(losses[best], rel=1e-6)
 
 
 def test_l1_gradient_is_strength_times_sign() -> None:
@@ -114,7 +114,7 @@ def test_label_smoothings_target_is_spread_over_all_classes(job: Callable[..., J
     expected = -(target * state.model(x).log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(loop._loss(run, state, x, y), expected)
     plain = torch.nn.functional.cross_entropy(state.model(run.val.x), run.val.y)
-    assert loop.evaluate(run, state, run.val)["loss"] == pytest.approx(plain.item())
+    assert measure.evaluate(run, state, run.val)["loss"] == pytest.approx(plain.item())
 
 
 def test_clipping_by_value_comes_before_clipping_by_norm() -> None:
@@ -138,7 +138,7 @@ def test_ema_is_its_closed_form(job: Callable[..., Job]) -> None:
     with state.evaluating():
         torch.testing.assert_close(state.model.readout.weight.detach(), average)
     torch.testing.assert_close(state.model.readout.weight.detach(), stepped)
-    assert rows[-1]["val_loss"] == loop.evaluate(run, state, run.val)["loss"]
+    assert rows[-1]["val_loss"] == measure.evaluate(run, state, run.val)["loss"]
 
 
 def run_average(run: Any) -> torch.Tensor:

@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
-from runner.engine import fused, members
+from runner.engine import fused
+from runner.engine.fused.members import Stack
+from runner.engine.fused.slices import Slice
 from runner.run import record
+from runner.run.claim import run_job
 from runner.run.job import Job
-from runner.run.life import Interruption, run_job
+from runner.run.life import Interruption
 from runner.run.lock import holding
 from runner.run.stack import plans, run_stack
 from runner.sweep.stacking import tasks
@@ -130,7 +133,7 @@ def test_members_of_a_stopped_stack_may_go_on_a_few_at_a_time(job: Callable[...,
 def test_out_of_memory_halves_a_stack(job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
     train, sizes = fused.train, []
 
-    def short_of_memory(stacked: members.Stack, pulse: Callable[[int], bool]) -> Any:
+    def short_of_memory(stacked: Stack, pulse: Callable[[int], bool]) -> Any:
         sizes.append(len(stacked.runs))
         for count, events in enumerate(train(stacked, pulse)):
             if len(stacked.runs) > 2 and count == 1:
@@ -148,14 +151,14 @@ def test_out_of_memory_halves_a_stack(job: Callable[..., Job], monkeypatch: pyte
 def test_what_raises_in_a_stack_costs_the_run_that_raises(
     engine: str, job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = members.Slice.step
+    step = Slice.step
 
-    def raising(part: members.Slice, gradients: Any, lr: Any) -> None:
+    def raising(part: Slice, gradients: Any, lr: Any) -> None:
         if (lr == 0.5).any() or part.stop - part.start > 1:
             raise ValueError("no such step")
         step(part, gradients, lr)
 
-    monkeypatch.setattr(members.Slice, "step", raising)
+    monkeypatch.setattr(Slice, "step", raising)
     shared = ["optim=sgd", "scheduler=constant", f"engine={engine}"]
     jobs = [job(f"optim.lr={lr}", "epochs=1", *SMALL, *shared) for lr in (0.1, 0.5, 0.2)]
     found = {o.job.config["optim"]["lr"]: o.summary for o in run_stack(jobs, "none", Interruption()) if o}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner import stop
-from runner.engine import loop
+from runner.engine import judge, loop, measure
 from runner.engine.rules import Patience, Stop, Target
 from runner.engine.state import start
 from runner.run.build import build
@@ -60,7 +60,7 @@ def judged(run: Any, losses: list[float]) -> list[str | None]:
     """What evaluations with these training losses find the run to end for."""
     state, reasons = start(run), []
     for loss in losses:
-        loop.note(run, state, 0.1, 64, loop.Measured(), {"loss": loss, "accuracy": 0}, {"loss": 9.0, "accuracy": 0})
+        judge.note(run, state, 0.1, 64, measure.Measured(), {"loss": loss, "accuracy": 0}, {"loss": 9.0, "accuracy": 0})
         reasons.append(state.stop_reason)
     return reasons
 
@@ -119,7 +119,7 @@ def test_early_stopping_restores_the_best_weights_wherever_the_run_ends(job: Mak
     run = build(job("model.width=16"))
     best = min(row["val_loss"] for row in rows)
     assert state.stop_reason == "steps: 20 made" and best < rows[-1]["val_loss"]
-    assert loop.evaluate(run, state, run.val)["loss"] == pytest.approx(best, rel=1e-6)
+    assert measure.evaluate(run, state, run.val)["loss"] == pytest.approx(best, rel=1e-6)
 
 
 def test_the_summary_says_when_the_target_was_reached_and_why_the_run_ended(

@@ -110,17 +110,17 @@ def test_asking_for_weights_that_were_not_kept_trains_again(optbench: Callable, 
 
 
 def test_best_weights_are_those_of_the_best_evaluation(job: Callable) -> None:
-    from runner.engine import loop
+    from runner.engine import measure
     from runner.engine.state import start
     from runner.run.build import build
-    from runner.run.life import run_job
+    from runner.run.claim import run_job
 
     this = job("save=best", "optim.lr=0.03", "epochs=6", "scheduler=constant")
     summary = run_job(this).summary
     run = build(this)
     state = start(run)
     state.model.load_state_dict(torch.load(this.folder / "checkpoint.pt", weights_only=True)["model"])
-    assert loop.evaluate(run, state, run.val)["loss"] == pytest.approx(summary["best_val_loss"], rel=1e-6)
+    assert measure.evaluate(run, state, run.val)["loss"] == pytest.approx(summary["best_val_loss"], rel=1e-6)
 
 
 def test_a_diverged_run_is_a_result(optbench: Callable, folder: Path) -> None:

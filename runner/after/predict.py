@@ -7,7 +7,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from runner.data import Array, Samples, split, text
+from runner.data import Array, Samples, text
+from runner.data.split import split
 from runner.errors import ConfigError
 from runner.run.job import SPLIT_KEYS, read_source
 from runner.run.load import Trained

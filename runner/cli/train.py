@@ -91,7 +91,7 @@ def _single(hydra: "Hydra", overrides: list[str], config_dir: str | None) -> int
         raise ConfigError(f"this experiment is a sweep over {', '.join(map(str, axes))}: add -m")
     job = prepare(composed)
     from runner.cli import present
-    from runner.run.life import run_job
+    from runner.run.claim import run_job
     from runner.sweep.plan import describe
     from runner.sweep.terminal import report_doubts
 

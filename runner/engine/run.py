@@ -14,6 +14,7 @@ from runner.engine.hooks import Augmenting, Hooks
 from runner.engine.optimizers import ParameterGroups
 from runner.engine.rules import Adaptive, EarlyStopping, Plateau, Schedule, Stop, Strategy, Target
 from runner.metrics import Metric
+from runner.noise import generator
 
 
 @dataclass(frozen=True)
@@ -93,3 +94,19 @@ class Run:
     """The model is a user's or torchvision's, and may draw from the global generator."""
     interface: dict[str, Any]
     """What using the weights takes: input shape, outputs, classes, and the normalization of raw inputs."""
+
+    def order(self, epoch: int) -> Tensor:
+        """Return the order of an epoch's samples, a function of the seed and the epoch alone."""
+        n = len(self.train.y)
+        if not self.shuffle:
+            return torch.arange(n, device=self.device)
+        return torch.randperm(n, generator=generator(self.seed, "order", epoch)).to(self.device)
+
+    def planned_step(self, step: int, epoch: int, offset: int) -> int:
+        """Return the step at which the run would be had its batches kept their first size.
+
+        Schedules are functions of it, and it ends the run: where sizes adapt, both go by the samples seen.
+        """
+        if self.adaptive is None or self.adaptive.in_steps:
+            return step
+        return epoch * self.steps_per_epoch + offset // self.adaptive.size

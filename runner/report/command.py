@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from runner.config.chosen import GROUPS
+from runner.config.compose import Composer, start_hydra
 from runner.config.fields import REQUIRED
 from runner.config.identity import choices, outside_identity
 from runner.config.options import options
@@ -44,8 +45,6 @@ class Translator:
             root: where the data lie, if a config says.
             config_dir: the folder of the user's own YAMLs, if named.
         """
-        from runner.config.compose import Composer, start_hydra
-
         self._columns = [c for c in columns if c not in outside_identity() - GIVEN]
         self._varying, self._root = varying, root
         self._composer = Composer(start_hydra(config_dir).config_loader)

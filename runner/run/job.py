@@ -14,7 +14,8 @@ from runner.config.compose import Composed
 from runner.config.identity import folder_name
 from runner.config.identity import run_id as identify
 from runner.config.imports import bind, named_by_user, resolve, source_digest
-from runner.data import Source, training_samples
+from runner.data import Source
+from runner.data.split import training_samples
 from runner.errors import ConfigError
 
 OUTPUTS = Path("outputs")

@@ -1,4 +1,4 @@
-"""The life of a run: a job is claimed, built, trained by an engine and recorded."""
+"""The life of a run whose job is claimed: resumed, trained by an engine and recorded."""
 
 import ctypes
 import os
@@ -10,16 +10,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from runner.errors import OptbenchError, RecordError
 from runner.run import record
 from runner.run.job import Job
-from runner.run.lock import holding
 from runner.run.progress import Bar
 from runner.run.record import Recorder
+
+if TYPE_CHECKING:
+    from runner.engine.run import Run
+    from runner.engine.state import State
 
 WAIT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 1.0
@@ -82,10 +85,10 @@ def finished(job: Job, save: str = "none") -> dict[str, Any] | None:
         return None
     if summary["status"] == "failed":
         return summary if job.config["retry"] == "none" else None
-    return summary if _holds_what_isasked(job, job.config["save"] or save, summary) else None
+    return summary if _holds_what_is_asked(job, job.config["save"] or save, summary) else None
 
 
-def _holds_what_isasked(job: Job, save: str, summary: dict[str, Any]) -> bool:
+def _holds_what_is_asked(job: Job, save: str, summary: dict[str, Any]) -> bool:
     config, diverged = job.config, summary["status"] == "diverged"
     if job.target is not None and summary.get("target") != job.target:
         return False
@@ -104,60 +107,7 @@ def _holds_what_isasked(job: Job, save: str, summary: dict[str, Any]) -> bool:
     return isinstance(asked, int) and isinstance(held, int) and asked % held == 0
 
 
-def run_job(
-    job: Job, save: str = "last", interruption: Interruption | None = None, bar: bool = True, wait: bool = True
-) -> Outcome | None:
-    """Train a job to its end and record it, or return what a finished run found.
-
-    Args:
-        job: what to run.
-        save: the weights kept where the config leaves it open: last, best or none.
-        interruption: asks the run to stop after the step it is in, checkpointed.
-        bar: show progress where stderr is a terminal.
-        wait: where another process trains the run, wait for it; otherwise return None.
-
-    Raises:
-        ConfigError: for what cannot be run, before anything is written.
-        RecordError: if the folder cannot be written.
-    """
-    if (summary := finished(job, save)) is not None:
-        if not (job.folder.parent / "runs.csv").exists():
-            record.rebuild_runs_csv(job.folder.parent)
-        return Outcome(job, summary, trained=False)
-    from runner.run.build import build
-
-    interruption = interruption or Interruption()
-    from runner.run.stack import forget_ended, in_a_stack, run_stack
-
-    fused = job.config["engine"] == "fused" or (job.config["engine"] == "auto" and in_a_stack(job))
-    if fused and not begun_alone(job):
-        from runner.sweep.stacking import refuse
-
-        run = build(job)
-        refuse(job, run)
-        with Bar(run.steps, 0, job.folder.name, enabled=bar) as shown:
-
-            def progress(share: float) -> None:
-                shown.advance(round(share * run.steps), None)
-
-            return run_stack([job], save, interruption, progress, wait)[0]
-    run = build(job)
-    while True:
-        with record.writing(job.lock), holding(job.lock) as held:
-            if held and (summary := finished(job, save)) is not None:  # while this process waited
-                return Outcome(job, summary, trained=False)
-            if held:
-                outcome = Outcome(job, run_held(job, run, save, interruption, bar), trained=True)
-                forget_ended(job.folder.parent)
-                return outcome
-        if not wait:
-            return None
-        time.sleep(WAIT_SECONDS)
-        if not job.config["force"] and (summary := finished(job, save)) is not None:
-            return Outcome(job, summary, trained=False)
-
-
-def run_held(job: Job, run: Any, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
+def run_held(job: Job, run: "Run", save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
     """Train a run whose lock is held, and return its summary, which is written."""
     make_room(job)
     recorder = Recorder(job)
@@ -220,7 +170,9 @@ def _keep_freed_memory() -> None:
             ctypes.CDLL(None).mallopt(parameter, value)
 
 
-def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
+def _train(
+    job: Job, run: "Run", recorder: Recorder, save: str, interruption: Interruption, bar: bool
+) -> dict[str, Any]:
     from runner.engine import checkpoint, loop
     from runner.run.summary import environment, reset_peak_memory
 
@@ -232,7 +184,7 @@ def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Inte
     saved_at, read_back = -CHECKPOINT_SECONDS, False
     with Bar(run.steps, state.step, str(recorder.folder.name), enabled=bar) as shown:
 
-        def pulse(state: Any, loss: float) -> bool:
+        def pulse(state: "State", loss: float) -> bool:
             shown.advance(state.step, loss)
             return interruption.requested
 
@@ -257,14 +209,14 @@ def _train(job: Job, run: Any, recorder: Recorder, save: str, interruption: Inte
 
 
 def conclude(
-    job: Job, run: Any, state: Any, recorder: Recorder, row: dict[str, Any], save: str, resumed_from: int | None
+    job: Job, run: "Run", state: "State", recorder: Recorder, row: dict[str, Any], save: str, resumed_from: int | None
 ) -> dict[str, Any]:
     """Test a run that has ended, keep the weights asked for, and return its summary."""
-    from runner.engine import loop
     from runner.engine.diagnostics import findings
+    from runner.engine.measure import finish
     from runner.run.summary import summarize
 
-    measured = loop.finish(run, state)
+    measured = finish(run, state)
     saved = _save_weights(recorder, run, state, save)
     summary = summarize(job, run, state, row, measured)
     summary |= {"resumed_from_step": resumed_from, "saved": saved, "steps_per_epoch": run.steps_per_epoch}
@@ -281,7 +233,7 @@ def asked(job: Job) -> list[Any]:
     return [*(job.config[key] for key in ("metrics", "diagnostics", "sharpness", "eval_every")), job.target]
 
 
-def _resume(recorder: Recorder, run: Any) -> tuple[Any, int | None]:
+def _resume(recorder: Recorder, run: "Run") -> "tuple[State, int | None]":
     """Return a run as its newest whole checkpoint has it that the rows on disk reach, and its step; or at 0, and None.
 
     A run that is now asked for other rows, or for best weights that were not kept so far, begins anew; so does one
@@ -308,7 +260,7 @@ def _resume(recorder: Recorder, run: Any) -> tuple[Any, int | None]:
             lacks_best = run.keep_best and saved["best_weights"] is None and saved["counters"]["best"]
             if saved["asked"] == now and saved["counters"]["rows"] <= lines and not lacks_best:
                 state.load_state_dict(saved)
-                return state, int(state.step)
+                return state, state.step
         except UNLIKE:
             state = start(run)
             unknown.append(path)
@@ -326,7 +278,7 @@ def name_unknown(path: Path, who: str) -> None:
     tqdm.write(f"optbench: {path} is a checkpoint of another version: {who} again", file=sys.stderr)
 
 
-def _save_weights(recorder: Recorder, run: Any, state: Any, save: str) -> str:
+def _save_weights(recorder: Recorder, run: "Run", state: "State", save: str) -> str:
     """Put the weights asked for in the checkpoint's place, the resume state kept beside; return what was saved."""
     from runner.engine import checkpoint
 

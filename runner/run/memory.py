@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from runner.config.chosen import Config
 from runner.config.imports import bind
 from runner.data import Source
+from runner.engine.memory import COPIES
 from runner.run.device import select_device
 from runner.run.network import network
 
 SHARE = 0.5
 """Of a device's memory for weights and one step; the rest is for the data, evaluations and what libraries take."""
-COPIES = 5
-"""Of the weights: themselves, gradients, two moments, and the weights before the step."""
 TRIED = 2
 """Samples of the smaller of two forward passes, of which the difference is what a sample takes."""
 

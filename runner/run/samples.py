@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runner.data import Data, Samples, Source, split
+from runner.data import Data, Samples, Source
+from runner.data.split import split
 from runner.engine.run import Split
 from runner.metrics import Metric
 from runner.run.job import SPLIT_KEYS, Job

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -34,6 +34,12 @@ from runner.run.life import (
 )
 from runner.run.lock import holding
 from runner.run.record import Recorder
+
+if TYPE_CHECKING:
+    from runner.engine.fused.members import Stack
+    from runner.engine.fused.watch import Events
+    from runner.engine.run import Run
+    from runner.engine.state import State
 
 SHARE_OF_TIME = 0.02
 """Checkpoints of a stack take no more of the time than this."""
@@ -116,7 +122,7 @@ class _Training:
                 self._lose(job, error)
             return
         except (Exception, SystemExit) as error:  # a user's part may end the process
-            from runner.engine.fused import is_out_of_memory
+            from runner.engine.memory import is_out_of_memory
 
             if len(jobs) == 1:
                 self._end(jobs[0], self._recorders[jobs[0].run_id].fail(error))
@@ -180,7 +186,7 @@ class _Training:
         else:
             _forget(plan)
 
-    def _record(self, found: Any) -> None:
+    def _record(self, found: "Events") -> None:
         """Write what an evaluation found of each member, and the summaries of those that have ended."""
         ended = []
         for state, evaluation in found:
@@ -207,7 +213,7 @@ class _Training:
         checkpoint.save(_checkpoint(plan), {**members.state_dict(), **content})
         return time.monotonic() - began
 
-    def _interrupt(self, members: Any) -> None:
+    def _interrupt(self, members: "Stack") -> None:
         from runner.run.summary import environment
 
         for state in members.states:
@@ -222,7 +228,7 @@ class _Training:
         record.update_runs_csv([(job, summary)])
 
     @contextlib.contextmanager
-    def _costing(self, job: Job, state: Any = None) -> Iterator[None]:
+    def _costing(self, job: Job, state: "State | None" = None) -> Iterator[None]:
         """Let a record that cannot be written cost its own run alone: the state ends there."""
         try:
             yield
@@ -264,9 +270,10 @@ def _known(saved: dict[str, Any], member: Job) -> bool:
     )
 
 
-def _resumed(jobs: Sequence[Job], runs: Sequence[Any], source: Path) -> tuple[list[Job], Any]:
+def _resumed(jobs: Sequence[Job], runs: "Sequence[Run]", source: Path) -> "tuple[list[Job], Stack]":
     """Return the jobs in the order of their stack, and the stack: as it was saved, where all can go on from that."""
-    from runner.engine.members import in_order, resume, stack
+    from runner.engine.fused.members import resume, stack
+    from runner.engine.fused.slices import in_order
 
     saved = _saved(source, jobs[0])
     if saved is not None and all(_goes_on(job, run, saved) for job, run in zip(jobs, runs, strict=True)):
@@ -281,7 +288,7 @@ def _resumed(jobs: Sequence[Job], runs: Sequence[Any], source: Path) -> tuple[li
     return [jobs[i] for i in order], stack([runs[i] for i in order])
 
 
-def _goes_on(job: Job, run: Any, saved: dict[str, Any]) -> bool:
+def _goes_on(job: Job, run: "Run", saved: dict[str, Any]) -> bool:
     """Say whether a checkpoint holds a job, as it is now asked for, and its rows on disk reach as far."""
     if job.run_id not in saved["run_ids"] or saved["asked"] != asked(job):
         return False

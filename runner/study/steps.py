@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from runner.report.load import Records
+from runner.run.job import Job, read_source
 from runner.run.record import read_config, read_csv
 from runner.study.judging import Array, Curves, Rows, judgement, lines, over_steps
 from runner.study.study import Judgement, weights_of
@@ -228,7 +229,6 @@ def _change_of_logits(place: Path) -> float:
 
     from runner.config.chosen import chosen
     from runner.run.build import build
-    from runner.run.job import Job, read_source
 
     config = read_config(place)
     run = build(Job(config, chosen(config), read_source(config, ()), "", frozenset()))

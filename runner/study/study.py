@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from runner.config.compose import Composer, start_hydra
 from runner.config.identity import identity
 from runner.errors import ConfigError, OptbenchError, RecordError
 from runner.report.figures import render
@@ -18,8 +19,11 @@ from runner.report.load import FIRST, Records, load
 from runner.report.sections import Plot
 from runner.run import record
 from runner.run.job import OUTPUTS, Job
+from runner.run.life import finished
 from runner.run.lock import holding
 from runner.run.record import write_whole
+from runner.sweep.plan import Grid, plan, spell_out_seeds, split_parts
+from runner.sweep.workers import run_jobs
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,6 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
     Raises:
         OptbenchError: if a run failed or was interrupted: there is no verdict then.
     """
-    from runner.config.compose import Composer, start_hydra
-    from runner.run.life import finished
-    from runner.sweep.plan import Grid, plan, spell_out_seeds, split_parts
-    from runner.sweep.workers import run_jobs
-
     composer = Composer(start_hydra().config_loader)
     shared, *parts = split_parts(spell_out_seeds([f"name=study-{study.name}", *study.sweep]))
     grid = Grid(tuple(shared), tuple(map(tuple, parts)))

@@ -16,8 +16,11 @@ from runner.config.fields import show
 from runner.config.identity import CONTROL
 from runner.errors import ConfigError
 from runner.run import record
+from runner.run.claim import run_job
 from runner.run.job import Job, prepare
-from runner.run.life import Outcome, finished, run_job
+from runner.run.life import Outcome, finished
+from runner.run.stackable import refuse
+from runner.sweep.stacking import tasks
 
 if TYPE_CHECKING:
     from runner.engine.run import Run
@@ -95,7 +98,6 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
             job = prepare(composer.compose(overrides))
             if job.run_id not in jobs and finished(job) is None:
                 from runner.run.build import build
-                from runner.sweep.stacking import refuse
 
                 refuse(job, build(job))
         except ConfigError as error:
@@ -142,7 +144,6 @@ def describe(jobs: Sequence[Job], workers: int) -> str:
 def estimate_seconds(jobs: Sequence[Job], workers: int) -> float:
     """Return how long the jobs would take, from a short trial of a few kinds of them in memory."""
     from runner.run.build import build
-    from runner.sweep.stacking import tasks
 
     chosen = [[jobs[i] for i in task] for task in tasks(jobs, workers)] if jobs else []
     kinds: dict[str, list[list[Job]]] = {}
@@ -163,7 +164,7 @@ def _seconds_a_step(runs: "Sequence[Run]") -> float:
     import torch
 
     from runner.engine import fused, loop
-    from runner.engine.members import stack
+    from runner.engine.fused.members import stack
     from runner.engine.state import start
 
     threads = torch.get_num_threads()

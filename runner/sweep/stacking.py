@@ -1,16 +1,14 @@
 """Which runs of a sweep are trained together, and how many at a time."""
 
-import json
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from runner.config import check
 from runner.config.imports import named_by_user
-from runner.errors import ConfigError
 from runner.run.job import Job
 from runner.run.life import begun_alone, finished
 from runner.run.stack import plans
+from runner.run.stackable import refusal, signature, without_rate
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,56 +18,14 @@ if TYPE_CHECKING:
 Task = tuple[int, ...]
 """Jobs of a sweep, by their number, that one worker trains at a time: a stack, or a single run."""
 
-NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.", "stop.")
-"""Choices in which the runs of a stack may differ; ``model`` and all others decide what a step computes."""
-SAME_IN_ALL = ("optim.decay_bias_and_norm", "regularization.box.bound", "stop.steps.most", "stop.time.seconds")
 LARGEST_BYTES = 2**19
 """Of a run's weights, beyond which its matrix products are as fast by themselves (``scripts/bench_fused.py``)."""
 BYTES_TOGETHER = 24 * 2**20
 """Of all that a stack on a CPU computes with: more leaves the caches that a core has for itself."""
-COPIES = 5
-"""Of a run's weights: themselves, gradients, two moments, and the weights before the step."""
 SMALLEST = 4
 """Runs of a stack that is worth it on a CPU."""
 MOST = 256
 """Each member of a stack holds a file open."""
-
-
-def signature(job: Job) -> str:
-    """Return what runs must have in common to be stacked."""
-    leaves = check.leaves(job.config)
-    same = {k: v for k, v in leaves.items() if k in SAME_IN_ALL or not k.startswith(NUMBERS)}
-    return json.dumps([same, job.source.fingerprint], sort_keys=True)
-
-
-def refusal(job: Job, run: "Run | None" = None) -> str | None:
-    """Return why a run cannot be stacked, or None; where it is not given, the first of a kind is built."""
-    if job.config["compile"]:
-        return "compile=true compiles the model of one run"
-    if job.config["deterministic"]:
-        return "deterministic=true is for one run at a time"
-    from runner.engine import fused
-    from runner.run.build import build
-
-    parts = [_without_rate(job.config["optim"]), job.config["regularization"]]
-    kind = json.dumps([signature(job), *parts], sort_keys=True)
-    if kind not in _tried:
-        _tried[kind] = fused.refusal(run or build(job))
-    return _tried[kind]
-
-
-_tried: dict[str, str | None] = {}
-"""Why runs of a kind cannot be stacked, by their kind: tried out once a process."""
-
-
-def refuse(job: Job, run: "Run") -> None:
-    """Refuse a job that asks for ``engine=fused`` and cannot have it.
-
-    Raises:
-        ConfigError: with the reason.
-    """
-    if job.config["engine"] == "fused" and (reason := refusal(job, run)) is not None:
-        raise ConfigError(f"engine=fused cannot train this run: {reason}; use engine=auto or engine=loop")
 
 
 def tasks(jobs: Sequence[Job], workers: int) -> list[Task]:
@@ -117,16 +73,12 @@ def _stacks(jobs: Sequence[Job], members: list[int], workers: int) -> list[Task]
     if not able or (not asked and not pays(first, model, min(most, len(able)))):
         return []
     # Runs of one seed see the same batches, those of one optimizer step together.
-    able.sort(key=lambda i: (jobs[i].config["seed"], str(_without_rate(jobs[i].config["optim"])), i))
+    able.sort(key=lambda i: (jobs[i].config["seed"], str(without_rate(jobs[i].config["optim"])), i))
     count = max(-(-len(able) // most), min(workers, len(able) // SMALLEST), 1)
     if count > workers and len(able) // count > SMALLEST:  # as many for each worker
         count = -(-count // workers) * workers
     bounds = [len(able) * k // count for k in range(count + 1)]
     return [tuple(able[a:b]) for a, b in pairwise(bounds)]
-
-
-def _without_rate(optim: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in optim.items() if k != "lr"}
 
 
 def pays(run: "Run", model: "nn.Module", together: int) -> bool:
@@ -135,7 +87,7 @@ def pays(run: "Run", model: "nn.Module", together: int) -> bool:
     On an accelerator a small step costs its launch, whatever the model. On a CPU it pays where the stacked step is
     written out (fully connected networks) and its weights are few; large products and convolutions gain nothing.
     """
-    from runner.engine.batched import is_written_out
+    from runner.engine.fused.batched import is_written_out
 
     if run.device.type == "cuda":
         return together > 1
@@ -146,6 +98,8 @@ def largest(run: "Run", model: "nn.Module") -> int:
     """Return how many runs a stack should have at most."""
     if run.device.type == "cuda":
         return MOST
+    from runner.engine.memory import COPIES
+
     return max(1, min(MOST, BYTES_TOGETHER // (COPIES * _bytes(model))))
 
 

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from runner.errors import OptbenchError
 from runner.run import record
+from runner.run.claim import run_job
 from runner.run.job import Job
-from runner.run.life import Interruption, Outcome, run_job
+from runner.run.life import Interruption, Outcome
 from runner.run.stack import run_stack
 from runner.sweep.stacking import Task, tasks
 

@@ -1,0 +1,45 @@
+"""What the members of a stack reach."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from runner.engine.fused import batched
+from runner.engine.fused.members import Stack
+from runner.engine.optimizers import evaluating
+from runner.engine.run import Split
+from runner.metrics import Metric
+
+EVALUATION_ROWS = 4096
+"""Samples times runs of a forward pass in evaluation: large enough to be fast, small enough for the cache."""
+
+
+@torch.no_grad()
+def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metric]) -> list[list[dict[str, float]]]:
+    """Return, of each part of the data, every member's loss and metrics in evaluation mode."""
+    first, model = members.runs[0], members.states[0].model
+    rows = max(1, EVALUATION_ROWS // len(members.runs))
+    found = []
+    with contextlib.ExitStack() as switched, first.autocast():
+        for optimizer in dict.fromkeys(state.optimizer for state in members.states):
+            switched.enter_context(evaluating(optimizer))
+        model.eval()
+        switched.callback(model.train)
+        for part in parts:
+            chunks = part.x.tensor_split(max(1, round(len(part.x) / rows)))
+            outputs = [batched.forward(model, members.weights, x, True)[0].transpose(1, -1) for x in chunks]
+            together = torch.cat(outputs, -1).transpose(1, -1).to(first.dtype)
+            measures = {"loss": first.loss, **metrics}
+            values = [_measure(measure, together, part.y) for measure in measures.values()]
+            found.append([dict(zip(measures, of_one, strict=True)) for of_one in zip(*values, strict=True)])
+    return found
+
+
+def _measure(measure: Metric, outputs: Tensor, y: Tensor) -> list[float]:
+    try:
+        values = batched.each(measure, outputs, y, shared=True)
+    except (RuntimeError, ValueError, TypeError):  # it has no batching rule
+        return [float(measure(of_one, y)) for of_one in outputs]
+    return [float(v) for v in values.tolist()]

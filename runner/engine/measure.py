@@ -1,0 +1,83 @@
+"""What is measured of a run: of a step, and of the weights that it has come to."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from runner.engine.run import Run, Split
+from runner.engine.state import State
+from runner.metrics import Metric
+
+EVALUATION_BATCH = 2048
+"""Samples a forward pass in evaluation: large enough to be fast, small enough for any model's memory."""
+LOSSES_HELD_ON_CUDA = 64
+"""Steps after which losses are read from a device that would have to be waited for."""
+
+
+@torch.no_grad()
+def evaluate(run: Run, state: State, part: Split, metrics: Mapping[str, Metric] | None = None) -> dict[str, float]:
+    """Return the loss and the metrics of a part of the data, the model in evaluation mode."""
+    with state.evaluating(), run.autocast():
+        outputs = torch.cat([state.model(x) for x in torch.split(part.x, EVALUATION_BATCH)]).to(run.dtype)
+    asked = run.metrics if metrics is None else metrics
+    measured = {"loss": run.loss(outputs, part.y), **{k: m(outputs, part.y) for k, m in asked.items()}}
+    return {name: float(value) for name, value in measured.items()}
+
+
+def finish(run: Run, state: State) -> dict[str, float]:
+    """Return what the weights that the run ends with reach, on the test set too: the one time that it is read."""
+    if state.first_nonfinite_step is not None:
+        return {}
+    final = {f"final_train_{k}": v for k, v in evaluate(run, state, run.probe).items()}
+    final |= {f"final_val_{k}": v for k, v in evaluate(run, state, run.val, run.final_metrics).items()}
+    began = time.perf_counter()
+    test = evaluate(run, state, run.test, run.final_metrics)
+    synchronize(run)
+    seconds = (time.perf_counter() - began) / len(run.test.y)
+    return final | {f"test_{k}": v for k, v in test.items()} | {"inference_seconds_per_sample": seconds}
+
+
+def synchronize(run: Run) -> None:
+    """Wait for the device."""
+    if run.device.type == "cuda":
+        torch.cuda.synchronize(run.device)
+    elif run.device.type == "mps":
+        torch.mps.synchronize()
+
+
+@dataclass
+class Measured:
+    """What is measured of the step before an evaluation alone."""
+
+    grad_norm: float | None = None
+    update_ratio: float | None = None
+    update_ratios: dict[str, float] = field(default_factory=dict)
+    """Of each parameter, by name."""
+    _before: dict[str, Tensor] = field(default_factory=dict)
+
+    def before_update(self, model: nn.Module) -> None:
+        """Note the gradient's norm, before any clipping, and where the parameters are."""
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.grad_norm = _norm([p.grad for p in trained.values() if p.grad is not None])
+        self._before = {name: p.detach().clone() for name, p in trained.items()}
+
+    def after_update(self, model: nn.Module, each: bool) -> None:
+        """Note how far the parameters moved relative to their size; with ``each``, one by one too."""
+        moved = {n: p.detach() - self._before[n] for n, p in model.named_parameters() if n in self._before}
+        self.update_ratio = ratio(_norm(list(moved.values())), _norm(list(self._before.values())))
+        if each:
+            self.update_ratios = {n: ratio(_norm([d]), _norm([self._before[n]])) for n, d in moved.items()}
+        self._before = {}
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    return torch.nn.utils.get_total_norm(tensors).item()
+
+
+def ratio(moved: float, size: float) -> float:
+    """Return how far weights of a size moved, relative to it; of 0, infinity where they moved at all."""
+    return moved / size if size > 0 else math.inf if moved > 0 else 0.0
