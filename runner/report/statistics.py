@@ -39,7 +39,7 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def mean_interval(values: Sequence[float] | Array, step: float = 0.0) -> Interval:
+def mean_interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: float = 0.0) -> Interval:
     """Return the mean of independent values and its 95 % interval x̄ ± t(n-1)·s/√n (Student 1908).
 
     Args:
@@ -50,12 +50,12 @@ def mean_interval(values: Sequence[float] | Array, step: float = 0.0) -> Interva
     return _interval(values, step, of_next=False)
 
 
-def next_interval(values: Sequence[float] | Array, step: float = 0.0) -> Interval:
+def next_interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: float = 0.0) -> Interval:
     """Return the mean and the 95 % interval that the next value lies in, x̄ ± t(n-1)·s·√(1 + 1/n)."""
     return _interval(values, step, of_next=True)
 
 
-def _interval(values: Sequence[float] | Array, step: float, of_next: bool) -> Interval:
+def _interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: float, of_next: bool) -> Interval:
     x = np.asarray(values, float)
     n = len(x)
     if n == 0:

@@ -1,6 +1,7 @@
 """What judgements share: rows that say whether they hold, and plots of curves."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from runner.report.load import Records, read_layers
 from runner.report.parts import Plot
 from runner.study.study import Judgement
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating[Any]]
 Rows = list[dict[str, object]]
 Curves = dict[str, tuple[Array, Array]]
 
