@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,23 @@ from runner.cli import main
 from runner.job import Job, prepare
 
 TINY = ["model.width=8", "model.depth=1", "epochs=2"]
+VALLEY = [
+    *("data=quadratic", "data.features=2", "data.condition=1", "model=linear", "model.bias=false", "loss=mse"),
+    *("init=constant", "init.value=1", "optim=gd", "optim.lr=4.4", "scheduler=constant", "scheduler.warmup=8"),
+    *("max_steps=9", "eval_every=1", "dtype=float64"),
+]
+"""A run whose losses are known: its rate passes 2/L, where gradient descent begins to diverge.
+
+Both weights are 1 at first, and step t, counted from 1, multiplies them by 1 - 0.55·t, the last by as much as the
+one before it; the loss is their square.
+"""
+VALLEY_WEIGHTS = [math.prod(1 - 0.55 * min(t, 8) for t in range(1, step + 1)) for step in range(10)]
+LOWEST = 3
+"""The step after which the loss is lowest; it is higher at the last than at the first."""
 MNIST_ROOT = os.environ.get("OPTBENCH_DATA")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
