@@ -10,15 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from runner.report.statistics import LEVEL, Array
+from runner.report.statistics import LEVEL, ROUNDING, Array
 
 FEWEST_SIZES = 4
 """One more than the law has numbers."""
 DRAWS = 1000
 EXPONENTS = np.geomspace(0.01, 5.0, 250)
 """Where α is looked for; a curve of a smaller one cannot be told from a logarithm, one of a larger one is a step."""
-ROUNDING = 1e-12
-"""Relative differences up to this are rounding, not a finding: sums of thousands of numbers are only so exact."""
 
 
 @dataclass(frozen=True)

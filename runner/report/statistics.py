@@ -16,6 +16,8 @@ from scipy import stats
 Array = npt.NDArray[np.float64]
 
 LEVEL = 0.95
+ROUNDING = 1e-12
+"""Relative differences up to this are rounding, not a finding: sums of thousands of numbers are only so exact."""
 EXACT_PAIRS = 12
 """Up to so many pairs every flip of the differences' signs is tried; beyond, of their ranks' signs."""
 FEWEST_PAIRS = 3
@@ -107,6 +109,9 @@ class Comparisons:
 def compare(one: Array, others: Array, step: float = 0.0) -> Comparisons:
     """Compare a setting's scores ``[n]`` with those of others ``[k, n]``, seed by seed; NaN is a missing run.
 
+    Scores that differ by rounding alone are equal: such differences are multiples of the last bit, so that all pairs
+    may show the same one.
+
     Args:
         one: scores of the one.
         others: scores of the others.
@@ -114,6 +119,7 @@ def compare(one: Array, others: Array, step: float = 0.0) -> Comparisons:
             shows the same difference, so that a few coarse values that happen to agree prove nothing.
     """
     differences = one[None, :] - others
+    differences[np.abs(differences) <= ROUNDING * np.maximum(np.abs(one[None, :]), np.abs(others))] = 0.0
     shared = np.isfinite(differences)
     n = shared.sum(1)
     d = np.where(shared, differences, 0.0)
