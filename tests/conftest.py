@@ -16,16 +16,13 @@ from runner.cli import main
 from runner.job import Job, prepare
 
 TINY = ["model.width=8", "model.depth=1", "epochs=2"]
-VALLEY = [
+QUADRATIC = [
     *("data=quadratic", "data.features=2", "data.condition=1", "model=linear", "model.bias=false", "loss=mse"),
-    *("init=constant", "init.value=1", "optim=gd", "optim.lr=4.4", "scheduler=constant", "scheduler.warmup=8"),
-    *("max_steps=9", "eval_every=1", "dtype=float64"),
+    *("init=constant", "init.value=1", "optim=gd", "dtype=float64", "eval_every=1"),
 ]
-"""A run whose losses are known: its rate passes 2/L, where gradient descent begins to diverge.
-
-Both weights are 1 at first, and step t, counted from 1, multiplies them by 1 - 0.55·t, the last by as much as the
-one before it; the loss is their square.
-"""
+"""Runs whose losses are known: both weights are 1 at first, the loss is their square, 1 - rate is left after a step."""
+VALLEY = [*QUADRATIC, "optim.lr=4.4", "scheduler=constant", "scheduler.warmup=8", "max_steps=9"]
+"""Its rate passes 2, where gradient descent begins to diverge: step t, from 1 on, has 0.55·t, the last as before it."""
 VALLEY_WEIGHTS = [math.prod(1 - 0.55 * min(t, 8) for t in range(1, step + 1)) for step in range(10)]
 LOWEST = 3
 """The step after which the loss is lowest; it is higher at the last than at the first."""

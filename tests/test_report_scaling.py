@@ -228,7 +228,6 @@ def test_real_runs_end_to_end(optbench, folder: Path) -> None:
     laws = pd.read_csv("outputs/family/report/scaling-law.csv")
     best = pd.read_csv("outputs/family/report/scaling.csv")
     assert len(laws) == 4 and len(best) == 10
-    assert best["validation_loss"][:5].is_monotonic_decreasing
     runs = pd.read_csv("outputs/family/runs.csv")
     means = runs.groupby(["parameters", "optim.lr"])["final_val_loss"].mean().groupby("parameters").min()
     assert best["validation_loss"][:5].to_numpy() == pytest.approx(means.to_numpy())
