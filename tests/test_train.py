@@ -20,6 +20,7 @@ from tests.conftest import (
     TINY,
     VALLEY,
     VALLEY_WEIGHTS,
+    as_seeds_go,
     rows_of,
     run_folder,
     run_folders,
@@ -32,7 +33,7 @@ def test_the_main_command_reaches_its_accuracy(optbench: Callable, folder: Path)
     result = optbench("train", "init=he", "optim=adamw")
     assert result.code == 0
     assert result.err == ""
-    assert summary_of(run_folder(folder))["test_accuracy"] >= 0.96
+    assert summary_of(run_folder(folder))["test_accuracy"] == as_seeds_go(0.9785, 0.0046)
     for word in ("accuracy", "test", "outputs/default/he_normal-adamw-lr0.001-s0-", "optbench train -m init=he"):
         assert word in result.out
 
@@ -179,7 +180,7 @@ def test_a_failing_run_costs_itself_only(optbench: Callable, folder: Path) -> No
 
 def test_smoke_experiment_runs_in_its_own_folder(optbench: Callable, folder: Path) -> None:
     assert optbench("train", "experiment=smoke").code == 0
-    assert summary_of(run_folder(folder, "smoke"))["test_accuracy"] > 0.9
+    assert summary_of(run_folder(folder, "smoke"))["test_accuracy"] == as_seeds_go(0.951, 0.0074)
 
 
 def test_results_go_to_stdout_and_nothing_else(optbench: Callable, folder: Path) -> None:
