@@ -66,6 +66,18 @@ def load(samples: int = 300, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((samples, 4)) + 3 * np.eye(4)[y], y
 
 
+def wholes(features: int = 8, outputs: int = 8) -> tuple[np.ndarray, ...]:
+    """Small whole numbers, the same for training, validation and test."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(-1, 2, (64, features)), rng.integers(-2, 3, (64, outputs))
+    return (x.astype(float), y.astype(float)) * 3
+
+
+def halves(weight: Tensor, generator: torch.Generator) -> None:
+    """Fill with -1/2, 0 and 1/2."""
+    weight.copy_(torch.randint(-1, 2, weight.shape, generator=generator) / 2)
+
+
 def not_finite(at: str) -> tuple[np.ndarray, np.ndarray]:
     x, _ = load()
     y = x.sum(1)

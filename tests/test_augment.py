@@ -383,7 +383,8 @@ def test_augmentation_is_the_same_on_cuda() -> None:
 
 def test_a_step_trains_on_what_the_parts_make_of_its_batch(job: Callable) -> None:
     parts = ["augment=[crop,mixup]", "augment.crop.pad=1"]
-    this = job(*parts, "seed=4", "init=he", "optim=sgd", "optim.lr=0.5", "scheduler=constant", "max_steps=3")
+    plain_steps = ["init=he", "optim=sgd", "optim.lr=0.5", "scheduler=constant", "max_steps=3", "dtype=float64"]
+    this = job(*parts, "seed=4", *plain_steps)
     run = build(this)
     model, order = run.construct(), run.order(0)
     pixels = Pixels(run.interface["shift"], run.interface["scale"], 0, 0)
@@ -402,9 +403,9 @@ def test_a_step_trains_on_what_the_parts_make_of_its_batch(job: Callable) -> Non
                 p -= 0.5 * gradient
         losses.append(loss.item())
     state, rows = trained(this)
-    assert rows[1]["batch_loss"] == pytest.approx(sum(losses) / 3, rel=1e-5)
+    assert rows[1]["batch_loss"] == pytest.approx(sum(losses) / 3, rel=1e-10)
     for ours, plain in zip(state.model.parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(ours.detach(), plain.detach())
+        torch.testing.assert_close(ours.detach(), plain.detach(), rtol=1e-9, atol=1e-12)
 
 
 def test_evaluations_see_the_samples_as_they_are(job: Callable) -> None:

@@ -1,9 +1,9 @@
 """Batch strategies: batches taken apart, sizes that follow the gradient noise scale, sizes from data and memory."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, permutations
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +25,7 @@ from runner.search.lr_range import lr_range
 from runner.study import noise_scale
 from runner.study.study import weights_of
 from tests.conftest import Result, compose_job, rows_of, run_folder, run_folders, summary_of, without_timing
-from tests.test_loop import never, rows_from, trained, untimed
+from tests.test_loop import MIXED, never, rows_from, trained, untimed
 from tests.test_train import killed_and_finished
 
 EXACT = ["dtype=float64", "max_steps=6", "eval_every=6", "init=he", "optim=momentum", "model.width=16"]
@@ -134,12 +134,21 @@ def test_noise_of_ones_own_model_differs_between_parts_and_repeats(job: Callable
     assert torch.equal(masks[0], masks[2]) and torch.equal(masks[1], masks[3])
 
 
-@pytest.mark.parametrize("amp", ["bf16", pytest.param("fp16", marks=pytest.mark.cuda)])
-def test_mixed_precision_goes_with_parts(amp: str, job: Callable) -> None:
-    asked = ["epochs=3", "init=he", f"amp={amp}", "regularization=[grad_clip,l2]"]
-    whole, parts = (trained(job(*asked, *more))[1][-1] for more in ([], ["batch.micro=20"]))
-    assert parts["val_loss"] == pytest.approx(whole["val_loss"], abs=0.05)
-    assert parts["grad_norm"] == pytest.approx(whole["grad_norm"], rel=0.5)
+@pytest.mark.parametrize(("amp", "device"), MIXED)
+def test_mixed_precision_goes_with_parts(amp: str, device: str, job: Callable) -> None:
+    run = build(job("init=he", f"amp={amp}", f"device={device}", "regularization=l2", "batch.micro=20"))
+    state = start(run)
+    x, y = run.train.x[:64], run.train.y[:64]
+    accumulate.gradient(run, state, x, y, loop._loss)
+    model, scale = run.construct(), state.scaler.get_scale() if state.scaler else 1.0
+    (penalty,) = run.hooks.penalties
+    for part in (slice(0, 20), slice(20, 40), slice(40, 60), slice(60, 64)):
+        with torch.autocast(device, torch.bfloat16 if amp == "bf16" else torch.float16):
+            loss = nn.functional.cross_entropy(model(x[part]), y[part])
+        squares = sum(p.square().sum() for p in model.parameters() if p.ndim > 1)
+        (scale * len(y[part]) / 64 * (loss + penalty.strength * squares / 2)).backward()
+    for ours, by_hand in zip(state.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, by_hand.grad)
 
 
 def test_parts_as_large_as_the_batch_are_no_parts(job: Callable) -> None:
@@ -250,7 +259,13 @@ D = 50
 """Inputs of a linear loss, whose gradient is its inputs': of known mean and covariance, wherever the weights are."""
 
 
-def linear_loss(folder: Path, monkeypatch: pytest.MonkeyPatch, noise_scale: float) -> list[str]:
+STILL = ("optim.lr=1e-6", "scheduler=constant")
+"""Hardly any step at all."""
+
+
+def linear_loss(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, noise_scale: float, steps: Sequence[str] = STILL
+) -> list[str]:
     """Overrides of a run whose gradient has |G|² = 4 and tr(Σ) = 4·noise_scale in the training set itself."""
     (folder / "known.py").write_text(
         "import numpy as np\n"
@@ -265,7 +280,7 @@ def linear_loss(folder: Path, monkeypatch: pytest.MonkeyPatch, noise_scale: floa
     return [
         *("data=custom", "data.target=known.load", f"data.args={{noise_scale: {noise_scale}}}", "data.normalize=none"),
         *("model=linear", "model.bias=false", "loss=runner.study.parts.output_itself", "optim=sgd", "dtype=float64"),
-        *("optim.lr=1e-6", "scheduler=constant"),
+        *steps,
     ]
 
 
@@ -298,10 +313,9 @@ def test_the_batch_becomes_as_large_as_the_noise_scale_within_bounds(
 
 
 def test_the_size_is_the_noise_scale_of_the_row_before(job: Callable) -> None:
-    rows = trained(job("batch=adaptive", "epochs=6", "optim.lr=0.003"))[1]
+    rows = trained(job("batch=adaptive", "epochs=6", "optim.lr=0.003", "dtype=float64"))[1]
     sizes = [row["batch_size"] for row in rows]
-    assert sizes[2:] == [max(16, round(row["noise_scale"])) for row in rows[1:-1]]
-    assert len(set(sizes)) > 2
+    assert sizes[2:] == [round(min(max(16, row["noise_scale"]), 1295)) for row in rows[1:-1]]
 
 
 def test_noise_without_a_signal_asks_for_the_largest_batch() -> None:
@@ -323,31 +337,34 @@ def test_a_size_that_may_not_change_gives_the_fixed_batchs_run(job: Callable) ->
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
+SHRINKING = ("batch=adaptive", "batch.size=32", "batch.smallest=20")
+"""With a noise scale of 2 the second epoch has batches of 20, and all that follow."""
+
+
 @pytest.mark.parametrize("scheduler", ["linear", "cosine", "wsd", "one_cycle"])
-def test_schedules_span_the_run_whatever_the_sizes(scheduler: str, job: Callable) -> None:
-    asked = ["epochs=6", f"scheduler={scheduler}", "scheduler.warmup=10", "eval_every=1"]
-    state, rows = trained(job(*asked, "batch=adaptive", "batch.size=32", "batch.smallest=20"))
+def test_schedules_span_the_run_whatever_the_sizes(
+    scheduler: str, job: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = ["optim.lr=1e-6", "epochs=6", f"scheduler={scheduler}", "scheduler.warmup=10", "eval_every=1"]
+    asked = linear_loss(folder, monkeypatch, 2.0, steps)
+    state, rows = trained(job(*asked, *SHRINKING))
     fixed = trained(job(*asked, "batch.size=32"))[1]
-    assert state.stop_reason == "finished" and rows[-1]["epoch"] == 6 and rows[-1]["samples_seen"] == 6 * 1295
-    assert rows[-1]["step"] != fixed[-1]["step"]
-    lr_at = {row["samples_seen"] - row["batch_size"]: row["lr"] for row in fixed[1:] if row["samples_seen"] % 1295}
-    same = [row for row in rows[1:] if row["samples_seen"] - row["batch_size"] in lr_at and row["samples_seen"] % 1295]
-    assert len(same) > 20
-    assert all(row["lr"] == lr_at[row["samples_seen"] - row["batch_size"]] for row in same)
-    least = min(row["lr"] for row in fixed[1:])
-    assert rows[-1]["lr"] <= max(2.5 * least, 1e-9) + max(row["lr"] for row in fixed[1:]) * 0.1
+    assert state.stop_reason == "finished" and rows[-1]["epoch"] == 6 and rows[-1]["samples_seen"] == 6 * 4000
+    assert [row["batch_size"] for row in rows[1:]] == [32] * 125 + [20] * 5 * 200
+    # Each step has the rate of the step of the fixed size that its first sample falls into.
+    rates = [row["lr"] for row in fixed[1:]]
+    assert len(rates) == 6 * 125
+    assert [row["lr"] for row in rows[1:]] == [rates[row["samples_seen"] // 32] for row in rows[:-1]]
 
 
-def test_a_run_in_steps_ends_by_steps_and_changes_its_size_within_an_epoch(job: Callable) -> None:
-    asked = ["batch=adaptive", "batch.every=4", "batch.smallest=2", "max_steps=30", "eval_every=1", "optim.lr=0.003"]
-    state, rows = trained(job(*asked))
-    sizes = [row["batch_size"] for row in rows[1:]]
+def test_a_run_in_steps_ends_by_steps_and_changes_its_size_within_an_epoch(
+    job: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = linear_loss(folder, monkeypatch, 2.0, ["optim.lr=1e-6", "max_steps=30", "eval_every=1"])
+    state, rows = trained(job(*asked, *SHRINKING, "batch.every=4"))
     assert state.step == 30 and len(rows) == 31
-    changed = {i for i, (before, after) in enumerate(pairwise(sizes), 1) if before != after}
-    assert changed and all(
-        i % 4 == 0 or rows[i]["samples_seen"] % 1295 == 0 or rows[i + 1]["epoch"] % 1 == 0 for i in changed
-    )
-    linear = trained(job("max_steps=30", "eval_every=1", "optim.lr=0.003"))[1]
+    assert [row["batch_size"] for row in rows[1:]] == [32] * 4 + [20] * 26
+    linear = trained(job(*asked))[1]
     assert [row["lr"] for row in rows] == [row["lr"] for row in linear]
 
 
@@ -369,16 +386,21 @@ def test_an_adaptive_batch_goes_with_other_parts(more: list[str], job: Callable)
 
 @pytest.mark.cuda
 def test_a_scaled_loss_has_the_same_noise_scale(job: Callable) -> None:
-    asked = ["batch=adaptive", "epochs=3", "init=he", "device=cuda"]
-    plain, scaled = (trained(job(*asked, f"amp={amp}"))[1][-1]["noise_scale"] for amp in ("none", "fp16"))
-    assert scaled == pytest.approx(plain, rel=0.3)
+    asked = ["batch=adaptive", "model=linear", "init=he", "device=cuda"]
+    found = []
+    for amp in ("none", "fp16"):
+        run = build(job(*asked, f"amp={amp}"))
+        state = start(run)
+        accumulate.gradient(run, state, run.train.x[:64], run.train.y[:64], loop._loss, measure=True)
+        found.append((state.gradient_noise, state.gradient_signal))
+    assert found[1] == pytest.approx(found[0], rel=0.05)  # one product, rounded to 2^-11
 
 
 def test_a_killed_run_goes_on_with_its_size_to_the_same_bytes(optbench: Callable[..., Result], folder: Path) -> None:
     asked = ["batch=adaptive", "batch.micro=20", "epochs=40", "model.width=32", "threads=1", "regularization=dropout"]
     run, expected = killed_and_finished(optbench, folder, asked, 8)
     assert without_timing(run) == without_timing(expected)
-    assert len({row["batch_size"] for row in rows_of(run)}) > 3
+    assert len({row["batch_size"] for row in rows_of(run)}) > 1
     assert summary_of(run)["resumed_from_step"] is not None
     assert summary_of(run)["noise_scale"] == summary_of(expected)["noise_scale"]
 

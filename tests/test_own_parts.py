@@ -49,10 +49,11 @@ def test_an_own_part_that_ends_the_process_fails_its_run(optbench: Callable, fol
 
 
 def test_an_own_optimizer_is_the_one_it_subclasses(optbench: Callable, folder: Path) -> None:
-    optbench("train", *QUICK, "name=a", "optim=custom", "optim.target=tests.own_parts.Steps", "optim.lr=0.1")
-    optbench("train", *QUICK, "name=b", "optim=sgd", "optim.lr=0.1")
+    asked = ["train", *QUICK, "optim.lr=0.1", "dtype=float64"]
+    optbench(*asked, "name=a", "optim=custom", "optim.target=tests.own_parts.Steps")
+    optbench(*asked, "name=b", "optim=sgd")
     a, b = (float(rows_of(run_folder(folder, name))[-1]["val_loss"]) for name in "ab")
-    assert a == pytest.approx(b, rel=1e-4)
+    assert a == pytest.approx(b, rel=1e-10)
 
 
 def test_parts_in_the_current_folder_are_found_and_their_source_is_in_the_id(folder: Path, tmp_path: Path) -> None:
@@ -150,8 +151,8 @@ def test_a_yaml_bomb_is_refused_at_once(optbench: Callable, folder: Path) -> Non
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
     (folder / "mine/init/bomb.yaml").write_text("\n".join(lines))
-    began = time.monotonic()
+    began = time.process_time()
     refused = optbench("train", "--config-dir", "mine", "init=bomb", *QUICK)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 10  # its ten thousand million words would take hours
     assert refused.code == 2
     assert "bomb.yaml" in refused.err

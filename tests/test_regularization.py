@@ -21,7 +21,7 @@ from runner.noise import key
 from runner.run.build import build
 from runner.run.job import Job
 from runner.run.load import load_model
-from tests.conftest import Result
+from tests.conftest import LOWEST, VALLEY, VALLEY_WEIGHTS, Result
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -75,25 +75,12 @@ def test_dropout_trains_with_noise_and_evaluates_without(job: Callable) -> None:
 def test_early_stopping_ends_after_its_patience_and_restores_the_best_weights(job: Callable) -> None:
     from tests.test_loop import trained
 
-    state, rows = trained(
-        job(
-            "regularization=early_stopping",
-            "regularization.early_stopping.patience=3",
-            "optim.lr=0.03",
-            "epochs=60",
-            "data.fraction=0.1",
-            "data.normalize=none",
-        )
-    )
-    losses = [row["val_loss"] for row in rows]
-    best = losses.index(min(losses))
+    stopping = ["regularization=early_stopping", "regularization.early_stopping.patience=3"]
+    state, rows = trained(job(*VALLEY, *stopping))
     assert state.stop_reason.startswith("early_stopping")
-    assert len(losses) - 1 == best + 3
-    from runner.engine import measure
-    from runner.run.build import build
-
-    run = build(job("data.fraction=0.1", "data.normalize=none"))
-    assert measure.evaluate(run, state, run.val)["loss"] == pytest.approx(losses[best], rel=1e-6)
+    assert [row["step"] for row in rows] == list(range(LOWEST + 3 + 1))
+    expected = torch.full((1, 2), VALLEY_WEIGHTS[LOWEST], dtype=torch.float64)
+    torch.testing.assert_close(state.model.readout.weight.detach(), expected)
 
 
 def test_l1_gradient_is_strength_times_sign() -> None:
@@ -199,23 +186,29 @@ def test_weight_norm_trains_lengths_and_directions(job: Callable[..., Job], optb
     assert optbench("predict", str(folder.parent)).code == 0
 
 
-@pytest.mark.parametrize("steps", [1, 5])
-def test_adversaries_stay_within_their_radius_and_raise_the_loss(steps: int, job: Callable[..., Job]) -> None:
+@pytest.mark.parametrize(
+    ("steps", "loss"),
+    [(1, "cross_entropy"), (5, "runner.study.parts.output_itself")],
+    ids=["one step up a convex loss", "steps from a random start up a linear one"],
+)
+def test_adversaries_stay_within_their_radius_and_raise_the_loss(
+    steps: int, loss: str, job: Callable[..., Job]
+) -> None:
     settings = [f"regularization.adversarial.steps={steps}", "regularization.adversarial.epsilon=0.3"]
-    run, state, x, y = losses_of(job, "regularization=adversarial", *settings, "regularization.adversarial.share=1")
+    of_all = ["regularization=adversarial", *settings, "regularization.adversarial.share=1", f"loss={loss}"]
+    run = build(job("dtype=float64", "model=linear", *of_all))
+    state, x, y = start(run), run.train.x[:32], run.train.y[:32]
 
-    def loss(at: torch.Tensor) -> torch.Tensor:
+    def loss_at(at: torch.Tensor) -> torch.Tensor:
         return run.loss(state.model(at), y)
 
-    moved = run.hooks.adversary.moved(x, loss, key(run.noise_seed, 0))
-    assert (moved - x).abs().max() <= 0.3 + 1e-12
-    if steps == 1:
-        leaf = x.clone().requires_grad_(True)
-        loss(leaf).backward()
-        torch.testing.assert_close(moved, x + 0.3 * leaf.grad.sign())
-    assert loss(moved) > loss(x)
-    assert all(p.grad is None for p in state.model.parameters()) or steps == 1
-    torch.testing.assert_close(loop._loss(run, state, x, y), loss(moved))
+    moved = run.hooks.adversary.moved(x, loss_at, key(run.noise_seed, 0))
+    assert all(p.grad is None for p in state.model.parameters())
+    leaf = x.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(loss_at(leaf), leaf)
+    torch.testing.assert_close(moved, x + 0.3 * slope.sign())
+    assert loss_at(moved) > loss_at(x)
+    torch.testing.assert_close(loop._loss(run, state, x, y), loss_at(moved))
 
 
 def test_a_teachers_softened_probabilities_are_targets(

@@ -65,6 +65,15 @@ def test_comparison_by_hand():
     assert found.better[0] == pytest.approx(2.5 / 3)  # two wins and a tie
 
 
+def test_scores_that_differ_by_rounding_alone_are_equal():
+    one, other = np.full(5, 0.1 + 0.2), np.full((1, 5), 0.3)
+    assert (one != other).all()
+    found = s.compare(one, other)
+    assert (found.difference[0], found.p_t[0], found.p_flip[0], found.better[0]) == (0, 1, 1, 0.5)
+    small = s.compare(one, other * (1 - 1e-9))
+    assert small.p_t[0] < 1e-6 and small.better[0] == 1
+
+
 def test_wilson_is_scipys():
     low, high = s.wilson(np.array([0.7]), np.array([10]))
     expected = stats.binomtest(7, 10).proportion_ci(method="wilson")

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from runner import stop
 from runner.engine import judge, loop, measure
 from runner.engine.rules import Patience, Stop, Target
 from runner.engine.state import start
 from runner.run.build import build
-from tests.conftest import TINY, Result, rows_of, run_folder, run_folders, summary_of
+from tests.conftest import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS, Result, rows_of, run_folder, run_folders, summary_of
 from tests.test_loop import trained, untimed
 
 Make = Callable[..., Any]
@@ -34,16 +35,17 @@ def test_limits_are_combined() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "measure", "value", "higher"),
-    [("val_accuracy", "val_accuracy", 0.8, True), ("loss", "val_loss", 0.5, False)],
+    ("metric", "measure", "best"), [("val_accuracy", "val_accuracy", max), ("loss", "val_loss", min)]
 )
 def test_a_target_is_noted_at_the_first_evaluation_that_reaches_it(
-    metric: str, measure: str, value: float, higher: bool, job: Make
+    metric: str, measure: str, best: Callable[..., float], job: Make
 ) -> None:
-    target = [f"target.metric={metric}", f"target.value={value}"]
+    values = [row[measure] for row in trained(job(*SHORT))[1]]
+    value = best(values[: len(values) // 2])  # which one of the first evaluations reaches, however the run goes
+    target = [f"target.metric={metric}", f"target.value={value!r}"]
     state, rows = trained(job(*SHORT, *target))
-    first = next(row for row in rows if (row[measure] >= value if higher else row[measure] <= value))
-    assert 0 < first["step"] < rows[-1]["step"]
+    first = next(row for row in rows if best(row[measure], value) == row[measure])
+    assert first["step"] < rows[-1]["step"]
     assert (state.steps_to_target, state.seconds_to_target) == (first["step"], first["train_seconds"])
     assert state.stop_reason == "finished"
     ended, its = trained(job(*SHORT, *target, "stop=target"))
@@ -114,24 +116,23 @@ def test_whichever_limit_comes_first_ends_the_run(job: Make) -> None:
 
 
 def test_early_stopping_restores_the_best_weights_wherever_the_run_ends(job: Make) -> None:
-    kept = ["regularization=early_stopping", "optim.lr=0.3", "stop=steps", "stop.steps.most=20"]
-    state, rows = trained(job("model.width=16", "eval_every=4", "epochs=4", *kept))
-    run = build(job("model.width=16"))
-    best = min(row["val_loss"] for row in rows)
-    assert state.stop_reason == "steps: 20 made" and best < rows[-1]["val_loss"]
-    assert measure.evaluate(run, state, run.val)["loss"] == pytest.approx(best, rel=1e-6)
+    state, rows = trained(job(*VALLEY, "regularization=early_stopping", "stop=steps", "stop.steps.most=7"))
+    assert state.stop_reason == "steps: 7 made"
+    assert [row["val_loss"] for row in rows] == pytest.approx([w**2 for w in VALLEY_WEIGHTS[:8]])
+    expected = torch.full((1, 2), VALLEY_WEIGHTS[LOWEST], dtype=torch.float64)
+    torch.testing.assert_close(state.model.readout.weight.detach(), expected)
 
 
 def test_the_summary_says_when_the_target_was_reached_and_why_the_run_ended(
     optbench: Callable[..., Result], folder: Path
 ) -> None:
-    target = ["target.metric=val_accuracy", "target.value=0.8"]
-    assert optbench("train", *SHORT, *target, "stop=target").code == 0
+    target = ["target.metric=val_loss", "target.value=0.1"]
+    assert optbench("train", *VALLEY, *target, "stop=target").code == 0
     place = run_folder(folder)
     summary, rows = summary_of(place), rows_of(place)
-    assert summary["status"] == "stopped_early" and str(summary["stop_reason"]).startswith("target: val_accuracy")
-    assert summary["target"] == "val_accuracy 0.8"
-    assert summary["steps_to_target"] == int(rows[-1]["step"]) == summary["steps"]
+    assert summary["status"] == "stopped_early" and str(summary["stop_reason"]).startswith("target: val_loss")
+    assert summary["target"] == "val_loss 0.1"
+    assert summary["steps_to_target"] == int(rows[-1]["step"]) == summary["steps"] == 2
     assert summary["seconds_to_target"] == float(rows[-1]["train_seconds"])
 
 
@@ -139,14 +140,13 @@ def test_another_target_counts_the_same_run_anew_and_none_leaves_it(
     optbench: Callable[..., Result], folder: Path
 ) -> None:
     def steps(*target: str) -> object:
-        assert optbench("train", *SHORT, *target).code == 0
+        assert optbench("train", *VALLEY, *target).code == 0
         return summary_of(run_folder(folder))["steps_to_target"]
 
     assert steps() is None
-    low = steps("target.metric=val_accuracy", "target.value=0.5")
-    high = steps("target.metric=val_accuracy", "target.value=0.9")
-    assert isinstance(low, int) and isinstance(high, int) and low < high
-    assert steps() == high  # which is not asked for, and stays
+    assert steps("target.metric=val_loss", "target.value=0.5") == 1
+    assert steps("target.metric=val_loss", "target.value=0.1") == 2
+    assert steps() == 2  # which is not asked for, and stays
     old = folder / "outputs" / "default" / ".old"
     assert len(list(old.iterdir())) == 2
 
@@ -154,7 +154,9 @@ def test_another_target_counts_the_same_run_anew_and_none_leaves_it(
 def test_a_stack_notes_targets_and_stops_as_its_members_do_by_themselves(
     optbench: Callable[..., Result], folder: Path
 ) -> None:
-    sweep = ["-m", *SHORT, "seed=0,1,2", "target.metric=val_accuracy", "target.value=0.8", "dtype=float64"]
+    # From a loss of log 10, a convex one falls at the first rate, and at the second to no lower than 2.3 in 50 steps.
+    sweep = ["-m", "model=linear", "init=zeros", "optim=sgd", "optim.lr=0.1,1e-9", "seed=0,1,2", "dtype=float64"]
+    sweep += ["epochs=4", "eval_every=7", "target.metric=val_loss", "target.value=2", "stop.steps.most=50"]
     kept = ("status", "stop_reason", "steps", "steps_to_target")
     found = {}
     for engine in ("loop", "fused"):
@@ -162,9 +164,12 @@ def test_a_stack_notes_targets_and_stops_as_its_members_do_by_themselves(
         summaries = {path.name: summary_of(path) for path in run_folders(folder, engine)}
         found[engine] = {name: [summary[k] for k in kept] for name, summary in summaries.items()}
         assert {summary["engine"] for summary in summaries.values()} == {engine}
-        assert all(0 < float(str(s["seconds_to_target"])) <= float(str(s["train_seconds"])) for s in summaries.values())
+        there = [s for s in summaries.values() if s["steps_to_target"] is not None]
+        assert len(there) == 3
+        assert all(0 < float(str(s["seconds_to_target"])) <= float(str(s["train_seconds"])) for s in there)
     assert found["loop"] == found["fused"]
-    assert len({str(values) for values in found["loop"].values()}) > 1
+    ends = {(name.split("-")[2], values[1]) for name, values in found["loop"].items()}
+    assert ends == {("lr0.1", "target: val_loss reached 2"), ("lr1e", "steps: 50 made")}
 
 
 def test_a_function_of_ones_own_that_is_no_limit_is_refused(optbench: Callable[..., Result], folder: Path) -> None:

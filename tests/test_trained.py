@@ -27,7 +27,9 @@ def table(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_predictions_have_the_accuracy_of_the_summary(run: Path, optbench: Callable) -> None:
+def test_predictions_have_the_accuracy_of_the_summary(optbench: Callable, folder: Path) -> None:
+    assert optbench("train", "epochs=3", "model.width=32", "dtype=float64").code == 0
+    run = run_folder(folder)
     for part, name in (("test", "test_accuracy"), ("val", "final_val_accuracy")):
         rows = table(optbench("predict", str(run), "--part", part).out)
         right = sum(row["target"] == row["prediction"] for row in rows) / len(rows)

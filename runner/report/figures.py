@@ -181,7 +181,7 @@ def heat_map(
     ax.spines[:].set_visible(False)
     size = 9 if len(columns) <= 6 else max(5, 60 / len(columns))
     for i, j in np.ndindex(values.shape):
-        light = not np.isfinite(values[i, j]) or float(scale(max(distance[i, j], floor))) < 0.5
+        light = not np.isfinite(values[i, j]) or float(scale(max(float(distance[i, j]), floor))) < 0.5
         ax.text(j, i, texts[i][j], ha="center", va="center", fontsize=size, color="black" if light else "white")
     if mark is not None:
         frame = matplotlib.patches.Rectangle((mark[1] - 0.5, mark[0] - 0.5), 1, 1, fill=False, ec="#d55e00", lw=3)

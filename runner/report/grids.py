@@ -46,7 +46,7 @@ def _heat_map(workload: Workload, rows: str, columns: str) -> tuple[Plot, Table]
         if setting is None:
             texts[i][j] = "not run"
             continue
-        row = table.loc[setting]
+        row = table.iloc[setting]
         mark = (i, j) if setting == workload.best else mark
         if row["n"] == 0:
             texts[i][j] = "diverged" if row["diverged"] else "failed" if row["bad"] else "no value"

@@ -62,17 +62,16 @@ def _history(workload: Workload, records: Records, setting: int) -> pd.DataFrame
     if not len(rows) or measure not in rows:
         return pd.DataFrame()
     wide = rows.drop_duplicates(["step", "run_id"], keep="last")
-    wide = wide.pivot(
-        index="step", columns="run_id", values=list(dict.fromkeys(["train_seconds", "train_loss", measure]))
-    )
-    wide = wide.sort_index().ffill()
+    names = list(dict.fromkeys(["train_seconds", "train_loss", measure]))
+    wide = wide.pivot(index="step", columns="run_id", values=names).sort_index().ffill()
+    by_run = {name: pd.DataFrame(wide[name]) for name in names}
     found = pd.DataFrame(
-        {"step": wide.index.to_numpy(), "train_seconds": wide["train_seconds"].mean(axis=1).to_numpy()}
+        {"step": wide.index.to_numpy(), "train_seconds": by_run["train_seconds"].mean(axis=1).to_numpy()}
     )
     for name in dict.fromkeys([measure, "train_loss"]):
         for what in ("mean", "min", "max"):
-            found[f"{name}_{what}"] = getattr(wide[name], what)(axis=1).to_numpy()
-    return found.assign(seeds=wide[measure].notna().sum(axis=1).to_numpy())
+            found[f"{name}_{what}"] = getattr(by_run[name], what)(axis=1).to_numpy()
+    return found.assign(seeds=by_run[measure].notna().sum(axis=1).to_numpy())
 
 
 def _draw(figure: Figure, workload: Workload, histories: dict[int, pd.DataFrame], x: str, title: str) -> dict[str, str]:

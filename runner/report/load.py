@@ -316,7 +316,8 @@ def _read_curves(records: Records) -> pd.DataFrame:
         records.caveats.append(f"{lines - len(curves):,} rows of metrics.csv files cannot be read and are left out")
     of = np.asarray(known, object)[curves["number"].astype(int)]
     curves = curves.drop(columns="number")
-    curves.insert(0, "run_id", pd.Categorical(of, categories=pd.unique(np.asarray(known, object))))
+    run_id = pd.Categorical(of, categories=pd.unique(np.asarray(known, object)))
+    curves.insert(0, "run_id", pd.Series(run_id, index=curves.index))
     return curves.reset_index(drop=True)
 
 

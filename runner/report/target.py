@@ -51,7 +51,7 @@ def times(workload: Workload, records: Records, target: float) -> pd.DataFrame:
         at = reached[clock].reindex(found.index)
         until = last[clock].reindex(found.index).mask(bad.loc[found.index], longest)
         found[clock] = at.where(found["reached"], until)
-    return found[np.isfinite(found[list(CLOCKS)]).all(axis=1)]
+    return found.loc[np.isfinite(found[list(CLOCKS)].to_numpy(float)).all(axis=1)]
 
 
 def time_to_target(workload: Workload, records: Records, asked: float | None, percent: float) -> Section | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from runner.statistics.scores import LEVEL, Array
+from runner.statistics.scores import LEVEL, ROUNDING, Array
 
 FEWEST_SIZES = 4
 """One more than the law has numbers."""
@@ -24,13 +24,14 @@ class Law:
     """A fitted law, and as many more as there were bootstrap samples."""
 
     exponent: float
-    """α."""
+    """α; 0 where A is."""
     floor: float
     """E: what the loss falls towards."""
     coefficient: float
     """A, of sizes in units of ``unit``."""
     unit: float
     exponent_interval: tuple[float, float]
+    """From 0 to the largest α looked for where A is 0: every exponent fits then."""
     floor_interval: tuple[float, float]
     error: float
     """Root mean square of the relative residuals, over the degrees of freedom that are left."""
@@ -74,7 +75,7 @@ def fit(sizes: Array, losses: Sequence[Array], draws: int = DRAWS) -> Law:
     if found[0] > 0:
         found = _between(x, means[None], means, found[0])
     expected = _curve(found[None], x)[0]
-    residuals, left = means / expected - 1, len(sizes) - 3
+    residuals, left = _beyond_rounding(means / expected - 1), len(sizes) - 3
     spread, free = _spread(losses), int((counts - 1).sum())
     variance = float((spread**2).mean()) if free else 0.0
     beyond = (counts * residuals**2).sum() / left
@@ -88,6 +89,8 @@ def fit(sizes: Array, losses: Sequence[Array], draws: int = DRAWS) -> Law:
     low, high = np.quantile(drawn, _ENDS, axis=0)
     exponent, floor, coefficient = map(float, found)
     of_exponent, of_floor = ((float(low[i]), float(high[i])) for i in (0, 1))
+    if coefficient == 0:
+        of_exponent = 0.0, float(EXPONENTS[-1])
     error = float(np.sqrt((residuals**2).sum() / left))
     return Law(exponent, floor, coefficient, unit, of_exponent, of_floor, error, misfit, over_seeds, drawn)
 
@@ -95,7 +98,13 @@ def fit(sizes: Array, losses: Sequence[Array], draws: int = DRAWS) -> Law:
 def _spread(losses: Sequence[Array]) -> Array:
     """Return each run's relative deviation from its size's mean, of the variance that single runs have."""
     several = [v for v in losses if len(v) > 1]
-    return np.concatenate([np.sqrt(len(v) / (len(v) - 1)) * (v / v.mean() - 1) for v in several] or [np.zeros(0)])
+    deviations = [np.sqrt(len(v) / (len(v) - 1)) * _beyond_rounding(v / v.mean() - 1) for v in several]
+    return np.concatenate(deviations or [np.zeros(0)])
+
+
+def _beyond_rounding(deviations: Array) -> Array:
+    """Return relative deviations, those that rounding alone can make as 0."""
+    return np.where(np.abs(deviations) <= ROUNDING, 0.0, deviations)
 
 
 def _noise(deviations: Array, counts: Array, free: int, draws: int) -> Array:
@@ -140,17 +149,25 @@ def _between(x: Array, y: Array, scale: Array, near: float) -> Array:
 
     found = optimize.minimize_scalar(cost, bounds=ends, method="bounded", options={"xatol": 1e-9}).x
     _, floor, coefficient = _least_squares(x, y, scale, np.array([found]))
-    return np.array([found, floor[0, 0], coefficient[0, 0]])
+    return np.array([found if coefficient[0, 0] > 0 else 0.0, floor[0, 0], coefficient[0, 0]])
 
 
 def _least_squares(x: Array, y: Array, scale: Array, exponents: Array) -> tuple[Array, Array, Array]:
-    """Return the cost, E and A, each ``[samples, exponents]``, of the best E ≥ 0 and A ≥ 0 at each exponent."""
+    """Return the cost, E and A, each ``[samples, exponents]``, of the best E ≥ 0 and A ≥ 0 at each exponent.
+
+    Losses and powers are taken from their means before they are multiplied, so that losses that are all alike leave
+    nothing to explain. A fall that rounding alone can make is none: A is 0 then, whatever the exponent.
+    """
     weight, z = scale**-2.0, x[:, None] ** -exponents
-    s0, s1, s11 = weight.sum(), weight @ z, weight @ z**2
-    b0, b1 = (y @ weight)[:, None], (y * weight) @ z
-    determinant = s0 * s11 - s1**2
-    floor, coefficient = (b0 * s11 - b1 * s1) / determinant, (b1 * s0 - b0 * s1) / determinant
-    flat, bare = coefficient < 0, floor < 0
-    coefficient = np.where(flat, 0.0, np.where(bare, b1 / s11, coefficient))
-    floor = np.where(flat, b0 / s0, np.where(bare, 0.0, floor))
-    return (y**2 @ weight)[:, None] - floor * b0 - coefficient * b1, floor, coefficient
+    z_mean, y_mean = weight @ z / weight.sum(), (y @ weight / weight.sum())[:, None]
+    dz, dy = z - z_mean, y - y_mean
+    z_spread, y_spread = weight @ dz**2, (dy**2 @ weight)[:, None]
+    size, bare_z, both = (y**2 @ weight)[:, None], weight @ z**2, (y * weight) @ z
+    together = (dy * weight) @ dz
+    coefficient = together / z_spread
+    floor = y_mean - coefficient * z_mean
+    flat, bare = coefficient * np.sqrt(z_spread) <= ROUNDING * np.sqrt(size), floor < 0
+    cost = np.where(bare, size - both**2 / bare_z, y_spread - coefficient * together)
+    cost = np.where(flat, y_spread, cost)
+    floor = np.where(flat, y_mean, np.where(bare, 0.0, floor))
+    return cost, floor, np.where(flat, 0.0, np.where(bare, both / bare_z, coefficient))

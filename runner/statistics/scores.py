@@ -16,6 +16,8 @@ from scipy import stats
 Array = npt.NDArray[np.float64]
 
 LEVEL = 0.95
+ROUNDING = 1e-12
+"""Relative differences up to this are rounding, not a finding: sums of thousands of numbers are only so exact."""
 EXACT_PAIRS = 12
 """Up to so many pairs every flip of the differences' signs is tried; beyond, of their ranks' signs."""
 FEWEST_PAIRS = 3
@@ -39,7 +41,7 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def mean_interval(values: Sequence[float] | Array, step: float = 0.0) -> Interval:
+def mean_interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: float = 0.0) -> Interval:
     """Return the mean of independent values and its 95 % interval x̄ ± t(n-1)·s/√n (Student 1908).
 
     Args:
@@ -50,12 +52,12 @@ def mean_interval(values: Sequence[float] | Array, step: float = 0.0) -> Interva
     return _interval(values, step, of_next=False)
 
 
-def next_interval(values: Sequence[float] | Array, step: float = 0.0) -> Interval:
+def next_interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: float = 0.0) -> Interval:
     """Return the mean and the 95 % interval that the next value lies in, x̄ ± t(n-1)·s·√(1 + 1/n)."""
     return _interval(values, step, of_next=True)
 
 
-def _interval(values: Sequence[float] | Array, step: float, of_next: bool) -> Interval:
+def _interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: float, of_next: bool) -> Interval:
     x = np.asarray(values, float)
     n = len(x)
     if n == 0:
@@ -107,6 +109,9 @@ class Comparisons:
 def compare(one: Array, others: Array, step: float = 0.0) -> Comparisons:
     """Compare a setting's scores ``[n]`` with those of others ``[k, n]``, seed by seed; NaN is a missing run.
 
+    Scores that differ by rounding alone are equal: such differences are multiples of the last bit, so that all pairs
+    may show the same one.
+
     Args:
         one: scores of the one.
         others: scores of the others.
@@ -114,6 +119,7 @@ def compare(one: Array, others: Array, step: float = 0.0) -> Comparisons:
             shows the same difference, so that a few coarse values that happen to agree prove nothing.
     """
     differences = one[None, :] - others
+    differences[np.abs(differences) <= ROUNDING * np.maximum(np.abs(one[None, :]), np.abs(others))] = 0.0
     shared = np.isfinite(differences)
     n = shared.sum(1)
     d = np.where(shared, differences, 0.0)

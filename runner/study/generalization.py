@@ -52,7 +52,9 @@ def augmentation(records: Records) -> Judgement:
         expected = "interval below 0" if judged else "reported"
         rows.append(compared(what, mean, low, high, expected, high < 0 or not judged))
     seeds = by_seed.index.to_numpy(float)
-    curves: Curves = {", ".join(map(str, kind)): (seeds, by_seed[kind].to_numpy(float)) for kind in by_seed}
+    curves: Curves = {
+        ", ".join(map(str, kind)): (seeds, by_seed[kind].to_numpy(float)) for kind in by_seed.columns.tolist()
+    }
     axes = ("seed", "test error, %")
     return judgement(rows, lines("seeds", "Test error of each seed", axes, curves, log=False))
 

@@ -1,6 +1,7 @@
 """What judgements share: rows that say whether they hold, and plots of curves."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from runner.report.sections import Plot
 from runner.run.record import read_csv
 from runner.study.study import Judgement
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating[Any]]
 Rows = list[dict[str, object]]
 Curves = dict[str, tuple[Array, Array]]
 
