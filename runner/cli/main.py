@@ -161,26 +161,13 @@ def _single(hydra: Any, overrides: list[str], config_dir: str | None) -> int:
 
 
 def _grid(hydra: Any, overrides: list[str]) -> int:
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     from runner.cli import present
-    from runner.config.compose import Composer, first_line
     from runner.run.life import Outcome
-    from runner.sweep.plan import spell_out_seeds, split_unions, task
+    from runner.sweep.plan import launch
     from runner.sweep.workers import NOT_STARTED, RunFailed
 
-    overrides = split_unions(spell_out_seeds(overrides))
-    parsed = Composer(hydra.config_loader).parse(overrides, sweep=True)
-    # Hydra would look for the keys of {key: value} in its own composition; an axis of one value it leaves to the jobs.
-    for i, o in enumerate(parsed):
-        if not o.is_sweep_override() and isinstance(o.value(), dict):
-            key, _, value = overrides[i].partition("=")
-            overrides[i] = f"{key}=choice({value})"
     try:
-        outcomes = hydra.multirun("config", task, overrides, with_log_configuration=False)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(first_line(error)) from error
+        outcomes = launch(hydra, overrides)
     except RunFailed as error:
         raise OptbenchError(str(error)) from error
     if isinstance(outcomes, str):
@@ -372,8 +359,8 @@ def _job(overrides: list[str], config_dir: str | None) -> Any:
 
     composer = Composer(start_hydra(config_dir).config_loader)
     for override in composer.parse(overrides, sweep=True):
-        if override.is_sweep_override():
-            raise ConfigError(f"{override.input_line} gives several values to one run: give one")
+        if override.sweeps:
+            raise ConfigError(f"{override.line} gives several values to one run: give one")
     return prepare(composer.compose(overrides))
 
 
