@@ -44,7 +44,7 @@ class OptbenchSweeper(Sweeper):
             return describe(jobs, number_of_workers(jobs))
         if isinstance(self._launcher, OptbenchLauncher):
             return self._launcher.run(jobs)
-        self._launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)
+        self._launcher.launch([composer.for_launcher(job.overrides) for job in jobs], initial_job_idx=0)
         return outcomes_of(jobs)
 
 

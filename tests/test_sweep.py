@@ -95,7 +95,7 @@ def test_unions_join_grids_that_share_values() -> None:
     composer = Composer(start_hydra().config_loader)
     given = split_unions(["seed=0,1", "+", "optim=sgd", "optim.lr=0.1,1", "+", "optim=adamw", "regularization=[l2]"])
     assert given[0] == "seed=0,1"
-    unions = composer.parse(given, sweep=True)[-1].value()
+    unions = composer.parse(given, sweep=True)[-1].value
     jobs = Grid.of({}, [str(u) for u in unions], ["seed=0,1"]).jobs(composer)
     assert jobs == [
         ["seed=0", "optim=sgd", "optim.lr=0.1"],

@@ -36,6 +36,6 @@ def prepared(overrides: list[str], config_dir: str | None) -> "Job":
 
     composer = Composer(start_hydra(config_dir).config_loader)
     for override in composer.parse(overrides, sweep=True):
-        if override.is_sweep_override():
-            raise ConfigError(f"{override.input_line} gives several values to one run: give one")
+        if override.sweeps:
+            raise ConfigError(f"{override.line} gives several values to one run: give one")
     return prepare(composer.compose(overrides))

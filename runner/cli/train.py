@@ -135,24 +135,11 @@ def _grid(hydra: "Hydra", overrides: list[str]) -> int:
 
 def _outcomes_of_grid(hydra: "Hydra", overrides: list[str]) -> Any:
     """Return what became of each run, what ``dry_run`` says, or what another sweeper returns."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from runner.config.compose import Composer, first_line
-    from runner.sweep.plan import spell_out_seeds, split_unions, task
+    from runner.sweep.plan import launch
     from runner.sweep.workers import RunFailed
 
-    overrides = split_unions(spell_out_seeds(overrides))
-    parsed = Composer(hydra.config_loader).parse(overrides, sweep=True)
-    # Hydra would look for the keys of {key: value} in its own composition; an axis of one value it leaves to the jobs.
-    for i, o in enumerate(parsed):
-        if not o.is_sweep_override() and isinstance(o.value(), dict):
-            key, _, value = overrides[i].partition("=")
-            overrides[i] = f"{key}=choice({value})"
     try:
-        return hydra.multirun("config", task, overrides, with_log_configuration=False)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(first_line(error)) from error
+        return launch(hydra, overrides)
     except RunFailed as error:
         raise OptbenchError(str(error)) from error
 

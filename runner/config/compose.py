@@ -1,43 +1,43 @@
-"""From overrides to checked configs: everything that touches Hydra's composition.
+"""From overrides to checked configs: what is refused, and with which words. Hydra composes, behind ``hydra_door``.
 
 Configs are composed by Hydra once per combination of group choices; plain values are then applied to a copy,
 by Hydra's own function, so that a grid over values costs milliseconds a job.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import yaml
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
+from runner.config import hydra_door
 from runner.config.check import check, leaves
 from runner.config.chosen import GROUPS, Chosen, Config, chosen
 from runner.config.fields import show
+from runner.config.hydra_door import Composition, ConfigLoader, DictConfig, Hydra, Override
 from runner.config.options import COMBINED_GROUPS, configs_dir, options, sections
 from runner.config.own_yamls import own_folder
 from runner.config.specs import INTERNAL, SPEC
 from runner.errors import ConfigError, closest
 
-BROKEN_FILES = (HydraException, OmegaConfBaseException, ValueError, TypeError, yaml.YAMLError, RecursionError)
-"""What composing a user's files can raise."""
 MOST_RUNS = 100_000
+HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
 HYDRA_KEYS_HELP = "with -m, hydra/launcher, hydra.launcher.*, hydra/sweeper and hydra.sweeper.*"
+PACKAGES = {
+    "hydra/launcher": {
+        "joblib": "hydra-joblib-launcher",
+        "ray": "hydra-ray-launcher",
+        "submitit_local": "hydra-submitit-launcher",
+        "submitit_slurm": "hydra-submitit-launcher",
+    },
+    "hydra/sweeper": {
+        "ax": "hydra-ax-sweeper",
+        "nevergrad": "hydra-nevergrad-sweeper",
+        "optuna": "hydra-optuna-sweeper",
+    },
+}
+"""What to install for launchers and sweepers that come in packages of their own."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,11 @@ def start_hydra(config_dir: str | None = None) -> Hydra:
     """Return a Hydra over the shipped configs, those of ``config_dir`` before them.
 
     Raises:
-        ConfigError: if ``config_dir`` is no folder, or holds what cannot be read.
+        ConfigError: if ``config_dir`` is no folder, or holds what would not be read as it stands.
     """
-    search_path = create_config_search_path(str(configs_dir()))
-    if config_dir is not None:
-        search_path.prepend(
-            "command-line", f"file://{own_folder(config_dir)}", SearchPathQuery(provider="schema", path=None)
-        )
-    GlobalHydra.instance().clear()
-    return Hydra.create_main_hydra2("train", search_path)
+    if config_dir is None:
+        return hydra_door.start(configs_dir())
+    return hydra_door.start(configs_dir(), own_folder(config_dir))
 
 
 class Composer:
@@ -71,12 +67,8 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
-        self.folders = tuple(
-            Path(place.path.removeprefix("file://"))
-            for place in loader.get_search_path().get_path()
-            if place.provider == "command-line" and place.path is not None
-        )
-        self._parser = OverridesParser.create(config_loader=loader)
+        self._folders = hydra_door.own_folders(loader)
+        self._parser = hydra_door.Parser(loader)
         self._lines: dict[str, Override] = {}
         self._groups = [*GROUPS, "experiment"]
         self._options: dict[str, list[str]] = {}
@@ -91,73 +83,96 @@ class Composer:
         parsed = [self._parsed(line) for line in overrides]
         seen: dict[str, str] = {}
         for override in parsed:
-            key, line = override.key_or_group, override.input_line or ""
+            key, line = override.key, override.line
             if key in seen:
                 raise ConfigError(f"{key} is given twice: {seen[key]} and {line}")
             seen[key] = line
-            if override.is_delete():
+            if override.sign == "~":
                 raise ConfigError(f"{line}: nothing can be deleted; choose another option or value for {key}")
-            if override.value() == "":
+            if override.value == "":
                 raise ConfigError(f"{key} has an empty value: {line}")
-            if override.is_sweep_override() and not sweep:
+            if override.sweeps and not sweep:
                 raise ConfigError(
                     f"{line} is a sweep: add -m to run each value, or write {key}=[…] for a list of options"
                 )
-            if override.is_hydra_override():
+            if override.of_hydra:
                 _check_hydra_key(key, line, sweep)
-            if key in self._groups or key in ("hydra/launcher", "hydra/sweeper"):
+            if key in self._groups or key in HYDRA_GROUPS:
                 self._check_options(override)
         return parsed
 
     def _parsed(self, line: str) -> Override:
         """Parse one override; the jobs of a grid share most of theirs."""
         if line not in self._lines:
-            try:
-                self._lines[line] = self._parser.parse_overrides([line])[0]
-            except HydraException as error:
-                reason = f"{first_line(error)}; quote a value with other signs, as in 'name=\"a: b\"'"
-                raise ConfigError(reason) from error
+            self._lines[line] = self._parser.parse(line)
         return self._lines[line]
 
     def _check_options(self, override: Override) -> None:
-        group, valid = override.key_or_group, self.options_of(override.key_or_group)
-        values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
-        for value in values:
+        group = override.key
+        for value in override.values():
             names = value if isinstance(value, list) else [value]
             if isinstance(value, list) and group not in COMBINED_GROUPS:
-                raise ConfigError(f"{group} takes one option, got {override.input_line}")
+                raise ConfigError(f"{group} takes one option, got {override.line}")
             for name in names:
-                if name is None and group == "experiment":
-                    continue
-                if str(name) not in valid:
-                    raise ConfigError(
-                        f"{group}={show(name).strip(chr(39))} is not an option"
-                        f"{closest(str(name), valid)}\nvalid: {', '.join(valid)}"
-                    )
+                if name is not None or group != "experiment":
+                    self._check_option(group, name)
             if len(names) != len(set(map(str, names))):
-                raise ConfigError(f"{group} names an option twice: {override.input_line}")
+                raise ConfigError(f"{group} names an option twice: {override.line}")
             if "none" in names and len(names) > 1:
-                raise ConfigError(f"{group}=none stands alone, got {override.input_line}")
+                raise ConfigError(f"{group}=none stands alone, got {override.line}")
+
+    def _check_option(self, group: str, name: object) -> None:
+        valid, packages = self.options_of(group), PACKAGES.get(group, {})
+        if str(name) in valid:
+            return
+        asked = f"{group}={show(name).strip(chr(39))}"
+        if package := packages.get(str(name)):
+            raise ConfigError(f"{asked} comes in a package that is not installed: pip install {package}")
+        hint = closest(str(name), [*valid, *packages])
+        raise ConfigError(f"{asked} is not an option{hint}\nvalid: {', '.join(valid)}")
 
     def options_of(self, group: str) -> list[str]:
         """Return the names of a group's options."""
         if group not in self._options:
-            self._options[group] = [str(o) for o in self._loader.get_group_options(group)]
+            self._options[group] = hydra_door.options(self._loader, group)
         return self._options[group]
 
     def expand(self, overrides: Sequence[str]) -> list[list[str]]:
         """Return the overrides of every job of a grid, Hydra's own keys left out."""
-        parsed = [o for o in self.parse(overrides, sweep=True) if not o.is_hydra_override()]
+        parsed = [o for o in self.parse(overrides, sweep=True) if not o.of_hydra]
         runs = 1
         for override in parsed:
-            if override.is_discrete_sweep():
-                runs *= len(list(islice(override.sweep_iterator(), MOST_RUNS + 1)))
+            if override.discrete:
+                runs *= len(list(islice(override.values(), MOST_RUNS + 1)))
         if not 0 < runs <= MOST_RUNS:
             raise ConfigError(f"a sweep has 1 to {MOST_RUNS:,} runs, got {'none' if not runs else 'more'}")
-        try:
-            return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
-        except HydraException as error:
-            raise ConfigError(first_line(error)) from error
+        return hydra_door.split(parsed)
+
+    def for_sweep(self, overrides: Sequence[str]) -> list[str]:
+        """Return a sweep's overrides as Hydra takes them.
+
+        Hydra composes once for the whole sweep, where it sets every single value. What only jobs have, a key of an
+        option that is swept over or of a user's own part, becomes an axis of one value, which it leaves to them.
+        """
+        parsed = self.parse(overrides, sweep=True)
+        left = [o for o in parsed if not (o.sweeps or o.of_hydra or o.key in self._groups)]
+        if not left:
+            return list(overrides)
+        base = self._base(tuple(o.line for o in parsed if o.key in self._groups and not o.sweeps))
+        only_jobs = [o for o in left if o.sign == "+" or o.key not in base.settable or isinstance(o.value, dict)]
+        return [o.as_axis() if o in only_jobs else o.line for o in parsed]
+
+    def for_launcher(self, overrides: Sequence[str]) -> list[str]:
+        """Return a job's overrides as Hydra takes them where it composes the job by itself.
+
+        Its composition takes an argument of a user's own part only where it is forced, by ``++``.
+        """
+        parsed = self.parse(overrides)
+        base = self._base(self._choices(parsed))
+        return [f"++{o.line.lstrip('+')}" if base.is_argument(o.key) else o.line for o in parsed]
+
+    def _choices(self, parsed: Sequence[Override]) -> tuple[str, ...]:
+        return tuple(o.line for o in parsed if o.key in self._groups or o.of_hydra)
 
     def compose(self, overrides: Sequence[str]) -> Composed:
         """Compose and check one job.
@@ -166,42 +181,25 @@ class Composer:
             ConfigError: naming the first thing that is wrong.
         """
         parsed = self.parse(overrides)
-        values = [o for o in parsed if o.key_or_group not in self._groups and not o.is_hydra_override()]
-        base = self._base(tuple(str(o.input_line) for o in parsed if o not in values))
+        choices = self._choices(parsed)
+        values = [o for o in parsed if o.line not in choices]
+        base = self._base(choices)
         for override in values:
             self._check_key(override, base)
-        composed = base.config.copy()
-        try:
-            ConfigLoaderImpl._apply_overrides_to_config(values, composed)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(first_line(error)) from error
-        plain = _plain(composed)
-        return Composed(check(plain, base.known), base.known, tuple(overrides), base.hydra)
+        config = hydra_door.plain(base.composition.applied(values))
+        return Composed(check(config, base.known), base.known, tuple(overrides), base.composition.hydra)
 
     def _base(self, choices: tuple[str, ...]) -> "_Base":
         if choices not in self._bases:
-            try:
-                whole = self._loader.load_configuration("config", list(choices), RunMode.RUN)
-            except BROKEN_FILES as error:
-                raise ConfigError(first_line(error)) from error
-            config = OmegaConf.masked_copy(whole, [str(k) for k in whole if k != "hydra"])
-            without_specs(config)
-            OmegaConf.set_struct(config, True)
-            for group in self._groups:
-                if OmegaConf.is_dict(arguments := OmegaConf.select(config, f"{group}.args")):
-                    OmegaConf.set_struct(arguments, False)  # a user's own part takes what it takes
-            keys = leaves(cast(dict[str, Any], OmegaConf.to_container(config)))
-            settable = {k: v for k, v in keys.items() if k.rpartition(".")[2] not in INTERNAL}
-            known = chosen(cast(Config, OmegaConf.to_container(config)), self.folders, whole.hydra.runtime.choices)
-            self._bases[choices] = _Base(config, whole.hydra, settable, known)
+            self._bases[choices] = _Base.of(hydra_door.compose(self._loader, choices, left_out=SPEC), self._folders)
         return self._bases[choices]
 
     def _check_key(self, override: Override, base: "_Base") -> None:
         """Refuse a key that the chosen options do not have, naming the nearest that they have."""
-        key, line, settable = override.key_or_group, override.input_line, base.settable
+        key, line, settable = override.key, override.line, base.settable
         group, _, setting = key.partition(".")
-        if key in settable or (setting.startswith("args.") and f"{group}.args" in settable):
-            if override.is_add() and not override.is_force_add():
+        if key in settable or base.is_argument(key):
+            if override.sign == "+" and (key in settable or _at(base.config, key) is not None):
                 raise ConfigError(f"{line}: {key} exists already, leave out the +")
             return
         if setting in INTERNAL:
@@ -210,57 +208,61 @@ class Composer:
         if inside and (setting or group in sections()):
             raise ConfigError(f"{line}: {key} is not one value; set {', '.join(inside)}")
         near = [k for k in settable if k.startswith(f"{group}.")] if setting else []
-        owners = [o.name for o in options(group, *self.folders) if setting in o.settings] if setting else []
+        named = "args" if setting.startswith("args.") else setting
+        owners = [o.name for o in options(group, *self._folders) if named in o.settings] if setting else []
         if owners:
-            chosen = OmegaConf.select(base.config, f"{group}._option_") or "+".join(base.config.get(group) or ["none"])
-            raise ConfigError(f"{key} is a setting of {group}={', '.join(owners)}, but {group}={chosen} is chosen")
+            option = base.config.get(group) or {}
+            name = option.get("_option_") or "+".join(option or ["none"])
+            raise ConfigError(f"{key} is a setting of {group}={', '.join(owners)}, but {group}={name} is chosen")
         valid = near or [*self._groups, *(k for k in settable if "." not in k)]
         raise ConfigError(
             f"unknown key {key!r} in {line}{closest(key, [*settable, *self._groups])}\nvalid: {', '.join(valid)}"
         )
 
 
-def from_hydra(config: DictConfig, overrides: Sequence[str]) -> Composed:
-    """Check a job's config that Hydra composed by itself, as its other launchers do.
+def from_hydra(config: DictConfig) -> Composed:
+    """Check the config of the job that one of Hydra's other launchers composed and runs in this process.
 
     Raises:
         ConfigError: naming the first thing that is wrong.
     """
-    hydra, config = HydraConfig.get(), config.copy()
-    without_specs(config)
-    sources = (source for source in hydra.runtime.config_sources if source.provider == "command-line")
-    folders = tuple(Path(source.path) for source in sources)
-    plain = _plain(config)
-    known = chosen(plain, folders, hydra.runtime.choices)
-    return Composed(check(plain, known), known, tuple(overrides), cast(DictConfig, hydra))
-
-
-def without_specs(config: DictConfig) -> None:
-    """Take out of a composed config what its YAMLs say of their options: it is read from them, and is no choice."""
-    nodes = [config[group] for group in GROUPS if group not in COMBINED_GROUPS]
-    nodes += [node for group in COMBINED_GROUPS for node in (config.get(group) or {}).values()]
-    for node in (config, *nodes):
-        OmegaConf.set_struct(node, False)
-        node.pop(SPEC, None)
-
-
-def _plain(config: DictConfig) -> Config:
-    try:
-        return cast(Config, OmegaConf.to_container(config, resolve=True))
-    except OmegaConfBaseException as error:
-        raise ConfigError(first_line(error)) from error
+    job = hydra_door.launched(config, left_out=SPEC)
+    known = chosen(job.config, job.own_folders, hydra_door.files(job.hydra))
+    return Composed(check(job.config, known), known, tuple(job.overrides), job.hydra)
 
 
 @dataclass(frozen=True)
 class _Base:
     """What a combination of group choices composes to, before any value is set."""
 
-    config: DictConfig
-    hydra: DictConfig
-    settable: dict[str, Any]
-    """Every key that may be set, and its default."""
+    composition: Composition
+    config: Config
+    """The same as plain dictionaries, nothing resolved."""
     known: Chosen
     """What is known of the options."""
+    settable: dict[str, Any]
+    """Every key that may be set, and its default."""
+    arguments: tuple[str, ...]
+    """Keys below which a user's own part takes what it takes, such as ``model.args``."""
+
+    @staticmethod
+    def of(composition: Composition, folders: tuple[Path, ...]) -> "_Base":
+        config = hydra_door.plain(composition.config, resolve=False)
+        keys = leaves(config)
+        settable = {k: v for k, v in keys.items() if k.rpartition(".")[2] not in INTERNAL}
+        arguments = tuple(k for k, v in settable.items() if k.endswith(".args") and isinstance(v, dict))
+        for key in arguments:
+            composition.open(key)
+        return _Base(composition, config, chosen(config, folders, composition.files), settable, arguments)
+
+    def is_argument(self, key: str) -> bool:
+        """Say whether a key is, or lies in, the arguments of a user's own part."""
+        return any(key == k or key.startswith(f"{k}.") for k in self.arguments)
+
+
+def _at(config: Any, key: str) -> Any:
+    """Return the value at a dotted key, None where there is none."""
+    return reduce(lambda at, name: at.get(name) if isinstance(at, Mapping) else None, key.split("."), config)
 
 
 def _check_hydra_key(key: str, line: str, sweep: bool) -> None:
@@ -273,10 +275,3 @@ def _check_hydra_key(key: str, line: str, sweep: bool) -> None:
             return
         raise ConfigError(f"{line} needs -m: launchers and sweepers run sweeps")
     raise ConfigError(f"{line} is not valid here: of Hydra's keys, {HYDRA_KEYS_HELP} are")
-
-
-def first_line(error: Exception) -> str:
-    """Return the complaint itself, without the hints and search paths that Hydra puts below it."""
-    cause = error.__cause__ if not str(error) and error.__cause__ else error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return " ".join(lines[:2]).partition(" See https://")[0] if lines else type(cause).__name__

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
+from runner.config import hydra_door
 from runner.config.check import leaves
 from runner.config.compose import Composer, from_hydra
 from runner.config.fields import show
+from runner.config.hydra_door import DictConfig, Hydra
 from runner.config.identity import CONTROL
 from runner.errors import ConfigError
 from runner.run import record
@@ -202,10 +201,19 @@ def outcomes_of(jobs: Sequence[Job]) -> list[Outcome]:
     return [Outcome(job, record.read_summary(job.folder) or unknown, trained=True) for job in jobs]
 
 
+def launch(hydra: Hydra, overrides: Sequence[str]) -> Any:
+    """Run a sweep through Hydra; return what its sweeper returns, optbench's own outcomes, or with ``dry_run`` a text.
+
+    Raises:
+        ConfigError: naming the first thing that is wrong; nothing has been written.
+    """
+    spelled = split_unions(spell_out_seeds(overrides))
+    return hydra_door.multirun(hydra, task, Composer(hydra.config_loader).for_sweep(spelled))
+
+
 def task(config: DictConfig) -> float | None:
     """Run one job that another of Hydra's launchers composed; returns its final validation loss."""
-    overrides = list(HydraConfig.get().overrides.task)
-    outcome = run_job(prepare(from_hydra(config, overrides)), save="none", bar=False)
+    outcome = run_job(prepare(from_hydra(config)), save="none", bar=False)
     if outcome is not None and outcome.summary["status"] == "interrupted":
         raise KeyboardInterrupt  # which ends the launcher too
     loss = outcome.summary.get("final_val_loss") if outcome is not None else None
