@@ -25,8 +25,12 @@ def checked_out(rev: str) -> Iterator[Path]:
 
 
 def start(tree: Path, folder: Path, *words: str) -> "subprocess.Popen[str]":
-    """Start Python in ``folder`` with a tree's code first on its path, one thread, and both outputs piped."""
+    """Start Python in ``folder`` with a tree's code first on its path, one thread, and both outputs piped.
+
+    It may keep compiled code in the tree: otherwise the tree that happens to have some starts 15 % faster.
+    """
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.Popen(
         [sys.executable, *words],
         cwd=folder,
