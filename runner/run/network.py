@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from torch import nn
 
 from runner.config.imports import accepts
 from runner.errors import ConfigError
-from runner.regularization import Parametrization
+from runner.regularization import Parametrization, Part
 
 
 def network(model: Callable[..., nn.Module], option: str, alphabet: str | None) -> Callable[..., nn.Module]:
@@ -24,7 +23,7 @@ def network(model: Callable[..., nn.Module], option: str, alphabet: str | None) 
     return model
 
 
-def parametrized(parts: Sequence[Any], model: nn.Module) -> nn.Module:
+def parametrized(parts: Sequence[Part], model: nn.Module) -> nn.Module:
     """Return a model that has its weights in the form in which they are trained."""
     for part in parts:
         if isinstance(part, Parametrization):

@@ -203,7 +203,7 @@ class _Training:
                     ended.append((job, summary))
         record.update_runs_csv(ended)
 
-    def _keep(self, members: Any, plan: Path) -> float:
+    def _keep(self, members: "Stack", plan: Path) -> float:
         """Write the stack's checkpoint; return how many seconds it took."""
         from runner.engine import checkpoint
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from runner.config.chosen import chosen
 from runner.report.load import Records
 from runner.run.job import Job, read_source
 from runner.run.record import read_config, read_csv
@@ -227,7 +228,6 @@ def _change_of_logits(place: Path) -> float:
     """Return the mean size of what training has added to a run's logits, on its validation samples."""
     import torch
 
-    from runner.config.chosen import chosen
     from runner.run.build import build
 
     config = read_config(place)

@@ -36,8 +36,8 @@ def keys(members: Stack) -> Tensor | None:
     """Return the key ``[runs, 2]`` of the present step's noise; None where none is drawn."""
     if members.numbers.dropout is None:
         return None
-    keys = {run.noise_seed: key(run.noise_seed, members.step, run.device) for run in members.runs}
-    return torch.stack([keys[run.noise_seed] for run in members.runs])
+    of_seed = {run.noise_seed: key(run.noise_seed, members.step, run.device) for run in members.runs}
+    return torch.stack([of_seed[run.noise_seed] for run in members.runs])
 
 
 def update(members: Stack, lr: Tensor, measure: bool) -> list[Measured] | None:
