@@ -32,7 +32,7 @@ def import_of_torch() -> float:
     "argv", [["--help"], ["--version"], ["list"], ["list", "optim"], ["train", "--help"]], ids="-".join
 )
 def test_what_needs_no_tensor_starts_at_once(argv: list[str], import_of_torch: float, folder: Path) -> None:
-    heavy = "import sys; from runner.cli import main; code = main(sys.argv[1:]); "
+    heavy = "import sys; from runner.cli.main import main; code = main(sys.argv[1:]); "
     heavy += (
         "print({'torch', 'hydra', 'pandas', 'numpy', 'sklearn'} & set(sys.modules), file=sys.stderr); sys.exit(code)"
     )
