@@ -1,6 +1,7 @@
 """Outcomes as text: the table that ends a run, the one that ends a sweep, and the next command. Prints nothing."""
 
 import importlib.metadata
+import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -56,8 +57,13 @@ def _next_command(outcome: Outcome, config_dir: str | None) -> str:
         kept = [o for o in job.overrides if _key(o) != "retry"]
         return shlex.join(["optbench", "train", *folder, *kept, "retry=failed"])
     kept = [o for o in job.overrides if _key(o) not in ("optim.lr", "force", "save", "retry")]
-    axis = f"optim.lr={lr / 3:.2g},{lr:g},{lr * 3:.2g}"
-    return shlex.join(["optbench", "train", "-m", *folder, *kept, axis])
+    around = [rate for rate in (f"{lr / 3:.2g}", _exactly(lr), f"{lr * 3:.2g}") if 0 < float(rate) < math.inf]
+    return shlex.join(["optbench", "train", "-m", *folder, *kept, f"optim.lr={','.join(around)}"])
+
+
+def _exactly(value: float) -> str:
+    """Return a number's shortest form that is read as the same."""
+    return short if float(short := f"{value:g}") == value else repr(value)
 
 
 def _key(override: str) -> str:

@@ -114,8 +114,7 @@ class Composer:
             if isinstance(value, list) and group not in COMBINED_GROUPS:
                 raise ConfigError(f"{group} takes one option, got {override.line}")
             for name in names:
-                if name is not None or group != "experiment":
-                    self._check_option(group, name)
+                self._check_option(group, name)
             if len(names) != len(set(map(str, names))):
                 raise ConfigError(f"{group} names an option twice: {override.line}")
             if "none" in names and len(names) > 1:
@@ -146,30 +145,32 @@ class Composer:
                 runs *= len(list(islice(override.values(), MOST_RUNS + 1)))
         if not 0 < runs <= MOST_RUNS:
             raise ConfigError(f"a sweep has 1 to {MOST_RUNS:,} runs, got {'none' if not runs else 'more'}")
-        return hydra_door.split(parsed)
+        return [[line.removeprefix("++") for line in job] for job in hydra_door.split(parsed)]
 
     def for_sweep(self, overrides: Sequence[str]) -> list[str]:
         """Return a sweep's overrides as Hydra takes them.
 
         Hydra composes once for the whole sweep, where it sets every single value. What only jobs have, a key of an
-        option that is swept over or of a user's own part, becomes an axis of one value, which it leaves to them.
+        option that is swept over or of a user's own part, is forced (``++``) there, and checked in the jobs.
         """
         parsed = self.parse(overrides, sweep=True)
         left = [o for o in parsed if not (o.sweeps or o.of_hydra or o.key in self._groups)]
         if not left:
             return list(overrides)
         base = self._base(tuple(o.line for o in parsed if o.key in self._groups and not o.sweeps))
-        only_jobs = [o for o in left if o.sign == "+" or o.key not in base.settable or isinstance(o.value, dict)]
-        return [o.as_axis() if o in only_jobs else o.line for o in parsed]
+        for override in left:
+            _refuse_plus(override, base)
+        only_jobs = [o for o in left if not o.sign and (o.key not in base.settable or isinstance(o.value, dict))]
+        return [o.forced() if o in only_jobs else o.line for o in parsed]
 
     def for_launcher(self, overrides: Sequence[str]) -> list[str]:
         """Return a job's overrides as Hydra takes them where it composes the job by itself.
 
-        Its composition takes an argument of a user's own part only where it is forced, by ``++``.
+        Its composition takes an argument of a user's own part only where it is forced.
         """
         parsed = self.parse(overrides)
         base = self._base(self._choices(parsed))
-        return [f"++{o.line.lstrip('+')}" if base.is_argument(o.key) else o.line for o in parsed]
+        return [o.forced() if base.is_argument(o.key) else o.line for o in parsed]
 
     def _choices(self, parsed: Sequence[Override]) -> tuple[str, ...]:
         return tuple(o.line for o in parsed if o.key in self._groups or o.of_hydra)
@@ -199,9 +200,7 @@ class Composer:
         key, line, settable = override.key, override.line, base.settable
         group, _, setting = key.partition(".")
         if key in settable or base.is_argument(key):
-            if override.sign == "+" and (key in settable or _at(base.config, key) is not None):
-                raise ConfigError(f"{line}: {key} exists already, leave out the +")
-            return
+            return _refuse_plus(override, base)
         if setting in INTERNAL:
             raise ConfigError(f"{key} belongs to the option's file; choose another option with {group}=…")
         inside = [k for k in settable if k.startswith(f"{key}.")]
@@ -258,6 +257,12 @@ class _Base:
     def is_argument(self, key: str) -> bool:
         """Say whether a key is, or lies in, the arguments of a user's own part."""
         return any(key == k or key.startswith(f"{k}.") for k in self.arguments)
+
+
+def _refuse_plus(override: Override, base: _Base) -> None:
+    """Refuse to add what is there."""
+    if override.sign == "+" and (override.key in base.settable or _at(base.config, override.key) is not None):
+        raise ConfigError(f"{override.line}: {override.key} exists already, leave out the +")
 
 
 def _at(config: Any, key: str) -> Any:

@@ -1,33 +1,34 @@
 """The door to Hydra: the only file of the package that imports from it, and all that is relied on of its inside.
 
 Hydra's public interface starts at ``@hydra.main``, which writes before it checks and takes a tenth of a second a job.
-To check every job of a sweep first, optbench calls what lies below: the override parser, the composition, the sweeper's
-splitting. Each function says what it relies on; ``tests/config/test_hydra_door.py`` holds Hydra to it. The other
-file that knows Hydra, ``hydra_plugins/optbench.py``, uses its interface for plugins alone.
+To check every job of a sweep first, optbench calls what lies below: the override parser and the composition. Each
+function says what it relies on; ``tests/config/test_hydra_door.py`` holds Hydra to it. The other file that knows
+Hydra, ``hydra_plugins/optbench.py``, uses its interface for plugins alone.
 
 What Hydra 1.4 (tried with 1.4.0rc3 and OmegaConf 2.4.1rc1 by ``scripts/test_hydra14``) does differently:
 
-=========================================================  ====================================================
+=========================================================  ======================================================
 1.4                                                        here
-=========================================================  ====================================================
+=========================================================  ======================================================
 plugins are found by entry points too                      nothing: the namespace hydra_plugins is still read
 ``instantiate`` takes a list of what it may call           nothing: Hydra vouches for the plugins that it found
 a parse error first repeats the whole command line         `reason` leaves that line out
-``extend_list(…)`` adds to a list, in a sweep replaces it  `Parser` refuses it; 1.3 has no such function
+``extend_list(…)`` adds to a list, with a warning          `Parser` refuses it; 1.3 has no such function
 keys may be paths, ``a.b[0]``                              unknown keys; in 1.3 syntax errors
-a job may not change ``hydra.sweeper``                     named: experiments with axes are no axis themselves
-=========================================================  ====================================================
+a plugin's constructor raises what it raises, with a note  `multirun` knows the note, 1.3 wraps the error
+a job may not change ``hydra.sweeper``                     nothing: `plan` refuses experiments of axes as an axis
+=========================================================  ======================================================
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
@@ -124,10 +125,9 @@ class Override:
         except (HydraException, ValueError, ArithmeticError) as error:
             raise ConfigError(f"{self.line} is no list of values: {reason(error)}") from error
 
-    def as_axis(self) -> str:
-        """Return it as a sweep over its one value, which Hydra leaves to the jobs."""
-        key, _, value = self.line.partition("=")
-        return f"{key}=choice({value})"
+    def forced(self) -> str:
+        """Return it so that Hydra sets the key whether it is there or not."""
+        return f"++{self.line.lstrip('+')}"
 
 
 class Parser:
@@ -144,7 +144,7 @@ class Parser:
         """Parse one override.
 
         Raises:
-            ConfigError: for a syntax error, or a function that Hydra 1.4 takes for another in sweeps.
+            ConfigError: for a syntax error, or a function that only some versions of Hydra have.
         """
         if re.match(r"[^=]*=\s*extend_list\(", line):
             raise ConfigError(f"{line}: extend_list is not taken here: write the whole list")
@@ -168,19 +168,19 @@ class Parser:
 def split(overrides: Sequence[Override]) -> list[list[str]]:
     """Return the overrides of every job: every combination, the last axis fastest, keys in the order given.
 
-    Relies on: Hydra's own splitting, which writes values anew (``1e-3`` as ``0.001``) so that they parse as before,
-    keeps signs and quotes, and takes the later of two equal keys.
+    Relies on: an axis writes each of its values so that it reads as in the axis, quotes kept (but in ``choice('1')``,
+    where ``'1'`` is read as 1, as all of Hydra's functions read it).
 
     Raises:
         ConfigError: for an interval, of which another sweeper may draw.
     """
+    axes = []
     for override in overrides:
         if override.sweeps and not override.discrete:
             raise ConfigError(f"{override.line} is for sweepers that draw from it: give its values, as in 0.01,0.1")
-    try:
-        return BasicSweeper.split_arguments([o._parsed for o in overrides], max_batch_size=None)[0]
-    except HydraException as error:
-        raise ConfigError(reason(error)) from error
+        key, parsed = f"{override.sign}{override.key}", override._parsed
+        axes.append([f"{key}={v}" for v in parsed.sweep_string_iterator()] if override.sweeps else [override.line])
+    return [list(job) for job in product(*axes)]
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,9 @@ def multirun(hydra: Hydra, task: Callable[[DictConfig], Any], overrides: Sequenc
     """
     try:
         return hydra.multirun(CONFIG, task, list(overrides), with_log_configuration=False)
-    except REFUSALS as error:
+    except Exception as error:
+        if not isinstance(error, REFUSALS) and "full_key: hydra." not in str(getattr(error, "__notes__", "")):
+            raise
         said = reason(error)
         if unknown := re.match(r"Could not override '(hydra\.(launcher|sweeper)\.(?!params)[\w.]+)'", said):
             said = f"{unknown[1]} is no setting of the {unknown[2]} that is chosen"

@@ -92,9 +92,12 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
     """
     jobs: dict[str, Job] = {}
     one_value: dict[str, set[str]] = {key: set() for key in CONTROL}
+    experiments = {o for overrides in job_overrides for o in overrides if o.startswith("experiment=")}
     for number, overrides in enumerate(job_overrides):
         try:
             job = prepare(composer.compose(overrides))
+            if len(experiments) > 1 and (axes := job.hydra.sweeper.get("params") or job.hydra.sweeper.get("unions")):
+                raise ConfigError(f"an experiment with axes of its own ({', '.join(map(str, axes))}) is no axis itself")
             if job.run_id not in jobs and finished(job) is None:
                 from runner.run.build import build
 
