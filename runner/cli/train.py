@@ -143,15 +143,17 @@ def _outcomes_of_grid(hydra: "Hydra", overrides: list[str]) -> Any:
     from runner.sweep.workers import RunFailed
 
     overrides = split_unions(spell_out_seeds(overrides))
-    parsed = Composer(hydra.config_loader).parse(overrides, sweep=True)
-    # Hydra would look for the keys of {key: value} in its own composition; an axis of one value it leaves to the jobs.
-    for i, o in enumerate(parsed):
-        if not o.is_sweep_override() and isinstance(o.value(), dict):
+    composer = Composer(hydra.config_loader)
+    # Hydra would look for the keys of {key: value}, and of a part's arguments, in its own composition; an axis of one
+    # value it leaves to the jobs.
+    for i, o in enumerate(composer.parse(overrides, sweep=True)):
+        if not o.is_sweep_override() and (isinstance(o.value(), dict) or ".args." in o.key_or_group):
             key, _, value = overrides[i].partition("=")
             overrides[i] = f"{key}=choice({value})"
     try:
         return hydra.multirun("config", task, overrides, with_log_configuration=False)
     except (HydraException, OmegaConfBaseException) as error:
+        composer.compose(composer.expand(overrides)[0])  # says in our words what is wrong with a key
         raise ConfigError(first_line(error)) from error
     except RunFailed as error:
         raise OptbenchError(str(error)) from error

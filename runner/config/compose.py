@@ -4,7 +4,8 @@ Configs are composed by Hydra once per combination of group choices; plain value
 by Hydra's own function, so that a grid over values costs milliseconds a job.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
@@ -25,10 +26,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.config import fields, schema
+from runner.config import fields, instead, schema
 from runner.config.options import configs_dir, options
 from runner.config.own_yamls import own_folder
-from runner.errors import ConfigError, closest
+from runner.errors import ConfigError
 
 BROKEN_FILES = (HydraException, OmegaConfBaseException, ValueError, TypeError, yaml.YAMLError, RecursionError)
 """What composing a user's files can raise."""
@@ -101,6 +102,9 @@ class Composer:
     def _parsed(self, line: str) -> Override:
         """Parse one override; the jobs of a grid share most of theirs."""
         if line not in self._lines:
+            if re.fullmatch(r"\+*[\w.]+", line):
+                hint = instead.of_bare(line.lstrip("+"), self._known())
+                raise ConfigError(f"{line!r} has no value: overrides are group=option and key=value{hint}")
             try:
                 self._lines[line] = self._parser.parse_overrides([line])[0]
             except HydraException as error:
@@ -121,7 +125,7 @@ class Composer:
                 if str(name) not in valid:
                     raise ConfigError(
                         f"{group}={fields.show(name).strip(chr(39))} is not an option"
-                        f"{closest(str(name), valid)}\nvalid: {', '.join(valid)}"
+                        f"{instead.of_option(group, str(name), self._known())}\nvalid: {', '.join(valid)}"
                     )
             if len(names) != len(set(map(str, names))):
                 raise ConfigError(f"{group} names an option twice: {override.input_line}")
@@ -133,6 +137,11 @@ class Composer:
         if group not in self._options:
             self._options[group] = [str(o) for o in self._loader.get_group_options(group)]
         return self._options[group]
+
+    def _known(self, keys: Collection[str] = (), chosen: Mapping[Any, Any] | None = None) -> instead.Known:
+        """Return what can be typed in the place of what is refused."""
+        several = {group: list((chosen or {}).get(group) or ()) for group in schema.COMBINED_GROUPS}
+        return instead.Known(keys, self.options_of, several)
 
     def expand(self, overrides: Sequence[str]) -> list[list[str]]:
         """Return the overrides of every job of a grid, Hydra's own keys left out."""
@@ -205,9 +214,8 @@ class Composer:
             chosen = OmegaConf.select(base.config, f"{group}._option_") or "+".join(base.config.get(group) or ["none"])
             raise ConfigError(f"{key} is a setting of {group}={', '.join(owners)}, but {group}={chosen} is chosen")
         valid = near or [*self._groups, *(k for k in settable if "." not in k)]
-        raise ConfigError(
-            f"unknown key {key!r} in {line}{closest(key, [*settable, *self._groups])}\nvalid: {', '.join(valid)}"
-        )
+        hint = instead.of_key(key, str(line).partition("=")[2], self._known(settable, base.config))
+        raise ConfigError(f"unknown key {key!r} in {line}{hint}\nvalid: {', '.join(valid)}")
 
 
 def from_hydra(config: DictConfig, overrides: Sequence[str]) -> Composed:
