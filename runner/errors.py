@@ -28,7 +28,37 @@ class RecordError(OptbenchError, OSError):
 def closest(word: str, valid: Iterable[str]) -> str:
     """Return a hint such as ``"; did you mean 'adam'?"``, empty where nothing is close."""
     valid = list(valid)
-    matches = get_close_matches(word, valid, n=1, cutoff=0.55)
-    if not matches:  # a key given without its group, such as lr for optim.lr
-        matches = [v for v in valid if v.rpartition(".")[2] == word.rpartition(".")[2]][:1]
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    found = nearest(word, valid)
+    if found is None:  # a key given without its group, such as lr for optim.lr
+        found = next((v for v in valid if v.rpartition(".")[2] == word.rpartition(".")[2]), None)
+    return f"; did you mean {found!r}?" if found is not None else ""
+
+
+def nearest(word: str, valid: Iterable[str], least: float = 0.55) -> str | None:
+    """Return the valid word that a misspelt one resembles most, whatever its case; None where none is similar.
+
+    Args:
+        least: the least similarity, as ``difflib.SequenceMatcher.ratio`` measures it. Among those that have it, the
+            word that takes the fewest edits is the nearest.
+    """
+    typed = word.lower()
+    words = {v.lower(): v for v in valid}
+    similar = get_close_matches(typed, words, n=5, cutoff=least)
+    return words[min(similar, key=lambda other: _edits(typed, other))] if similar else None
+
+
+def _edits(one: str, other: str) -> int:
+    """Return how many letters must be added, left out, changed or swapped with the next to turn one into the other.
+
+    The optimal string alignment distance (Damerau 1964).
+    """
+    rows = [list(range(len(other) + 1))]
+    for i, letter in enumerate(one, 1):
+        row = [i]
+        for j, wanted in enumerate(other, 1):
+            changed = rows[-1][j - 1] + (letter != wanted)
+            row.append(min(rows[-1][j] + 1, row[-1] + 1, changed))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                row[-1] = min(row[-1], rows[-2][j - 2] + 1)
+        rows.append(row)
+    return rows[-1][-1]

@@ -83,6 +83,11 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}{hint}; see {self.prog} --help")
 
     def _meant(self, word: str) -> str:
+        if any(argument.key == "overrides" for argument in self.arguments):
+            from runner.cli.overrides import meant_by_flag
+
+            if meant := meant_by_flag(word):
+                return f"; did you mean {meant}?"
         return closest(word, [flag for argument in self.arguments for flag in argument.flags])
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from runner.cli import keys
 from runner.cli.arguments import Typed
+from runner.config.instead import Known, meant_by
 from runner.config.options import groups, options
 
 
@@ -23,6 +24,13 @@ def offered(typed: Typed) -> list[str]:
         else keys.words(keys.settable(chosen, *folders).get(key))
     )
     return [f"{key}={done}{comma}{bracket}{v}" for v in values if v not in taken]
+
+
+def meant_by_flag(flag: str) -> str | None:
+    """Return the override that is meant by a flag such as ``--lr=0.1``; None if no key is."""
+    name, _, value = flag.lstrip("-").partition("=")
+    known = Known(keys.settable({}), lambda group: [option.name for option in options(group)], {})
+    return meant_by(name.replace("-", "_"), value, known)
 
 
 def _folders(config_dir: str | None) -> tuple[Path, ...]:

@@ -4,14 +4,15 @@ Configs are composed by Hydra once per combination of group choices; plain value
 by Hydra's own function, so that a grid over values costs milliseconds a job.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from runner.config import hydra_door
+from runner.config import hydra_door, instead
 from runner.config.check import check, leaves
 from runner.config.chosen import GROUPS, Chosen, Config, chosen
 from runner.config.fields import show
@@ -104,6 +105,9 @@ class Composer:
     def _parsed(self, line: str) -> Override:
         """Parse one override; the jobs of a grid share most of theirs."""
         if line not in self._lines:
+            if re.fullmatch(r"\+*[\w.]+", line):
+                hint = instead.of_bare(line.lstrip("+"), self._instead())
+                raise ConfigError(f"{line!r} has no value: overrides are group=option and key=value{hint}")
             self._lines[line] = self._parser.parse(line)
         return self._lines[line]
 
@@ -127,7 +131,8 @@ class Composer:
         asked = f"{group}={show(name).strip(chr(39))}"
         if package := packages.get(str(name)):
             raise ConfigError(f"{asked} comes in a package that is not installed: pip install {package}")
-        hint = closest(str(name), [*valid, *packages])
+        hint = instead.of_option(group, str(name), self._instead()) if group in self._groups else ""
+        hint = hint or closest(str(name), [*valid, *packages])
         raise ConfigError(f"{asked} is not an option{hint}\nvalid: {', '.join(valid)}")
 
     def options_of(self, group: str) -> list[str]:
@@ -135,6 +140,11 @@ class Composer:
         if group not in self._options:
             self._options[group] = hydra_door.options(self._loader, group)
         return self._options[group]
+
+    def _instead(self, keys: Collection[str] = (), chosen: Mapping[Any, Any] | None = None) -> instead.Known:
+        """Return what can be typed in the place of what is refused."""
+        several = {group: list((chosen or {}).get(group) or ()) for group in COMBINED_GROUPS}
+        return instead.Known(keys, self.options_of, several)
 
     def expand(self, overrides: Sequence[str]) -> list[list[str]]:
         """Return the overrides of every job of a grid, Hydra's own keys left out."""
@@ -214,9 +224,8 @@ class Composer:
             name = option.get("_option_") or "+".join(option or ["none"])
             raise ConfigError(f"{key} is a setting of {group}={', '.join(owners)}, but {group}={name} is chosen")
         valid = near or [*self._groups, *(k for k in settable if "." not in k)]
-        raise ConfigError(
-            f"unknown key {key!r} in {line}{closest(key, [*settable, *self._groups])}\nvalid: {', '.join(valid)}"
-        )
+        hint = instead.of_key(key, str(line).partition("=")[2], self._instead(settable, base.config))
+        raise ConfigError(f"unknown key {key!r} in {line}{hint}\nvalid: {', '.join(valid)}")
 
 
 def from_hydra(config: DictConfig) -> Composed:

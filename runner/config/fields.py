@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.errors import ConfigError, closest
+from runner.config import instead
+from runner.errors import ConfigError
 
 
 def show(value: object) -> str:
@@ -103,7 +104,7 @@ class Field:
         )
 
     def _refuse(self, key: str, value: object) -> ConfigError:
-        hint = closest(value, self.words) if isinstance(value, str) else ""
+        hint = instead.of_word(key, value, self.words) if isinstance(value, str) else ""
         return ConfigError(f"{key} must be {self.describe()}, got {show(value)}{hint}")
 
     def describe(self) -> str:

@@ -55,8 +55,10 @@ def target_of(job: Job, measures: Mapping[str, Metric]) -> Target | None:
         return None
     valid = [f"val_{name}" for name in ("loss", *measures)]
     if asked not in valid:
+        typed = [o.partition("=")[2] for o in job.overrides if o.partition("=")[0] == "target.metric"]
+        got = typed[0].strip("'\"") if typed else asked
         raise ConfigError(
-            f"target.metric must be a validation measure of this run, got {asked!r}{closest(asked, valid)}\n"
+            f"target.metric must be a validation measure of this run, got {got!r}{closest(got, valid)}\n"
             f"valid: {', '.join(valid)}, and what metrics=[…] adds"
         )
     name = asked.removeprefix("val_")
