@@ -128,7 +128,7 @@ def _best(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]], axe
 
 
 def _cell(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else show(value).strip("'")
+    return _exactly(value) if isinstance(value, float) else show(value).strip("'")
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:
