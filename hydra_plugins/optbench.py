@@ -33,9 +33,9 @@ class OptbenchSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Launch every distinct job once; return what became of each, or with ``dry_run`` what would be done."""
         from runner.config.compose import Composer
+        from runner.sweep.launch.processes import number_of_workers
         from runner.sweep.plan import Grid, describe, outcomes_of, plan
         from runner.sweep.terminal import report_doubts
-        from runner.sweep.workers import number_of_workers
 
         composer = Composer(self._loader)
         jobs = plan(composer, Grid.of(self._params, self._unions, arguments).jobs(composer))
@@ -57,16 +57,16 @@ class OptbenchLauncher(Launcher):
 
     def run(self, jobs: Sequence[Any]) -> list[Any]:
         """Run planned jobs and return what became of each."""
-        from runner.sweep.terminal import LINES_FOR_RUNS, report_outcome
-        from runner.sweep.workers import run_jobs
+        from runner.sweep.launch.processes import run_jobs
+        from runner.sweep.terminal import reporter
 
-        return run_jobs(jobs, report_outcome if len(jobs) < LINES_FOR_RUNS else lambda outcome: None)
+        return run_jobs(jobs, reporter(len(jobs)))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run what another sweeper asks for; each job returns its final validation loss, infinite where it has none."""
         from runner.config.compose import Composer
+        from runner.sweep.launch import RunFailed
         from runner.sweep.plan import plan
-        from runner.sweep.workers import RunFailed
 
         composer = Composer(self.hydra_context.config_loader)
         returned = []
@@ -88,6 +88,17 @@ class OptbenchLauncher(Launcher):
         return returned
 
 
+class InlineLauncher(OptbenchLauncher):
+    """Runs jobs one after another in this process."""
+
+    def run(self, jobs: Sequence[Any]) -> list[Any]:
+        """Run planned jobs and return what became of each."""
+        from runner.sweep.launch.inline import run_jobs
+        from runner.sweep.terminal import reporter
+
+        return run_jobs(jobs, reporter(len(jobs)))
+
+
 @dataclass
 class OptbenchSweeperConfig:
     """``hydra.sweeper``: an experiment's own axes, and sets of further values that are joined."""
@@ -104,5 +115,13 @@ class OptbenchLauncherConfig:
     _target_: str = "hydra_plugins.optbench.OptbenchLauncher"
 
 
+@dataclass
+class InlineLauncherConfig:
+    """``hydra.launcher`` of ``hydra/launcher=inline``."""
+
+    _target_: str = "hydra_plugins.optbench.InlineLauncher"
+
+
 ConfigStore.instance().store(group="hydra/sweeper", name="optbench", node=OptbenchSweeperConfig)
 ConfigStore.instance().store(group="hydra/launcher", name="optbench", node=OptbenchLauncherConfig)
+ConfigStore.instance().store(group="hydra/launcher", name="inline", node=InlineLauncherConfig)

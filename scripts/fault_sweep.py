@@ -162,11 +162,6 @@ def main() -> int:
     arguments = parser.parse_args()
     import torch
 
-    import runner.after.predict
-    import runner.run.build
-    import runner.sweep.plan
-    import runner.sweep.workers  # noqa: F401
-
     torch.set_num_threads(1)
     rng = random.Random(arguments.seed)
     place = Path(tempfile.mkdtemp(prefix="optbench-sweep-"))

@@ -135,8 +135,8 @@ def _grid(hydra: "Hydra", overrides: list[str], config_dir: str | None) -> int:
 
 def _outcomes_of_grid(hydra: "Hydra", overrides: list[str]) -> Any:
     """Return what became of each run, what ``dry_run`` says, or what another sweeper returns."""
+    from runner.sweep.launch import RunFailed
     from runner.sweep.plan import launch
-    from runner.sweep.workers import RunFailed
 
     try:
         return launch(hydra, overrides)
@@ -146,7 +146,7 @@ def _outcomes_of_grid(hydra: "Hydra", overrides: list[str]) -> Any:
 
 def _end_of_grid(outcomes: "Sequence[Outcome]") -> int:
     """Return the exit code, and say on stderr what went wrong in which run."""
-    from runner.sweep.workers import NOT_STARTED
+    from runner.sweep.launch import NOT_STARTED
 
     waiting = [o for o in outcomes if o.summary.get("stop_reason") == NOT_STARTED]
     if waiting:

@@ -22,8 +22,8 @@ from runner.run.job import OUTPUTS, Job
 from runner.run.life import finished
 from runner.run.lock import holding
 from runner.run.record import write_whole
+from runner.sweep.launch.processes import run_jobs
 from runner.sweep.plan import Grid, plan, spell_out_seeds, split_parts
-from runner.sweep.workers import run_jobs
 
 
 @dataclass(frozen=True)

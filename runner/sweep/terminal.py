@@ -9,6 +9,7 @@ from runner.config.check import doubts
 from runner.measures import headlines
 from runner.run.job import Job
 from runner.run.life import Outcome
+from runner.sweep.launch import Report
 
 LINES_FOR_RUNS = 50
 """From so many runs on, a sweep does not print a line for each."""
@@ -18,6 +19,11 @@ def report_doubts(jobs: Sequence[Job]) -> None:
     """Say, each once, what of some jobs is seldom meant."""
     for doubt in dict.fromkeys(doubt for job in jobs for doubt in doubts(job.config, job.known)):
         tqdm.write(f"optbench: {doubt}", file=sys.stderr)
+
+
+def reporter(jobs: int) -> Report:
+    """Return what is told of each job of a sweep as it ends: a line each, where they are few."""
+    return report_outcome if jobs < LINES_FOR_RUNS else lambda outcome: None
 
 
 def report_outcome(outcome: Outcome) -> None:

@@ -25,14 +25,10 @@ from runner.run.claim import run_job
 from runner.run.job import Job
 from runner.run.life import Interruption, Outcome
 from runner.run.stack import run_stack
+from runner.sweep.launch import Report, not_started
 from runner.sweep.stacking import Task, tasks
 
 POLL_SECONDS = 0.5
-NOT_STARTED = "not started"
-
-
-class RunFailed(Exception):
-    """Tells another sweeper of Hydra's that a run it asked for has no result."""
 
 
 @dataclass
@@ -56,11 +52,11 @@ def number_of_workers(jobs: Sequence[Job]) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_jobs(jobs: Sequence[Job], report: Callable[[Outcome], None]) -> list[Outcome]:
+def run_jobs(jobs: Sequence[Job], report: Report) -> list[Outcome]:
     """Run every job that is not finished, several at a time; return what became of each.
 
-    A worker that dies loses its run, which is interrupted and goes on when the sweep is run again. SIGINT and SIGTERM
-    let every run checkpoint and end; a second SIGINT ends the workers at once.
+    See ``runner.sweep.launch.Launch``. A worker that dies loses its run, which is interrupted and goes on when the
+    sweep is run again. A second SIGINT ends the workers at once.
     """
     outcomes: dict[int, Outcome] = {}
     fail_fast = jobs[0].config["fail_fast"]
@@ -74,8 +70,7 @@ def run_jobs(jobs: Sequence[Job], report: Callable[[Outcome], None]) -> list[Out
                 pool.stop()
 
         pool.work(over, board.under_way)
-    waiting = {"status": "interrupted", "stop_reason": NOT_STARTED}
-    return [outcomes.get(index) or Outcome(job, waiting, trained=False) for index, job in enumerate(jobs)]
+    return [outcomes.get(index) or not_started(job) for index, job in enumerate(jobs)]
 
 
 class _Pool:
