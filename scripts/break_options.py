@@ -37,9 +37,9 @@ BREAKS = (
     ),
     Break(
         "Xavier with gain √2",
-        "runner/schema.py",
-        'PAPERS_GAIN.get(init["_option_"].partition("_")[0], 1.0)',
-        'PAPERS_GAIN.get(init["_option_"].partition("_")[0], math.sqrt(2.0))',
+        "runner/config/canonical.py",
+        'known.fact("init", "gain") or 1.0',
+        'known.fact("init", "gain") or 2**0.5',
         "tests/test_init.py gains",
     ),
     Break(
