@@ -57,10 +57,10 @@ class OptbenchLauncher(Launcher):
 
     def run(self, jobs: Sequence[Any]) -> list[Any]:
         """Run planned jobs and return what became of each."""
-        from runner.sweep.terminal import report_outcome
+        from runner.sweep.terminal import LINES_FOR_RUNS, report_outcome
         from runner.sweep.workers import run_jobs
 
-        return run_jobs(jobs, report_outcome)
+        return run_jobs(jobs, report_outcome if len(jobs) < LINES_FOR_RUNS else lambda outcome: None)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run what another sweeper asks for; each job returns its final validation loss, infinite where it has none."""

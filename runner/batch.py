@@ -24,27 +24,54 @@ def fixed(samples: int, epochs: int | None, *, size: int | None) -> Strategy:
 
 
 def growing(
-    samples: int, epochs: int | None, *, size: int, factor: int, milestones: list[float], most: int | None
+    samples: int,
+    epochs: int | None,
+    *,
+    size: int,
+    factor: int,
+    milestones: list[float],
+    most: int | None,
+    max_steps: int | None = None,
 ) -> Strategy:
     """Return a size that is multiplied by ``factor`` at each milestone, up to ``most`` (Smith et al. 2018, §5.1).
+
+    Args:
+        samples: in the training set.
+        epochs: length of the run; None where it is given in steps.
+        size: samples a step at first.
+        factor: by which it grows.
+        milestones: epochs from 1 on, or fractions of the run below 1. In a run of steps, the size changes with the
+            first epoch that begins at such a share of its steps, or after it.
+        most: largest size; None is all ``samples``.
+        max_steps: length of the run; None where it is given in epochs.
 
     Raises:
         ConfigError: if the training set is smaller than the first batch, or a milestone is no epoch.
     """
     whole = fixed(samples, epochs, size=size)(0)
-    reached = [_epoch(milestone, epochs) for milestone in milestones]
+    if odd := [milestone for milestone in milestones if milestone >= 1 and milestone != int(milestone)]:
+        raise ConfigError(f"batch.milestones must be whole epochs, or fractions of the run below 1, got {odd[0]:g}")
     largest = min(samples, most or samples)
-    return lambda epoch: max(whole, min(largest, whole * factor ** sum(epoch >= m for m in reached)))
 
+    def grown(reached: int) -> int:
+        return max(whole, min(largest, whole * int(factor**reached)))
 
-def _epoch(milestone: float, epochs: int | None) -> int:
-    if milestone >= 1 and milestone != int(milestone):
-        raise ConfigError(f"batch.milestones must be whole epochs, or fractions of the run below 1, got {milestone:g}")
-    if milestone < 1 and epochs is None:
-        raise ConfigError(
-            f"batch.milestones={milestone:g} is a fraction of epochs, but max_steps is set: use whole epochs"
-        )
-    return int(milestone) if milestone >= 1 else max(1, round(milestone * (epochs or 0)))
+    if epochs is not None:
+        firsts = [int(m) if m >= 1 else max(1, round(m * epochs)) for m in milestones]
+        return lambda epoch: grown(sum(epoch >= first for first in firsts))
+    assert max_steps is not None, "a run has a length"
+    begins = [0]  # the steps made before each epoch
+
+    def of_steps(epoch: int) -> int:
+        while True:
+            last = len(begins) - 1
+            at = min(epoch, last)
+            size = grown(sum(at >= m if m >= 1 else at > 0 and begins[at] >= m * max_steps for m in milestones))
+            if epoch <= last:
+                return size
+            begins.append(begins[last] + math.ceil(samples / size))
+
+    return of_steps
 
 
 def adaptive(

@@ -39,7 +39,7 @@ BREAKS = (
         "Xavier with gain √2",
         "runner/config/canonical.py",
         'known.fact("init", "gain") or 1.0',
-        'known.fact("init", "gain") or 2**0.5',
+        'known.fact("init", "gain") or math.sqrt(2.0)',
         "tests/test_init.py gains",
     ),
     Break(

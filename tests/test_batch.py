@@ -420,6 +420,31 @@ def test_fixed_and_adaptive_runs_stand_in_one_table_and_one_report(
     assert reported.code == 0 and "3 settings" in reported.out, reported.out
 
 
+@pytest.mark.parametrize("milestones", [[0.5], [0.3, 0.6, 0.8], [2, 0.6]])
+def test_growing_batches_grow_at_shares_of_a_run_of_steps(milestones: list[float]) -> None:
+    """Epoch by epoch, counted by hand: the size grows with the first epoch that begins at or past the milestone."""
+    strategy = batch.growing(1000, None, size=100, factor=2, milestones=milestones, most=None, max_steps=60)
+    step = 0
+    for epoch in range(30):
+        reached = sum(epoch >= m if m >= 1 else epoch > 0 and step >= m * 60 for m in milestones)
+        size = strategy(epoch)
+        assert size == min(1000, 100 * 2**reached)
+        step += -(-1000 // size)
+    assert strategy(0) == 100, "asked again, it is the same"
+
+
+@pytest.mark.parametrize("kind", ["growing", "adaptive"])
+def test_a_size_that_changes_needs_a_first_one(kind: str, optbench: Callable, folder: Path) -> None:
+    result = optbench("train", f"batch={kind}", "batch.size=null")
+    assert result.code == 2
+    assert "batch.size must be a whole number" in result.err
+    assert list(folder.iterdir()) == []
+
+
+def test_growing_batches_train_in_steps(optbench: Callable) -> None:
+    assert optbench("train", "batch=growing", "max_steps=30", "data.fraction=0.2").code == 0
+
+
 def test_a_milestone_within_the_first_epoch_comes_after_it() -> None:
     of_one = batch.growing(1000, 1, size=64, factor=5, milestones=[0.3, 0.6], most=None)
     of_two = batch.growing(1000, 2, size=64, factor=5, milestones=[0.2], most=None)

@@ -10,7 +10,6 @@ import pytest
 
 import runner
 from runner import __version__
-from runner.cli.completion import complete
 from runner.config import options
 
 
@@ -29,7 +28,18 @@ def import_of_torch() -> float:
 
 
 @pytest.mark.parametrize(
-    "argv", [["--help"], ["--version"], ["list"], ["list", "optim"], ["train", "--help"]], ids="-".join
+    "argv",
+    [
+        ["--help"],
+        ["--version"],
+        ["list"],
+        ["list", "optim"],
+        ["train", "--help"],
+        ["completion", "bash"],
+        ["completion", "query", "--", "train", "optim"],
+        ["completion", "query", "--", "study", ""],
+    ],
+    ids=" ".join,
 )
 def test_what_needs_no_tensor_starts_at_once(argv: list[str], import_of_torch: float, folder: Path) -> None:
     heavy = "import sys; from runner.cli.main import main; code = main(sys.argv[1:]); "
@@ -87,37 +97,6 @@ def test_cfg_prints_the_config_and_writes_nothing(optbench: Callable, folder: Pa
     result = optbench("train", "--cfg", "job", "init=he", "optim.lr=0.5")
     assert yaml.safe_load(result.out)["optim"]["lr"] == 0.5
     assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["tr"], "train"),
-        (["list", "ini"], "init"),
-        (["train", "ini"], "init="),
-        (["train", "init=he"], "init=he_uniform"),
-        (["train", "init=he,xav"], "init=he,xavier"),
-        (["train", "optim=sgd", "optim.mom"], "optim.momentum="),
-        (["train", "optim.l"], "optim.lr="),
-        (["train", "see"], "seed="),
-        (["train", "regularization=dropout", "regularization.dr"], "regularization.dropout.p="),
-        (["train", "augment=cr"], "augment=crop"),
-        (["train", "augment=[crop,flip]", "augment.f"], "augment.flip.p="),
-        (["train", "amp="], "amp=bf16"),
-        (["train", "--conf"], "--config-dir"),
-    ],
-    ids=lambda v: " ".join(v) if isinstance(v, list) else v,
-)
-def test_completion_offers_what_fits(words: list[str], expected: str) -> None:
-    assert expected in complete(words)
-
-
-def test_completion_works_in_bash(folder: Path) -> None:
-    script = 'eval "$(optbench completion bash)"; COMP_LINE="optbench train optim=adam"; COMP_POINT=${#COMP_LINE}; '
-    script += 'COMP_WORDBREAKS="="; _optbench; echo "${COMPREPLY[@]}"'
-    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={"PATH": path}, check=True)
-    assert found.stdout.split() == ["adam", "adamax", "adamw"]
 
 
 def test_a_config_dir_adds_options(optbench: Callable, folder: Path) -> None:

@@ -72,6 +72,10 @@ class Parser(argparse.ArgumentParser):
         """Add ``group=option`` and ``key=value``, any number of them."""
         self.add_argument("overrides", nargs="*", metavar="key=value", help=about, words=_overrides)
 
+    def print_help(self, file: object = None) -> None:
+        """Print the help; argparse's own would keep silent about a full disk."""
+        print(self.format_help(), end="")
+
     def error(self, message: str) -> NoReturn:
         """Refuse.
 

@@ -26,7 +26,12 @@ class Command(NamedTuple):
 
     def run(self, argv: Sequence[str]) -> int:
         """Run the command and return its exit code."""
-        return cast(int, import_module(self.module).run(argv))
+        try:
+            return cast(int, import_module(self.module).run(argv))
+        except SystemExit as ended:
+            if ended.code:
+                raise
+            return 0  # argparse has shown the command's help
 
 
 TABLE = (

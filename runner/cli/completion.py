@@ -1,7 +1,7 @@
 """``optbench completion SHELL``: tab completion, the shells' scripts and the words they ask for.
 
 The scripts call ``optbench completion query -- WORDS``, which prints what the last word may become, one a line;
-``:folders`` alone leaves it to the shell's own completion of folders, and no line to that of files.
+``:files`` or ``:folders`` alone leaves it to the shell's own completion of those.
 """
 
 from collections.abc import Sequence
@@ -25,36 +25,42 @@ _optbench() {
     fi
     mapfile -t COMPREPLY < <(optbench completion query -- "${words[@]:1}" 2>/dev/null)
     case "${COMPREPLY[0]}" in
-        :folders) COMPREPLY=(); compopt +o default -o dirnames ;;
-        :files) COMPREPLY=() ;;
+        :folders) COMPREPLY=(); compopt -o dirnames ;;
+        :files) COMPREPLY=(); compopt -o default ;;
     esac
     [[ -n "$cut" ]] && COMPREPLY=("${COMPREPLY[@]#"$cut"}")
     [[ "${#COMPREPLY[@]}" == 1 && "${COMPREPLY[0]}" == *= ]] && compopt -o nospace
     return 0
 }
-complete -o default -F _optbench optbench
+complete -F _optbench optbench
 """,
     "zsh": """\
 _optbench() {
     local -a found
-    found=("${(@f)$(optbench completion query -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
+    found=("${(@f)$(optbench completion query -- "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
     case "$found[1]" in
+        "") ;;
         :folders) _files -/ ;;
-        :files | "") _files ;;
-        *) compadd -Q -S '' -- $found ;;
+        :files) compset -P "*="; _files ;;
+        *)
+            compadd -S '' -- ${(M)found:#*[=,]}
+            compadd -- ${found:#*[=,]}
+            ;;
     esac
 }
 compdef _optbench optbench
 """,
     "fish": """\
 function __optbench_words
-    set -l words (commandline -opc) (commandline -ct)
+    set -l words (commandline -opc) (commandline -ct | string trim --left --chars "'\\\"")
     set -l found (optbench completion query -- $words[2..-1] 2>/dev/null)
     switch "$found[1]"
         case :folders
             __fish_complete_directories (commandline -ct)
-        case :files ''
-            __fish_complete_path (commandline -ct)
+        case :files
+            set -l key (string match -r '^[^=/]*=' -- $words[-1])
+            set -l path (string sub --start (math (string length -- "$key") + 1) -- $words[-1])
+            __fish_complete_path "$path" | string replace -r '^' -- "$key"
         case '*'
             printf '%s\\n' $found
     end

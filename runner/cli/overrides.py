@@ -3,9 +3,12 @@
 from pathlib import Path
 
 from runner.cli import keys
-from runner.cli.arguments import Typed
+from runner.cli.arguments import FILES, Typed
 from runner.config.instead import Known, meant_by
 from runner.config.options import groups, options
+
+PATHS = ("path", "root", "run")
+"""Keys of files and folders."""
 
 
 def offered(typed: Typed) -> list[str]:
@@ -17,13 +20,15 @@ def offered(typed: Typed) -> list[str]:
         return [f"{k}=" for k in ["seeds", *groups(), *keys.settable(chosen, *folders)] if k not in chosen]
     done, comma, last = value.rpartition(",")
     bracket = "[" if not comma and last.startswith("[") else ""
-    taken = done.removeprefix("[").split(",")
-    values = (
-        [o.name for o in options(key, *folders)]
-        if key in groups()
-        else keys.words(keys.settable(chosen, *folders).get(key))
-    )
-    return [f"{key}={done}{comma}{bracket}{v}" for v in values if v not in taken]
+    if key.rpartition(".")[2] in PATHS:
+        return list(FILES)
+    front, begun, taken = f"{key}={done}{comma}{bracket}", last.removeprefix("["), done.removeprefix("[").split(",")
+    setting = keys.settable(chosen, *folders).get(key)
+    values = [o.name for o in options(key, *folders)] if key in groups() else keys.words(setting)
+    fitting = [v for v in values if v.startswith(begun) and v not in taken]
+    if len(fitting) == 1 and value.startswith("["):  # the list may end here or go on: the shell leaves both open
+        return [f"{front}{fitting[0]}{end}" for end in ("]", ",")]
+    return [f"{front}{v}" for v in fitting]
 
 
 def meant_by_flag(flag: str) -> str | None:

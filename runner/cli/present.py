@@ -3,12 +3,19 @@
 import importlib.metadata
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner import __version__
-from runner.measures import headlines
+from runner.config.fields import show
+from runner.config.identity import choices
+from runner.measures import HIGHER_IS_BETTER, headlines
 from runner.run.life import Outcome
+from runner.sweep.terminal import LINES_FOR_RUNS
+
+SHOWN_BEST = 5
+REPLICATES = ("seed", "data.split_seed", "data.fold", "data.bootstrap")
+"""Axes over which settings are averaged."""
 
 
 def result(outcome: Outcome, config_dir: str | None = None) -> str:
@@ -70,25 +77,58 @@ def _key(override: str) -> str:
     return override.lstrip("+").partition("=")[0]
 
 
-def grid_table(outcomes: Sequence[Outcome]) -> str:
-    """Return a line for each run of a sweep: its choices, what became of it, where it lies."""
+def sweep(outcomes: Sequence[Outcome], config_dir: str | None = None) -> str:
+    """Return what ends a sweep: a line for each run where they are few, the best settings, the report's command."""
+    configs = [choices(outcome.job.config) for outcome in outcomes]
+    axes = _axes(outcomes, configs)
+    parts = [_every_run(outcomes, configs, axes)] if len(outcomes) < LINES_FOR_RUNS else []
+    parts += [_best(outcomes, configs, [axis for axis in axes if axis not in REPLICATES])]
+    own = ["--config-dir", config_dir] if config_dir else []
+    report = shlex.join(["optbench", "report", str(outcomes[0].job.folder.parent), *own])
+    return "".join(f"{part}\n" for part in parts if part) + f"report  {report}\n"
+
+
+def _axes(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys that a sweep gave several values, in the order in which they were given."""
+    asked = dict.fromkeys(_key(override) for outcome in outcomes for override in outcome.job.overrides)
+    return [key for key in asked if len({_cell(config.get(key)) for config in configs}) > 1]
+
+
+def _every_run(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> str:
     names = list(dict.fromkeys(name for outcome in outcomes for name in headlines(outcome.summary)))
-    lines = [["init", "optim", "lr", "seed", "status", *names, "folder"]]
-    for outcome in outcomes:
-        summary, config = outcome.summary, outcome.job.config
-        values = [summary.get(name) for name in names]
-        lines.append(
-            [
-                config["init"]["_option_"],
-                config["optim"]["_option_"],
-                f"{config['optim']['lr']:g}",
-                str(config["seed"]),
-                summary["status"],
-                *("–" if value is None else f"{value:.4f}" for value in values),
-                str(outcome.job.folder),
-            ]
-        )
+    lines = [[*axes, "status", *names, "folder"]]
+    for outcome, config in zip(outcomes, configs, strict=True):
+        values = [outcome.summary.get(name) for name in names]
+        measured = ["–" if value is None else f"{value:.4f}" for value in values]
+        chosen = [_cell(config.get(axis)) for axis in axes]
+        lines.append([*chosen, outcome.summary["status"], *measured, str(outcome.job.folder)])
     return _aligned(lines)
+
+
+def _best(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> str:
+    """Return the best settings by the mean of the headline measure over their replicates; empty without two of them.
+
+    No statistics: those are the report's.
+    """
+    measure = next((name for outcome in outcomes for name in headlines(outcome.summary)[:1]), None)
+    settings: dict[tuple[str, ...], list[float | None]] = {}
+    for outcome, config in zip(outcomes, configs, strict=True):
+        setting = tuple(_cell(config.get(axis)) for axis in axes)
+        settings.setdefault(setting, []).append(outcome.summary.get(measure) if measure else None)
+    if measure is None or len(settings) < 2:
+        return ""
+    whole = {s: [v for v in values if v is not None] for s, values in settings.items()}
+    means = {s: sum(values) / len(values) for s, values in whole.items() if len(values) == len(settings[s])}
+    higher = HIGHER_IS_BETTER[measure.removeprefix("final_val_")]
+    best = sorted(means, key=lambda setting: means[setting], reverse=higher)[:SHOWN_BEST]
+    lines = [[*axes, measure, "runs"]]
+    lines += [[*setting, f"{means[setting]:.4f}", str(len(settings[setting]))] for setting in best]
+    left = f", of which {len(settings) - len(means)} did not end well" if len(means) < len(settings) else ""
+    return f"the best of {len(settings)} settings{left}, by their mean over runs:\n{_aligned(lines)}"
+
+
+def _cell(value: object) -> str:
+    return _exactly(value) if isinstance(value, float) else show(value).strip("'")
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

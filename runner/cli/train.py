@@ -61,7 +61,7 @@ def run(argv: Sequence[str]) -> int:
         print(yaml.safe_dump(composed.config, sort_keys=False, allow_unicode=True), end="")
         return 0
     if arguments.multirun:
-        return _grid(hydra, arguments.overrides)
+        return _grid(hydra, arguments.overrides, arguments.config_dir)
     return _single(hydra, arguments.overrides, arguments.config_dir)
 
 
@@ -119,7 +119,7 @@ def _end_of_run(outcome: "Outcome") -> int:
     return 0
 
 
-def _grid(hydra: "Hydra", overrides: list[str]) -> int:
+def _grid(hydra: "Hydra", overrides: list[str], config_dir: str | None) -> int:
     outcomes = _outcomes_of_grid(hydra, overrides)
     if isinstance(outcomes, str):
         print(outcomes, end="")
@@ -129,7 +129,7 @@ def _grid(hydra: "Hydra", overrides: list[str]) -> int:
 
     if not isinstance(outcomes, list) or not all(isinstance(outcome, Outcome) for outcome in outcomes):
         return 0  # another sweeper, which reports by itself
-    print(present.grid_table(outcomes), end="")
+    print(present.sweep(outcomes, config_dir), end="")
     return _end_of_grid(outcomes)
 
 
@@ -154,6 +154,8 @@ def _end_of_grid(outcomes: "Sequence[Outcome]") -> int:
     troubled = [o for o in outcomes if o.summary["status"] in TROUBLE and o not in waiting]
     for outcome in troubled:
         summary = outcome.summary
+        if summary.get("stop_reason") == "interrupted":  # said once, below
+            continue
         where = f", see {summary['traceback']}" if "traceback" in summary else ""
         print(f"optbench: {summary['status']}: {outcome.job}: {summary.get('stop_reason')}{where}", file=sys.stderr)
     statuses = {o.summary["status"] for o in troubled if o.summary.get("stop_reason") != "interrupted"}

@@ -9,7 +9,15 @@ from typing import Any
 
 from runner.config.conflicts import Conflict
 from runner.config.fields import show
-from runner.config.options import COMBINED_GROUPS, default_choices, find, known_of, of_every_run, sections
+from runner.config.options import (
+    COMBINED_GROUPS,
+    default_choices,
+    find,
+    forget_options,
+    known_of,
+    of_every_run,
+    sections,
+)
 from runner.config.specs import INTERNAL, Setting, Spec
 from runner.errors import ConfigError, closest
 
@@ -92,6 +100,12 @@ def _spec(where: str, group: str, file: str, node: Mapping[str, Any], folders: t
     """Return what is known of an option; of one without a file, as a run's folder may name it, what its values tell."""
     option = find(group, file, *folders)
     return option.spec if option else Spec.of(node, where, known_of(group, node["_target_"]))
+
+
+def forget_files() -> None:
+    """Read the YAMLs anew when they are asked for next: those of the user may have changed."""
+    forget_options()
+    _of_files.cache_clear()
 
 
 @functools.lru_cache(maxsize=1024)  # the jobs of a grid share their options

@@ -14,7 +14,7 @@ from typing import Any
 
 from runner.config import hydra_door, instead
 from runner.config.check import check, leaves
-from runner.config.chosen import GROUPS, Chosen, Config, chosen
+from runner.config.chosen import GROUPS, Chosen, Config, chosen, forget_files
 from runner.config.fields import show
 from runner.config.hydra_door import Composition, ConfigLoader, DictConfig, Hydra, Override
 from runner.config.options import COMBINED_GROUPS, configs_dir, options, sections
@@ -60,6 +60,7 @@ def start_hydra(config_dir: str | None = None) -> Hydra:
     """
     if config_dir is None:
         return hydra_door.start(configs_dir())
+    forget_files()
     return hydra_door.start(configs_dir(), own_folder(config_dir))
 
 

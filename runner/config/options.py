@@ -134,6 +134,12 @@ def _option(path: Path, folders: tuple[Path, ...]) -> Option:
     return Option(path, folders)
 
 
+def forget_options() -> None:
+    """Read the options' files anew when they are asked for next."""
+    for cached in (_option, _read):
+        cached.cache_clear()
+
+
 def known_of(group: str, target: str) -> Spec | None:
     """Return what is known of a shipped function: it stands with the option of its name."""
     name = target.rpartition(".")[2]

@@ -13,7 +13,9 @@ from runner.run.job import Job
 
 def strategy_of(job: Job, samples: int) -> Strategy:
     """Return how many of the training ``samples`` each step takes."""
-    strategy: Strategy = job.part(job.config["batch"], "shuffle", "micro")(samples, job.config["epochs"])
+    function = job.part(job.config["batch"], "shuffle", "micro")
+    steps = {"max_steps": job.config["max_steps"]} if accepts(function, "max_steps") else {}
+    strategy: Strategy = function(samples, job.config["epochs"], **steps)
     return strategy
 
 

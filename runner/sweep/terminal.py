@@ -10,6 +10,9 @@ from runner.measures import headlines
 from runner.run.job import Job
 from runner.run.life import Outcome
 
+LINES_FOR_RUNS = 50
+"""From so many runs on, a sweep does not print a line for each."""
+
 
 def report_doubts(jobs: Sequence[Job]) -> None:
     """Say, each once, what of some jobs is seldom meant."""
@@ -18,8 +21,10 @@ def report_doubts(jobs: Sequence[Job]) -> None:
 
 
 def report_outcome(outcome: Outcome) -> None:
-    """Say what became of one job of a sweep."""
+    """Say what became of one job of a sweep; of one that was interrupted the end of the sweep speaks."""
     summary = outcome.summary
+    if summary.get("stop_reason") == "interrupted":
+        return
     said = [summary["status"] if outcome.trained else f"{summary['status']} before"]
     said += [f"{name} {summary[name]:.4g}" for name in headlines(summary) if "test" in name]
     said += [str(summary["stop_reason"])] if summary["status"] == "failed" else []

@@ -19,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from runner.errors import OptbenchError
+from runner.measures import HIGHER_IS_BETTER, headlines
 from runner.run import record
 from runner.run.claim import run_job
 from runner.run.job import Job
@@ -239,7 +240,7 @@ def _accelerator_is_there() -> bool:
 
 
 class _Board:
-    """One progress bar for the sweep: done, running, diverged, failed, time left."""
+    """One progress bar for the sweep: done, running, the best so far, diverged, failed, time left."""
 
     def __init__(self, jobs: int) -> None:
         tqdm.monitor_interval = 0  # no thread beside this one: workers are forked
@@ -247,6 +248,7 @@ class _Board:
         self._bar: tqdm[Any] = tqdm(total=jobs, unit="run", desc="sweep", disable=not shown, dynamic_ncols=True)
         self._counts = {"diverged": 0, "failed": 0}
         self._ended = 0
+        self._best: float | None = None
 
     def __enter__(self) -> "_Board":
         return self
@@ -260,8 +262,13 @@ class _Board:
         status = outcome.summary["status"]
         if status in self._counts:
             self._counts[status] += 1
+        if names := headlines(outcome.summary):
+            value, measure = float(outcome.summary[names[0]]), names[0].removeprefix("final_val_")
+            better = max if HIGHER_IS_BETTER[measure] else min
+            self._best = value if self._best is None else better(self._best, value)
 
     def under_way(self, running: int, share: float) -> None:
         """Show how many runs are being trained, and how many runs' worth of that is done."""
-        self._bar.set_postfix({"running": running, **self._counts}, refresh=False)
+        best = {} if self._best is None else {"best": f"{self._best:.4g}"}
+        self._bar.set_postfix({"running": running, **best, **self._counts}, refresh=False)
         self._bar.update(round(self._ended + share, 1) - self._bar.n)

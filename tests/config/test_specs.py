@@ -113,6 +113,15 @@ def test_an_option_by_defaults_takes_over_what_its_parent_says(folder: Path, opt
     assert "optim.eps must be" in optbench("train", "-cd", "mine", "optim=quick", "optim.eps=-1").err
 
 
+def test_a_yaml_that_changed_is_read_anew(own: Path) -> None:
+    """From Python one process may train, see its YAML edited, and train again."""
+    asked = ["optim=signs", "optim.sharpness=9"]
+    with pytest.raises(ConfigError, match="≤ 8"):
+        Composer(start_hydra("mine").config_loader).compose(asked)
+    own.write_text(own.read_text(encoding="utf-8").replace("le: 8", "le: 9"), encoding="utf-8")
+    assert Composer(start_hydra("mine").config_loader).compose(asked).config["optim"]["sharpness"] == 9
+
+
 def test_bounds_may_be_other_settings(optbench: Callable) -> None:
     said = optbench("train", "augment=scale", "augment.scale.least=1.5").err
     assert "augment.scale.least must be ≤ augment.scale.most=1.2, got 1.5" in said
