@@ -60,15 +60,6 @@ WITHOUT_TORCH = (
 OF_CONFIG = {"fields", "options", "imports"}
 """Modules of ``config/`` that options may import."""
 
-NOT_YET = {
-    ("runner.cli.arguments", "runner.cli.overrides"),
-    ("runner.cli.report", "runner.cli.keys"),
-    ("runner.cli.report", "runner.config.chosen"),
-    ("runner.cli.train", "runner.cli.keys"),
-    ("runner.cli.train", "runner.config.options"),
-}
-"""Arrows of ``cli/`` that are still to be turned: each makes a circle, or sits in a function and spares nothing."""
-
 
 @dataclass(frozen=True)
 class Arrow:
@@ -159,8 +150,6 @@ def circles(drawing: Drawing) -> list[list[str]]:
     modules: dict[str, set[str]] = {}
     rooms: dict[str, set[str]] = {}
     for a in drawing.inside:
-        if (a.source, a.target) in NOT_YET:
-            continue
         modules.setdefault(a.source, set()).add(a.target)
         if room(a.source) != room(a.target):
             rooms.setdefault(room(a.source), set()).add(room(a.target))
@@ -176,7 +165,7 @@ def late_for_nothing(drawing: Drawing) -> list[str]:
     return [
         str(a)
         for a in drawing.inside
-        if a.in_function and (a.source, a.target) not in NOT_YET
+        if a.in_function
         if a.target.partition(".")[2] not in NAMED_LATE
         or (a.target != "runner.cli.main" and not drawing.reached(a.target) - drawing.reached(a.source))
     ]

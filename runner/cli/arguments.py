@@ -7,25 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from runner.cli.overrides import meant_by_flag, offered
+from runner.cli.typed import FOLDERS, Typed
 from runner.errors import ConfigError, closest
-
-
-@dataclass(frozen=True)
-class Typed:
-    """A command line while it is typed: the word under the cursor, and what stands before it."""
-
-    word: str
-    before: tuple[str, ...] = ()
-    """The words that are no flags."""
-    config_dir: str | None = None
-
 
 Words = tuple[str, ...] | Callable[[Typed], Iterable[str]]
 """What an argument may become, or the function that says it."""
-
-FILES = (":files",)
-"""Any file: the shell completes it by itself."""
-FOLDERS = (":folders",)
 
 
 @dataclass(frozen=True)
@@ -70,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_overrides(self, about: str) -> None:
         """Add ``group=option`` and ``key=value``, any number of them."""
-        self.add_argument("overrides", nargs="*", metavar="key=value", help=about, words=_overrides)
+        self.add_argument("overrides", nargs="*", metavar="key=value", help=about, words=offered)
 
     def print_help(self, file: object = None) -> None:
         """Print the help; argparse's own would keep silent about a full disk."""
@@ -87,11 +74,9 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}{hint}; see {self.prog} --help")
 
     def _meant(self, word: str) -> str:
-        if any(argument.key == "overrides" for argument in self.arguments):
-            from runner.cli.overrides import meant_by_flag
-
-            if meant := meant_by_flag(word):
-                return f"; did you mean {meant}?"
+        takes_overrides = any(argument.key == "overrides" for argument in self.arguments)
+        if takes_overrides and (meant := meant_by_flag(word)):
+            return f"; did you mean {meant}?"
         return closest(word, [flag for argument in self.arguments for flag in argument.flags])
 
 
@@ -106,12 +91,6 @@ def own_folders(config_dir: str | None) -> tuple[Path, ...]:
     from runner.config.own_yamls import own_folder  # which reads YAMLs, and so takes its time
 
     return (own_folder(config_dir),)
-
-
-def _overrides(typed: Typed) -> Iterable[str]:
-    from runner.cli.overrides import offered
-
-    return offered(typed)
 
 
 def _one_of(words: tuple[str, ...]) -> Callable[[str], str]:

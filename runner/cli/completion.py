@@ -7,8 +7,9 @@ The scripts call ``optbench completion query -- WORDS``, which prints what the l
 from collections.abc import Sequence
 from dataclasses import replace
 
-from runner.cli.arguments import Argument, Parser, Typed
+from runner.cli.arguments import Argument, Parser
 from runner.cli.commands import COMMANDS
+from runner.cli.typed import Typed
 
 SCRIPTS = {
     "bash": """\

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.cli.arguments import FILES, Parser, check_file, finite_number, whole_number
+from runner.cli.arguments import Parser, check_file, finite_number, whole_number
 from runner.cli.one_run import prepared
 from runner.cli.pictures import PICTURES, plot
+from runner.cli.typed import FILES
 from runner.errors import ConfigError
 
 ABOUT = "Smith's range test: the loss while the learning rate rises; ends with the command of a sweep."

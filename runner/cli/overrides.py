@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from runner.cli import keys
-from runner.cli.arguments import FILES, Typed
+from runner.cli.typed import FILES, Typed
 from runner.config.instead import Known, meant_by
 from runner.config.options import groups, options
 

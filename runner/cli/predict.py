@@ -4,8 +4,9 @@ import csv
 import sys
 from collections.abc import Sequence
 
-from runner.cli.arguments import FILES, FOLDERS, Parser, check_file
+from runner.cli.arguments import Parser, check_file
 from runner.cli.one_run import find_parts_in_current_folder
+from runner.cli.typed import FILES, FOLDERS
 from runner.errors import ConfigError
 
 PARTS = ("train", "val", "test")

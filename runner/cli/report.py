@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from runner.cli.arguments import FOLDERS, Parser, Typed, finite_number
+from runner.cli.arguments import Parser, finite_number
+from runner.cli.keys import settable
+from runner.cli.typed import FOLDERS, Typed
+from runner.config.chosen import GROUPS
 from runner.errors import ConfigError
 from runner.measures import HIGHER_IS_BETTER
 
@@ -29,9 +32,6 @@ def parser() -> Parser:
 
 
 def _axes(typed: Typed) -> list[str]:
-    from runner.cli.keys import settable
-    from runner.config.chosen import GROUPS
-
     first, comma, _ = typed.word.partition(",")
     return [f"{first}{comma}{axis}" if comma else axis for axis in [*GROUPS, *settable({})] if axis != first]
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.cli.arguments import FOLDERS, Parser
+from runner.cli.arguments import Parser
+from runner.cli.typed import FOLDERS
 from runner.errors import ConfigError
 
 

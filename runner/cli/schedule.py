@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from runner.cli.arguments import FILES, Parser, check_file
+from runner.cli.arguments import Parser, check_file
 from runner.cli.one_run import prepared
 from runner.cli.pictures import PICTURES, plot
+from runner.cli.typed import FILES
 from runner.errors import ConfigError
 
 

@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Collection, Iterable, Sequence
 
-from runner.cli.arguments import Parser, Typed
+from runner.cli.arguments import Parser
+from runner.cli.typed import Typed
 from runner.errors import ConfigError, closest
 from runner.study.names import NAMES
 

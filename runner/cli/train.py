@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import INTERRUPTED
+from runner.cli import keys
 from runner.cli.arguments import Parser, own_folders
 from runner.cli.one_run import find_parts_in_current_folder
+from runner.config.options import groups, options
 from runner.errors import ConfigError, OptbenchError
 
 if TYPE_CHECKING:
@@ -66,9 +68,6 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _groups_and_keys(folders: Sequence[Path]) -> str:
-    from runner.cli import keys
-    from runner.config.options import groups, options
-
     lines = ["groups and their options:"]
     for group in groups():
         lines.append(f"  {group:<15} {', '.join(option.name for option in options(group, *folders))}")

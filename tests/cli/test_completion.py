@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import runner
-from runner.cli.arguments import FILES, FOLDERS
 from runner.cli.commands import COMMANDS
 from runner.cli.completion import SCRIPTS, complete
+from runner.cli.typed import FILES, FOLDERS
 from runner.config.options import groups, options
 
 MINE = """\
