@@ -90,9 +90,9 @@ class Composer:
             if override.value() == "":
                 raise ConfigError(f"{key} has an empty value: {line}")
             if override.is_sweep_override() and not sweep:
-                raise ConfigError(
-                    f"{line} is a sweep: add -m to run each value, or write {key}=[…] for a list of options"
-                )
+                one = key in self._groups and key not in schema.COMBINED_GROUPS
+                a_list = "" if one else f", or write {key}=[…] for a list"
+                raise ConfigError(f"{line} is a sweep: add -m to run each value{a_list}")
             if override.is_hydra_override():
                 _check_hydra_key(key, line, sweep)
             if key in self._groups or key in ("hydra/launcher", "hydra/sweeper"):
@@ -103,7 +103,7 @@ class Composer:
         """Parse one override; the jobs of a grid share most of theirs."""
         if line not in self._lines:
             if re.fullmatch(r"\+*[\w.]+", line):
-                hint = instead.of_bare(line.lstrip("+"), self._known())
+                hint = instead.of_bare(line.lstrip("+"), self._known(self._base(()).settable))
                 raise ConfigError(f"{line!r} has no value: overrides are group=option and key=value{hint}")
             try:
                 self._lines[line] = self._parser.parse_overrides([line])[0]
