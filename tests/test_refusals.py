@@ -129,6 +129,7 @@ def test_cnn_on_a_table_is_refused(optbench: Callable, folder: Path) -> None:
         (["trian"], ["'trian'", "'train'"]),
         (["init=he"], ["'init=he'", "'train'"]),
         (["list", "optimm"], ["'optimm'", "'optim'"]),
+        (["list", "dataset"], ["'dataset'", "'data'"]),
         (["train", "--nonsense"], ["--nonsense"]),
         (["train", "--config-dir", "/nowhere"], ["--config-dir", "/nowhere"]),
         (["completion", "tcsh"], ["tcsh"]),

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from runner.cli import keys
 from runner.cli.arguments import Parser, own_folders
+from runner.config import instead
 from runner.config.options import groups, options
-from runner.errors import ConfigError, closest
+from runner.errors import ConfigError
 
 
 def parser() -> Parser:
@@ -21,7 +22,7 @@ def run(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(argv)
     group, folders = arguments.group, own_folders(arguments.config_dir)
     if group is not None and group not in groups():
-        raise ConfigError(f"{group!r} is not a group{closest(group, groups())}\nvalid: {', '.join(groups())}")
+        raise ConfigError(f"{group!r} is not a group{instead.of_group(group, groups())}\nvalid: {', '.join(groups())}")
     for name in [group] if group else groups():
         if not group:
             print(f"{name}:")

@@ -16,7 +16,7 @@ def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("predict", "What a trained run predicts: a row a sample, as CSV on stdout.")
     about = "the run's folder, such as outputs/default/he_normal-adamw-lr0.001-s0-1a2b3c4d"
-    parser.add_argument("run", help=about, words=FOLDERS)
+    parser.add_argument("run", metavar="RUN", help=about, words=FOLDERS)
     about = "of the run's own data: train, val, test (default)"
     parser.add_word("--part", words=PARTS, metavar="PART", help=about)
     about = "your own samples instead: .npy, or .csv of numbers"

@@ -94,9 +94,9 @@ class Composer:
             if override.value == "":
                 raise ConfigError(f"{key} has an empty value: {line}")
             if override.sweeps and not sweep:
-                raise ConfigError(
-                    f"{line} is a sweep: add -m to run each value, or write {key}=[…] for a list of options"
-                )
+                one = key in self._groups and key not in COMBINED_GROUPS
+                a_list = "" if one else f", or write {key}=[…] for a list"
+                raise ConfigError(f"{line} is a sweep: add -m to run each value{a_list}")
             if override.of_hydra:
                 _check_hydra_key(key, line, sweep)
             if key in self._groups or key in HYDRA_GROUPS:
@@ -107,7 +107,7 @@ class Composer:
         """Parse one override; the jobs of a grid share most of theirs."""
         if line not in self._lines:
             if re.fullmatch(r"\+*[\w.]+", line):
-                hint = instead.of_bare(line.lstrip("+"), self._instead())
+                hint = instead.of_bare(line.lstrip("+"), self._instead(self._base(()).settable))
                 raise ConfigError(f"{line!r} has no value: overrides are group=option and key=value{hint}")
             self._lines[line] = self._parser.parse(line)
         return self._lines[line]

@@ -26,8 +26,14 @@ class Known:
 
 def of_key(key: str, value: str, known: Known) -> str:
     """Return a hint such as ``"; did you mean optim=adam?"`` for an unknown key; empty where nothing is close."""
-    meant = meant_by(key, value, known)
-    return _hint([meant]) if meant else closest(key, [*known.keys, *GROUPS])
+    if meant := meant_by(key, value, known):
+        return _hint([meant])
+    head, _, setting = key.partition(".")
+    beside = [k.partition(".")[2] for k in known.keys if k.startswith(f"{head}.")]
+    if beside:  # the group alone would make its keys look alike
+        close = nearest(setting, beside)
+        return f"; did you mean '{head}.{close}'?" if close else ""
+    return closest(key, [*known.keys, *GROUPS])
 
 
 def of_option(group: str, name: str, known: Known) -> str:
@@ -37,8 +43,16 @@ def of_option(group: str, name: str, known: Known) -> str:
     return f"; did you mean {simple!r}?" if re.fullmatch(r"\w+", simple) else _hint(meant)
 
 
+def of_group(word: str, groups: Collection[str]) -> str:
+    """Return a hint for what is no group."""
+    meant = _GROUP_OF.get(_plain(word))
+    return f"; did you mean {meant!r}?" if meant else closest(word, groups)
+
+
 def of_word(key: str, word: str, words: Collection[str]) -> str:
-    """Return a hint for what is none of the words of a key."""
+    """Return a hint for what is none of the words of a key; one of them is refused where a list is asked for."""
+    if word in words:
+        return f"; did you mean {key}=[{word}]?"
     meant = _table(WORDS.get(key.partition("[")[0], ())).get(_plain(word))
     return f"; did you mean {meant!r}?" if meant in words else closest(word, words)
 

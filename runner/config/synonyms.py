@@ -142,7 +142,7 @@ OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "model": (
         ("fc dense feedforward ffn fully_connected multilayer_perceptron nn dnn", "mlp"),
-        ("logistic logistic_regression softmax_regression lr perceptron", "linear"),
+        ("logistic logistic_regression softmax_regression perceptron", "linear"),
         ("conv convnet convolutional lenet", "cnn"),
         ("res_net residual_network", "resnet"),
         ("transformer", "gpt | vit"),

@@ -145,6 +145,9 @@ def test_a_word_stands_for_one_thing() -> None:
         (["model=mobilenet_v2"], "model=torchvision model.name=mobilenet_v2"),
         (["batch=64"], "batch.size=64"),
         (["adam"], "optim=adam"),
+        (["lr"], "optim.lr=…"),
+        (["seed"], "seed=…"),
+        (["metrics=accuracy"], "metrics=[accuracy]"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else v,
 )
@@ -157,10 +160,18 @@ def test_a_resnet_of_18_layers_may_be_torchvisions_or_ours(composer: Composer) -
     assert suggestions(composer, "model=resnet18") == ["model=torchvision model.name=resnet18", "model=resnet"]
 
 
-def test_what_nobody_says_is_answered_without_a_guess(composer: Composer) -> None:
+@pytest.mark.parametrize("typed", ["xyzzy=1", "scheduler.xyzzy=1", "scheduler.T_max=10", "xyzzy"])
+def test_what_nobody_says_is_answered_without_a_guess(typed: str, composer: Composer) -> None:
     with pytest.raises(ConfigError) as refused:
-        composer.compose(["xyzzy=1"])
+        composer.compose([typed])
     assert "did you mean" not in str(refused.value)
+
+
+def test_a_list_is_suggested_only_where_one_is_taken(composer: Composer) -> None:
+    for typed, is_taken in (("init=he,xavier", False), ("augment=crop,flip", True), ("metrics=f1,recall", True)):
+        with pytest.raises(ConfigError, match="add -m") as refused:
+            composer.compose([typed])
+        assert ("=[…]" in str(refused.value)) == is_taken
 
 
 def test_a_sweep_names_what_is_meant_too(optbench: Callable, folder: Path) -> None:
