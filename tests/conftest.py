@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import random
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +43,15 @@ def as_seeds_go(mean: float, deviation: float) -> Any:
     return pytest.approx(mean, abs=6 * deviation)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run files, and each one's tests, in a random order")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (seed := config.getoption("--shuffle")) is not None:
+        rng = random.Random(seed)
+        places = {path: rng.random() for path in sorted({item.path for item in items})}
+        items.sort(key=lambda item: (places[item.path], rng.random()))
     for item in items:
         if "cuda" in item.keywords and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))

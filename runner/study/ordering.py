@@ -11,7 +11,7 @@ from runner.study.judging import Array, Curves, judgement, lines
 from runner.study.study import Judgement, Study
 
 STALLED, TRAINED = 2.25, 0.6
-"""Training losses of ten classes: chance is log 10 = 2.30."""
+"""Training losses of ten classes: chance is log 10 = 2.30; what trains is far below in 1,500 steps, of any seed."""
 SCHEDULES = ("linear", "cosine", "wsd")
 MOST_POINTS = 0.3
 """Percentage points of test accuracy that decaying and growing may differ by."""
@@ -50,7 +50,7 @@ def depth_30(records: Records) -> Judgement:
         of_it = runs[(runs["init"] == init) & (runs["model.depth"] == 30) & (runs["optim"] == "sgd")]
         mean = of_it.groupby("optim.lr")["final_train_loss"].mean()
         curves[name] = (mean.index.to_numpy(float), mean.to_numpy(float))
-    plot = lines("losses", "Training loss after 600 steps, 30 layers", ("learning rate", "loss"), curves)
+    plot = lines("losses", "Training loss after 1,500 steps, 30 layers", ("learning rate", "loss"), curves)
     return judgement(rows, plot)
 
 
@@ -80,7 +80,14 @@ def decay_or_grow(records: Records) -> Judgement:
     mean, low, high = interval(100 * (grown["test_accuracy"] - decayed["test_accuracy"]).to_numpy(float))
     updates = float(grown["steps"].mean() / decayed["steps"].mean())
     rows = [
-        compared("test points, grown - decayed", mean, low, high, f"within ± {MOST_POINTS}", abs(mean) <= MOST_POINTS),
+        compared(
+            "test points, grown - decayed",
+            mean,
+            low,
+            high,
+            f"interval within ± {MOST_POINTS}",
+            max(-low, high) <= MOST_POINTS,
+        ),
         compared("updates, grown / decayed", updates, updates, updates, "< 1", updates < 1),
     ]
     curves: Curves = {
@@ -228,7 +235,7 @@ def compared(what: str, mean: float, low: float, high: float, expected: str, hol
     return {"compared": what, "mean": mean, "low": low, "high": high, "expected": expected, "holds": holds}
 
 
-_DIGITS = ("data=digits", "model.width=64", "batch.size=64", "max_steps=600", "eval_every=200", "scheduler=constant")
+_DIGITS = ("data=digits", "model.width=64", "batch.size=64", "max_steps=1500", "eval_every=500", "scheduler=constant")
 _RATES = "optim.lr=0.003,0.01,0.02,0.03,0.05,0.1,0.3"
 _LRS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 _DECAYS = (1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3)
@@ -248,9 +255,10 @@ STUDIES = (
         "A plain ReLU network of 30 layers trains from He's weights and stalls from Xavier's",
         "He et al. 2015, Fig. 3",
         "ordering",
-        "digits, 30 × 64, SGD, each of 3 seeds: He's training loss < 0.6 at its best rate, Xavier's ≥ 2.25 at every "
-        "one; at 10 layers both < 0.6; Adam trains Xavier (< 0.6); PyTorch's default stalls even with Adam (≥ 2.25)",
-        60,
+        "digits, 30 × 64, SGD, 1,500 steps, each of 3 seeds: He's training loss < 0.6 at its best rate, Xavier's ≥ "
+        "2.25 at every one; at 10 layers both < 0.6; Adam trains Xavier (< 0.6); PyTorch's default stalls even with "
+        "Adam (≥ 2.25)",
+        150,
         (
             *_DIGITS,
             "seeds=3",
@@ -302,7 +310,8 @@ STUDIES = (
         "Dividing the learning rate by k and multiplying the batch by k do the same",
         "Smith et al. 2018",
         "ordering",
-        "MNIST, k = 5 at two milestones, 5 seeds: mean difference of test accuracy within 0.3 points, fewer updates",
+        "MNIST, k = 5 at two milestones, 5 seeds: the 95 % interval of the paired difference of test accuracy lies "
+        "within ± 0.3 points, fewer updates",
         90,
         (
             *("data=mnist", "optim=momentum", "optim.lr=0.05", "epochs=9", "seeds=5", "batch.size=64"),
