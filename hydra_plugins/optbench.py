@@ -20,10 +20,13 @@ class OptbenchSweeper(Sweeper):
     """Every combination of values, all of them composed and checked before anything is written or launched."""
 
     def __init__(self, params: dict[str, Any], unions: list[str]) -> None:
-        self._params, self._unions = params, unions
+        self._params = params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands to every sweeper, and instantiate the launcher."""
+        from runner.config.hydra_door import unpack
+
+        self._unions = unpack(config.hydra.sweeper.unions)  # as they were given, where Hydra hands over resolved ones
         self.config, self.hydra_context = config, hydra_context
         self._loader = hydra_context.config_loader
         self._launcher = Plugins.instance().instantiate_launcher(

@@ -64,13 +64,9 @@ def _next_command(outcome: Outcome, config_dir: str | None) -> str:
         kept = [o for o in job.overrides if _key(o) != "retry"]
         return shlex.join(["optbench", "train", *folder, *kept, "retry=failed"])
     kept = [o for o in job.overrides if _key(o) not in ("optim.lr", "force", "save", "retry")]
-    around = [rate for rate in (f"{lr / 3:.2g}", _exactly(lr), f"{lr * 3:.2g}") if 0 < float(rate) < math.inf]
-    return shlex.join(["optbench", "train", "-m", *folder, *kept, f"optim.lr={','.join(around)}"])
-
-
-def _exactly(value: float) -> str:
-    """Return a number's shortest form that is read as the same."""
-    return short if float(short := f"{value:g}") == value else repr(value)
+    typed = [o.partition("=")[2] for o in job.overrides if _key(o) == "optim.lr"] or [repr(lr)]
+    lower, higher = ([f"{rate:.2g}"] if 0 < rate < math.inf else [] for rate in (lr / 3, lr * 3))
+    return shlex.join(["optbench", "train", "-m", *folder, *kept, f"optim.lr={','.join([*lower, *typed, *higher])}"])
 
 
 def _key(override: str) -> str:

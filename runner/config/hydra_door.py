@@ -37,10 +37,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override as HydraOverride
-from hydra.core.override_parser.types import OverrideType
+from hydra.core.override_parser.types import OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.errors import ConfigError
@@ -58,10 +58,13 @@ __all__ = [
     "multirun",
     "options",
     "own_folders",
+    "pack",
     "plain",
     "reason",
     "split",
     "start",
+    "unpack",
+    "written",
 ]
 
 REFUSALS = (HydraException, OmegaConfBaseException)
@@ -70,6 +73,9 @@ BROKEN_FILES = (*REFUSALS, ValueError, TypeError, yaml.YAMLError, RecursionError
 """What composing a user's files can raise."""
 CONFIG = "config"
 """The file that everything is composed from."""
+PLAIN_TEXT = re.compile(r"[A-Za-z_/][\w./@%+-]*", re.ASCII)
+"""Texts that need no quotes, but for ``OTHER_WORDS``."""
+OTHER_WORDS = ("null", "true", "false", "nan", "inf")
 SIGNS = {OverrideType.ADD: "+", OverrideType.FORCE_ADD: "++", OverrideType.DEL: "~"}
 
 
@@ -163,6 +169,47 @@ class Parser:
             of_hydra=parsed.is_hydra_override(),
             _parsed=parsed,
         )
+
+
+def written(value: Any) -> str:
+    """Return a plain value as it is typed after ``key=``, so that it reads, and resolves, to the same value.
+
+    Relies on: a quoted text stays one, where a backslash counts only before a quote or a reference; a key of ``{}`` is
+    not quoted.
+    """
+    if isinstance(value, dict):
+        keys = (HydraOverride._get_value_element_as_str(str(key)) for key in value)
+        return "{" + ",".join(f"{key}:{written(inner)}" for key, inner in zip(keys, value.values(), strict=True)) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(written, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if not isinstance(value, str):
+        return repr(value)
+    if PLAIN_TEXT.fullmatch(value) and value.lower() not in OTHER_WORDS:
+        return value
+    return QuotedString(_literal(value), Quote.single).with_quotes()
+
+
+def pack(texts: Sequence[str]) -> str:
+    """Return texts as the value of a sweeper's parameter, from which `unpack` has them back, references as they are.
+
+    Relies on: Hydra resolves a plugin's parameters, 1.3 twice, of which none but what was given is read.
+    """
+    return written([_literal(text) for text in texts])
+
+
+def unpack(node: ListConfig) -> list[str]:
+    """Return the texts of a sweeper's parameter, the references in them left to whom they are for."""
+    given = cast(list[str], OmegaConf.to_container(node, resolve=False))
+    for _ in range(2):
+        given = [re.sub(r"(\\+)\$\{", lambda found: found[1][: len(found[1]) // 2] + "${", text) for text in given]
+    return given
+
+
+def _literal(text: str) -> str:
+    """Return a text that resolves to this one."""
+    return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text)
 
 
 def split(overrides: Sequence[Override]) -> list[list[str]]:

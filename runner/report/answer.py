@@ -9,7 +9,7 @@ import pandas as pd
 
 from runner.measures import title
 from runner.report import rates
-from runner.report.command import Overrides, Translator, split_shared, sweep, train
+from runner.report.command import Overrides, Translator, override, split_shared, sweep, train
 from runner.report.load import Records, as_number, data_root
 from runner.report.settings import LR, Workload
 from runner.statistics import scores as statistics
@@ -207,7 +207,7 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
     settings followed end with the same ones.
     """
     table, found = workload.table, []
-    name = [] if place.name == "default" else [f"name={place.name}"]
+    name = [] if place.name == "default" else [override("name", place.name)]
     where = f" (from {place.start})" if place.start else ""
     again = "those that are there are skipped"
     if not place.below_outputs:
@@ -243,7 +243,8 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
     at_lr = [o for o in given if not o.startswith(f"{LR}=")]
 
     def rates_of(values: Sequence[float]) -> str:
-        return sweep([*name, *at_lr], [[f"{LR}={','.join(f'{v:.2g}' for v in values)}", *replicates]])
+        written = [f"{v:.2g}" for v in values if 0 < v < math.inf]
+        return sweep([*name, *at_lr], [[f"{LR}={','.join(written)}", *replicates]])
 
     curve = next((c for c in rates.curves(workload) if 0 in c.settings), None) if LR in workload.axes else None
     at_edge = rates.edge(curve, workload.measure.higher) if curve is not None else None

@@ -1,5 +1,6 @@
 """The commands that a report gives: what to use, and what would make the answer surer. Each is known to compose."""
 
+import functools
 import json
 import re
 import shlex
@@ -12,7 +13,7 @@ from runner.config.chosen import GROUPS
 from runner.config.compose import Composer, start_hydra
 from runner.config.fields import REQUIRED
 from runner.config.identity import choices, outside_identity
-from runner.config.options import options
+from runner.config.options import of_every_run, options
 from runner.errors import ConfigError
 from runner.run import record
 
@@ -56,21 +57,22 @@ class Translator:
         wanted, varying = {c: str(row[c]) for c in self._columns}, self._varying
         groups = [_group(g, wanted[g]) for g in GROUPS if g in wanted]
         auto = next((loss for measure, loss in AUTO_LOSS.items() if row.get(f"final_val_{measure}")), "auto")
+        kept = [c for c in GROUPS if c in wanted and (c in varying or wanted[c] != self._default[c])]
+        given_too = {*varying, *_needed(wanted)}
         try:
             base = _cells(self._composer.compose(_enough(groups, wanted)).config, auto)
-            kept = [c for c in GROUPS if c in wanted and (c in varying or wanted[c] != self._default[c])]
-            given_too = {*varying, *_needed(wanted)}
             settings = [c for c in wanted if c not in GROUPS]
-            differing = [c for c in settings if c in given_too or wanted[c] != base.get(c, "")]
-            given = _in_order([*kept, *differing], varying, wanted)
-            config = self._composer.compose(given).config
-        except ConfigError as error:  # an option of the user's own: all that is not the default's is given
+            differing = [*kept, *(c for c in settings if c in given_too or wanted[c] != base.get(c, ""))]
+        except ConfigError:  # the options do not go together without their settings, or are the user's own
             differing = [c for c in wanted if wanted[c] and (c in varying or wanted[c] != self._default.get(c))]
-            given = _in_order(differing, varying, wanted)
+        given = _in_order(differing, varying, wanted)
+        try:
+            config = self._composer.compose(given).config
+        except ConfigError as error:
             return Overrides((*self._front, *given), str(error).partition("\n")[0])
         found = _cells(config, auto)
         if self._root is not None and config["data"].get("root", self._root) != self._root:
-            given.append(_override("data.root", self._root))
+            given.append(override("data.root", self._root))
         wrong = [c for c in wanted if wanted[c] != found.get(c, "")]
         doubt = f"{wrong[0]} would be {found.get(wrong[0])!r} instead of {wanted[wrong[0]]!r}" if wrong else None
         return Overrides((*self._front, *given), doubt)
@@ -93,7 +95,7 @@ def _needed(wanted: Mapping[str, str]) -> set[str]:
 
 def _enough(groups: Sequence[str], wanted: Mapping[str, str]) -> list[str]:
     """Return a setting's options with what they cannot do without."""
-    return [*groups, *(_override(k, wanted[k]) for k in sorted(_needed(wanted)) if wanted.get(k))]
+    return [*groups, *(override(k, wanted[k]) for k in sorted(_needed(wanted)) if wanted.get(k))]
 
 
 def _cells(config: Mapping[str, object], loss: str = "auto") -> dict[str, str]:
@@ -105,7 +107,7 @@ def _cells(config: Mapping[str, object], loss: str = "auto") -> dict[str, str]:
 def _in_order(columns: Sequence[str], first: Sequence[str], wanted: Mapping[str, str]) -> list[str]:
     leading = [c for c in first if c in columns and wanted.get(c)]
     ordered = [*leading, *(c for c in columns if c not in leading)]
-    return [_group(c, wanted[c]) if c in GROUPS else _override(c, wanted[c]) for c in ordered if c in wanted]
+    return [_group(c, wanted[c]) if c in GROUPS else override(c, wanted[c]) for c in ordered if c in wanted]
 
 
 def _group(group: str, option: str) -> str:
@@ -113,32 +115,31 @@ def _group(group: str, option: str) -> str:
     return f"{group}=[{','.join(names)}]" if len(names) > 1 else f"{group}={option}"
 
 
-def _override(key: str, cell: str) -> str:
-    """Return ``key=value`` of a cell, quoted as Hydra reads it."""
+def override(key: str, cell: str) -> str:
+    """Return ``key=value`` of a cell, as it is typed."""
+    from runner.config.hydra_door import written
+
     if cell == "":
         return f"{key}=null"
+    if re.match(r"'[=+\-@\t\r]", cell):
+        cell = cell[1:]  # the apostrophe is for spreadsheets
+    if _is_text(key):
+        return f"{key}={written(cell)}"
     if cell[0] in "[{":
         try:
-            return f"{key}={_hydra(json.loads(cell))}"
+            return f"{key}={written(json.loads(cell))}"
         except ValueError:
             pass
-    return f"{key}={_quoted(cell)}"
+    return f"{key}={cell}" if re.fullmatch(r"[-+.\w/:%@]+", cell) else f"{key}={written(cell)}"
 
 
-def _hydra(value: object) -> str:
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{k}:{_hydra(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_hydra, value)) + "]"
-    if isinstance(value, str):
-        return _quoted(value)
-    return json.dumps(value)
-
-
-def _quoted(text: str) -> str:
-    if re.fullmatch(r"[-+.\w/:%@]+", text):
-        return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+@functools.cache
+def _is_text(key: str) -> bool:
+    """Say whether a shipped option, or every run, has a setting of that key that takes one text."""
+    group, _, rest = key.partition(".")
+    found = [option.settings[rest] for option in options(group) if rest in option.settings]
+    found += [setting for name, setting in of_every_run().spec.settings.items() if name == key]
+    return any(s.field is not None and s.field.kind is str and s.field.length is None for s in found)
 
 
 def train(given: Sequence[str]) -> str:

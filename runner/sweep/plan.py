@@ -67,8 +67,7 @@ def split_unions(overrides: Sequence[str]) -> list[str]:
         return parts[0]
     if any(not part for part in parts[1:]):
         raise ConfigError("a lone + joins grids: A + B + C crosses A with B, and A with C; one of them is empty")
-    quoted = ["'" + shlex.join(part).replace("\\", "\\\\").replace("'", "\\'") + "'" for part in parts[1:]]
-    return [*parts[0], f"hydra.sweeper.unions=[{','.join(quoted)}]"]
+    return [*parts[0], f"hydra.sweeper.unions={hydra_door.pack([shlex.join(part) for part in parts[1:]])}"]
 
 
 def spell_out_seeds(overrides: Sequence[str]) -> list[str]:

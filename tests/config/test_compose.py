@@ -69,6 +69,13 @@ def test_one_value_is_given_to_options_that_are_an_axis(composer: Composer) -> N
     assert [(o["_option_"], o["momentum"]) for o in found] == [("momentum", 0.5), ("nesterov", 0.5)]
 
 
+def test_a_part_of_a_union_is_each_jobs_own() -> None:
+    texts = ["name='it\\'s 1'", "batch.size=${model.width}", "model.width=8,16"]
+    found = [job.config for job in sweep(["seed=1", "+", *texts, "+", *NET, "model.args={width: '${seed}'}"])]
+    assert [(c["name"], c["batch"]["size"]) for c in found[:2]] == [("it's 1", 8), ("it's 1", 16)]
+    assert found[2]["model"]["args"] == {"width": 1}
+
+
 @pytest.mark.parametrize("launcher", ["optbench", "basic"])
 def test_hydras_launcher_runs_a_sweep_with_arguments_as_ours_does(
     launcher: str, optbench: Callable, folder: Path

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner.config import hydra_door
 from runner.config.hydra_door import Composition, ConfigLoader, Override, Parser
@@ -140,6 +142,61 @@ def test_a_syntax_error_is_one_line_that_says_where(line: str, words: str, parse
     assert words in said and "\n" not in said and "parsing index" not in said and "See https" not in said
 
 
+# ---- writing
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=12)
+ODD = st.sampled_from(
+    [
+        "1",
+        "1e3",
+        "007",
+        "null",
+        "True",
+        "nan",
+        "inf",
+        "it's",
+        'a "b"',
+        "a\\",
+        "a\\'",
+        "\\${x}",
+        "${x}",
+        "${",
+        "a: b",
+        "[1]",
+        "{}",
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS | ODD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.from_regex(r"[a-z_]{1,5}", fullmatch=True), inner),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def opened() -> tuple[Parser, Composition]:
+    loader = hydra_door.start(configs_dir()).config_loader
+    found = hydra_door.compose(loader, ["optim=custom"])
+    found.open("optim.args")
+    return Parser(loader), found
+
+
+@given(value=VALUES)
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_a_value_that_is_written_reads_and_resolves_to_itself(
+    value: object, opened: tuple[Parser, Composition]
+) -> None:
+    parser, composition = opened
+    override = parser.parse(f"optim.args.x={hydra_door.written(value)}")
+    found = hydra_door.plain(composition.applied([override]))["optim"]["args"]["x"]
+    assert found == value and repr(found) == repr(value)
+
+
+@pytest.mark.parametrize("text", ["adam", "/data/x_1.csv", "tests.own_parts.Net", "a-b+c@d%e"])
+def test_a_plain_text_is_written_without_quotes(text: str) -> None:
+    assert hydra_door.written(text) == text
+
+
 # ---- splitting
 
 
@@ -166,13 +223,13 @@ def test_splitting_keeps_signs_and_single_values_as_given(parse: Callable) -> No
     ],
 )
 def test_a_value_in_an_axis_reads_as_it_does_alone(value: str, parse: Callable) -> None:
-    (given,) = parse(f"a={value}")
-    ((alone,),) = hydra_door.split([given])
-    axis = [job[0] for job in hydra_door.split(parse(f"{given.line},{value}"))] if "(" not in value else []
+    (single,) = parse(f"a={value}")
+    ((alone,),) = hydra_door.split([single])
+    axis = [job[0] for job in hydra_door.split(parse(f"{single.line},{value}"))] if "(" not in value else []
     for line in (alone, *axis):
         (again,) = parse(line)
-        assert again.key == given.key
-        assert again.value == given.value and type(again.value) is type(given.value) and not again.sweeps
+        assert again.key == single.key
+        assert again.value == single.value and type(again.value) is type(single.value) and not again.sweeps
 
 
 def test_an_interval_is_not_split(parse: Callable) -> None:
@@ -354,6 +411,12 @@ def test_a_sweepers_own_parameters_are_set(swept: Swept) -> None:
     assert swept.sweeper._params == {"seed": "0,1"} and swept.sweeper._unions == ["seed=1"]
     swept.run("experiment=grid")
     assert swept.sweeper._params["seed"] == "0,1,2"
+
+
+def test_references_in_a_sweepers_texts_are_left_to_the_jobs(swept: Swept) -> None:
+    given = ["batch.size=${model.width}", "a=\\${b}", "c='\\\\'", "${nowhere}"]
+    swept.run(f"hydra.sweeper.unions={hydra_door.pack(given)}")
+    assert swept.sweeper._unions == given
 
 
 @pytest.mark.parametrize(

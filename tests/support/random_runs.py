@@ -155,7 +155,7 @@ def draw_with_parts(random: Random) -> list[str]:
     if "data" in chosen:  # a table
         chosen |= {"model"}
         overrides = [o for o in overrides if not o.startswith("augment")]
-    for group in chosen:
+    for group in sorted(chosen):
         named, given = OWN[group]
         overrides = [o for o in overrides if o.partition("=")[0].partition(".")[0] != group]
         overrides += [*named, *random.choice(given)]
