@@ -124,7 +124,9 @@ def _best(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]], axe
 
 
 def _cell(value: object) -> str:
-    return _exactly(value) if isinstance(value, float) else show(value).strip("'")
+    if isinstance(value, float) and float(short := f"{value:g}") == value:
+        return short
+    return show(value).strip("'")
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -10,7 +10,6 @@ import pytest
 from runner.config import synonyms
 from runner.config.chosen import GROUPS
 from runner.config.compose import Composer, start_hydra
-from runner.config.fields import FIELDS
 from runner.errors import ConfigError
 
 VALUES = ("0.5", "3", "true", "[0.3,0.5]", "[8,4]", "relu", "batch", "bf16", "none", "mse", "cpu")
@@ -99,10 +98,11 @@ def test_a_word_for_a_group_is_answered_with_the_option_meant(word: str, group: 
     [(key, word, meant) for key, rows in synonyms.WORDS.items() for words, meant in rows for word in words.split()],
 )
 def test_a_word_for_a_value_is_answered_with_a_valid_one(key: str, word: str, meant: str, composer: Composer) -> None:
-    value = f"[{word}]" if FIELDS[key].length else f"'{word}'"
+    field = composer.compose([]).known.settings[key].field
+    value = f"[{word}]" if field.length else f"'{word}'"
     with pytest.raises(ConfigError, match=f"did you mean '{meant}'"):
         composer.compose([f"{key}={value}"])
-    assert meant in FIELDS[key].words
+    assert meant in field.words
 
 
 def test_a_word_stands_for_one_thing() -> None:
