@@ -14,8 +14,7 @@ from runner.config.options import groups, options
 from runner.errors import ConfigError, OptbenchError
 
 if TYPE_CHECKING:
-    from hydra._internal.hydra import Hydra
-
+    from runner.config.hydra_door import Hydra
     from runner.run.life import Outcome
 
 TROUBLE = ("failed", "interrupted", "diverged")

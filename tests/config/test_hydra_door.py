@@ -30,7 +30,7 @@ def parse(loader: ConfigLoader) -> Callable[..., list[Override]]:
 
 @pytest.fixture
 def compose(loader: ConfigLoader) -> Callable[..., Composition]:
-    return lambda *choices: hydra_door.compose(loader, choices)
+    return lambda *choices: hydra_door.compose(loader, choices, left_out="_spec_")
 
 
 # ---- who knows Hydra
