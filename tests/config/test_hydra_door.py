@@ -176,7 +176,7 @@ VALUES = st.recursive(
 @pytest.fixture(scope="module")
 def opened() -> tuple[Parser, Composition]:
     loader = hydra_door.start(configs_dir()).config_loader
-    found = hydra_door.compose(loader, ["optim=custom"])
+    found = hydra_door.compose(loader, ["optim=custom"], left_out="_spec_")
     found.open("optim.args")
     return Parser(loader), found
 
@@ -284,9 +284,9 @@ def test_a_users_folder_goes_before_the_shipped_one(tmp_path: Path) -> None:
     (tmp_path / "optim" / "adam.yaml").write_text("_option_: adam\n_target_: runner.optim.adam\nlr: 0.7\n")
     (tmp_path / "optim" / "mine.yaml").write_text("_option_: mine\n_target_: runner.optim.adam\nlr: 0.8\n")
     loader = hydra_door.start(configs_dir(), tmp_path).config_loader
-    assert hydra_door.compose(loader, ["optim=adam"]).config.optim.lr == 0.7
-    assert hydra_door.compose(loader, ["optim=mine"]).config.optim.lr == 0.8
-    assert hydra_door.compose(loader, ["optim=sgd"]).config.optim._option_ == "sgd"
+    assert hydra_door.compose(loader, ["optim=adam"], left_out="_spec_").config.optim.lr == 0.7
+    assert hydra_door.compose(loader, ["optim=mine"], left_out="_spec_").config.optim.lr == 0.8
+    assert hydra_door.compose(loader, ["optim=sgd"], left_out="_spec_").config.optim._option_ == "sgd"
     assert {"mine", "adam", "sgd"} <= set(hydra_door.options(loader, "optim"))
     assert hydra_door.start(configs_dir()).config_loader is not loader  # one after another in a process
 
@@ -311,7 +311,7 @@ def test_a_broken_file_is_a_reason_and_no_traceback(content: str, tmp_path: Path
     (tmp_path / "optim" / "mine.yaml").write_text(content)
     loader = hydra_door.start(configs_dir(), tmp_path).config_loader
     with pytest.raises(ConfigError) as refused:
-        hydra_door.compose(loader, ["optim=mine"])
+        hydra_door.compose(loader, ["optim=mine"], left_out="_spec_")
     assert str(refused.value) and "\n" not in str(refused.value)
 
 
