@@ -40,7 +40,7 @@ from hydra.core.override_parser.types import Override as HydraOverride
 from hydra.core.override_parser.types import OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.errors import ConfigError
@@ -275,9 +275,9 @@ def own_folders(loader: ConfigLoader) -> tuple[Path, ...]:
 
 
 def _take_out(node: DictConfig, key: str) -> None:
-    """Take a key out of a node and of all below it."""
-    OmegaConf.set_struct(node, False)
-    node.pop(key, None)
+    """Take a key out of a node and of all below it; their flags stay."""
+    with flag_override(node, ["struct", "readonly"], False):
+        node.pop(key, None)
     for name in list(node):
         if OmegaConf.is_dict(below := node._get_node(name)):
             _take_out(cast(DictConfig, below), key)

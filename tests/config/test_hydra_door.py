@@ -437,9 +437,10 @@ def test_hydras_launchers_compose_a_job_by_its_overrides_and_tell_the_task(swept
     found: list[tuple[object, ...]] = []
 
     def task(config: Any) -> None:
-        overrides, hydra = hydra_door.launched()
-        found.append((config.seed, config.optim.args.momentum, overrides, hydra.job.num))
+        job = hydra_door.launched(config, left_out="_spec_")
+        found.append((job.config["seed"], job.config["optim"]["args"]["momentum"], job.overrides, job.hydra.job.num))
         assert "hydra" not in config
+        assert "_spec_" not in str(job.config)
 
     swept.jobs = [["optim=custom", "++optim.args.momentum=0.9", "seed=5"]]
     swept.run("seed=5,6", "hydra/launcher=basic", task=task)
