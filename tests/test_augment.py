@@ -18,9 +18,10 @@ from runner.engine.state import start
 from runner.noise import derive, key
 from runner.run import record
 from runner.run.build import build
-from tests.conftest import TINY, rows_of, run_folder, summary_of, without_timing
-from tests.test_loop import trained
-from tests.test_train import killed_and_finished
+from tests.support.killed import killed_and_finished
+from tests.support.known import TINY
+from tests.support.loops import trained
+from tests.support.records import rows_of, run_folder, summary_of, without_timing
 
 RAW = Pixels(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), 0.0, 255.0)
 NORMALIZED = Pixels(

@@ -24,9 +24,10 @@ from runner.run.job import SPLIT_KEYS, Job
 from runner.search.lr_range import lr_range
 from runner.study import noise_scale
 from runner.study.study import weights_of
-from tests.conftest import Result, compose_job, rows_of, run_folder, run_folders, summary_of, without_timing
-from tests.test_loop import MIXED, never, rows_from, trained, untimed
-from tests.test_train import killed_and_finished
+from tests.support.composed import compose_job
+from tests.support.killed import killed_and_finished
+from tests.support.loops import MIXED, never, rows_from, trained, untimed
+from tests.support.records import Result, rows_of, run_folder, run_folders, summary_of, without_timing
 
 EXACT = ["dtype=float64", "max_steps=6", "eval_every=6", "init=he", "optim=momentum", "model.width=16"]
 MODELS = {

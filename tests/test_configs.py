@@ -13,8 +13,9 @@ from runner.config.fields import REQUIRED
 from runner.config.imports import arguments, resolve
 from runner.config.options import COMBINED_GROUPS
 from runner.run.build import build
-from tests.conftest import MNIST_ROOT, compose_job
-from tests.made_data import make_cifar, make_pictures, make_table
+from tests.support.composed import compose_job
+from tests.support.known import MNIST_ROOT
+from tests.support.made_data import make_cifar, make_pictures, make_table
 
 ALL = [(g, o.name) for g in options.groups() for o in options.options(g)]
 CONTEXT = {

@@ -16,8 +16,9 @@ from runner.data import embedded, images, own, synthetic, tables
 from runner.data.split import split
 from runner.errors import ConfigError
 from runner.run.build import build
-from tests.conftest import as_seeds_go
-from tests.made_data import make_cifar, make_pictures, make_table
+from tests.support.known import MNIST_ROOT, as_seeds_go
+from tests.support.made_data import make_cifar, make_pictures, make_table
+from tests.support.records import run_folder, summary_of
 
 SPLIT = {"split_seed": 0, "val_fraction": 0.1, "fraction": 1.0, "normalize": "none", "dtype": "float32"}
 
@@ -192,7 +193,6 @@ def test_fingerprint_is_of_the_content(made: Path) -> None:
 
 @pytest.mark.mnist
 def test_mnist_trains_from_its_folder(optbench: Callable, folder: Path) -> None:
-    from tests.conftest import MNIST_ROOT, run_folder, summary_of
 
     result = optbench(
         "train", "data=mnist", f"data.root={MNIST_ROOT}", "init=he", "optim=adamw", "epochs=1", "model.width=64"

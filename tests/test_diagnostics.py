@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_folder, summary_of
+from tests.support.records import run_folder, summary_of
 
 
 def layers_of(run: Path) -> list[dict[str, str]]:

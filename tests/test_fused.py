@@ -1,88 +1,30 @@
 """The fused engine is pinned to the reference: every run of a stack is what it would have been by itself."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from runner.engine import fused, loop
+from runner.engine import fused
 from runner.engine.fused.loop import graph_of
 from runner.engine.fused.members import resume, stack
-from runner.engine.fused.slices import in_order
 from runner.engine.fused.step import differentiate
-from runner.engine.run import Run
-from runner.engine.state import State, start
-from runner.run.build import build
-from runner.run.job import Job
-from tests.conftest import LOWEST, VALLEY, Result
-
-Make = Callable[..., Job]
-TOLERANCE = 1e-10
-STEPS = 50
-
-MODELS = {
-    "mlp": ["model.width=12"],
-    # Real-valued features: a pixel that is constant over a batch has, behind batch norm, a gradient of 0 but for its
-    # rounding error, which Adam and its kind divide by its own size and follow.
-    "mlp with batch norm": ["data=breast_cancer", "model.width=12", "model.normalization=batch"],
-    "cnn": ["model=cnn", "model.width=4"],
-}
-OPTIMIZERS = {
-    "gd": [],
-    **{name: [] for name in ("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "rprop", "adam")},
-    **{name: [] for name in ("amsgrad", "adamax", "nadam", "radam", "adamw", "adafactor", "asgd", "muon")},
-    "custom": ["optim.target=torch.optim.Rprop"],
-    "collection": ["optim.name=lion"],
-}
-RATES_SEEDS_INITS = [(0.01, 0, "he"), (0.002, 1, "xavier"), (0.003, 0, "default")]
-
-
-def runs_of(job: Make, kinds: Sequence[Sequence[str]], *shared: str) -> list[Run]:
-    runs = [build(job(*kind, *shared)) for kind in kinds]
-    return [runs[i] for i in in_order(runs)]
-
-
-def three(*shared: str) -> list[list[str]]:
-    return [[f"optim.lr={lr}", f"seed={seed}", f"init={init}", *shared] for lr, seed, init in RATES_SEEDS_INITS]
-
-
-def alone(run: Run) -> tuple[State, list[dict[str, Any]]]:
-    state = start(run)
-    return state, [e.row for e in loop.train(run, state, lambda state, loss: False)]
-
-
-def together(runs: list[Run]) -> list[tuple[State, list[dict[str, Any]]]]:
-    members = stack(runs)
-    rows: dict[int, list[dict[str, Any]]] = {id(state): [] for state in members.states}
-    states = list(members.states)
-    for events in fused.train(members, lambda step: False):
-        for state, evaluation in events:
-            rows[id(state)].append(evaluation.row)
-    return [(state, rows[id(state)]) for state in states]
-
-
-def assert_same(runs: list[Run], tolerance: float = TOLERANCE) -> None:
-    """Every parameter, buffer and row of every run is what it is by itself."""
-    for run, (state, rows) in zip(runs, together(runs), strict=True):
-        expected_state, expected_rows = alone(run)
-        assert state.stop_reason == expected_state.stop_reason
-        assert state.steps_to_target == expected_state.steps_to_target
-        if state.first_nonfinite_step is not None:
-            continue  # nothing reads the weights of a run that has diverged
-        expected = expected_state.model.state_dict()
-        for name, tensor in state.model.state_dict().items():
-            torch.testing.assert_close(tensor, expected[name], atol=tolerance, rtol=0, equal_nan=True, msg=name)
-        assert len(rows) == len(expected_rows)
-        for row, expected_row in zip(rows, expected_rows, strict=True):
-            for key, value in expected_row.items():
-                if isinstance(value, float) and key != "train_seconds" and not math.isnan(value):
-                    assert row[key] == pytest.approx(value, rel=1e-6, abs=1e-8), key
-                elif key != "train_seconds" and not isinstance(value, float):
-                    assert row[key] == value, key
+from tests.support.known import LOWEST, VALLEY
+from tests.support.records import Result
+from tests.support.stacks import (
+    MODELS,
+    OPTIMIZERS,
+    TOLERANCE,
+    Make,
+    alone,
+    assert_same,
+    length_of,
+    runs_of,
+    three,
+    together,
+)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -92,10 +34,6 @@ def test_a_run_of_a_stack_is_the_run_by_itself(optim: str, model: str, job: Make
         pytest.skip("muon needs a hidden linear layer")
     kinds = three(f"optim={optim}", *OPTIMIZERS[optim])
     assert_same(runs_of(job, kinds, *MODELS[model], *length_of(optim)))
-
-
-def length_of(optim: str) -> list[str]:
-    return [f"max_steps={STEPS}", "eval_every=25", "dtype=float64", *([] if optim == "gd" else ["batch.size=32"])]
 
 
 @pytest.mark.parametrize("optim", OPTIMIZERS)
@@ -278,17 +216,6 @@ def test_bf16_in_a_stack_learns(device: str, job: Make) -> None:
         assert rows[-1]["train_loss"] < 0.5 * math.log(10)
 
 
-class Counting(nn.Module):
-    """Looks at its own numbers, which no batching rule allows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(64, 10)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(x.flatten(1)) * (2.0 if self.layer.weight.sum() > 0 else 1.0)
-
-
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
@@ -299,7 +226,7 @@ class Counting(nn.Module):
         (["augment=[noise,crop]"], "augment=crop+noise changes the batches of one run"),
         (["compile=true"], "compile=true compiles the model of one run"),
         (["stop=time"], "stop=time counts a run's own seconds"),
-        (["model=custom", "model.target=tests.test_fused.Counting"], "no batching rule"),
+        (["model=custom", "model.target=tests.own_parts.Counting"], "no batching rule"),
     ],
 )
 @pytest.mark.parametrize("sweep", [False, True])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.made_data import make_table
+from tests.support.made_data import make_table
 
 
 @pytest.mark.parametrize(

@@ -3,48 +3,20 @@
 import io
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from runner.engine import accumulate, loop
-from runner.engine.run import Run, Split
-from runner.engine.state import State, start
+from runner.engine.run import Split
+from runner.engine.state import start
 from runner.noise import generator
 from runner.run.build import build
-from runner.run.job import Job
+from tests.support.loops import MIXED, final_weights, never, rows_from, trained, untimed
 
 OPTIMIZERS = ["gd", "sgd", "momentum", "nesterov", "adam", "adamw"]
-
-
-MIXED = [("bf16", "cpu"), *(pytest.param(amp, "cuda", marks=pytest.mark.cuda) for amp in ("bf16", "fp16"))]
-
-
-def never(state: State, loss: float) -> bool:
-    return False
-
-
-def trained(job: Job) -> tuple[State, list[dict[str, Any]]]:
-    run = build(job)
-    state = start(run)
-    return state, rows_from(run, state, never)
-
-
-def rows_from(run: Run, state: State, pulse: loop.Pulse) -> list[dict[str, Any]]:
-    return [evaluation.row for evaluation in loop.train(run, state, pulse)]
-
-
-def final_weights(job: Job, steps: int | None = None) -> list[Tensor]:
-    state = start(build(job)) if steps == 0 else trained(job)[0]
-    return [p.detach() for p in state.model.parameters()]
-
-
-def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k != "train_seconds"} for row in rows]
 
 
 def test_the_loop_is_the_plain_loop_written_by_hand(job: Callable) -> None:

@@ -17,8 +17,9 @@ from runner.model import GPT, mlp, resnet, vit
 from runner.model.fully_connected import NORMALIZATIONS
 from runner.run.build import build
 from runner.run.job import Job
-from tests.conftest import Result, as_seeds_go
-from tests.test_fused import assert_same, runs_of, three
+from tests.support.known import as_seeds_go
+from tests.support.records import Result
+from tests.support.stacks import assert_same, runs_of, three
 
 CIFAR = (3, 32, 32)
 

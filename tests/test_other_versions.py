@@ -10,7 +10,8 @@ from runner.run.claim import run_job
 from runner.run.job import Job
 from runner.run.life import Interruption
 from runner.run.stack import run_stack
-from tests.conftest import TINY, summary_of, without_timing
+from tests.support.known import TINY
+from tests.support.records import summary_of, without_timing
 
 LONG = [*TINY[:2], "max_steps=60", "eval_every=10"]
 

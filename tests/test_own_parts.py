@@ -8,7 +8,7 @@ import torch
 
 from runner.config.imports import resolve
 from runner.errors import ConfigError
-from tests.conftest import rows_of, run_folder, run_folders, summary_of
+from tests.support.records import rows_of, run_folder, run_folders, summary_of
 
 QUICK = ["epochs=2"]
 OWN = [

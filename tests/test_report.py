@@ -24,8 +24,9 @@ from runner.report.load import Records, load
 from runner.report.settings import Workload, workloads
 from runner.report.write import Asked
 from runner.report.write import report as answer
-from tests.conftest import Result, summary_of
-from tests.made_sweep import made_run, make_sweep
+from tests.support.composed import compose_job
+from tests.support.made_sweep import made_run, make_sweep
+from tests.support.records import Result, summary_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -571,7 +572,6 @@ def test_the_recommended_command_is_complete(overrides: list[str], optbench, fol
     """What it composes to is a run that was judged, whatever the sweep was of."""
     assert optbench("train", "-m", "name=made", "seed=0,1", "max_steps=2", *overrides).code == 0
     command = next(x for x in optbench("report", "outputs/made").out.splitlines() if x.startswith("optbench"))
-    from tests.conftest import compose_job
 
     found = compose_job([*shlex.split(command)[2:], "seed=1"])
     assert list(Path("outputs/made").glob(f"*-{found.run_id}")), command

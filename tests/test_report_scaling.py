@@ -14,7 +14,7 @@ from runner.report.settings import workloads
 from runner.report.write import report
 from runner.statistics import power_law
 from runner.statistics.power_law import EXPONENTS, Law, fit
-from tests.made_sweep import made_run, make_sweep
+from tests.support.made_sweep import made_run, make_sweep
 
 SIZES = np.array([1e3, 3e3, 1e4, 3e4, 1e5])
 

@@ -15,8 +15,9 @@ import yaml
 from optbench import load_model, load_runs, train
 from runner.engine import checkpoint
 from runner.errors import OptbenchError
-from tests.conftest import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS, rows_of, run_folder, summary_of
-from tests.test_train import wait_for_rows
+from tests.support.killed import wait_for_rows
+from tests.support.known import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS
+from tests.support.records import rows_of, run_folder, summary_of
 
 NORMED = ["model=custom", "model.target=tests.own_parts.Normed"]
 

@@ -12,7 +12,7 @@ from runner.engine.sharpness import MOST_ITERATIONS, largest_eigenvalue, sharpne
 from runner.engine.state import start
 from runner.run.build import build
 from runner.run.job import Job
-from tests.conftest import rows_of, run_folder, run_folders, summary_of, without_timing
+from tests.support.records import rows_of, run_folder, run_folders, summary_of, without_timing
 
 Make = Callable[..., Job]
 SMALL = ["data=wine", "batch.size=30", "model.width=6", "model.depth=1", "model.activation=tanh"]

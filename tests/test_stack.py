@@ -24,7 +24,7 @@ from runner.run.life import Interruption
 from runner.run.lock import holding
 from runner.run.stack import plans, run_stack
 from runner.sweep.stacking import tasks
-from tests.conftest import Result
+from tests.support.records import Result
 
 SMALL = ["model.width=16", "batch.size=64"]
 GRID = ["optim=sgd,adam", "optim.lr=1e-3,1e-2", "seed=0,1"]

@@ -19,7 +19,8 @@ from omegaconf import OmegaConf
 from runner.config.compose import Composer, start_hydra
 from runner.run import lock
 from runner.sweep.plan import Grid, spell_out_seeds, split_unions
-from tests.conftest import TINY, run_folders, summary_of, without_timing
+from tests.support.known import TINY
+from tests.support.records import run_folders, summary_of, without_timing
 
 ROOT = Path(__file__).parents[1]
 

@@ -17,7 +17,7 @@ from runner.errors import ConfigError
 from runner.model import gpt, rnn
 from runner.run.build import build
 from runner.run.job import Job
-from tests.conftest import Result
+from tests.support.records import Result
 
 SMALL = ["data=text", "data.characters=4000", "data.context=16", "model.width=16", "batch.size=8"]
 

@@ -22,8 +22,8 @@ from runner.model import from_torchvision
 from runner.model.torchvision import names
 from runner.run.build import build
 from runner.run.job import Job
-from tests.conftest import Result
-from tests.test_fused import assert_same, runs_of, three
+from tests.support.records import Result
+from tests.support.stacks import assert_same, runs_of, three
 
 FAST = ["mobilenet_v3_small", "squeezenet1_1"]
 SLOW = [

@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,19 +12,9 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import (
-    LOWEST,
-    MNIST_ROOT,
-    TINY,
-    VALLEY,
-    VALLEY_WEIGHTS,
-    as_seeds_go,
-    rows_of,
-    run_folder,
-    run_folders,
-    summary_of,
-    without_timing,
-)
+from tests.support.killed import start_run, wait_for_rows
+from tests.support.known import LOWEST, MNIST_ROOT, TINY, VALLEY, VALLEY_WEIGHTS, as_seeds_go
+from tests.support.records import rows_of, run_folder, run_folders, summary_of, without_timing
 
 
 def test_the_main_command_reaches_its_accuracy(optbench: Callable, folder: Path) -> None:
@@ -187,43 +175,6 @@ def test_results_go_to_stdout_and_nothing_else(optbench: Callable, folder: Path)
     result = optbench("train", "-m", *TINY, "seed=0,1")
     assert result.out.splitlines()[0].startswith("init")
     assert len(result.err.splitlines()) == 2
-
-
-def start_run(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "runner.train", *overrides],
-        cwd=folder,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def wait_for_rows(folder: Path, rows: int) -> Path:
-    for _ in range(600):
-        found = list(folder.glob("outputs/default/*/metrics.csv"))
-        if found and len(found[0].read_text().splitlines()) > rows:
-            return found[0].parent
-        time.sleep(0.05)
-    raise AssertionError("the run wrote no rows")
-
-
-def killed_and_finished(optbench: Callable, folder: Path, asked: list[str], rows: int) -> tuple[Path, Path]:
-    """Return the folders of a run that was killed after some rows and finished, and of one that was left alone."""
-    (folder / "undisturbed").mkdir()
-    os.chdir(folder / "undisturbed")
-    assert optbench("train", *asked).code == 0
-    expected = run_folder(folder / "undisturbed")
-    process = start_run(folder, *asked)
-    run = wait_for_rows(folder, rows)
-    time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
-    assert not (run / "summary.json").exists()
-    os.chdir(folder)
-    assert optbench("train", *asked).code == 0
-    return run, expected
 
 
 LONG = ["init=he", "epochs=150", "model.width=32", "regularization=dropout", "threads=1"]

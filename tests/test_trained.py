@@ -14,7 +14,8 @@ import yaml
 import optbench
 from optbench import load_model, load_runs, train
 from runner.errors import ConfigError, RecordError
-from tests.conftest import TINY, run_folder, summary_of
+from tests.support.known import TINY
+from tests.support.records import run_folder, summary_of
 
 
 @pytest.fixture
