@@ -2,7 +2,8 @@
 
     python scripts/table_engines.py
 
-Every optimizer trains three runs of each model for 50 steps in float64, stacked and alone, as tests/engine/test_fused.py does.
+Every optimizer trains three runs of each model for 50 steps in float64, stacked and alone, as
+tests/engine/test_fused.py does.
 """
 
 import os

@@ -219,7 +219,6 @@ def test_pretrained_takes_a_runs_weights(folder: Path) -> None:
 
 
 def test_pretrained_is_known_by_the_weights_not_by_their_place(folder: Path) -> None:
-
     first = train("max_steps=3", "model.width=8").folder
     before = compose_job(["init=pretrained", f"init.run={first}", "model.width=8"]).run_id
     moved = first.rename(folder / "elsewhere")
@@ -229,7 +228,6 @@ def test_pretrained_is_known_by_the_weights_not_by_their_place(folder: Path) -> 
 
 
 def test_pretrained_weights_that_do_not_fit_are_refused_unless_part_will_do(optbench: Callable) -> None:
-
     first = train("max_steps=3", "model.width=8", "model.depth=2").folder
     asked = ["train", "init=pretrained", f"init.run={first}", "model.width=8", "model.depth=3", "max_steps=1"]
     refused = optbench(*asked)

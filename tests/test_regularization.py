@@ -52,7 +52,6 @@ def test_clip_leaves_the_norm_at_most_at_its_bound() -> None:
 
 
 def test_clip_bounds_the_step_of_plain_sgd(job: Callable) -> None:
-
     common = ["optim=sgd", "optim.lr=1", "max_steps=1", "scheduler=constant", "init=he"]
     before = final_weights(job(*common), steps=0)
     clipped = ["regularization=grad_clip", "regularization.grad_clip.max_norm=0.01"]
@@ -74,7 +73,6 @@ def test_dropout_trains_with_noise_and_evaluates_without(job: Callable) -> None:
 
 
 def test_early_stopping_ends_after_its_patience_and_restores_the_best_weights(job: Callable) -> None:
-
     stopping = ["regularization=early_stopping", "regularization.early_stopping.patience=3"]
     state, rows = trained(job(*VALLEY, *stopping))
     assert state.stop_reason.startswith("early_stopping")

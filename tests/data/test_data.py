@@ -193,7 +193,6 @@ def test_fingerprint_is_of_the_content(made: Path) -> None:
 
 @pytest.mark.mnist
 def test_mnist_trains_from_its_folder(optbench: Callable, folder: Path) -> None:
-
     result = optbench(
         "train", "data=mnist", f"data.root={MNIST_ROOT}", "init=he", "optim=adamw", "epochs=1", "model.width=64"
     )

@@ -187,7 +187,7 @@ def test_names_are_those_of_folders_and_every_source_is_given() -> None:
         assert study.kind == "ordering" or (study.kind == "theory" and study.seconds <= 60)
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_page_shows_what_was_run_and_names_what_was_not(optbench, folder: Path) -> None:

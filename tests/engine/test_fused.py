@@ -38,7 +38,7 @@ def test_a_run_of_a_stack_is_the_run_by_itself(optim: str, model: str, job: Make
 
 @pytest.mark.parametrize("optim", OPTIMIZERS)
 def test_the_docs_say_how_an_optimizer_is_stacked(optim: str, job: Make) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "engines.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
     (row,) = [line.split(" | ") for line in page.splitlines() if line.startswith(f"| `{optim}`")]
     members = stack(runs_of(job, three(f"optim={optim}", *OPTIMIZERS[optim]), "max_steps=1"))
     assert row[1] == ("one for many" if members.slices else "one each")

@@ -22,7 +22,7 @@ from runner.sweep.plan import Grid, spell_out_seeds, split_unions
 from tests.support.known import TINY
 from tests.support.records import run_folders, summary_of, without_timing
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def statuses(folder: Path) -> list[str]:
