@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from runner.engine import checkpoint
+from runner.run import record
 from runner.run.claim import run_job
 from runner.run.job import Job
 from runner.run.life import Interruption
 from runner.run.stack import run_stack
 from tests.support.known import TINY
-from tests.support.records import summary_of, without_timing
+from tests.support.records import run_folder, summary_of, without_timing
 
 LONG = [*TINY[:2], "max_steps=60", "eval_every=10"]
 
@@ -63,3 +64,12 @@ def test_a_checkpoint_of_another_version_is_named_and_its_run_starts_again(
         assert without_timing(one.folder) == without_timing(expected.folder)
     train("stopped", Interruption())
     assert "another version" not in capfd.readouterr().err
+
+
+def test_a_config_of_before_there_was_augmentation_has_none(optbench: Callable, folder: Path) -> None:
+    optbench("train", *TINY)
+    path = run_folder(folder) / "config.yaml"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("augment")))
+    assert record.read_config(path.parent)["augment"] == {}
+    record.rebuild_runs_csv(path.parent.parent)
+    assert [row["augment"] for row in record.read_csv(path.parent.parent / "runs.csv")] == ["none"]
