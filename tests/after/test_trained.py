@@ -13,9 +13,10 @@ import yaml
 
 import optbench
 from optbench import load_model, load_runs, train
-from runner.errors import ConfigError, RecordError
-from tests.support.known import TINY
-from tests.support.records import run_folder, summary_of
+from runner.engine import checkpoint
+from runner.errors import ConfigError, OptbenchError, RecordError
+from tests.support.known import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS
+from tests.support.records import rows_of, run_folder, summary_of
 
 
 @pytest.fixture
@@ -155,3 +156,77 @@ def test_a_broken_config_is_refused(text: str, run: Path, optbench: Callable, fo
     assert refused.code == 2
     assert "config.yaml" in refused.err
     assert not (folder / "sprung").exists()
+
+
+def loss_of_saved(run: Path, allow: tuple[str, ...] = ()) -> float:
+    """The test loss of the weights that a run kept; unlike an accuracy, it differs wherever weights do."""
+    from runner.after.predict import part_of_data
+
+    samples = part_of_data(run, "test", allow)
+    outputs = load_model(run, allow)(torch.tensor(samples.x))
+    return torch.nn.functional.cross_entropy(outputs, torch.tensor(samples.y)).item()
+
+
+def test_batch_norm_is_saved_as_it_was_tested(optbench: Callable, folder: Path) -> None:
+    normed = ["model=custom", "model.target=tests.own_parts.Normed"]
+    assert optbench("train", *normed, "epochs=3", "dtype=float64").code == 0
+    run = run_folder(folder)
+    assert loss_of_saved(run, ("tests.own_parts.Normed",)) == pytest.approx(summary_of(run)["test_loss"], rel=1e-9)
+
+
+def test_restored_best_weights_are_what_the_summary_describes(optbench: Callable, folder: Path) -> None:
+    optbench("train", *VALLEY, "regularization=early_stopping", "regularization.early_stopping.patience=100")
+    run = run_folder(folder)
+    summary, rows = summary_of(run), rows_of(run)
+    assert [float(row["val_loss"]) for row in rows] == pytest.approx([w**2 for w in VALLEY_WEIGHTS])
+    lowest = VALLEY_WEIGHTS[LOWEST]
+    for measure in ("best_val_loss", "final_val_loss", "final_train_loss", "test_loss"):
+        assert summary[measure] == pytest.approx(lowest**2), measure
+    weights = load_model(run).network.state_dict()
+    torch.testing.assert_close(weights["readout.weight"], torch.full((1, 2), lowest, dtype=torch.float64))
+
+
+def test_python_calls_leave_torch_as_it_was_and_see_new_data(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    train(*TINY, f"threads={threads + 1}", "deterministic=true")
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+    source = "import numpy as np\ndef load():\n    return np.load('x.npy'), np.load('y.npy')\n"
+    (folder / "mydata.py").write_text(source)
+    monkeypatch.syspath_prepend(str(folder))
+    import numpy as np
+
+    found = set()
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        np.save("x.npy", rng.standard_normal((100, 3)))
+        np.save("y.npy", rng.integers(0, 2, 100))
+        found.add(train("data=custom", "data.target=mydata.load", "max_steps=1").summary["data_fingerprint"])
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[1], 5, {"model": 5, "shape": [64], "outputs": 10, "shift": 0, "scale": 1, "classes": 10},
+     {"model": {}, "shape": [10**6, 10**6], "outputs": 10, "shift": 0, "scale": 1, "classes": 10}],
+    ids=["list", "number", "no weights", "vast"],
+)  # fmt: skip
+def test_a_hostile_checkpoint_is_refused(content: object, optbench: Callable, folder: Path) -> None:
+    optbench("train", *TINY)
+    run = run_folder(folder)
+    checkpoint.save(run / "checkpoint.pt", content)  # type: ignore[arg-type]
+    with pytest.raises(OptbenchError):
+        load_model(run)
+
+
+def test_a_run_folder_reaches_no_library_code_by_itself(optbench: Callable, folder: Path) -> None:
+    optbench("train", *TINY)
+    run = run_folder(folder)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    hostile = {"target": "torchvision.datasets.MNIST", "args": {"root": "evil", "download": True}}
+    config["model"] = {"_option_": "custom", "_target_": "runner.model.custom", **hostile}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    refused = optbench("predict", str(run))
+    assert refused.code == 2
+    assert "--allow" in refused.err
+    assert not (folder / "evil").exists()

@@ -170,3 +170,11 @@ def test_the_process_imports_nothing_before_it_can_be_interrupted(folder: Path) 
     code = "import sys; before = set(sys.modules); import runner.__main__; print(*sorted(set(sys.modules) - before))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["runner", "runner.__main__"]
+
+
+@pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
+def test_a_stdout_that_cannot_be_written_is_one_message(where: str, folder: Path) -> None:
+    command = f"{sys.executable} -c 'from runner.__main__ import entrypoint; entrypoint([\"list\"])' {where}"
+    found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert len(found.stderr.splitlines()) == 1

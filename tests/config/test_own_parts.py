@@ -156,3 +156,14 @@ def test_a_yaml_bomb_is_refused_at_once(optbench: Callable, folder: Path) -> Non
     assert time.process_time() - began < 10  # its ten thousand million words would take hours
     assert refused.code == 2
     assert "bomb.yaml" in refused.err
+
+
+def test_a_users_own_dropout_depends_on_the_seed_alone(optbench: Callable, folder: Path) -> None:
+    asked = ["model=custom", "model.target=tests.own_parts.Normed", "epochs=2", "dtype=float64"]
+    optbench("train", "-m", *asked, "seed=0,1", "workers=1", "name=sweep")
+    torch.manual_seed(77)
+    optbench("train", *asked, "seed=1", "threads=1", "name=solo")
+    solo = summary_of(run_folder(folder, "solo"))
+    (same,) = [s for p in (folder / "outputs/sweep").glob("*-s1-*") if (s := summary_of(p))]
+    assert same["run_id"] == solo["run_id"]
+    assert same["test_loss"] == pytest.approx(solo["test_loss"], rel=1e-10)

@@ -157,3 +157,59 @@ def test_missing_cuda_is_refused(optbench: Callable, folder: Path, monkeypatch: 
     assert "device=cuda" in refused.err
     assert "cpu" in refused.err
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["metrics=[tests.own_parts.seconds]"], ["seconds", "another name"]),
+        (["metrics=[tests.own_parts.top2,tests.own_parts.top2]"], ["top2", "another name"]),
+        (["data=linear_regression", "model=custom", "model.target=tests.own_parts.Squeezed"], ["[2, 1]", "[2]"]),
+        (["optim=custom", "optim.target=torch.optim.AdamW", "regularization=weight_decay"], ["AdamW", "decays by itself"]),
+        (["data=custom", "data.target=tests.own_parts.load", "data.args={samples: many}"], ["tests.own_parts.load"]),
+        (["model=custom", "model.target=tests.own_parts.Net", "model.args={1: 2}"], ["model.args", "texts as keys"]),
+        (["epochs=3000000000"], ["epochs", "1e+06"]),
+        (["threads=1000000000"], ["threads"]),
+        ([f"name={'x' * 300}"], ["name", "100 bytes"]),
+        (["+augment=mine"], ["augment"]),
+    ],
+    ids=lambda v: " ".join(v)[:60],
+)  # fmt: skip
+def test_more_bad_input(overrides: list[str], words: list[str], optbench: Callable, folder: Path) -> None:
+    refused = optbench("train", *overrides)
+    assert refused.code == 2, refused.err
+    assert all(word in refused.err for word in words), refused.err
+    assert "Traceback" not in refused.err
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "text", "choice", "words"),
+    [
+        ("experiment/x.yaml", "# @package _global_\nepohcs: 3\n", "experiment=x", ["'epohcs'", "'epochs'"]),
+        ("experiment/x.yaml", "# @package _global_\nmodel:\n  wdith: 3\n", "experiment=x", ["model.wdith", "width"]),
+        ("config.yaml", "seed: 3\n", "seed=1", ["config.yaml", "experiment"]),
+        ("regularization/x.yaml", "x:\n  _target_: tests.own_parts.nothing\n", "regularization=x", ["part of a run"]),
+        ("optim/x.yaml", "_option_: ../../x\n_target_: runner.optim.gd\nlr: 1\n", "optim=x", ["_option_", "../../x"]),
+        ("optim/x.yaml", "_option_: x\n_target_: runner.optim.gd\n", "optim=x", ["optim needs lr"]),
+        ("optim/x.yaml", "lr: 1\n", "optim=x", ["_target_"]),
+        ("optim/x.yaml", "[1, 2]\n", "optim=x", ["optim"]),
+        ("optim/x.yaml", "_option_: x\n_target_: 5\nlr: 1\n", "optim=x", ["_target_"]),
+        ("optim/x.yaml", "_option_: x\n_target_: os.system\nlr: 1\n", "optim=x", ["os.system"]),
+        ("optim/x.yaml", "a: !!python/name:os.system\n", "optim=x", ["optim"]),
+        ("optim/x.yaml", "a: " + "[" * 5000 + "\n", "optim=x", ["x.yaml"]),
+        ("init/x.yaml", "_option_: x\n_target_: tests.own_parts.fill_with\nscale: 0.5\nbias: 0.0\n", "init.scale=a", ["init.scale"]),
+    ],
+)  # fmt: skip
+def test_a_broken_config_dir_is_refused(
+    where: str, text: str, choice: str, words: list[str], optbench: Callable, folder: Path
+) -> None:
+    path = folder / "mine" / where
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    chosen = ["init=x", choice] if where.startswith("init") else [choice]
+    refused = optbench("train", "--config-dir", "mine", *chosen, "max_steps=1")
+    assert refused.code == 2, refused.err
+    assert all(word in refused.err for word in words), refused.err
+    assert "Traceback" not in refused.err
+    assert [p.name for p in folder.iterdir()] == ["mine"]

@@ -1,5 +1,6 @@
 """What another version left: a checkpoint that cannot be resumed is named, and its run starts again."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,3 +74,10 @@ def test_a_config_of_before_there_was_augmentation_has_none(optbench: Callable, 
     assert record.read_config(path.parent)["augment"] == {}
     record.rebuild_runs_csv(path.parent.parent)
     assert [row["augment"] for row in record.read_csv(path.parent.parent / "runs.csv")] == ["none"]
+
+
+def test_a_run_of_another_version_is_kept_and_named(optbench: Callable, folder: Path) -> None:
+    optbench("train", *TINY)
+    path = run_folder(folder) / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"torch_version": "1.0.0"}))
+    assert "with torch 1.0.0" in optbench("train", *TINY).out

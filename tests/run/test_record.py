@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from optbench import load_runs
 from runner.run import record
+from tests.support.known import TINY
 
 
 @pytest.mark.parametrize("value", ["=1+1", "+1", "-cmd", "@x", "\tx"])
@@ -41,3 +43,19 @@ def test_runs_csv_reads_as_numbers(optbench: Callable, folder: Path) -> None:
     assert sorted(runs["regularization"]) == ["dropout+l2", "dropout+l2", "none", "none"]
     assert runs["optim.lr"].dtype == runs["test_loss"].dtype == float
     assert runs["seed"].tolist() == [0] * 4
+
+
+def test_choices_and_measures_of_one_name_have_a_column_each(optbench: Callable, folder: Path) -> None:
+    optbench("train", "stop=steps", "stop.steps.most=42", "epochs=50", "threads=1")
+    runs = load_runs("outputs/default")
+    assert runs["epochs"].tolist() == [50]
+    assert runs["actual_epochs"].tolist() == [2]
+    assert runs["threads"].tolist() == [1]
+
+
+def test_runs_csv_comes_back_when_it_was_deleted(optbench: Callable, folder: Path) -> None:
+    optbench("train", *TINY)
+    before = (folder / "outputs/default/runs.csv").read_text()
+    (folder / "outputs/default/runs.csv").unlink()
+    assert "not trained again" in optbench("train", *TINY).out
+    assert (folder / "outputs/default/runs.csv").read_text() == before

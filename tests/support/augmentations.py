@@ -7,8 +7,6 @@ from runner.augment import Augmentation, Draws, Pixels
 from runner.noise import key
 
 RAW = Pixels(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), 0.0, 255.0)
-
-
 ALL = ("scale", "rotate", "crop", "flip", "noise", "mixup", "cutmix")
 
 

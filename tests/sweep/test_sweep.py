@@ -1,7 +1,6 @@
 """Sweeps: planned whole, idempotent, parallel, isolated; one owner a run."""
 
 import csv
-import json
 import os
 import random
 import shutil
@@ -17,7 +16,6 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from runner.config.compose import Composer, start_hydra
-from runner.run import lock
 from runner.sweep.plan import Grid, spell_out_seeds, split_unions
 from tests.support.known import TINY
 from tests.support.records import run_folders, summary_of, without_timing
@@ -46,6 +44,8 @@ CHOICES = {
     "stop": ["none", "steps", "'[plateau,grad_norm]'"],
     "experiment": ["smoke"],
 }
+
+
 VALUES = {
     "seed": ["1", "7"],
     "optim.lr": ["0.1", "${data.fraction}", "1e-3"],
@@ -319,43 +319,16 @@ def test_experiments_are_the_grids_that_their_headers_say(optbench: Callable) ->
         assert len({composer.compose(job).config["name"] for job in jobs}) == 1
 
 
-# ---- locks
+@pytest.mark.parametrize("axis", ["threads=1,2", "eval_every=5,10", "save=last,best", "device=auto,cpu"])
+def test_an_axis_that_changes_nothing_is_refused(axis: str, optbench: Callable, folder: Path) -> None:
+    refused = optbench("train", "-m", *TINY, axis)
+    assert refused.code == 2
+    assert axis.partition("=")[0] in refused.err
+    assert list(folder.iterdir()) == []
 
 
-def test_a_lock_is_held_by_one_and_released(tmp_path: Path) -> None:
-    path = tmp_path / "locks" / "a"
-    with lock.holding(path) as first:
-        assert first
-        owner, _ = lock.owner_of(path)
-        assert (owner.host, owner.pid) == (os.uname().nodename, os.getpid())
-        with lock.holding(path) as second:
-            assert not second
-        assert path.exists()
-    assert not path.exists()
-
-
-@pytest.mark.parametrize(
-    ("owner", "silent", "taken"),
-    [
-        ({"pid": 2**22 + 1}, 0, True),
-        ({"started": "1"}, 0, True),
-        ({"host": "elsewhere"}, 0, False),
-        ({"host": "elsewhere"}, 2 * lock.SILENT_SECONDS, True),
-        ({}, 10 * lock.SILENT_SECONDS, False),
-    ],
-    ids=["dead pid", "reused pid", "other host", "silent other host", "slow but alive"],
-)
-def test_only_a_dead_owners_lock_is_taken_over(owner: dict, silent: float, taken: bool, tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    here = {"host": os.uname().nodename, "pid": os.getpid(), "started": lock.start_time(os.getpid()), "token": "t"}
-    path.write_text(json.dumps(here | owner))
-    then = time.time() - silent
-    os.utime(path, (then, then))
-    with lock.holding(path) as held:
-        assert held == taken
-
-
-def test_a_torn_lock_is_free(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text('{"host": "x", ')
-    with lock.holding(tmp_path / "a") as held:
-        assert held
+@pytest.mark.parametrize("axis", ["seed=range(0)", "init=glob(zz*)", "seed=range(1000000000)"])
+def test_an_empty_or_endless_grid_is_refused(axis: str, optbench: Callable, folder: Path) -> None:
+    refused = optbench("train", "-m", *TINY, axis)
+    assert refused.code == 2
+    assert "runs" in refused.err
