@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite(f"{__name__}.killed", f"{__name__}.stacks")
+pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in ("killed", "reports", "stacks")))
