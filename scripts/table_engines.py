@@ -2,7 +2,8 @@
 
     python scripts/table_engines.py
 
-Every optimizer trains three runs of each model for 50 steps in float64, stacked and alone, as tests/test_fused.py does.
+Every optimizer trains three runs of each model for 50 steps in float64, stacked and alone, as
+tests/engine/test_fused.py does.
 """
 
 import os
@@ -36,8 +37,8 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     os.chdir(tempfile.mkdtemp())
     from runner.engine.fused.members import stack
-    from tests.conftest import compose_job
-    from tests.test_fused import MODELS, OPTIMIZERS, alone, length_of, runs_of, three, together
+    from tests.support.composed import compose_job
+    from tests.support.stacks import MODELS, OPTIMIZERS, alone, length_of, runs_of, three, together
 
     lines = []
     for name, settings in {**OPTIMIZERS, "lbfgs": []}.items():

@@ -193,3 +193,14 @@ def signs(parameters: list, *, lr: float, sharpness: float, steps: int, kind: st
     assert steps >= 1
     assert kind in ("hard", "soft")
     return torch.optim.SGD(parameters, lr)
+
+
+class Counting(nn.Module):
+    """Looks at its own numbers, which no batching rule allows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1)) * (2.0 if self.layer.weight.sum() > 0 else 1.0)

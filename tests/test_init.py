@@ -12,6 +12,7 @@ from torch import nn
 from optbench import load_model, train
 from runner import init
 from runner.noise import generator
+from tests.support.composed import compose_job
 
 SHAPES = [(400, 300), (300, 400), (64, 32, 3, 3)]
 FANS = {(400, 300): (300, 400), (300, 400): (400, 300), (64, 32, 3, 3): (288, 576)}
@@ -210,7 +211,6 @@ def test_lsuv_gives_every_layer_unit_variance_on_its_batch(overrides: list[str],
 
 def test_pretrained_takes_a_runs_weights(folder: Path) -> None:
     from runner.run.build import build
-    from tests.conftest import compose_job
 
     first = train("max_steps=3", "model.width=8")
     model = build(compose_job(["init=pretrained", f"init.run={first.folder}", "model.width=8"])).construct()
@@ -219,8 +219,6 @@ def test_pretrained_takes_a_runs_weights(folder: Path) -> None:
 
 
 def test_pretrained_is_known_by_the_weights_not_by_their_place(folder: Path) -> None:
-    from tests.conftest import compose_job
-
     first = train("max_steps=3", "model.width=8").folder
     before = compose_job(["init=pretrained", f"init.run={first}", "model.width=8"]).run_id
     moved = first.rename(folder / "elsewhere")
@@ -230,7 +228,6 @@ def test_pretrained_is_known_by_the_weights_not_by_their_place(folder: Path) -> 
 
 
 def test_pretrained_weights_that_do_not_fit_are_refused_unless_part_will_do(optbench: Callable) -> None:
-
     first = train("max_steps=3", "model.width=8", "model.depth=2").folder
     asked = ["train", "init=pretrained", f"init.run={first}", "model.width=8", "model.depth=3", "max_steps=1"]
     refused = optbench(*asked)
@@ -244,7 +241,6 @@ def test_a_checkpoint_on_the_way_or_damaged_is_no_pretrained_run(optbench: Calla
     from runner.engine import checkpoint
     from runner.engine.state import start
     from runner.run.build import build
-    from tests.conftest import compose_job
 
     run = train("max_steps=3", "model.width=8").folder
     asked = ["train", "init=pretrained", f"init.run={run}", "model.width=8", "max_steps=1", "name=next"]

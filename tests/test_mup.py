@@ -19,7 +19,7 @@ from runner.model import gpt, mlp
 from runner.run.build import build
 from runner.run.job import Job
 from runner.search import lr_range
-from tests.conftest import compose_job
+from tests.support.composed import compose_job
 
 TEXT = ["data=text", "data.characters=4000", "data.context=16", "model=gpt", "batch.size=8"]
 WIDE = ["model.mup=true", "model.width=1024"]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from runner import optim
 from runner.engine.optimizers import evaluating
+from tests.support.loops import final_weights
 
 STEPS = 10
 
@@ -267,8 +268,6 @@ def test_decay_reaches_biases_only_where_asked(reached: bool) -> None:
 
 
 def test_decoupled_decay_on_adam_is_adamw(job: Callable) -> None:
-    from tests.test_loop import final_weights
-
     coupled = ["optim.lr=0.01", "max_steps=30", "dtype=float64"]
     adamw = final_weights(job("optim=adamw", "optim.weight_decay=0.1", *coupled))
     adam = final_weights(
@@ -279,8 +278,6 @@ def test_decoupled_decay_on_adam_is_adamw(job: Callable) -> None:
 
 
 def test_coupled_l2_is_decoupled_decay_for_sgd_and_not_for_adam(job: Callable) -> None:
-    from tests.test_loop import final_weights
-
     def difference(optimizer: str) -> float:
         common = [f"optim={optimizer}", "optim.lr=0.01", "max_steps=30", "dtype=float64"]
         l2 = final_weights(job(*common, "regularization=l2", "regularization.l2.strength=0.1"))

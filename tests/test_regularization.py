@@ -21,7 +21,9 @@ from runner.noise import key
 from runner.run.build import build
 from runner.run.job import Job
 from runner.run.load import load_model
-from tests.conftest import LOWEST, VALLEY, VALLEY_WEIGHTS, Result
+from tests.support.known import LOWEST, VALLEY, VALLEY_WEIGHTS
+from tests.support.loops import final_weights, trained
+from tests.support.records import Result
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -50,8 +52,6 @@ def test_clip_leaves_the_norm_at_most_at_its_bound() -> None:
 
 
 def test_clip_bounds_the_step_of_plain_sgd(job: Callable) -> None:
-    from tests.test_loop import final_weights
-
     common = ["optim=sgd", "optim.lr=1", "max_steps=1", "scheduler=constant", "init=he"]
     before = final_weights(job(*common), steps=0)
     clipped = ["regularization=grad_clip", "regularization.grad_clip.max_norm=0.01"]
@@ -73,8 +73,6 @@ def test_dropout_trains_with_noise_and_evaluates_without(job: Callable) -> None:
 
 
 def test_early_stopping_ends_after_its_patience_and_restores_the_best_weights(job: Callable) -> None:
-    from tests.test_loop import trained
-
     stopping = ["regularization=early_stopping", "regularization.early_stopping.patience=3"]
     state, rows = trained(job(*VALLEY, *stopping))
     assert state.stop_reason.startswith("early_stopping")

@@ -8,7 +8,8 @@ from functools import partial
 import pytest
 
 from runner import scheduler
-from tests.conftest import QUADRATIC
+from tests.support.known import QUADRATIC
+from tests.support.loops import trained
 
 STEPS = 100
 FORMS: dict[str, tuple[Callable, Callable[[float], float]]] = {
@@ -83,8 +84,6 @@ def test_warm_up_is_steps_or_a_share_of_the_run(warmup: float, steps: int) -> No
 
 
 def test_plateau_drops_where_the_validation_loss_stopped_falling(job: Callable) -> None:
-    from tests.test_loop import trained
-
     chosen = ["scheduler=plateau", "scheduler.patience=2", "scheduler.factor=0.5", "scheduler.min_delta=0.1"]
     _, rows = trained(job(*QUADRATIC, "optim.lr=0.5", "max_steps=12", *chosen))
     factor, weight, best, waited, factors = 1.0, 1.0, math.inf, 0, []

@@ -13,8 +13,9 @@ from runner.engine import judge, loop, measure
 from runner.engine.rules import Patience, Stop, Target
 from runner.engine.state import start
 from runner.run.build import build
-from tests.conftest import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS, Result, rows_of, run_folder, run_folders, summary_of
-from tests.test_loop import trained, untimed
+from tests.support.known import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS
+from tests.support.loops import trained, untimed
+from tests.support.records import Result, rows_of, run_folder, run_folders, summary_of
 
 Make = Callable[..., Any]
 SHORT = ["model.width=16", "epochs=4", "optim.lr=0.01", "eval_every=7"]

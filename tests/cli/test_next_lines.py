@@ -11,7 +11,7 @@ from runner.cli import present
 from runner.errors import ConfigError
 from runner.run.job import Job, prepare
 from runner.run.life import Outcome
-from tests.conftest import compose_job
+from tests.support.composed import compose_job
 from tests.support.pasted import pasted
 from tests.support.random_runs import draw_with_parts
 

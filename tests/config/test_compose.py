@@ -9,8 +9,8 @@ import pytest
 from runner.config import compose
 from runner.config.compose import Composed, Composer, start_hydra
 from runner.errors import ConfigError
-from tests.conftest import run_folders
 from tests.support.pasted import pasted
+from tests.support.records import run_folders
 
 NET = ["model=custom", "model.target=tests.own_parts.Net"]
 RMSPROP = ["optim=custom", "optim.target=torch.optim.RMSprop"]

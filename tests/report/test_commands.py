@@ -9,7 +9,7 @@ import pytest
 from runner.report.write import report
 from runner.run import record
 from runner.run.job import Job, prepare
-from tests.conftest import compose_job
+from tests.support.composed import compose_job
 from tests.support.pasted import pasted
 from tests.support.random_runs import draw_with_parts
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY, rows_of
+from tests.support.known import TINY
+from tests.support.records import rows_of
 
 GRID = ["-m", *TINY, "init=he,xavier", "seed=0,1", "optim=sgd,adam"]
 

@@ -1,0 +1,84 @@
+"""Data of one's own: a function's numbers, and data sets that are joined."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner.data import own
+from runner.errors import ConfigError
+from tests.support.made_data import make_cifar, make_pictures, make_table
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data.args={at: x}"], "gave x of which 1 of 1200 numbers are not finite"),
+        (["data.args={at: y}"], "gave y of which 1 of 300 numbers are not finite"),
+        (["data.args={at: large}"], "x[2] of the data is not finite after data.normalize=standard in dtype=float32"),
+        (["data.args={at: large}", "data.normalize=none"], "x[2] of the data is not finite after data.normalize=none"),
+        (["data.args={at: large}", "data.normalize=minmax", "dtype=float64"], ""),
+        (["data.args={at: large_y}"], "y[0] of the data is not finite"),
+        (["data.args={at: near}"], "x[2] of the data is not finite after data.normalize=standard"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(
+    overrides: list[str], said: str, optbench: Callable, folder: Path
+) -> None:
+    asked = ["data=custom", "data.target=tests.own_parts.not_finite", *overrides, "max_steps=1"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        refused = optbench("train", *asked)
+    assert refused.code == (2 if said else 0) and said in refused.err, refused.err
+    assert not said or list(folder.iterdir()) == []
+
+
+def test_data_sets_that_fit_are_joined(tmp_path: Path) -> None:
+    root = str(make_cifar(tmp_path))
+    pictures = str(make_pictures(tmp_path / "pictures"))
+    settings = {"csv": {"path": str(make_table(tmp_path / "a.csv")), "label": "bought"}}
+    with pytest.raises(ConfigError, match="does not fit"):
+        own.concat(parts=["digits", "csv"], args=settings)
+    with pytest.raises(ConfigError, match="did you mean 'digits'"):
+        own.concat(parts=["digts", "wine"], args={})
+    with pytest.raises(ConfigError, match="at least two"):
+        own.concat(parts=["digits"], args={})
+    with pytest.raises(ConfigError, match=r"data.args.digits.root is no setting"):
+        own.concat(parts=["digits", "wine"], args={"digits": {"root": root}})
+    with pytest.raises(ConfigError, match="does not fit"):
+        own.concat(
+            parts=["cifar10", "image_folder"], args={"cifar10": {"root": root}, "image_folder": {"path": pictures}}
+        )
+    numbers = {"samples": 50, "features": 10}
+    joined = own.concat(parts=["linear_regression", "diabetes"], args={"linear_regression": numbers})
+    assert len(joined.samples) == 50 + 442 and joined.classes is None
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ("{linear_regression: {features: abc}}", "data.args.linear_regression.features must be a whole number"),
+        ("{linear_regression: {features: -3}}", "data.args.linear_regression.features must be a whole number ≥ 1"),
+        ("{linear_regression: {test_fraction: 5}}", "data.args.linear_regression.test_fraction must be"),
+        ("{linear_regression: {features: 10, test_fraction: 0.3}}", "data.args.diabetes.test_fraction must be that of"),
+        ("{linear_regression: 3}", "data.args.linear_regression must be a set of key: value, got 3"),
+        ("{linear_regression: {feature: 3}}", "did you mean 'features'"),
+        ("{linear_regressio: {features: 3}}", "did you mean 'linear_regression'"),
+        ("{wine: {}}", "data.args.wine: wine is not among data.parts"),
+    ],
+)
+def test_settings_of_a_joined_data_set_are_checked(args: str, said: str, optbench: Callable, folder: Path) -> None:
+    refused = optbench("train", "data=concat", "data.parts=[linear_regression,diabetes]", f"data.args={args}")
+    assert refused.code == 2 and said in refused.err, refused.err
+    assert "Traceback" not in refused.err and list(folder.iterdir()) == []
+
+
+def test_a_joined_data_set_says_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data.args.csv.path must be given"):
+        own.concat(parts=["digits", "csv"], args={})
+    path = str(make_table(tmp_path / "a.csv"))
+    with pytest.raises(ConfigError, match=r"data.args.csv: data.label=y is no column"):
+        own.concat(parts=["digits", "csv"], args={"csv": {"path": path, "label": "y"}})
+    with pytest.raises(ConfigError, match="does not fit"):
+        own.concat(parts=["digits", "quadratic"], args={})

@@ -1,0 +1,147 @@
+"""The page and the files beside it: they are what their names say and ask for nothing."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from runner.errors import RecordError
+from runner.report.write import Asked
+from tests.support.made_sweep import made_run, make_sweep
+from tests.support.reports import Page, report
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_files_are_what_their_names_say(real_sweep: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(real_sweep)
+    report("outputs/small")
+    place = Path("outputs/small/report")
+    index = pd.read_csv(place / "index.csv")
+    assert set(index["file"]) | {"index.csv"} == {p.name for p in place.iterdir()}
+    stems = {Path(f).stem for f in index["file"]}
+    assert {"heatmap-init-optim", "learning-rate", "curves-step", "curves-train_seconds", "time-to-target"} <= stems
+    assert {"layers", "settings", "variance-explained"} <= stems
+    for name in index["file"]:
+        file = place / name
+        if name.endswith(".png"):
+            assert file.read_bytes().startswith(PNG)
+        elif name.endswith(".svg"):
+            assert ElementTree.parse(file).getroot().get("aria-label")
+        elif name.endswith(".csv"):
+            assert len(pd.read_csv(file).columns)
+
+
+def test_it_never_imports_torch(real_sweep: Path):
+    code = "import sys; from runner.cli.main import main; main(['report', 'outputs/small']); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=real_sweep, check=True, capture_output=True)
+
+
+def test_the_page_is_one_file_that_asks_for_nothing(real_sweep: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(real_sweep)
+    report("outputs/small")
+    text = Path("outputs/small/report.html").read_text()
+    page = Page(text)
+    assert [o for o in page.outside if not o.startswith(("data:", "#"))] == []
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert "default-src 'none'" in text
+    assert "@import" not in text and "url(http" not in text
+
+
+HOSTILE = ["<script>alert(1)</script>", "=HYPERLINK(1)", "$\\frac{", "a\x07b", "名前", "'; DROP", "x" * 500, "\u202e"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_shown_as_they_are(tmp_path: Path, name: str):
+    runs = [made_run(0.8 + s / 100, optim=o, seed=s) for o in ("adam", "sgd") for s in range(2)]
+    runs = [{**r, "optim": name if r["optim"] == "sgd" else "adam", "stop_reason": name} for r in runs]
+    folder = tmp_path / "sweep"
+    make_sweep(folder, runs, rows=False)
+    text = report(folder)
+    assert "Use:" in text
+    page = (folder / "report.html").read_text()
+    assert "<script>alert" not in page
+    assert Page(page).open == []
+    for svg in (folder / "report").glob("*.svg"):
+        ElementTree.parse(svg)
+    assert not re.search(r"^[=@]", (folder / "report" / "settings.csv").read_text(), re.MULTILINE)
+
+
+def test_a_single_runs_report_is_a_page_too(real_sweep: Path, optbench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(real_sweep)
+    place = next(p for p in Path("outputs/small").iterdir() if (p / "config.yaml").is_file())
+    result = optbench("report", str(place))
+    assert result.code == 0
+    assert "only one setting was run" in result.out and "1 run in" in result.out
+    page = (place / "report.html").read_text()
+    assert "The run in full" in page and "Learning curves" in page
+    assert Page(page).open == []
+
+
+def test_an_asked_for_target_and_axes_are_shown(real_sweep: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(real_sweep)
+    report("outputs/small", Asked(target=0.5, axes=("optim.lr", "optim")))
+    page = Path("outputs/small/report.html").read_text()
+    assert "validation accuracy of at least 0.5." in page
+    assert Path("outputs/small/report/heatmap-optim_lr-optim.png").is_file()
+    assert not Path("outputs/small/report/heatmap-init-optim.png").is_file()  # an earlier report's is not left behind
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path):
+    folder = make_sweep(tmp_path / "sweep", [made_run(0.9)])
+    (folder / "report").write_text("a file of the user's")
+    with pytest.raises(RecordError, match="cannot write"):
+        report(folder)
+    assert (folder / "report").read_text() == "a file of the user's"
+
+
+def test_the_answer_stands_even_where_it_cannot_be_written(tmp_path: Path, optbench):
+    folder = make_sweep(tmp_path / "sweep", [made_run(0.9)])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / "report").symlink_to(elsewhere)
+    result = optbench("report", str(folder))
+    assert result.code == 1 and "is a link" in result.err and "Use:" in result.out
+    assert list(elsewhere.iterdir()) == []
+
+
+BROWSER = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+def test_a_browser_opens_it_without_a_complaint_or_a_request_and_sorts(real_sweep: Path, tmp_path: Path):
+    """The page is opened as a file; a probe clicks a heading twice and writes down what the column then says."""
+    report(real_sweep / "outputs" / "small")
+    page = (real_sweep / "outputs" / "small" / "report.html").read_text()
+    probe = """<script>
+      addEventListener('load', () => {
+        const table = [...document.querySelectorAll('table')].find(t => t.rows[0].textContent.includes('verdict'));
+        const at = [...table.rows[0].cells].findIndex(c => c.textContent === 'mean');
+        const column = () => [...table.tBodies[0].rows].map(r => Number(r.cells[at].dataset.v));
+        const button = table.rows[0].cells[at].querySelector('button');
+        button.click(); const up = column(); button.click(); const down = column();
+        const found = {up, down, sorted: table.rows[0].cells[at].getAttribute('aria-sort'),
+          requests: performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith('data:')),
+          wide: document.documentElement.scrollWidth - innerWidth};
+        document.body.dataset.probe = JSON.stringify(found);
+      });</script></body>"""
+    probed = tmp_path / "probed.html"
+    probed.write_text(page.replace("</body>", probe))
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=390,800"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
+    done = subprocess.run([BROWSER, *flags, probed.as_uri()], capture_output=True, text=True, timeout=120)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    match = re.search(r'data-probe="([^"]*)"', done.stdout)
+    assert match is not None, done.stderr
+    found = json.loads(match[1].replace("&quot;", '"'))
+    assert found["up"] == sorted(found["up"]) and found["down"] == sorted(found["up"], reverse=True)
+    assert len(found["up"]) == 12 and found["sorted"] == "descending"
+    assert found["requests"] == []
+    assert found["wide"] <= 0  # nothing sticks out of a phone's screen

@@ -1,0 +1,172 @@
+"""Settings are told apart as far as their seeds allow, and no further."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from runner.errors import ConfigError
+from runner.report.load import Records, load
+from runner.report.settings import Workload, workloads
+from runner.report.write import Asked
+from tests.support.made_sweep import made_run, make_sweep
+from tests.support.reports import a_grid, only_workload, report
+
+
+def test_a_planted_difference_is_found(tmp_path: Path):
+    workload = only_workload(make_sweep(tmp_path / "sweep", a_grid(np.random.default_rng(0))))
+    assert workload.words(0) == "he_normal, adam, optim.lr=0.01"
+    assert workload.tied == []
+    assert (workload.table["verdict"][1:] == "worse").all()
+
+
+def simulated(rng: np.random.Generator, means: list[float], seeds: int) -> Workload:
+    """A workload of one axis whose settings have known means; seeds are shared."""
+    shared = rng.normal(0, 0.01, seeds)
+    rows = [
+        {"optim": f"o{k}", "seed": str(s), "run_id": f"{k}{s}", "status": "completed"}
+        | {
+            "final_val_accuracy": repr(float(m + shared[s] + rng.normal(0, 0.01))),
+            "test_accuracy": repr(float(m + rng.normal(0, 0.01))),
+        }
+        for k, m in enumerate(means)
+        for s in range(seeds)
+    ]
+    records = Records(Path("made"), pd.DataFrame(rows, dtype=str), ["optim", "seed"], {})
+    (workload,) = workloads(records, None, None)
+    return workload
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_no_winner_is_declared_where_nothing_differs(seeds: int):
+    rng = np.random.default_rng(seeds)
+    winners = worse = 0
+    for _ in range(200):
+        workload = simulated(rng, [0.9, 0.9, 0.9], seeds)
+        winners += workload.tied == []
+        worse += (workload.table["verdict"] == "worse").any()
+    assert winners <= 0.05 * 200
+    assert worse <= 0.05 * 200  # any setting at all wrongly told from the luckiest one
+
+
+@pytest.mark.parametrize("seeds", [5, 10])
+def test_a_difference_of_three_deviations_is_found(seeds: int):
+    rng = np.random.default_rng(seeds)
+    found = [simulated(rng, [0.9, 0.9, 0.95], seeds) for _ in range(50)]
+    assert np.mean([w.table.at[0, "optim"] == "o2" and w.tied == [] for w in found]) >= 0.9
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_test_interval_of_the_best_covers_its_truth(seeds: int):
+    """Validation chose, so validation flatters; the test measure had no part in the choice and does not."""
+    rng = np.random.default_rng(seeds)
+    covered = []
+    for _ in range(400):
+        row = simulated(rng, [0.9, 0.9, 0.9, 0.9], seeds).table.iloc[0]
+        covered.append(row["test_low"] <= 0.9 <= row["test_high"])
+    assert abs(np.mean(covered) - 0.95) <= 0.03  # 400 simulations: a standard error of 0.011
+
+
+def test_diverged_and_failed_seeds_rank_a_setting_last(tmp_path: Path):
+    runs = [made_run(0.8, optim="sgd", seed=s) for s in range(3)]
+    runs += [made_run(0.99, optim="adam", seed=0), made_run(None, "diverged", optim="adam", seed=1)]
+    runs += [made_run(0.98, optim="adam", seed=2)]
+    runs += [made_run(None, "failed", optim="adamw", seed=s) for s in range(3)]
+    folder = make_sweep(tmp_path / "sweep", runs)
+    workload = only_workload(folder)
+    assert list(workload.table["optim"]) == ["sgd", "adam", "adamw"]
+    assert list(workload.table["verdict"]) == ["best", "diverges or fails", "diverges or fails"]
+    text = report(folder)
+    assert "1 run diverged" in text and "3 runs failed" in text
+
+
+def test_a_newcomer_on_lucky_seeds_does_not_lead(tmp_path: Path):
+    """Seeds differ by more than settings do: a mean over other seeds says nothing until the seeds' part is taken off."""
+    luck = [0.0, 0.01, 0.02, 0.03, 0.04, 0.05]
+    runs = [made_run(0.9 + luck[s], optim="adam", seed=s) for s in range(6)]
+    runs += [made_run(0.896 + luck[s] + 1e-4 * s, optim="sgd", seed=s) for s in range(3, 6)]
+    workload = only_workload(make_sweep(tmp_path / "sweep", runs))
+    assert list(workload.table["optim"]) == ["adam", "sgd"]
+    assert workload.table.at[1, "mean"] > workload.table.at[0, "mean"]
+    assert workload.table.at[1, "difference"] < 0
+
+
+def test_a_measure_of_ones_own_needs_a_direction(tmp_path: Path):
+    runs = [{**made_run(0.9, optim=o), "final_val_mine": v} for o, v in (("sgd", 1.0), ("adam", 2.0))]
+    folder = make_sweep(tmp_path / "sweep", runs)
+    with pytest.raises(ConfigError, match="--better higher"):
+        report(folder, Asked(metric="mine"))
+    assert "optim=sgd" in report(folder, Asked(metric="mine", better="lower")).splitlines()[3]
+
+
+def test_folds_are_replicates_and_no_axis(optbench, folder: Path):
+    sweep = ["train", "-m", "data.folds=3", "data.fold=0,1,2", "optim.lr=0.01,0.1", "max_steps=5", "model.width=8"]
+    assert optbench(*sweep).code == 0
+    workload = only_workload(folder / "outputs" / "default")
+    assert workload.axes == ["optim.lr"] and workload.replicate_word == "fold"
+    assert workload.replicates == ["data.fold=0", "data.fold=1", "data.fold=2"]
+    assert list(workload.table["n"]) == [3, 3]
+    assert workload.step == 1 / 479  # of 1438 samples, cut into 480, 479 and 479
+    assert any("Bengio" in caveat for caveat in workload.caveats)
+    text = optbench("report", "outputs/default").out
+    assert "mean of 3 folds" in text
+    more = next(line for line in text.splitlines() if "data.split_seed=" in line)
+    assert optbench("train", "-m", "dry_run=true", *shlex.split(more)[3:]).code == 0
+    words = dict(w.split("=", 1) for w in shlex.split(more) if "=" in w)
+    splits = len(words["data.split_seed"].split(","))
+    assert words["data.fold"] == "0,1,2" and words["data.folds"] == "3" and splits == 2  # 6 pairs are enough
+
+
+def test_other_numbers_of_folds_are_not_chosen_among(optbench, folder: Path):
+    few = ["optim.lr=0.01,0.1", "max_steps=2", "model.width=8"]
+    grid = ["+", "data.folds=2", "data.fold=0,1", "+", "data.folds=3", "data.fold=0,1,2"]
+    assert optbench("train", "-m", *few, *grid).code == 0
+    found = workloads(load(folder / "outputs" / "default"), None, None)
+    assert [len(w.replicates) for w in found] == [2, 3] and all(w.axes == ["optim.lr"] for w in found)
+
+
+def test_a_target_that_is_not_obeyed_is_no_axis(optbench, folder: Path):
+    for seed, value in ((0, 0.5), (1, 0.9)):
+        target = ["target.metric=val_accuracy", f"target.value={value}"]
+        assert optbench("train", "-m", f"seed={seed}", "optim.lr=0.01,0.1", "max_steps=2", *target).code == 0
+    assert only_workload(folder / "outputs" / "default").axes == ["optim.lr"]
+
+
+def test_a_newcomer_with_fewer_seeds_can_lead_and_is_compared_on_those_it_shares(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    runs = [made_run(0.9 + rng.normal(0, 0.004), optim=o, seed=s) for o in ("sgd", "adam") for s in range(12)]
+    runs += [made_run(0.98 + rng.normal(0, 0.004), optim="adamw", seed=s) for s in range(5)]
+    workload = only_workload(make_sweep(tmp_path / "sweep", runs))
+    assert workload.table.at[0, "optim"] == "adamw"
+    assert list(workload.table["pairs"][1:]) == [5, 5] and list(workload.table["verdict"][1:]) == ["worse", "worse"]
+
+
+def test_settings_with_the_same_trouble_are_compared_all_the_same(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    runs = [made_run(None, "diverged", optim=o, seed=0) for o in ("sgd", "adam")]
+    runs += [made_run(0.9 + rng.normal(0, 0.02), optim=o, seed=s) for o in ("sgd", "adam") for s in range(1, 5)]
+    workload = only_workload(make_sweep(tmp_path / "sweep", runs))
+    assert list(workload.table["verdict"]) == ["best", "tied"]
+
+
+def test_two_seeds_that_agree_prove_nothing(tmp_path: Path):
+    runs = [made_run(k / 143, optim=o, seed=s) for o, k in (("sgd", 100), ("adam", 104)) for s in range(2)]
+    text = report(make_sweep(tmp_path / "sweep", runs))
+    assert "share fewer than 3 seeds" in text
+    (low, high) = json.loads((tmp_path / "sweep/report/answer.json").read_text())[0]["measures"]["validation accuracy"][
+        "interval"
+    ]
+    assert high - low > 0.01  # a step of 1/143 is the least that two seeds leave open
+
+
+def test_seeds_that_change_nothing_are_said_to(tmp_path: Path):
+    runs = [
+        {**made_run(None, optim=o, seed=s), "final_val_loss": v}
+        for o, v in (("sgd", 0.25), ("adam", 0.125))
+        for s in range(3)
+    ]
+    text = " ".join(report(make_sweep(tmp_path / "sweep", runs)).split())
+    assert "seeds give identical results" in text and "moves in steps" not in text

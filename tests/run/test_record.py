@@ -1,0 +1,61 @@
+"""Records: exact, whole, and harmless to what opens them."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from optbench import load_runs
+from runner.run import record
+from tests.support.known import TINY
+
+
+@pytest.mark.parametrize("value", ["=1+1", "+1", "-cmd", "@x", "\tx"])
+def test_a_text_is_never_a_formula(value: str) -> None:
+    assert record.cell(value) == f"'{value}"
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-300, -2.5, 1 / 3, 3.0])
+def test_a_number_is_written_exactly(value: float) -> None:
+    assert float(str(record.cell(value))) == value
+
+
+def test_a_summary_is_json_whatever_happened() -> None:
+    assert record.finite({"a": math.nan, "b": math.inf, "c": 1.5}) == {"a": None, "b": None, "c": 1.5}
+
+
+def test_a_torn_last_row_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,loss\n0,1.0\n1,0.")
+    assert record.read_csv(tmp_path / "metrics.csv") == [{"step": "0", "loss": "1.0"}]
+
+
+def test_markup_in_a_name_is_text_or_refused(optbench: Callable, folder: Path) -> None:
+    assert optbench("train", "name='<script>alert(1)</script>'", "max_steps=1").code == 2
+    assert optbench("train", "name='<b>x'", "max_steps=1", "model.width=8").code == 0
+    assert (folder / "outputs/<b>x/runs.csv").is_file()
+
+
+def test_runs_csv_reads_as_numbers(optbench: Callable, folder: Path) -> None:
+    optbench("train", "-m", "max_steps=2", "model.width=8", "optim=sgd,adam", "regularization=none,[l2,dropout]")
+    runs = pd.read_csv(folder / "outputs/default/runs.csv")
+    assert sorted(runs["regularization"]) == ["dropout+l2", "dropout+l2", "none", "none"]
+    assert runs["optim.lr"].dtype == runs["test_loss"].dtype == float
+    assert runs["seed"].tolist() == [0] * 4
+
+
+def test_choices_and_measures_of_one_name_have_a_column_each(optbench: Callable, folder: Path) -> None:
+    optbench("train", "stop=steps", "stop.steps.most=42", "epochs=50", "threads=1")
+    runs = load_runs("outputs/default")
+    assert runs["epochs"].tolist() == [50]
+    assert runs["actual_epochs"].tolist() == [2]
+    assert runs["threads"].tolist() == [1]
+
+
+def test_runs_csv_comes_back_when_it_was_deleted(optbench: Callable, folder: Path) -> None:
+    optbench("train", *TINY)
+    before = (folder / "outputs/default/runs.csv").read_text()
+    (folder / "outputs/default/runs.csv").unlink()
+    assert "not trained again" in optbench("train", *TINY).out
+    assert (folder / "outputs/default/runs.csv").read_text() == before

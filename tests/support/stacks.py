@@ -1,0 +1,83 @@
+"""Stacks, and their members each by itself."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from runner.engine import fused, loop
+from runner.engine.fused.members import stack
+from runner.engine.fused.slices import in_order
+from runner.engine.run import Run
+from runner.engine.state import State, start
+from runner.run.build import build
+from runner.run.job import Job
+
+Make = Callable[..., Job]
+TOLERANCE = 1e-10
+STEPS = 50
+MODELS = {
+    "mlp": ["model.width=12"],
+    # Real-valued features: a pixel that is constant over a batch has, behind batch norm, a gradient of 0 but for its
+    # rounding error, which Adam and its kind divide by its own size and follow.
+    "mlp with batch norm": ["data=breast_cancer", "model.width=12", "model.normalization=batch"],
+    "cnn": ["model=cnn", "model.width=4"],
+}
+OPTIMIZERS = {
+    "gd": [],
+    **{name: [] for name in ("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "rprop", "adam")},
+    **{name: [] for name in ("amsgrad", "adamax", "nadam", "radam", "adamw", "adafactor", "asgd", "muon")},
+    "custom": ["optim.target=torch.optim.Rprop"],
+    "collection": ["optim.name=lion"],
+}
+RATES_SEEDS_INITS = [(0.01, 0, "he"), (0.002, 1, "xavier"), (0.003, 0, "default")]
+
+
+def runs_of(job: Make, kinds: Sequence[Sequence[str]], *shared: str) -> list[Run]:
+    runs = [build(job(*kind, *shared)) for kind in kinds]
+    return [runs[i] for i in in_order(runs)]
+
+
+def three(*shared: str) -> list[list[str]]:
+    return [[f"optim.lr={lr}", f"seed={seed}", f"init={init}", *shared] for lr, seed, init in RATES_SEEDS_INITS]
+
+
+def alone(run: Run) -> tuple[State, list[dict[str, Any]]]:
+    state = start(run)
+    return state, [e.row for e in loop.train(run, state, lambda state, loss: False)]
+
+
+def together(runs: list[Run]) -> list[tuple[State, list[dict[str, Any]]]]:
+    members = stack(runs)
+    rows: dict[int, list[dict[str, Any]]] = {id(state): [] for state in members.states}
+    states = list(members.states)
+    for events in fused.train(members, lambda step: False):
+        for state, evaluation in events:
+            rows[id(state)].append(evaluation.row)
+    return [(state, rows[id(state)]) for state in states]
+
+
+def assert_same(runs: list[Run], tolerance: float = TOLERANCE) -> None:
+    """Every parameter, buffer and row of every run is what it is by itself."""
+    for run, (state, rows) in zip(runs, together(runs), strict=True):
+        expected_state, expected_rows = alone(run)
+        assert state.stop_reason == expected_state.stop_reason
+        assert state.steps_to_target == expected_state.steps_to_target
+        if state.first_nonfinite_step is not None:
+            continue  # nothing reads the weights of a run that has diverged
+        expected = expected_state.model.state_dict()
+        for name, tensor in state.model.state_dict().items():
+            torch.testing.assert_close(tensor, expected[name], atol=tolerance, rtol=0, equal_nan=True, msg=name)
+        assert len(rows) == len(expected_rows)
+        for row, expected_row in zip(rows, expected_rows, strict=True):
+            for key, value in expected_row.items():
+                if isinstance(value, float) and key != "train_seconds" and not math.isnan(value):
+                    assert row[key] == pytest.approx(value, rel=1e-6, abs=1e-8), key
+                elif key != "train_seconds" and not isinstance(value, float):
+                    assert row[key] == value, key
+
+
+def length_of(optim: str) -> list[str]:
+    return [f"max_steps={STEPS}", "eval_every=25", "dtype=float64", *([] if optim == "gd" else ["batch.size=32"])]
