@@ -72,7 +72,7 @@ def overrides_for(group: str, option: str) -> list[str]:
 @pytest.mark.parametrize(("group", "option"), ALL)
 def test_every_yaml_composes_and_builds(group: str, option: str, a_run: Path, files: dict[str, list[str]]) -> None:
     if option == "concat":
-        pytest.skip("it takes data sets that fit, which tests/test_data.py makes")
+        pytest.skip("it takes data sets that fit, which tests/data/test_own.py makes")
     if group == "data" and option in ("mnist", "fashion_mnist"):
         if not MNIST_ROOT or option != "mnist":
             pytest.skip("the files are not here")
