@@ -5,6 +5,7 @@ or with ``--allow``) in a few torch and torchvision modules or in any other pack
 neither.
 """
 
+import functools
 import hashlib
 import inspect
 import sys
@@ -13,7 +14,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from runner.config import fields, schema
+from runner.config.options import configs_dir
 from runner.errors import ConfigError
 
 OWN_MODULES = frozenset(
@@ -70,6 +74,32 @@ def named_by_user(config: schema.Config) -> dict[str, str]:
     if fields.is_import_path(config["loss"]):
         found["loss"] = config["loss"]
     return {k: v for k, v in found.items() if v.rpartition(".")[0] not in OWN_MODULES}
+
+
+def standing_in(config: schema.Config) -> dict[str, str]:
+    """Return the functions of options that have a shipped one's name and not its function, by the key that holds them.
+
+    An id names an option by its name alone, so that what stands in for it must be told apart.
+    """
+    chosen = {group: config[group] for group in schema.GROUPS if group not in schema.COMBINED_GROUPS}
+    chosen |= {f"{g}.{name}": option for g in schema.COMBINED_GROUPS for name, option in config[g].items()}
+    found = {}
+    for place, option in chosen.items():
+        group, _, name = place.partition(".")
+        shipped = _shipped_target(group, name or option["_option_"])
+        if shipped not in (None, option["_target_"]):
+            found[f"{place}._target_"] = option["_target_"]
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _shipped_target(group: str, name: str) -> str | None:
+    path = configs_dir() / group / f"{name}.yaml"
+    if not path.is_file():
+        return None
+    option = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    target = option.get("_target_") or option.get(name, {}).get("_target_")
+    return None if target is None else str(target)
 
 
 def source_digest(target: Target) -> str:

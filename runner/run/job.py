@@ -10,7 +10,7 @@ from typing import Any
 
 from runner.config import schema
 from runner.config.compose import Composed
-from runner.config.imports import bind, named_by_user, resolve, source_digest
+from runner.config.imports import bind, named_by_user, resolve, source_digest, standing_in
 from runner.data import Source, training_samples
 from runner.errors import ConfigError
 
@@ -66,7 +66,8 @@ def prepare(composed: Composed) -> Job:
     if config["batch"]["_target_"] == "runner.batch.auto":
         config = _sized(config, source, allow)
     # What a measure computes does not decide what the run finds.
-    parts = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
+    digests = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
+    parts = standing_in(config) | digests
     if "run" in config["init"]:
         parts["init.run"] = _file_digest(Path(config["init"]["run"]).expanduser() / "checkpoint.pt", "init.run")
     if teacher := config["regularization"].get("distillation"):
