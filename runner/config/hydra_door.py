@@ -14,7 +14,7 @@ plugins are found by entry points too                      nothing: the namespac
 ``instantiate`` takes a list of what it may call           nothing: Hydra vouches for the plugins that it found
 a parse error first repeats the whole command line         `reason` leaves that line out
 ``extend_list(…)`` adds to a list, with a warning          `Parser` refuses it; 1.3 has no such function
-keys may be paths, ``a.b[0]``                              unknown keys; in 1.3 syntax errors
+keys may be paths, ``a.b[0]``                              unknown keys, but in a part's ``args``; 1.3 has none
 a plugin's constructor raises what it raises, with a note  `multirun` knows the note, 1.3 wraps the error
 a job may not change ``hydra.sweeper``                     nothing: `plan` refuses experiments of axes as an axis
 =========================================================  ======================================================

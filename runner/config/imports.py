@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.config.check import leaves
-from runner.config.chosen import Config
+from runner.config.chosen import GROUPS, Config
 from runner.config.fields import is_import_path
+from runner.config.options import COMBINED_GROUPS, find
 from runner.config.specs import INTERNAL
 from runner.errors import ConfigError
 
@@ -73,6 +74,22 @@ def named_by_user(config: Config) -> dict[str, str]:
     if is_import_path(config["loss"]):
         found["loss"] = config["loss"]
     return {k: v for k, v in found.items() if v.rpartition(".")[0] not in OWN_MODULES}
+
+
+def standing_in(config: Config) -> dict[str, str]:
+    """Return the functions of options that have a shipped one's name and not its function, by the key that holds them.
+
+    An id names an option by its name alone, so that what stands in for it must be told apart.
+    """
+    chosen = {group: config[group] for group in GROUPS if group not in COMBINED_GROUPS}
+    chosen |= {f"{g}.{name}": option for g in COMBINED_GROUPS for name, option in config[g].items()}
+    found = {}
+    for place, option in chosen.items():
+        group, _, name = place.partition(".")
+        shipped = find(group, name or option["_option_"])
+        if shipped is not None and shipped.content.get("_target_") != option["_target_"]:
+            found[f"{place}._target_"] = option["_target_"]
+    return found
 
 
 def source_digest(target: Target) -> str:

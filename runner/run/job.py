@@ -13,7 +13,7 @@ from runner.config.chosen import Chosen, Config
 from runner.config.compose import Composed
 from runner.config.identity import folder_name
 from runner.config.identity import run_id as identify
-from runner.config.imports import bind, named_by_user, resolve, source_digest
+from runner.config.imports import bind, named_by_user, resolve, source_digest, standing_in
 from runner.data import Source
 from runner.data.split import training_samples
 from runner.errors import ConfigError
@@ -77,7 +77,8 @@ def prepare(composed: Composed) -> Job:
     if config["batch"]["_target_"] == "runner.batch.auto":
         config, known = _sized(config, known, source, allow)
     # What a measure computes does not decide what the run finds.
-    parts = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
+    digests = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
+    parts = standing_in(config) | digests
     if "run" in config["init"]:
         parts["init.run"] = _file_digest(Path(config["init"]["run"]).expanduser() / "checkpoint.pt", "init.run")
     if teacher := config["regularization"].get("distillation"):

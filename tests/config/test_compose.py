@@ -3,13 +3,17 @@
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from runner.config import compose
 from runner.config.compose import Composed, Composer, start_hydra
+from runner.config.imports import standing_in
 from runner.errors import ConfigError
+from runner.run.job import prepare
 from tests.support.pasted import pasted
+from tests.support.random_runs import draw
 from tests.support.records import run_folders
 
 NET = ["model=custom", "model.target=tests.own_parts.Net"]
@@ -113,6 +117,27 @@ def test_what_no_job_can_hold_is_refused_in_a_line(
     refused = optbench("train", "-m", "max_steps=2", *overrides)
     assert refused.code == 2 and words in refused.err and "Traceback" not in refused.err
     assert list(folder.iterdir()) == []
+
+
+# ---- a folder of one's own
+
+
+def own_id(folder: Path, target: str) -> str:
+    (folder / "mine" / "init").mkdir(parents=True, exist_ok=True)
+    yaml = f"# Mine\n_option_: he_normal\n_target_: {target}\ngain: null\nbias: 0.0\n"
+    (folder / "mine" / "init" / "he_normal.yaml").write_text(yaml)
+    composer = Composer(start_hydra(str(folder / "mine")).config_loader)
+    return prepare(composer.compose(["init=he_normal"])).run_id
+
+
+def test_an_option_of_ones_own_stands_in_for_a_shipped_one_and_is_not_taken_for_it(folder: Path, job: Callable) -> None:
+    shipped = job("init=he_normal").run_id
+    assert own_id(folder, "runner.init.he_normal") == shipped
+    assert len({shipped, own_id(folder, "runner.init.xavier_normal"), own_id(folder, "runner.init.lecun_normal")}) == 3
+
+
+def test_no_shipped_option_stands_in_for_another(composer: Composer) -> None:
+    assert [standing_in(composer.compose(draw(Random(number))).config) for number in range(20)] == [{}] * 20
 
 
 # ---- packages that are not installed
