@@ -126,7 +126,7 @@ def test_a_share_beside_a_folder_of_test_pictures_is_refused(tmp_path: Path, job
         images.image_folder(path=parted, size=8, grey=False, test_fraction=0.5)
     whole = str(make_pictures(tmp_path / "whole"))
     assert images.image_folder(path=whole, size=8, grey=False, test_fraction=None).test_fraction == 0.2
-    with pytest.raises(ConfigError, match=r"data.test_fraction must be > 0 and < 1"):
+    with pytest.raises(ConfigError, match=r"data.test_fraction must be a finite number > 0 and < 1, got null"):
         build(job("data.test_fraction=null"))
 
 

@@ -136,8 +136,9 @@ def test_a_grid_has_one_folder_a_run_and_names_each_run_once(optbench: Callable,
     assert all(summary_of(run)["status"] == "completed" for run in runs)
     assert not any((run / "checkpoint.pt").exists() for run in runs)
     lines = result.out.splitlines()
-    assert lines[0].split()[:5] == ["init", "optim", "lr", "seed", "status"]
-    assert len(lines) == 9
+    assert lines[0].split()[:4] == ["init", "optim", "optim.lr", "status"]
+    assert [line.split()[0] for line in lines[1:9]] == ["he_normal"] * 4 + ["xavier_uniform"] * 4
+    assert lines[9] == ""
     assert {p.name for p in folder.iterdir()} == {"outputs"}
     assert {p.name for p in (folder / "outputs/default").iterdir() if p.is_file()} == {"runs.csv"}
     with (folder / "outputs/default/runs.csv").open() as file:
