@@ -12,6 +12,7 @@ import pandas as pd
 from runner.config.chosen import GROUPS
 from runner.config.compose import Composer, start_hydra
 from runner.config.fields import REQUIRED
+from runner.config.hydra_door import written
 from runner.config.identity import choices, outside_identity
 from runner.config.options import of_every_run, options
 from runner.errors import ConfigError
@@ -117,8 +118,6 @@ def _group(group: str, option: str) -> str:
 
 def override(key: str, cell: str) -> str:
     """Return ``key=value`` of a cell, as it is typed."""
-    from runner.config.hydra_door import written
-
     if cell == "":
         return f"{key}=null"
     if re.match(r"'[=+\-@\t\r]", cell):
