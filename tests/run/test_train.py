@@ -172,7 +172,7 @@ def test_smoke_experiment_runs_in_its_own_folder(optbench: Callable, folder: Pat
 
 def test_results_go_to_stdout_and_nothing_else(optbench: Callable, folder: Path) -> None:
     result = optbench("train", "-m", *TINY, "seed=0,1")
-    assert result.out.splitlines()[0].startswith("init")
+    assert result.out.splitlines()[0].split() == ["seed", "status", "final_val_accuracy", "test_accuracy", "folder"]
     assert len(result.err.splitlines()) == 2
 
 

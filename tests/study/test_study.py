@@ -141,7 +141,7 @@ def test_a_verdict_goes_when_a_run_has_to_be_trained_and_not_before(
         raise OptbenchError("planted")
 
     with monkeypatch.context() as patched:
-        patched.setattr("runner.sweep.plan.plan", broken)
+        patched.setattr("runner.study.study.plan", broken)
         assert optbench("study", "decay-forms").code == 1
     assert (place / "verdict.json").read_text() == verdict
     next(place.glob("*/checkpoint.pt")).unlink()
