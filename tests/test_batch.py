@@ -35,7 +35,7 @@ from tests.support.records import Result, rows_of, run_folder, run_folders, summ
         (["batch=adaptive", "batch.parts=1"], "batch.parts must be a whole number ≥ 2"),
         (["batch=adaptive", "batch.decay=1"], "batch.decay must be a finite number ≥ 0 and < 1"),
         (["batch=adaptive", "batch.size=2000"], "batch.size must be ≤ 1295"),
-        (["batch=auto", "batch.smallest=64", "batch.most=32"], "batch.smallest must be ≤ batch.most, got 64 and 32"),
+        (["batch=auto", "batch.smallest=64", "batch.most=32"], "batch.smallest must be ≤ batch.most=32, got 64"),
         (["batch=adaptive", "batch.parts=65"], "batch.parts must be ≤ batch.size=64, got 65"),
         (["batch=growing", "batch.most=10"], "batch.size must be ≤ batch.most=10, got 64"),
         (["batch=auto", "batch.size=32"], "batch.size is a setting of batch=adaptive, fixed, growing"),
