@@ -44,10 +44,10 @@ def test_at_the_base_width_it_is_the_standard_parametrization_to_the_bit(given: 
 
 
 def test_the_base_width_is_the_models_default() -> None:
-    known = {o.name: o.spec.facts.get("base_width") for o in options.options("model")}
-    for name, width in ((name, width) for name, width in known.items() if width):
-        (found,) = [o for o in options.options("model") if o.name == name]
-        assert ("width", str(width)) in [tuple(text.split(": ")) for text, _ in found.settings]
+    known = [option for option in options.options("model") if "base_width" in option.spec.facts]
+    assert {option.name for option in known} == {"mlp", "gpt"}
+    for option in known:
+        assert option.settings["width"].default == option.spec.facts["base_width"]
 
 
 @pytest.mark.parametrize("init", RESCALED)

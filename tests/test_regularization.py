@@ -256,5 +256,5 @@ def test_a_growing_batch_is_multiplied_at_its_milestones(optbench: Callable[...,
     assert [int(row["batch_size"]) for row in rows] == [16, 16, 64, 100, 100]
     steps = [int(row["step"]) for row in rows]
     assert [b - a for a, b in pairwise(steps)] == [81, 21, 13, 13]
-    refused = optbench("train", "batch=growing", "max_steps=10")
-    assert refused.code == 2 and "batch.milestones=0.3 is a fraction of epochs, but max_steps is set" in refused.err
+    refused = optbench("train", "batch=growing", "batch.milestones=[1.5]")
+    assert refused.code == 2 and "batch.milestones must be whole epochs, or fractions of the run" in refused.err
