@@ -62,7 +62,8 @@ class Translator:
         given_too = {*varying, *_needed(wanted)}
         try:
             base = _cells(self._composer.compose(_enough(groups, wanted)).config, auto)
-            settings = [c for c in wanted if c not in GROUPS]
+            # A column of other runs' options is empty here, and no key of these.
+            settings = [c for c in wanted if c not in GROUPS and (c in base or wanted[c])]
             differing = [*kept, *(c for c in settings if c in given_too or wanted[c] != base.get(c, ""))]
         except ConfigError:  # the options do not go together without their settings, or are the user's own
             differing = [c for c in wanted if wanted[c] and (c in varying or wanted[c] != self._default.get(c))]

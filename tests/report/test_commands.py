@@ -56,3 +56,20 @@ def test_every_command_about_a_random_run_composes_as_pasted(number: int, folder
     assert others
     for command in others:
         assert pasted(command)
+
+
+def test_settings_that_only_other_runs_have_are_no_part_of_a_command(folder: Path) -> None:
+    """Beside runs with ``optim.args`` and ``early_stopping``, the best has neither, and its command says nothing of them."""
+    for overrides, value in (
+        (["optim=rmsprop"], 0.9),
+        (["optim=custom", "optim.target=torch.optim.SGD", "optim.args.momentum=0.5"], 0.5),
+        (["optim=rmsprop", "regularization=early_stopping"], 0.4),
+    ):
+        for seed in range(3):
+            recorded(compose_job([*overrides, f"seed={seed}", "max_steps=2"]), value + 0.001 * seed)
+    said = report("outputs/default").text
+    command = next(line for line in said.splitlines() if line.startswith("optbench train "))
+    assert "could not be checked" not in said
+    assert "optim=rmsprop" in command
+    assert "args" not in command and "patience" not in command
+    assert pasted(command)
