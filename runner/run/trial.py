@@ -57,9 +57,12 @@ def _is_linear_in_lr(job: Job, optimizer: Optimizer) -> bool:
 
     The options of all shipped ones are asked: the class may be the user's choice, as with ``optim=custom``.
     """
-    said = {*_linear_classes(), job.known.fact("optim", "linear_in_lr")}
-    package, name = type(optimizer).__module__.partition(".")[0], type(optimizer).__name__
-    return any(path and (path.partition(".")[0], path.rpartition(".")[2]) == (package, name) for path in said)
+    made = type(optimizer).__module__.partition(".")[0], type(optimizer).__name__
+
+    def is_made(path: str | None) -> bool:
+        return path is not None and (path.partition(".")[0], path.rpartition(".")[2]) == made
+
+    return is_made(job.known.fact("optim", "linear_in_lr")) or any(map(is_made, _linear_classes()))
 
 
 @functools.cache
