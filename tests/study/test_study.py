@@ -306,6 +306,35 @@ def test_tuned_adam_must_not_be_worse_by_half_a_point(adam: float, holds: bool) 
     assert bool(tuned["holds"].all()) is holds
 
 
+@pytest.mark.parametrize(
+    ("gained", "diagonal", "holds"),
+    [(0.02, True, [True, True]), (0.0, True, [False, True]), (0.02, False, [True, False])],
+)
+def test_decoupled_decay_must_win_and_be_separable_beyond_the_seeds(
+    gained: float, diagonal: bool, holds: list[bool]
+) -> None:
+    """Adam with L2 is best along a diagonal of the grid, or not; AdamW is best at one rate, whatever the decay."""
+    rows = []
+    for seed, luck in enumerate((0.0, 0.004, -0.003, 0.002, -0.001, 0.003)):
+        for i in range(6):
+            for j in range(6):
+                lr, decay = 10.0 ** (i - 4), 10.0 ** (j - 6)
+                plain = 0.6 - 0.01 * abs(i - 2) - 0.001 * (5 * i + 7 * j + seed) % 0.006
+                bent = 0.6 - 0.01 * abs(i - j) - 0.001 * (5 * i + 7 * j + seed) % 0.006
+                measured = {"seed": seed, "optim.lr": lr}
+                accuracy = plain + gained + luck
+                rows.append(
+                    measured | {"optim": "adamw", "optim.weight_decay": decay / lr, "final_val_accuracy": accuracy}
+                )
+                accuracy = bent if diagonal else plain
+                rows.append(
+                    measured
+                    | {"optim": "adam", "regularization.l2.strength": decay / lr, "final_val_accuracy": accuracy}
+                )
+    found = ordering.adamw_decoupling(_records(rows))
+    assert found.numbers["holds"].tolist()[:2] == holds and found.holds == all(holds)
+
+
 @pytest.mark.parametrize(("gained", "holds"), [(0.01, True), (0.0, False)])
 def test_averaged_weights_must_beat_the_last_ones(gained: float, holds: bool) -> None:
     kinds = {
