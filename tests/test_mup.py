@@ -129,10 +129,10 @@ def test_the_readout_is_divided_by_the_growth_of_the_width() -> None:
         "normalization": "none",
         "residual": False,
     }
-    model = mlp((5,), 3, width=32, mup=True, base_width=8, **settings)
-    x = torch.randn(4, 5)
+    model = mlp((5,), 3, width=32, mup=True, base_width=8, **settings).double()
+    x = torch.randn(4, 5, dtype=torch.float64)
     hidden = torch.relu(x @ model.hidden[0].weight.T + model.hidden[0].bias)
-    assert torch.allclose(model(x), hidden @ model.readout.weight.T / 4 + model.readout.bias, atol=1e-6)
+    assert torch.allclose(model(x), hidden @ model.readout.weight.T / 4 + model.readout.bias)
 
 
 def test_attention_divides_by_the_width_of_a_head_and_not_its_root() -> None:
