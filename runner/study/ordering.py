@@ -138,7 +138,8 @@ def adamw_decoupling(records: Records) -> Judgement:
 
 def _correlation(places: Array) -> float:
     """Return the size of the correlation of two columns, 0 where one of them does not vary."""
-    return abs(float(np.corrcoef(places.T).item(0, 1))) if (places.std(axis=0) > 0).all() else 0.0
+    varies = (places.std(axis=0) > 0).all()
+    return abs(float(stats.pearsonr(places[:, 0], places[:, 1]).statistic)) if varies else 0.0
 
 
 def dropout(records: Records) -> Judgement:
