@@ -1,19 +1,68 @@
-"""Hydra's door to optbench's sweeps: a sweeper that checks every job first, and a launcher that runs them.
+"""What optbench adds to Hydra: a source of configs, a sweeper that checks every job first, and launchers that run them.
 
 Hydra imports this module whenever it starts, so nothing heavy is imported at its top.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+
+class ShippedConfigs(ConfigSource):
+    """A folder of YAMLs that do not change, ``optbench:///path/to/configs``: each is read once, by libyaml.
+
+    Hydra reads a file anew for each combination of choices, by a reader written in Python, which is most of what
+    composing a run takes.
+    """
+
+    @staticmethod
+    def scheme() -> str:
+        """Return the word before ``://``."""
+        return "optbench"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return what a file holds, without what only optbench reads."""
+        from runner.config.options import composed
+
+        path = self._file(config_path)
+        if not path.is_file():
+            raise ConfigLoadError(f"Config not found : {path}")
+        with path.open(encoding="utf-8") as text:
+            header = self._get_header_dict(text.read(512))
+        return ConfigResult(self.provider, self.full_path(), OmegaConf.create(composed(path)), header)
+
+    def available(self) -> bool:
+        """Say whether the folder is there."""
+        return self.is_group("")
+
+    def is_group(self, config_path: str) -> bool:
+        """Say whether that is a folder."""
+        return Path(self.path, config_path).is_dir()
+
+    def is_config(self, config_path: str) -> bool:
+        """Say whether that is a file."""
+        return self._file(config_path).is_file()
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Return the names in a folder, of groups, options or both."""
+        found: list[str] = []
+        for name in sorted(path.name for path in Path(self.path, config_path).iterdir()):
+            self._list_add_result(found, str(Path(config_path, name)), name, results_filter)
+        return sorted(set(found))
+
+    def _file(self, config_path: str) -> Path:
+        return Path(self.path, self._normalize_file_name(config_path))
 
 
 class OptbenchSweeper(Sweeper):

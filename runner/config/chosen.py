@@ -46,15 +46,26 @@ class Chosen:
         assert option is not None, f"{group}={name} is shipped"
         return _joined({**self.specs, group: option.spec})
 
-    @property
+    @functools.cached_property
     def conflicts(self) -> list[Conflict]:
         """What cannot go together."""
         return [c for spec in (of_every_run().spec, *self.specs.values()) for c in spec.conflicts]
 
-    @property
+    @functools.cached_property
     def doubts(self) -> list[Conflict]:
         """What is seldom meant."""
         return [c for spec in (of_every_run().spec, *self.specs.values()) for c in spec.doubts]
+
+    @functools.cached_property
+    def keys(self) -> dict[str, list[str]]:
+        """The keys below each option and section, without its name; those of every run below the empty one."""
+        found: dict[str, list[str]] = {where: [] for where in ("", *sections(), *self.specs)}
+        for key in self.settings:
+            for where in found:
+                if where and key.startswith(f"{where}."):
+                    found[where].append(key.removeprefix(f"{where}."))
+        found[""] = [key for key in self.settings if "." not in key]
+        return found
 
     @property
     def reads(self) -> set[str]:
@@ -136,21 +147,20 @@ def refuse_unknown(config: Config, known: Chosen) -> None:
     Raises:
         ConfigError: naming the first one, and what is nearest.
     """
-    top = [key for key in known.settings if "." not in key]
+    top, together = known.keys[""], sections()
     for key, value in config.items():
         if key in top or key in GROUPS:
             continue
-        if key in sections() and isinstance(value, dict):
-            keys = [k.partition(".")[2] for k in known.settings if k.startswith(f"{key}.")]
-            if odd := next((k for k in value if k not in keys), None):
-                raise ConfigError(f"unknown key '{key}.{odd}'{closest(odd, keys)}")
+        if key in together and isinstance(value, dict):
+            if odd := next((k for k in value if k not in known.keys[key]), None):
+                raise ConfigError(f"unknown key '{key}.{odd}'{closest(odd, known.keys[key])}")
             continue
-        raise ConfigError(f"unknown key {key!r}{closest(key, [*top, *sections(), *GROUPS])}")
+        raise ConfigError(f"unknown key {key!r}{closest(key, [*top, *together, *GROUPS])}")
     for where in known.specs:
         group, _, name = where.partition(".")
         node = config[group][name] if name else config[group]
-        valid = [k.removeprefix(f"{where}.") for k in known.settings if k.startswith(f"{where}.")]
-        odd = next((k for k in node if k not in (*valid, *INTERNAL) and not _is_part(k, valid)), None)
+        valid = known.keys[where]
+        odd = next((k for k in node if not (k in valid or k in INTERNAL or _is_part(k, valid))), None)
         if odd is not None:
             raise ConfigError(f"unknown key '{where}.{odd}'{closest(odd, valid)}")
 

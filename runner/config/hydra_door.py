@@ -85,7 +85,7 @@ def start(shipped: Path, own: Path | None = None) -> Hydra:
     Relies on: the search path's providers (``main`` is the folder that is given, ``schema`` the last), of which the
     first that has a file is read; one Hydra a process, which ``GlobalHydra`` holds.
     """
-    search_path = create_config_search_path(str(shipped))
+    search_path = create_config_search_path(f"optbench://{shipped}")
     if own is not None:
         search_path.prepend("command-line", f"file://{own}", SearchPathQuery(provider="main", path=None))
     GlobalHydra.instance().clear()

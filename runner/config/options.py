@@ -180,10 +180,20 @@ def of_every_run() -> EveryRun:
     return EveryRun(file.shown, Spec.of({**flat, **in_options, SPEC: file.content[SPEC]}, MAIN))
 
 
-def sections() -> list[str]:
+@functools.cache
+def sections() -> tuple[str, ...]:
     """Return the keys of every run that stand together and are no group, such as ``target`` of ``target.value``."""
     first = dict.fromkeys(key.partition(".")[0] for key in of_every_run().shown if "." in key)
-    return [section for section in first if section not in default_choices()]
+    return tuple(section for section in first if section not in default_choices())
+
+
+def composed(path: Path) -> dict[str, Any]:
+    """Return what runs are composed from: a shipped file's keys and values, without what only optbench reads."""
+    return _without(_read(path).content, SPEC)
+
+
+def _without(node: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {k: _without(v, key) if isinstance(v, dict) else v for k, v in node.items() if k != key}
 
 
 @dataclass(frozen=True)

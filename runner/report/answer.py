@@ -243,8 +243,8 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
     at_lr = [o for o in given if not o.startswith(f"{LR}=")]
 
     def rates_of(values: Sequence[float]) -> str:
-        written = [f"{v:.2g}" for v in values if 0 < v < math.inf]
-        return sweep([*name, *at_lr], [[f"{LR}={','.join(written)}", *replicates]])
+        written = ",".join(f"{rate:g}" for rate in rates.rounded(values))
+        return sweep([*name, *at_lr], [[f"{LR}={written}", *replicates]])
 
     curve = next((c for c in rates.curves(workload) if 0 in c.settings), None) if LR in workload.axes else None
     at_edge = rates.edge(curve, workload.measure.higher) if curve is not None else None

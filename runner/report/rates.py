@@ -1,6 +1,7 @@
 """Learning-rate sensitivity: how good at each rate, how wide the good range is, where it diverges, and the edge."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,23 +83,30 @@ def decades_within(curve: Curve, best: float, percent: float, higher: bool) -> f
 
 
 def edge(curve: Curve, higher: bool) -> tuple[str, list[float]] | None:
-    """Return at which end of the rates tried the best one lies, and the values to add there; None if inside."""
+    """Return at which end of the rates tried the best one lies, and the values to add there.
+
+    None if it lies inside, or if no floating-point number lies further out.
+    """
     score = curve.scores(higher)
     if len(score) < 2 or not np.isfinite(score).any():
         return None
-    best, lr = set(np.flatnonzero(score == score.max())), curve.lr
+    best, lr = set(np.flatnonzero(score == score.max())), curve.lr.tolist()
     first, last = 0, len(lr) - 1
     if best == {last}:
         ratio = lr[-1] / lr[-2]
-        return "largest", [_rounded(lr[-1] * ratio ** (i / 2)) for i in (1, 2)]
-    if best == {first}:
+        end, further = "largest", rounded(lr[-1] * ratio ** (i / 2) for i in (1, 2))
+    elif best == {first}:
         ratio = lr[1] / lr[0]
-        return "smallest", [_rounded(lr[0] / ratio ** (i / 2)) for i in (2, 1)]
-    return None
+        end, further = "smallest", rounded(lr[0] / ratio ** (i / 2) for i in (2, 1))
+    else:
+        return None
+    return (end, further) if further else None
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.2g}")
+def rounded(rates: Iterable[float]) -> list[float]:
+    """Return rates to two digits, without those that are no learning rate: 0, and what overflows."""
+    found = (float(f"{rate:.2g}") for rate in rates)
+    return [rate for rate in found if 0 < rate < math.inf]
 
 
 def sensitivity(workload: Workload, percent: float) -> Section | None:

@@ -1,6 +1,7 @@
 """Learning rates: how wide the good ones reach, where they diverge, and how soon a target is reached."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,15 @@ def test_edge_by_hand():
     assert rates.edge(curve([1.0, 0.9, 0.8]), False) == ("largest", [0.32, 1.0])
     assert rates.edge(curve([0.8, 1.0, 1.0]), True) is None
     assert rates.edge(curve([0.8, 1.0, math.nan], [0, 0, 2]), True) is None  # beyond it diverges: not an edge
+
+
+@pytest.mark.parametrize("lr", [(1e307, 1e308), (1.5e308, 1.7e308), (5e-324, 1e308)])
+def test_beyond_the_largest_number_there_is_no_rate_to_add(lr: tuple[float, float]):
+    at = replace(curve([0.8, 0.9]), lr=np.array(lr))
+    assert rates.edge(at, True) is None
+    end, added = rates.edge(replace(at, lr=np.array([1e306, 1e307])), True) or ("", [])
+    assert (end, added) == ("largest", [3.2e307, 1e308])
+    assert rates.edge(replace(curve([0.9, 0.8]), lr=np.array([5e-324, 1e-322])), True) is None
 
 
 def test_time_to_target_keeps_runs_that_never_reach_it(tmp_path: Path):
