@@ -14,7 +14,13 @@ from runner.config.options import configs_dir
 from runner.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-PLUGIN_INTERFACE = {"hydra.core.config_store", "hydra.core.object_type", "hydra.core.plugins", "hydra.core.utils", "hydra.types"}
+PLUGIN_INTERFACE = {
+    "hydra.core.config_store",
+    "hydra.core.object_type",
+    "hydra.core.plugins",
+    "hydra.core.utils",
+    "hydra.types",
+}
 
 
 @pytest.fixture
