@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runner.engine.hooks import Mixed
+from runner.engine.hooks import Going, Hook, Mixed
 from runner.metrics import Loss
 from runner.noise import derive, key, normal, uniform
 
@@ -99,14 +99,23 @@ class Mixing:
 Part = Affine | Change | Mixing
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """What the batches of a run go through before its steps, as ``runner.engine.hooks.Augmenting`` says."""
+@dataclass
+class Augmentation(Hook):
+    """What the batches of a run go through before its steps; evaluations see the samples as they are."""
 
     parts: Mapping[str, Part]
     """By option, in the order in which they act."""
     pixels: Pixels
     seed: int
+
+    @property
+    def alone(self) -> str:
+        """Why a stack has none."""
+        return f"augment={'+'.join(self.parts)} changes the batches of one run at a time"
+
+    def before_step(self, at: Going, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | Mixed]:
+        """Return the present step's batch changed and mixed."""
+        return self(x, y, at.step)
 
     def __call__(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor | Mixed]:
         """Return a step's samples and targets changed and mixed; those given stay as they are."""

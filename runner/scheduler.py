@@ -5,8 +5,11 @@ A shape gives the share of the learning rate at ``step`` of ``steps`` (0 ≤ ste
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
-from runner.engine.rules import Plateau, Schedule
+from runner.engine.hooks import Going, Hook, Judged
+from runner.engine.rules import Schedule
 
 Shape = Callable[[int, int], float]
 
@@ -96,7 +99,38 @@ def wsd(step: int, steps: int, *, decay: float, end_factor: float) -> float:
     return 1.0 + (end_factor - 1.0) * max(0, step - (steps - fall)) / fall
 
 
-def plateau(*, patience: int, factor: float, min_delta: float, end_factor: float) -> Plateau:
+@dataclass
+class Plateau(Hook):
+    """A share of the learning rate that falls at evaluations, in place of a shape over steps."""
+
+    patience: int
+    factor: float
+    min_delta: float
+    end_factor: float
+    left: float = 1.0
+    """Of the learning rate."""
+    loss: float = math.inf
+    """Validation loss at its last fall."""
+    evaluations: int = 0
+    """Since then, or since the last drop."""
+    state: ClassVar[tuple[str, ...]] = ("left", "loss", "evaluations")
+
+    def learning_rate(self, lr: float) -> float:
+        """Return what is left of it."""
+        return lr * self.left
+
+    def judged(self, at: Going, found: Judged) -> None:
+        """Count evaluations since the last fall; step 0 is none."""
+        if at.rows <= 1:
+            return
+        fell = found.val["loss"] < self.loss - self.min_delta
+        self.loss = found.val["loss"] if fell else self.loss
+        self.evaluations = 0 if fell else self.evaluations + 1
+        if self.evaluations >= self.patience:
+            self.left, self.evaluations = max(self.left * self.factor, self.end_factor), 0
+
+
+def plateau(*, patience: int, factor: float, min_delta: float, end_factor: float) -> Hook:
     """A drop after ``patience`` evaluations in which the validation loss did not fall by more than ``min_delta``."""
     return Plateau(patience, factor, min_delta, end_factor)
 

@@ -1,16 +1,15 @@
 """Batch strategies: sizes that follow the gradient noise scale, that grow, and that come from the number of samples."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from runner import batch
+from runner.batch.noise_scale import Adaptive
 from runner.data.split import split, training_samples
-from runner.engine.rules import Adaptive
-from runner.engine.state import State
 from runner.run import record
 from runner.run.job import SPLIT_KEYS
 from runner.search.lr_range import lr_range
@@ -115,11 +114,10 @@ def test_the_size_is_the_noise_scale_of_the_row_before(job: Callable) -> None:
 
 
 def test_noise_without_a_signal_asks_for_the_largest_batch() -> None:
-    state = SimpleNamespace(gradient_noise=3.0, gradient_signal=-0.1)
-    assert State.noise_scale.fget(state) == float("inf")
     asked = batch.adaptive(1000, 5, size=64, smallest=16, most=None, every=None, parts=2, decay=0.9)
-    assert isinstance(asked, Adaptive)
-    assert [asked.at(scale) for scale in (float("inf"), 0.0, 99.6)] == [1000, 16, 100]
+    assert isinstance(asked, Adaptive) and asked.noise_scale is None
+    assert replace(asked, noise=3.0, signal=-0.1).noise_scale == float("inf")
+    assert [asked.fit(scale) for scale in (float("inf"), 0.0, 99.6)] == [1000, 16, 100]
 
 
 def test_a_size_that_may_not_change_gives_the_fixed_batchs_run(job: Callable) -> None:
@@ -177,7 +175,7 @@ def test_a_run_in_steps_ends_by_steps_and_changes_its_size_within_an_epoch(
 )
 def test_an_adaptive_batch_goes_with_other_parts(more: list[str], job: Callable) -> None:
     state, rows = trained(job("batch=adaptive", "epochs=2", "model.width=16", *more))
-    assert rows[-1]["epoch"] == 2 and rows[-1]["noise_scale"] > 0 and state.batch_size is not None
+    assert rows[-1]["epoch"] == 2 and rows[-1]["noise_scale"] > 0 and state.hooks["batch"].present is not None
 
 
 def test_a_killed_run_goes_on_with_its_size_to_the_same_bytes(optbench: Callable[..., Result], folder: Path) -> None:

@@ -30,7 +30,8 @@ HEAVY = ("torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn", "hy
 
 LATE = {
     "torch: refusals, finished runs, reports and plans need none": """
-        engine.checkpoint engine.diagnostics engine.fused engine.fused.batched engine.fused.members engine.fused.slices
+        batch.noise_scale engine.checkpoint engine.diagnostics engine.fused engine.fused.batched engine.fused.members
+        engine.fused.slices
         engine.loop engine.measure engine.memory engine.state run.build run.load run.memory run.summary init model
         study.noise_scale after.export after.predict search.lr_range
     """,
@@ -51,11 +52,13 @@ LATE_LIBRARIES = {*HEAVY, "PIL", "pytorch_optimizer", "signal"}
 """Of other packages; the last three read pictures, are an extra, and wait as ``cli.main`` does."""
 
 WITHOUT_TORCH = (
-    *("config", "data", "statistics", "report", "cli", "sweep", "scheduler", "batch", "stop", "measures", "errors"),
+    *("config", "data", "statistics", "report", "cli", "sweep", "scheduler", "stop", "measures", "errors"),
     *("run.job", "run.record", "run.lock", "run.life", "run.claim", "run.stack", "run.stackable", "run.progress"),
-    "engine.rules",
+    *("engine.rules", "engine.hooks", "engine.model"),
 )
 """Rooms and modules whose import never leads to torch."""
+ITSELF_WITHOUT_TORCH = ("batch",)
+"""Rooms that have modules which do."""
 
 OF_CONFIG = {"fields", "options", "imports"}
 """Modules of ``config/`` that options may import."""
@@ -219,6 +222,7 @@ def test_libraries_imported_inside_functions_are_heavy_or_an_extra(drawing: Draw
 
 def test_what_is_to_be_fast_does_not_lead_to_torch(drawing: Drawing) -> None:
     light = [m for m in drawing.files if any(f"{m}.".startswith(f"runner.{name}.") for name in WITHOUT_TORCH)]
+    light += [f"runner.{name}" for name in ITSELF_WITHOUT_TORCH]
     assert len(light) > len(WITHOUT_TORCH)
     assert [m for m in light if "torch" in drawing.reached(m)] == []
 

@@ -30,7 +30,7 @@ RULES = {o.name: o.spec.facts["mup_rule"] for o in options.options("optim") if "
 
 def trained(run: Run) -> nn.Module:
     state = start(run)
-    for _ in loop.train(run, state, lambda *ignored: False):
+    for _ in loop.train(state, lambda *ignored: False):
         pass
     return state.model
 
@@ -83,7 +83,7 @@ def test_biases_set_to_a_value_keep_it(job: Callable[..., Job]) -> None:
 def scales(run: Run) -> dict[str, float]:
     model = run.construct()
     names = {id(p): name for name, p in model.named_parameters()}
-    return {names[id(p)]: group["lr_scale"] for group in run.parameter_groups(model) for p in group["params"]}
+    return {names[id(p)]: group["lr_scale"] for group in run.optim.groups(model) for p in group["params"]}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_weight_decay_does_not_depend_on_the_width(given: list[str], job: Callab
     before = {name: p.detach().clone() for name, p in state.model.named_parameters()}
     for parameter in state.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    loop._update(run, state, run.train.x, run.train.y, 0.1, None)
+    loop._update(state, run.train.x, run.train.y, 0.1, None)
     for name, p in state.model.named_parameters():
         kept = 1 - 0.1 * 0.5 if p.ndim > 1 else 1.0
         assert torch.allclose(p, kept * before[name], rtol=1e-12, atol=0), name
@@ -245,7 +245,7 @@ def test_a_stack_refuses_it_with_the_reason(optbench: Callable, job: Callable[..
 def test_the_range_test_raises_every_parameters_rate(job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[float]] = []
 
-    def steps(run: Run, state: SimpleNamespace, pulse: Callable) -> list[None]:
+    def steps(state: SimpleNamespace, pulse: Callable) -> list[None]:
         for state.step in range(1, 41):
             seen.append([group["lr_scale"] for group in state.optimizer.param_groups])
             pulse(state, 1.0 / state.step)

@@ -341,7 +341,7 @@ def test_lbfgs_solves_a_least_squares_problem_in_few_steps(job: Callable) -> Non
     ]
     run = build(job(*overrides, "max_steps=5", "scheduler=constant"))
     state = begin(run)
-    rows = [evaluation.row for evaluation in loop.train(run, state, lambda s, loss: False)]
+    rows = [evaluation.row for evaluation in loop.train(state, lambda s, loss: False)]
     assert rows[0]["train_loss"] > 0.1 and rows[-1]["train_loss"] < 1e-8
 
 

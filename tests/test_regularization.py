@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ import torch
 
 from runner import regularization
 from runner.engine import loop, measure
-from runner.engine.hooks import Hooks
-from runner.engine.state import BATCH_NORM_SAMPLES, State, start
+from runner.engine.state import State, start
 from runner.noise import key
+from runner.regularization.averages import BATCH_NORM_SAMPLES
+from runner.regularization.dropping import dropping
 from runner.run.build import build
 from runner.run.job import Job
 from runner.run.load import load_model
@@ -28,7 +30,7 @@ from tests.support.records import Result
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_dropout_keeps_the_mean_and_drops_its_share(p: float) -> None:
-    dropped = regularization.dropout(p=p).at(key(0, 0))(torch.ones(1000, 100), 0)
+    dropped = dropping(p, key(0, 0))(torch.ones(1000, 100), 0)
     share = (dropped == 0).double().mean().item()
     assert share == pytest.approx(p, abs=5 * math.sqrt(p * (1 - p) / dropped.numel()))
     kept = dropped[dropped > 0]
@@ -47,7 +49,7 @@ def test_clip_leaves_the_norm_at_most_at_its_bound() -> None:
     w = torch.zeros(5, requires_grad=True)
     for scale, expected in ((10.0, 2.0), (0.1, 0.1)):
         w.grad = torch.ones(5) * scale / math.sqrt(5)
-        regularization.grad_clip(max_norm=2.0, max_value=None).apply([w])
+        regularization.grad_clip(max_norm=2.0, max_value=None).after_backward(SimpleNamespace(trained=[w]))
         assert w.grad.norm().item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -67,9 +69,9 @@ def test_dropout_trains_with_noise_and_evaluates_without(job: Callable) -> None:
 
     run = build(job("regularization=dropout", "init=he"))
     state = start(run)
-    assert measure.evaluate(run, state, run.val) == measure.evaluate(run, state, run.val)
+    assert measure.evaluate(state, run.val) == measure.evaluate(state, run.val)
     x, y = run.val.x, run.val.y
-    assert loop._loss(run, state, x, y) != measure.evaluate(run, state, run.val)["loss"]
+    assert loop._loss(state, x, y) != measure.evaluate(state, run.val)["loss"]
 
 
 def test_early_stopping_ends_after_its_patience_and_restores_the_best_weights(job: Callable) -> None:
@@ -97,17 +99,18 @@ def test_label_smoothings_target_is_spread_over_all_classes(job: Callable[..., J
     run, state, x, y = losses_of(job, "regularization=label_smoothing", "regularization.label_smoothing.epsilon=0.2")
     target = 0.8 * torch.nn.functional.one_hot(y, 10) + 0.2 / 10
     expected = -(target * state.model(x).log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(loop._loss(run, state, x, y), expected)
+    torch.testing.assert_close(loop._loss(state, x, y), expected)
     plain = torch.nn.functional.cross_entropy(state.model(run.val.x), run.val.y)
-    assert measure.evaluate(run, state, run.val)["loss"] == pytest.approx(plain.item())
+    assert measure.evaluate(state, run.val)["loss"] == pytest.approx(plain.item())
 
 
 def test_clipping_by_value_comes_before_clipping_by_norm() -> None:
     weights = [torch.zeros(3, requires_grad=True), torch.zeros(2, requires_grad=True)]
     weights[0].grad, weights[1].grad = torch.tensor([3.0, -0.1, 5.0]), torch.tensor([0.2, -9.0])
-    regularization.grad_clip(max_norm=None, max_value=0.5).apply(weights)
+    at = SimpleNamespace(trained=weights)
+    regularization.grad_clip(max_norm=None, max_value=0.5).after_backward(at)
     assert torch.cat([w.grad for w in weights]).tolist() == pytest.approx([0.5, -0.1, 0.5, 0.2, -0.5])
-    regularization.grad_clip(max_norm=0.3, max_value=0.4).apply(weights)
+    regularization.grad_clip(max_norm=0.3, max_value=0.4).after_backward(at)
     cut = torch.tensor([0.4, -0.1, 0.4, 0.2, -0.4])
     torch.testing.assert_close(torch.cat([w.grad for w in weights]), 0.3 * cut / cut.norm(), rtol=1e-4, atol=1e-6)
 
@@ -116,22 +119,22 @@ def test_ema_is_its_closed_form(job: Callable[..., Job]) -> None:
     shared = ["regularization=ema", "regularization.ema.decay=0.9", "max_steps=60", "eval_every=30"]
     run = build(job("dtype=float64", "model.width=8", *shared))
     state = start(run)
-    rows = [e.row for e in loop.train(run, state, lambda state, loss: False)]
+    rows = [e.row for e in loop.train(state, lambda state, loss: False)]
     average = run_average(run)
-    torch.testing.assert_close(state.averages["readout.weight"], average)
+    torch.testing.assert_close(state.hooks["regularization.ema"].averages["readout.weight"], average)
     stepped = state.model.readout.weight.detach().clone()
     with state.evaluating():
         torch.testing.assert_close(state.model.readout.weight.detach(), average)
     torch.testing.assert_close(state.model.readout.weight.detach(), stepped)
-    assert rows[-1]["val_loss"] == measure.evaluate(run, state, run.val)["loss"]
+    assert rows[-1]["val_loss"] == measure.evaluate(state, run.val)["loss"]
 
 
 def run_average(run: Any) -> torch.Tensor:
     """The average written out, over a run of the same steps whose weights are seen after each."""
-    plain = replace(run, hooks=Hooks(), eval_every=1)
+    plain = replace(run, hooks={}, eval_every=1)
     state = start(plain)
     average = state.model.readout.weight.detach().clone()
-    for step, _ in enumerate(loop.train(plain, state, lambda state, loss: False)):
+    for step, _ in enumerate(loop.train(state, lambda state, loss: False)):
         if step:
             decay = min(0.9, (1 + step) / (10 + step))
             average = decay * average + (1 - decay) * state.model.readout.weight.detach()
@@ -142,15 +145,15 @@ def test_swa_is_the_mean_of_the_last_weights_with_batch_norm_measured_anew(job: 
     shared = ["regularization=swa", "regularization.swa.start=0.5", "regularization.swa.every=5", "max_steps=40"]
     run = build(job("dtype=float64", "model.width=8", "model.normalization=batch", "eval_every=20", *shared))
     state = start(run)
-    rows = [e.row for e in loop.train(run, state, lambda state, loss: False)]
+    rows = [e.row for e in loop.train(state, lambda state, loss: False)]
     assert len(rows) == 3
-    plain = replace(run, hooks=Hooks(), eval_every=1)
+    plain = replace(run, hooks={}, eval_every=1)
     by_itself = start(plain)
     kept = []
-    for step, _ in enumerate(loop.train(plain, by_itself, lambda state, loss: False)):
+    for step, _ in enumerate(loop.train(by_itself, lambda state, loss: False)):
         if step in (20, 25, 30, 35, 40):
             kept.append(by_itself.model.readout.weight.detach().clone())
-    torch.testing.assert_close(state.averages["readout.weight"], torch.stack(kept).mean(0))
+    torch.testing.assert_close(state.hooks["regularization.swa"].averages["readout.weight"], torch.stack(kept).mean(0))
     with state.evaluating():
         sums = [state.model.hidden[0](x.flatten(1)).mean(0) for x in torch.split(run.train.x, BATCH_NORM_SAMPLES)]
         mean = torch.stack(sums).mean(0).detach()
@@ -161,13 +164,13 @@ def test_swa_is_the_mean_of_the_last_weights_with_batch_norm_measured_anew(job: 
 def test_averages_survive_a_checkpoint(average: str, job: Callable[..., Job]) -> None:
     run = build(job(f"regularization={average}", "model.width=8", "model.normalization=batch", "epochs=4"))
     state = start(run)
-    for evaluation in loop.train(run, state, lambda state, loss: False):
+    for evaluation in loop.train(state, lambda state, loss: False):
         if evaluation.row["epoch"] == 2:
             break
     again = start(run)
     again.load_state_dict(copy.deepcopy(state.state_dict()))
-    following = [e.row for e in loop.train(run, again, lambda state, loss: False)]
-    undisturbed = [e.row for e in loop.train(run, start(run), lambda state, loss: False)]
+    following = [e.row for e in loop.train(again, lambda state, loss: False)]
+    undisturbed = [e.row for e in loop.train(start(run), lambda state, loss: False)]
     assert [row["val_loss"] for row in following] == [row["val_loss"] for row in undisturbed[3:]]
 
 
@@ -200,13 +203,13 @@ def test_adversaries_stay_within_their_radius_and_raise_the_loss(
     def loss_at(at: torch.Tensor) -> torch.Tensor:
         return run.loss(state.model(at), y)
 
-    moved = run.hooks.adversary.moved(x, loss_at, key(run.noise_seed, 0))
+    moved = run.hooks["regularization.adversarial"].moved(x, loss_at, key(run.noise_seed, 0))
     assert all(p.grad is None for p in state.model.parameters())
     leaf = x.clone().requires_grad_(True)
     (slope,) = torch.autograd.grad(loss_at(leaf), leaf)
     torch.testing.assert_close(moved, x + 0.3 * slope.sign())
     assert loss_at(moved) > loss_at(x)
-    torch.testing.assert_close(loop._loss(run, state, x, y), loss_at(moved))
+    torch.testing.assert_close(loop._loss(state, x, y), loss_at(moved))
 
 
 def test_a_teachers_softened_probabilities_are_targets(
@@ -221,7 +224,7 @@ def test_a_teachers_softened_probabilities_are_targets(
     p, q = (taught(raw) / 3).softmax(1), (state.model(x) / 3).log_softmax(1)
     divergence = (p * (p.log() - q)).sum(1).mean()
     expected = 0.3 * torch.nn.functional.cross_entropy(state.model(x), y) + 0.7 * 9 * divergence
-    torch.testing.assert_close(loop._loss(run, state, x, y), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(loop._loss(state, x, y), expected, rtol=1e-5, atol=1e-6)
     moved = Path("elsewhere")
     shutil.copytree(teacher, moved)
     same = job("regularization=distillation", f"regularization.distillation.run={moved}", *given[1:])

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from runner import stop
 from runner.engine import judge, loop, measure
-from runner.engine.rules import Patience, Stop, Target
+from runner.engine.rules import Target
 from runner.engine.state import start
 from runner.run.build import build
 from tests.support.known import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS
@@ -27,12 +26,6 @@ SHORT = ["model.width=16", "epochs=4", "optim.lr=0.01", "eval_every=7"]
 )
 def test_a_target_is_reached_at_its_value(higher: bool, value: float, reached: bool) -> None:
     assert Target("accuracy", 0.9, higher).reached({"accuracy": value, "loss": 0.0}) == reached
-
-
-def test_limits_are_combined() -> None:
-    both = stop.together([stop.steps(most=7), stop.plateau(patience=2, min_delta=0.0)])
-    assert both == Stop(steps=7, plateau=Patience(2, 0.0))
-    assert stop.together([]) == Stop()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +56,7 @@ def judged(run: Any, losses: list[float]) -> list[str | None]:
     """What evaluations with these training losses find the run to end for."""
     state, reasons = start(run), []
     for loss in losses:
-        judge.note(run, state, 0.1, 64, measure.Measured(), {"loss": loss, "accuracy": 0}, {"loss": 9.0, "accuracy": 0})
+        judge.note(state, 0.1, 64, measure.Measured(), {"loss": loss, "accuracy": 0}, {"loss": 9.0, "accuracy": 0})
         reasons.append(state.stop_reason)
     return reasons
 
@@ -178,5 +171,5 @@ def test_a_function_of_ones_own_that_is_no_limit_is_refused(optbench: Callable[.
     own.mkdir(parents=True)
     (own / "x.yaml").write_text("# mine\nx:\n  _target_: tests.own_parts.nothing\n")
     refused = optbench("train", "--config-dir", "mine", *TINY, "stop=x")
-    assert refused.code == 2 and "runner.engine.rules.Stop" in refused.err and "Traceback" not in refused.err
+    assert refused.code == 2 and "runner.engine.hooks.Hook" in refused.err and "Traceback" not in refused.err
     assert not (folder / "outputs").exists()

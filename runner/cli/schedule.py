@@ -6,6 +6,7 @@ from runner.cli.arguments import Parser, check_file
 from runner.cli.one_run import prepared
 from runner.cli.pictures import PICTURES, plot
 from runner.cli.typed import FILES
+from runner.engine.hooks import Events
 from runner.errors import ConfigError
 
 
@@ -26,8 +27,9 @@ def run(argv: Sequence[str]) -> int:
     from runner.run.build import build
 
     built = build(job)
-    if built.plateau is not None:
-        raise ConfigError("scheduler=plateau reads the validation loss: its learning rates are not known before")
+    if Events.of(built.hooks).learning_rate:
+        option = job.config["scheduler"]["_option_"]
+        raise ConfigError(f"scheduler={option} reads the validation loss: its learning rates are not known before")
     rates = [built.schedule(step) for step in range(built.steps)]
     print("step,lr")
     for step, rate in enumerate(rates):

@@ -32,11 +32,15 @@ INTERNAL = ("_option_", "_target_", SPEC)
 """Keys of the YAMLs that are no settings: the option's canonical name, what it builds, and what is known of it."""
 
 PARTS = ("settings", "conflicts", "doubts", "reads", "facts")
-SAID = ("kind", *BOUNDS, "words", "nullable", "length", "path", "steps_or_share", "id")
+SAID = ("kind", *BOUNDS, "words", "nullable", "length", "path", "steps_or_share", "id", "a_run", "same")
 IN_THE_ID = ("always", "never", "read", "changed")
 FACTS = {
     "linear_in_lr": "the class of the optimizer, whose step is lr times something that does not depend on it",
     "own_decay": "the optimizer's setting that multiplies the weights by 1 - lr·it before its step",
+    "as_built": "true: an initializer that leaves a model as it is built",
+    "draws": "true: a model may draw from the global generator while it trains",
+    "reads_text": "true: a model reads text too",
+    "resolved": "true: a size that is known once the data are, and is that of batch=fixed from then on",
     "whole_set": "true: its batch is the whole training set",
     "mup_rule": "adam or sgd: by which rule muP scales its learning rates with the width (Yang et al. 2022, table 8)",
     "base_width": "the width at which model.mup=true changes nothing",
@@ -60,6 +64,10 @@ class Setting:
     """Bounds that are other settings: ``le`` and such, and the setting's name."""
     in_id: str
     """One of ``IN_THE_ID``."""
+    a_run: bool = False
+    """It is the folder of another run, whose weights decide what this one finds."""
+    same: bool = False
+    """The runs of a stack have it in common."""
 
 
 @dataclass(frozen=True)
@@ -141,4 +149,4 @@ def _setting(default: Any, said: Mapping[str, Any], where: str) -> Setting:
         raise ConfigError(f"{where}: id must be one of {', '.join(IN_THE_ID)}, got {show(in_id)}")
     field = field_of(default, said)
     typed = default if field is None or default == REQUIRED else field.parse(where, default)
-    return Setting(typed, typed, field, siblings(said), in_id)
+    return Setting(typed, typed, field, siblings(said), in_id, said.get("a_run", False), said.get("same", False))

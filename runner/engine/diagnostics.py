@@ -1,13 +1,15 @@
 """What signals and gradients do in each layer, and which layers look sick."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from runner.engine.run import Run
-from runner.engine.state import State
+from runner.engine.hooks import Going, Hook
+from runner.engine.run import Split
 
 PROBE_SAMPLES = 256
 VANISHING = 1e-4
@@ -17,16 +19,60 @@ DEAD = 0.9
 """A layer with more than this share of its units dead is named dead."""
 
 
-def measure(run: Run, state: State, update_ratios: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return a row for each layer with a weight matrix or kernel, in the order in which they act.
+@dataclass
+class Diagnostics(Hook):
+    """Measures every layer at every evaluation."""
 
-    On a fixed batch of training samples, in evaluation mode: ``activation_second_moment`` is the mean square of what
-    the layer hands to the next one (He et al. 2015, §2.2), of its output for the last; ``output_variance`` is of
-    its own output, over samples and units; ``gradient_second_moment`` the mean square of each sample's gradient with
-    respect to the layer's output; ``dead_fraction`` the share of units that are 0 for every sample. ``update_ratio``
-    is ‖Δw‖/‖w‖ of the step just made.
-    """
-    layers = {name: m for name, m in state.model.named_modules() if _has_weight(m)}
+    probe: Split
+    """Training samples, of which the first are used."""
+    loss: Callable[[Tensor, Any], Tensor]
+    autocast: Callable[[], AbstractContextManager[Any]]
+
+    @property
+    def alone(self) -> str:
+        """Why a stack has none."""
+        return "diagnostics=true looks into the layers of one run at a time"
+
+    def layers(self, at: Going, update_ratios: Mapping[str, float]) -> list[dict[str, Any]]:
+        """Return a row for each layer with a weight matrix or kernel, in the order in which they act.
+
+        On a fixed batch of training samples, in evaluation mode: ``activation_second_moment`` is the mean square of
+        what the layer hands to the next one (He et al. 2015, §2.2), of its output for the last; ``output_variance`` is
+        of its own output, over samples and units; ``gradient_second_moment`` the mean square of each sample's gradient
+        with respect to the layer's output; ``dead_fraction`` the share of units that are 0 for every sample.
+        ``update_ratio`` is ‖Δw‖/‖w‖ of the step just made.
+        """
+        layers = {name: m for name, m in at.model.named_modules() if _has_weight(m)}
+        x, y = self.probe.x[:PROBE_SAMPLES], self.probe.y[:PROBE_SAMPLES]
+        with _signals(layers) as (inputs, outputs), at.evaluating():
+            with self.autocast():
+                loss = self.loss(at.model.forward(x), y)  # not __call__: a compiled model would pass by the hooks
+            names = list(outputs)
+            if not names:
+                return []
+            gradients = torch.autograd.grad(loss * len(y), [outputs[n] for n in names], allow_unused=True)
+        handed_on = [*(inputs[n] for n in names[1:]), *(outputs[n].detach() for n in names[-1:])]
+        rows = []
+        for name, gradient, activation in zip(names, gradients, handed_on, strict=True):
+            weight: Tensor = getattr(layers[name], "weight")  # noqa: B009  # a parameter, or made of several
+            rows.append(
+                {
+                    "step": at.step,
+                    "layer": name,
+                    "activation_second_moment": _second_moment(activation),
+                    "output_variance": outputs[name].detach().double().var().item(),
+                    "gradient_second_moment": _second_moment(gradient) if gradient is not None else 0.0,
+                    "dead_fraction": _dead_fraction(activation, isinstance(layers[name], CONVOLUTIONS)),
+                    "weight_norm": weight.detach().norm().item(),
+                    "update_ratio": update_ratios.get(f"{name}.weight"),
+                }
+            )
+        return rows
+
+
+@contextmanager
+def _signals(layers: Mapping[str, nn.Module]) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """Note what goes into each layer, and what comes out, in the passes of a block."""
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
 
@@ -37,35 +83,11 @@ def measure(run: Run, state: State, update_ratios: Mapping[str, float]) -> list[
         return hook
 
     handles = [layer.register_forward_hook(note(name)) for name, layer in layers.items()]
-    x, y = run.probe.x[:PROBE_SAMPLES], run.probe.y[:PROBE_SAMPLES]
     try:
-        with state.evaluating():
-            with run.autocast():
-                loss = run.loss(state.model.forward(x), y)  # not __call__: a compiled model would pass by the hooks
-            names = list(outputs)
-            if not names:
-                return []
-            gradients = torch.autograd.grad(loss * len(y), [outputs[n] for n in names], allow_unused=True)
+        yield inputs, outputs
     finally:
         for handle in handles:
             handle.remove()
-    handed_on = [*(inputs[n] for n in names[1:]), *(outputs[n].detach() for n in names[-1:])]
-    rows = []
-    for name, gradient, activation in zip(names, gradients, handed_on, strict=True):
-        weight: Tensor = getattr(layers[name], "weight")  # noqa: B009  # a parameter, or made of several
-        rows.append(
-            {
-                "step": state.step,
-                "layer": name,
-                "activation_second_moment": _second_moment(activation),
-                "output_variance": outputs[name].detach().double().var().item(),
-                "gradient_second_moment": _second_moment(gradient) if gradient is not None else 0.0,
-                "dead_fraction": _dead_fraction(activation, isinstance(layers[name], CONVOLUTIONS)),
-                "weight_norm": weight.detach().norm().item(),
-                "update_ratio": update_ratios.get(f"{name}.weight"),
-            }
-        )
-    return rows
 
 
 def findings(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:

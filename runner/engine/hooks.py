@@ -1,225 +1,363 @@
-"""What options hand an engine to act on its steps, and what an engine asks of a model.
+"""The events of a run, on which hooks act. Never imports torch.
 
-Each kind is a place in a step: the inputs, the loss, the gradient, the weights.
+A run's hooks come from its options: each is one mechanism, with its own settings, state and stacked form. It overrides
+the events that it acts on, and is called there; an event of no hook costs nothing. In the order of a step:
+
+==================  ===================================================================================
+``batch_size``      the samples of the next batch are counted
+``learning_rate``   the schedule has given the learning rate
+``limit``           a step is about to be made: is it the run's last?
+``before_step``     a batch is drawn: its samples and targets
+``drop``            the model is called: its hidden units
+``output_loss``     the loss of the model's outputs is known
+``input_loss``      the same, where the inputs may be changed and evaluated again
+``penalty``         what the weights themselves cost is added
+``part_size``       the batch may be taken apart
+``after_part``      the gradient of a part is added
+``after_backward``  the gradient is whole
+``before_update``   the optimizer is about to step
+``after_update``    it has
+``after_step``      the step is counted
+``evaluating``      weights are judged, not stepped
+``judged``          an evaluation is done: is the run over?
+``columns``         its row is written
+``layers``          its layers' rows are written
+``ended``           the run is over
+``restored``        the best weights were put in the place of the last
+``summary``         its summary is written
+==================  ===================================================================================
+
+The reference engine calls all of them. In a stack of the fused engine the events of a step go to hooks of all members
+together (``Hook.stacked``), the others to each member's own.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+import copy
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
-import torch
-from torch import Tensor
+from runner.engine.model import Drop
+from runner.engine.rules import Target
 
-from runner.noise import uniform
-
-Drop = Callable[[Tensor, int], Tensor]
-"""Drops some of a model's hidden units at a numbered place."""
-
-
-def keep(hidden: Tensor, place: int) -> Tensor:
-    """Drop nothing."""
-    return hidden
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 
 @dataclass(frozen=True)
 class Mixed:
     """Classes of a batch of which each sample is ``share`` of class ``y`` and 1 - ``share`` of class ``other``."""
 
-    y: Tensor
-    other: Tensor
+    y: "Tensor"
+    other: "Tensor"
     share: float
 
     def __len__(self) -> int:
         return len(self.y)
 
 
-class Augmenting(Protocol):
-    """What the batches of a run go through before its steps."""
+class AtStep(Protocol):
+    """Where a run is in its steps, or a stack of runs: there, tensors begin with an axis of the runs."""
+
+    step: int
+    """Steps made."""
 
     @property
-    def parts(self) -> Mapping[str, object]:
-        """By option, in the order in which they act; without any, batches stay as they are."""
+    def weights(self) -> Mapping[str, "Tensor"]:
+        """Every parameter by its name."""
 
-    def __call__(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor | Mixed]:
-        """Return a step's samples and targets changed and mixed; those given stay as they are."""
+    @property
+    def decayed(self) -> Sequence["Tensor"]:
+        """The parameters that weight decay and penalties reach."""
+
+    @property
+    def trained(self) -> Sequence["Tensor"]:
+        """The parameters that are stepped, their gradients in ``grad``."""
+
+    @property
+    def key(self) -> "Tensor":
+        """The key of the present step's noise, ``[2]``; in a stack ``[runs, 2]``."""
+
+
+class Going(AtStep, Protocol):
+    """A run on its way."""
+
+    epoch: int
+    offset: int
+    rows: int
+    train_seconds: float
+    steps_to_target: int | None
+
+    @property
+    def model(self) -> "nn.Module":
+        """The model."""
+
+    @property
+    def inputs(self) -> "Tensor":
+        """The training samples ``[n, …]``."""
+
+    @property
+    def steps(self) -> int:
+        """Length of the run."""
+
+    @property
+    def target(self) -> Target | None:
+        """What counts as reached."""
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Put the model into evaluation mode for a block, with the weights that are judged."""
+
+    def restore_best(self) -> None:
+        """Put the weights of the best evaluation, where there are any, in the place of the last ones."""
 
 
 @dataclass(frozen=True)
-class Penalty:
-    """``strength`` times a function of the weights that decay reaches, added to the loss."""
+class Judged:
+    """An evaluation, as it is judged."""
 
-    strength: float
-    of: Callable[[Sequence[Tensor]], Tensor]
-
-
-@dataclass(frozen=True)
-class Decay:
-    """Each step multiplies the weights by 1 - lr·rate, before the optimizer's update."""
-
-    rate: float
+    train_loss: float
+    val: Mapping[str, float]
+    grad_norm: float | None
+    """Of the step before it."""
 
 
 @dataclass(frozen=True)
-class Dropout:
-    """The share of hidden units dropped; in a stack a tensor, one for each run."""
+class Tried:
+    """What a run was built of, tried out before it starts."""
 
-    p: float | Tensor
+    model: "nn.Module"
+    optimizer: "Optimizer"
+    loss: str
+    """Its name."""
+    classes: int | None
 
-    def at(self, key: Tensor, first: int = 0, samples: int = 1) -> Drop:
-        """Return the dropping of the step that the key belongs to: kept units are scaled by 1/(1 - p).
 
-        Of ``samples`` from the batch's ``first`` on it drops what it drops of them in the whole batch.
+@dataclass(frozen=True)
+class Dropping:
+    """How the members of a stack drop hidden units in one step: ``of`` a member's own tensors."""
+
+    of: Callable[..., Drop]
+    own: tuple["Tensor", ...]
+    """Each ``[runs, …]``."""
+
+
+class Hook:
+    """What acts on a run; each event does nothing unless it is overridden.
+
+    A hook as an option's function returns it is a prototype: ``begin`` gives the one that acts on a run.
+    """
+
+    place: ClassVar[int] = 0
+    """Hooks act in the order of their places, those of one place in that of their names."""
+    draws: ClassVar[bool] = False
+    """It reads ``AtStep.key``."""
+    state: ClassVar[tuple[str, ...]] = ()
+    """Names of the attributes that change while the run trains: tensors, plain values, or dictionaries of them."""
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of the best evaluation are kept for it."""
+        return False
+
+    def check(self, tried: Tried) -> None:
+        """Refuse a run that it does not fit.
+
+        Raises:
+            ConfigError: naming the setting.
         """
-        p = self.p
-        if not isinstance(p, Tensor) and p == 0:
-            return keep
 
-        def drop(hidden: Tensor, place: int) -> Tensor:
-            kept = uniform(key, place, hidden.shape, hidden.numel() * first // samples) >= (
-                p.float() if isinstance(p, Tensor) else p
-            )
-            scale = (1 - p).to(hidden.dtype) if isinstance(p, Tensor) else 1 - p
-            return hidden * kept.to(hidden.dtype) / scale
+    def parametrize(self, model: "nn.Module") -> None:
+        """Change the form in which a model, which has its initial weights, is trained."""
 
-        return drop
+    def begin(self, at: Going) -> Self:
+        """Return what acts on a run from here on: a copy, whose ``state`` is the first."""
+        return copy.copy(self)
 
+    def batch_size(self, at: Going, size: int) -> int:
+        """Return how many samples the next step takes."""
+        return size
 
-@dataclass(frozen=True)
-class Clip:
-    """The largest magnitude, and then the largest Euclidean norm, of the gradient that an update sees."""
+    def learning_rate(self, lr: float) -> float:
+        """Return the learning rate of the next step."""
+        return lr
 
-    max_norm: float
-    max_value: float
+    def limit(self, steps: int, seconds: float) -> str | None:
+        """Return why a run ends that has made so many steps in so many seconds of training, or None."""
+        return None
 
-    def apply(self, parameters: Sequence[Tensor]) -> None:
-        """Cut the parameters' gradients down to them where they are larger."""
-        if self.max_value < math.inf:
-            torch.nn.utils.clip_grad_value_(parameters, self.max_value)
-        if self.max_norm < math.inf:
-            torch.nn.utils.clip_grad_norm_(parameters, self.max_norm)
+    def planned_step(self, step: int, epoch: int, offset: int) -> int:
+        """Return the step at which the run would be had its batches kept their first size: schedules go by it."""
+        return step
 
+    def before_step(self, at: Going, x: "Tensor", y: "Tensor") -> "tuple[Tensor, Tensor | Mixed]":
+        """Return a batch's samples and targets changed; those given stay as they are."""
+        return x, y
 
-@dataclass(frozen=True)
-class Smoothing:
-    """The share of each target's probability that is spread over all classes."""
+    def drop(self, at: AtStep, first: int, samples: int) -> Drop | None:
+        """Return what drops hidden units of ``samples`` of a batch from its ``first`` on, or None."""
+        return None
 
-    epsilon: float
+    def dropping(self, at: AtStep) -> Dropping | None:
+        """Return the same of the members of a stack."""
+        return None
 
+    def output_loss(self, at: AtStep, loss: "Tensor", outputs: "Tensor", x: "Tensor") -> "Tensor":
+        """Return the loss, of which ``outputs`` and the inputs ``x`` are known."""
+        return loss
 
-def spread(outputs: Tensor) -> Tensor:
-    """Return the cross-entropy of logits ``[n, …, classes]`` against the even distribution, the mean over samples."""
-    return (outputs.logsumexp(-1) - outputs.mean(-1)).mean()
+    def input_loss(
+        self, at: Going, loss: "Tensor", of: "Callable[[Tensor], Tensor]", x: "Tensor", first: int
+    ) -> "Tensor":
+        """Return the loss; ``of`` gives it for other inputs than ``x``, which begin at a batch's ``first``."""
+        return loss
 
+    def penalty(self, at: AtStep) -> "Tensor":
+        """Return what is added to the loss, ``[]`` or in a stack ``[runs]``: a function of the weights."""
+        raise NotImplementedError
 
-@dataclass(frozen=True)
-class Averaging:
-    """Which weights evaluations judge in the place of the last ones: an average of those of many steps."""
+    def part_size(self, at: Going, samples: int, size: int) -> int:
+        """Return how many of a batch's ``samples`` are differentiated at a time, ``size`` at most."""
+        return size
 
-    weight: Callable[[int, int], float | None]
-    """Share of the weights after step 1, 2, … of so many in the average; None leaves it as it is."""
-    fresh_batch_norm: bool
-    """The average's own running statistics are measured on the training set."""
+    def after_part(self, at: Going, samples: int, of: int, scale: float) -> None:
+        """Look at the gradient so far, ``scale`` times too large, with a part of ``samples`` ``of`` a batch's."""
 
+    def after_backward(self, at: AtStep) -> None:
+        """Change the gradient that the optimizer will see."""
 
-NOISE_OF_THE_ADVERSARY = 1_000_003
-"""The place of its random start, apart from dropout's places."""
+    def before_update(self, at: AtStep, lr: "float | Tensor") -> None:
+        """Change the weights before the optimizer's step at a learning rate, in a stack ``[runs]``."""
 
+    def after_update(self, at: AtStep) -> None:
+        """Change the weights after the optimizer's step."""
 
-@dataclass(frozen=True)
-class Adversary:
-    """How far inputs are moved to raise the loss."""
+    def after_step(self, at: AtStep, epoch_ends: bool) -> None:
+        """Take note of a step that is counted."""
 
-    epsilon: float
-    steps: int
-    share: float
+    def evaluating(self, at: Going) -> AbstractContextManager[object]:
+        """Put in place what is judged for the length of a block."""
+        raise NotImplementedError
 
-    def moved(self, x: Tensor, loss: Callable[[Tensor], Tensor], key: Tensor, first: int = 0) -> Tensor:
-        """Return inputs within epsilon of ``x`` at which ``loss`` is higher; the weights' gradients stay untouched.
+    def judged(self, at: Going, found: Judged) -> str | None:
+        """Return why a run ends at an evaluation, or None."""
+        return None
 
-        ``x`` are the samples of a batch from its ``first`` on.
-        """
-        reach = self.epsilon if self.steps == 1 else 2.5 * self.epsilon / self.steps
-        found = x.detach()
-        if self.steps > 1:
-            drawn = uniform(key, NOISE_OF_THE_ADVERSARY, x.shape, x[:1].numel() * first)
-            found = found + self.epsilon * (2 * drawn.to(x.dtype) - 1)
-        for _ in range(self.steps):
-            found.requires_grad_(True)
-            (slope,) = torch.autograd.grad(loss(found), found)
-            found = found.detach() + reach * slope.sign()
-            found = torch.minimum(torch.maximum(found, x - self.epsilon), x + self.epsilon)
-        return found
+    def columns(self, at: Going, alive: bool) -> dict[str, float | None]:
+        """Return further columns of an evaluation's row; ``alive`` unless the run has just diverged."""
+        return {}
 
+    def layers(self, at: Going, update_ratios: Mapping[str, float]) -> list[dict[str, Any]]:
+        """Return what is measured of each layer; the ratios are those of the step just made, by parameter."""
+        return []
 
-@dataclass(frozen=True)
-class Teacher:
-    """A trained run whose predictions are targets too."""
+    def ended(self, at: Going) -> None:
+        """Take note that the run is over."""
 
-    run: str
-    temperature: float
-    share: float
+    def restored(self, at: Going) -> None:
+        """Take note that the model holds the weights of the best evaluation."""
 
-    def lesson(self, outputs: Tensor, taught: Tensor) -> Tensor:
-        """Return temperature² · KL(teacher ‖ student) of logits ``[n, classes]``, the mean over samples."""
-        student = (outputs / self.temperature).log_softmax(-1).flatten(0, -2)
-        teacher = (taught / self.temperature).log_softmax(-1).flatten(0, -2)
-        divergence = torch.nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
-        return self.temperature**2 * divergence
+    def summary(self) -> dict[str, Any]:
+        """Return further keys of the run's summary."""
+        return {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values, as ``torch.save`` and ``weights_only`` loading take them."""
+        return {name: getattr(self, name) for name in self.state}
 
-@dataclass(frozen=True)
-class Projection:
-    """Applied to the weights that decay reaches after each step, each number by itself."""
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what ``state_dict`` returned, tensors on the run's device."""
+        for name in self.state:
+            setattr(self, name, saved[name])
 
-    apply: Callable[[Sequence[Tensor]], object]
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What acts on a run's steps, by its place in them; the defaults do nothing."""
-
-    penalties: tuple[Penalty, ...] = ()
-    decay: float = 0.0
-    """Of all ``Decay`` together."""
-    dropout: Dropout = Dropout(0.0)
-    clip: Clip | None = None
-    projections: tuple[Projection, ...] = ()
-    smoothing: float = 0.0
-    """Of all ``Smoothing`` together, in training."""
-    averaging: Averaging | None = None
-    adversary: Adversary | None = None
-    teacher: Teacher | None = None
-    taught: Callable[[Tensor], Tensor] | None = None
-    """Returns the teacher's logits of inputs."""
-
-
-Weights = Mapping[str, Tensor]
-"""Parameters and buffers of a stack of models by name, each ``[runs, …]``."""
-
-
-class StackedPass(Protocol):
-    """One pass through the models of a stack: forward, and where it was kept, back."""
-
-    def forward(self, x: Tensor, shared: bool, kept: bool) -> Tensor:
-        """Return the outputs ``[runs, n, …]``, outside of autograd's graph.
+    @classmethod
+    def stacked(cls, members: Sequence[Self | None], like: "Tensor") -> "Hook":
+        """Return the hook of a step of all members together, its ``state`` made of tensors ``[runs, …]``.
 
         Args:
-            x: ``[n, …]`` where all runs see the same samples (``shared``), else ``[runs, n, …]``.
-            shared: see x.
-            kept: keep what ``backward`` needs.
+            members: the hook of each run; None of one that has none of its name.
+            like: a weight, of the type and on the device that theirs are.
         """
+        return Hook()
 
-    def backward(self, slopes: Tensor) -> None:
-        """Leave in ``grad`` of every weight the gradient of a sum whose slopes by the outputs are given."""
+    @property
+    def alone(self) -> str | None:
+        """Why a run that has it cannot be trained in a stack, or None."""
+        cls = type(self)
+        stacks = getattr(cls.stacked, "__func__", None) is not getattr(Hook.stacked, "__func__", None)
+        if stacks or not any(overrides(cls, event) for event in OF_A_STEP):
+            return None
+        return f"{cls.__name__} has no stacked form"
 
 
-@runtime_checkable
-class WrittenOut(Protocol):
-    """A model that can write out the pass of a stack of its kind, faster than ``vmap`` and autograd would make it."""
+class FromRun(Hook):
+    """A hook that looks at the model of another run, which has ended."""
 
-    def stacked_pass(self, weights: Weights, drop: Drop = keep) -> StackedPass | None:
-        """Return a pass with the weights of all runs; None where this model's layers are not as they were built.
+    run: str
+    """That run's folder."""
 
-        It is as this model is, in training or not, whose own weights are not read.
-        """
+    def given(self, model: "Callable[[Tensor], Tensor]") -> Hook:
+        """Return the hook with what gives that model's outputs for a batch of this run's inputs."""
+        raise NotImplementedError
+
+
+OF_A_STEP = (
+    *("batch_size", "planned_step", "before_step", "drop", "output_loss", "input_loss", "penalty", "part_size"),
+    *("after_part", "after_backward", "before_update", "after_update", "after_step", "evaluating", "columns", "layers"),
+)
+"""Events that a stack cannot leave to each of its members."""
+
+
+def overrides(cls: type[Hook], event: str) -> bool:
+    """Say whether hooks of a class act on an event."""
+    return getattr(cls, event) is not getattr(Hook, event)
+
+
+@dataclass(frozen=True)
+class Events:
+    """What is to be called at each event, in order: bound methods of the hooks that override it."""
+
+    batch_size: tuple[Callable[[Going, int], int], ...] = ()
+    learning_rate: tuple[Callable[[float], float], ...] = ()
+    limit: tuple[Callable[[int, float], str | None], ...] = ()
+    planned_step: tuple[Callable[[int, int, int], int], ...] = ()
+    before_step: "tuple[Callable[[Going, Tensor, Tensor], tuple[Tensor, Tensor | Mixed]], ...]" = ()
+    drop: tuple[Callable[[AtStep, int, int], Drop | None], ...] = ()
+    dropping: tuple[Callable[[AtStep], Dropping | None], ...] = ()
+    output_loss: "tuple[Callable[[AtStep, Tensor, Tensor, Tensor], Tensor], ...]" = ()
+    input_loss: "tuple[Callable[[Going, Tensor, Callable[[Tensor], Tensor], Tensor, int], Tensor], ...]" = ()
+    penalty: "tuple[Callable[[AtStep], Tensor], ...]" = ()
+    part_size: tuple[Callable[[Going, int, int], int], ...] = ()
+    after_part: tuple[Callable[[Going, int, int, float], None], ...] = ()
+    after_backward: tuple[Callable[[AtStep], None], ...] = ()
+    before_update: "tuple[Callable[[AtStep, float | Tensor], None], ...]" = ()
+    after_update: tuple[Callable[[AtStep], None], ...] = ()
+    after_step: tuple[Callable[[AtStep, bool], None], ...] = ()
+    evaluating: tuple[Callable[[Going], AbstractContextManager[object]], ...] = ()
+    judged: tuple[Callable[[Going, Judged], str | None], ...] = ()
+    columns: tuple[Callable[[Going, bool], dict[str, float | None]], ...] = ()
+    layers: tuple[Callable[[Going, Mapping[str, float]], list[dict[str, Any]]], ...] = ()
+    ended: tuple[Callable[[Going], None], ...] = ()
+    restored: tuple[Callable[[Going], None], ...] = ()
+    summary: tuple[Callable[[], dict[str, Any]], ...] = ()
+
+    @staticmethod
+    def of(hooks: Mapping[str, Hook]) -> "Events":
+        """Return the events of hooks by their names."""
+        ordered = [hook for _, hook in sorted(hooks.items(), key=lambda item: (item[1].place, item[0]))]
+        names = [field.name for field in dataclasses.fields(Events)]
+        acting = {name: tuple(getattr(h, name) for h in ordered if overrides(type(h), name)) for name in names}
+        return Events(**cast(dict[str, Any], acting))
+
+
+def along(values: "Tensor", tensor: "Tensor") -> "Tensor":
+    """Return ``[runs]`` in a shape that broadcasts over ``[runs, …]``."""
+    return values.view(-1, *[1] * (tensor.ndim - 1))
+
+
+def shrink(weights: Iterable["Tensor"], lr: "Tensor", rates: "Tensor") -> None:
+    """Multiply the weights ``[runs, …]`` of a stack by 1 - lr·rate, each run by its own."""
+    left = 1 - lr * rates
+    for weight in weights:
+        weight.mul_(along(left.to(weight.dtype), weight))

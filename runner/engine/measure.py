@@ -19,8 +19,9 @@ LOSSES_HELD_ON_CUDA = 64
 
 
 @torch.no_grad()
-def evaluate(run: Run, state: State, part: Split, metrics: Mapping[str, Metric] | None = None) -> dict[str, float]:
+def evaluate(state: State, part: Split, metrics: Mapping[str, Metric] | None = None) -> dict[str, float]:
     """Return the loss and the metrics of a part of the data, the model in evaluation mode."""
+    run = state.run
     with state.evaluating(), run.autocast():
         outputs = torch.cat([state.model(x) for x in torch.split(part.x, EVALUATION_BATCH)]).to(run.dtype)
     asked = run.metrics if metrics is None else metrics
@@ -28,14 +29,15 @@ def evaluate(run: Run, state: State, part: Split, metrics: Mapping[str, Metric] 
     return {name: float(value) for name, value in measured.items()}
 
 
-def finish(run: Run, state: State) -> dict[str, float]:
+def finish(state: State) -> dict[str, float]:
     """Return what the weights that the run ends with reach, on the test set too: the one time that it is read."""
+    run = state.run
     if state.first_nonfinite_step is not None:
         return {}
-    final = {f"final_train_{k}": v for k, v in evaluate(run, state, run.probe).items()}
-    final |= {f"final_val_{k}": v for k, v in evaluate(run, state, run.val, run.final_metrics).items()}
+    final = {f"final_train_{k}": v for k, v in evaluate(state, run.probe).items()}
+    final |= {f"final_val_{k}": v for k, v in evaluate(state, run.val, run.final_metrics).items()}
     began = time.perf_counter()
-    test = evaluate(run, state, run.test, run.final_metrics)
+    test = evaluate(state, run.test, run.final_metrics)
     synchronize(run)
     seconds = (time.perf_counter() - began) / len(run.test.y)
     return final | {f"test_{k}": v for k, v in test.items()} | {"inference_seconds_per_sample": seconds}

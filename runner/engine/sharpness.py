@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.backends import cudnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from runner.engine.run import Run, Split
-from runner.engine.state import State
+from runner.engine.hooks import Going, Hook
+from runner.engine.run import Split
 from runner.noise import generator
 
 BATCH = 2048
@@ -20,27 +22,45 @@ MOST_ITERATIONS = 100
 """Each keeps a vector of the parameters' size."""
 
 
-def sharpness(run: Run, state: State) -> float:
-    """Return the largest eigenvalue of the Hessian of the mean loss over the whole training set.
+@dataclass
+class Sharpness(Hook):
+    """Measures the largest curvature of the training loss at every evaluation."""
 
-    The loss is that of ``train_loss``: in evaluation mode, of the weights that are judged, without what regularization
-    adds, and in full precision whatever ``amp``. Its unit is one over the learning rate's: gradient descent on a
-    quadratic diverges where it exceeds 2/lr. NaN where the loss has no finite second derivatives.
-    """
-    with state.evaluating(), sdpa_kernel(SDPBackend.MATH), cudnn.flags(enabled=False):
-        weights = [p for p in state.model.parameters() if p.requires_grad]
-        start = torch.randn(sum(p.numel() for p in weights), generator=generator("sharpness"))
-        start = start.to(run.device, weights[0].dtype)
-        return largest_eigenvalue(lambda v: hessian_times(state.model, run, run.train, weights, v), start)
+    train: Split
+    loss: Callable[[Tensor, Any], Tensor]
+
+    @property
+    def alone(self) -> str:
+        """Why a stack has none."""
+        return "sharpness=true differentiates the loss of one run at a time"
+
+    def columns(self, at: Going, alive: bool) -> dict[str, float | None]:
+        """Return the sharpness; None of a run that has diverged."""
+        return {"sharpness": self.of(at) if alive else None}
+
+    def of(self, at: Going) -> float:
+        """Return the largest eigenvalue of the Hessian of the mean loss over the whole training set.
+
+        The loss is that of ``train_loss``: in evaluation mode, of the weights that are judged, without what
+        regularization adds, and in full precision whatever ``amp``. Its unit is one over the learning rate's: gradient
+        descent on a quadratic diverges where it exceeds 2/lr. NaN where the loss has no finite second derivatives.
+        """
+        with at.evaluating(), sdpa_kernel(SDPBackend.MATH), cudnn.flags(enabled=False):
+            weights = [p for p in at.model.parameters() if p.requires_grad]
+            start = torch.randn(sum(p.numel() for p in weights), generator=generator("sharpness"))
+            start = start.to(weights[0].device, weights[0].dtype)
+            return largest_eigenvalue(lambda v: hessian_times(at.model, self.loss, self.train, weights, v), start)
 
 
 @torch.enable_grad()
-def hessian_times(model: nn.Module, run: Run, part: Split, weights: Sequence[Tensor], vector: Tensor) -> Tensor:
+def hessian_times(
+    model: nn.Module, of: Callable[[Tensor, Any], Tensor], part: Split, weights: Sequence[Tensor], vector: Tensor
+) -> Tensor:
     """Return the Hessian of the mean loss of a part of the data times a vector ``[parameters]`` (Pearlmutter 1994)."""
     pieces = [v.view_as(w) for v, w in zip(torch.split(vector, [w.numel() for w in weights]), weights, strict=True)]
     product = torch.zeros_like(vector)
     for x, y in zip(torch.split(part.x, BATCH), torch.split(part.y, BATCH), strict=True):
-        loss = run.loss(model.forward(x), y) * (len(y) / len(part.y))  # not __call__: compiled models have one gradient
+        loss = of(model.forward(x), y) * (len(y) / len(part.y))  # not __call__: compiled models have one gradient
         gradients = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
         slope = torch.stack([(g * p).sum() for g, p in zip(gradients, pieces, strict=True)]).sum()
         if slope.requires_grad:  # otherwise the loss is linear in every weight

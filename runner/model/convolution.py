@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runner.engine.hooks import Drop, keep
+from runner.engine.model import Drop, keep
 from runner.model.activations import ACTIVATIONS, Shape
 
 

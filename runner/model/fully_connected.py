@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from runner import mup as maximal_update
-from runner.engine.hooks import Drop, Weights, keep
+from runner.engine.model import Drop, Weights, keep
 from runner.model.activations import ACTIVATIONS, Shape
 from runner.model.written_out import Pass
 

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from runner.engine.hooks import Drop, keep
+from runner.engine.model import Drop, keep
 from runner.model.activations import Shape
 
 RECURRENT: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}

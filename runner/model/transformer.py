@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from runner import mup as maximal_update
-from runner.engine.hooks import Drop, keep
+from runner.engine.model import Drop, keep
 from runner.model.activations import ACTIVATIONS, Shape
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runner.engine.hooks import Drop, Weights, keep
+from runner.engine.model import Drop, Weights, keep
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """From a job's config to a frozen run of objects: the one place that turns names into functions.
 
 Each file beside this one builds a part: ``device``, ``samples``, ``network``, ``objective`` (loss, metrics, target),
-``pace`` (batch sizes, length, learning rates), ``mechanisms`` (regularization, augmentation).
+``pace`` (batch sizes, length, learning rates), ``mechanisms`` (hooks).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
 
 import torch
@@ -13,18 +13,19 @@ from torch import nn
 from runner import metrics, optim
 from runner.config.imports import bind, named_by_user
 from runner.data import Data
-from runner.engine.rules import Adaptive, EarlyStopping
-from runner.engine.run import Run
+from runner.engine.diagnostics import Diagnostics
+from runner.engine.hooks import Hook
+from runner.engine.run import Run, Split, Stepping
+from runner.engine.sharpness import Sharpness
 from runner.errors import ConfigError
 from runner.init import construct
 from runner.noise import derive
-from runner.regularization import Part
 from runner.run.device import autocast, select_device
 from runner.run.job import Job
-from runner.run.mechanisms import augmentation_of, hooks_of, regularization_of
+from runner.run.mechanisms import augmentation_of, hooks_of
 from runner.run.network import network, parametrized
 from runner.run.objective import loss_of, metrics_of, target_of
-from runner.run.pace import count_steps, schedule_of, stop_of, strategy_of
+from runner.run.pace import count_steps, schedule_of, strategy_of
 from runner.run.samples import at_every_place, inputs, interface, probe, samples_of
 from runner.run.trial import tried_out
 
@@ -52,14 +53,19 @@ def _build(job: Job) -> Run:
     config = job.config
     device = select_device(config["device"], config["amp"], config["dtype"])
     data, train, val, test = samples_of(job, device)
-    parts = regularization_of(job)
-    early_stopping = next((p for p in parts if isinstance(p, EarlyStopping)), None)
     batch_size = strategy_of(job, len(data.train))
     steps = config["max_steps"] or count_steps(batch_size, len(data.train), config["epochs"])
-    schedule, plateau = schedule_of(job, steps)
+    schedule, changing = schedule_of(job, steps)
     measures = metrics_of(job, data.classes)
     final_measures = {**metrics.final_metrics(data.classes), **measures}
     augmentation, rule = augmentation_of(job, data, device), _mup_rule(job)
+    loss = augmentation.loss(at_every_place(loss_of(job, data.classes), data))
+    hooks = hooks_of(job, data, device)
+    construct = partial(_construct, job, data, hooks=hooks.values())
+    hooks |= {"scheduler": changing} if changing else {}
+    hooks |= {"batch": batch_size} if isinstance(batch_size, Hook) else {}
+    hooks |= {"augment": augmentation} if augmentation.parts else {}
+    hooks |= _measuring(job, train, probe(train, data), loss, device)
     decay_bias_and_norm = config["optim"]["decay_bias_and_norm"]
     run = Run(
         seed=config["seed"],
@@ -72,37 +78,42 @@ def _build(job: Job) -> Run:
         probe=probe(train, data),
         val=val,
         test=test,
-        construct=partial(_construct, job, data, device, parts),
-        parameter_groups=partial(optim.parameter_groups, decay_bias_and_norm=decay_bias_and_norm, rule=rule),
-        mup=rule is not None,
-        optimizer=job.part(config["optim"], "decay_bias_and_norm"),
-        linear_in_lr=False,
-        own_decay=job.known.fact("optim", "own_decay"),
-        takes_closure=False,
+        construct=partial(construct, device),
+        optim=Stepping(
+            groups=partial(optim.parameter_groups, decay_bias_and_norm=decay_bias_and_norm, rule=rule),
+            optimizer=job.part(config["optim"], "decay_bias_and_norm"),
+            scaled=rule is not None,
+            linear_in_lr=False,
+            own_decay=job.known.fact("optim", "own_decay"),
+            takes_closure=False,
+        ),
         schedule=schedule,
-        plateau=plateau,
         batch_size=batch_size,
-        adaptive=batch_size if isinstance(batch_size, Adaptive) else None,
         micro=config["batch"]["micro"],
         shuffle=config["batch"]["shuffle"],
         steps_per_epoch=count_steps(batch_size, len(data.train), 1),
         steps=steps,
         eval_every=config["eval_every"],
-        augment=augmentation,
-        loss=augmentation.loss(at_every_place(loss_of(job, data.classes), data)),
+        loss=loss,
         metrics={name: at_every_place(metric, data) for name, metric in measures.items()},
         final_metrics={name: at_every_place(metric, data) for name, metric in final_measures.items()},
-        hooks=hooks_of(job, parts, data, device),
-        early_stopping=early_stopping,
+        hooks=hooks,
         target=target_of(job, measures),
-        stop=stop_of(job),
-        keep_best=config["save"] == "best" or (early_stopping is not None and early_stopping.restore_best),
-        diagnostics=config["diagnostics"],
-        sharpness=config["sharpness"],
-        own_model=config["model"]["_option_"] in ("custom", "torchvision"),
+        keep_best=config["save"] == "best" or any(hook.keeps_best for hook in hooks.values()),
+        own_model=bool(job.known.fact("model", "draws")),
         interface=interface(data),
     )
-    return tried_out(job, run, data, partial(_construct, job, data, torch.device("meta"), parts, filled=False))
+    return tried_out(job, run, data, partial(construct, torch.device("meta"), filled=False))
+
+
+def _measuring(job: Job, train: Split, probe: Split, loss: metrics.Loss, device: torch.device) -> dict[str, Hook]:
+    """Return what measures more at evaluations than every run's metrics."""
+    found: dict[str, Hook] = {}
+    if job.config["diagnostics"]:
+        found["diagnostics"] = Diagnostics(probe, loss, autocast(job.config["amp"], device))
+    if job.config["sharpness"]:
+        found["sharpness"] = Sharpness(train, loss)
+    return found
 
 
 def _mup_rule(job: Job) -> str | None:
@@ -110,21 +121,21 @@ def _mup_rule(job: Job) -> str | None:
     return job.known.fact("optim", "mup_rule") if job.config["model"].get("mup") else None
 
 
-def _construct(job: Job, data: Data, device: torch.device, parts: Sequence[Part], filled: bool = True) -> nn.Module:
+def _construct(job: Job, data: Data, device: torch.device, hooks: Collection[Hook], filled: bool = True) -> nn.Module:
     """Return the model on the device; ``filled``, with its initial weights."""
     config = job.config
-    model = network(job.part(config["model"]), config["model"]["_option_"], data.alphabet)
+    model = network(job.part(config["model"]), config["model"], data.alphabet)
     constructor: Callable[[], nn.Module] = partial(model, tuple(data.train.x.shape[1:]), data.outputs)
     if not filled:
         with device:
-            return parametrized(parts, constructor())
+            return parametrized(hooks, constructor())
     option = config["init"]
     function, settings = bind(option, job.allow, "bias")
-    fill = None if option["_option_"] == "default" else partial(function, **settings)
+    fill = None if job.known.fact("init", "as_built") else partial(function, **settings)
     bias, variance = option.get("bias", 0.0), job.known.fact("init", "variance") or "fan_in"
     # Drawn on the CPU in float32 whatever the device and precision: the same weights everywhere.
     built = construct(constructor, config["seed"], fill, bias, lambda: inputs(data), variance)
-    built = parametrized(parts, built).to(device, getattr(torch, config["dtype"]))
+    built = parametrized(hooks, built).to(device, getattr(torch, config["dtype"]))
     if config["compile"]:
         built.compile()
     return built

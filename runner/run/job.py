@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.config.check import sized
+from runner.config.check import leaves, sized
 from runner.config.chosen import Chosen, Config
 from runner.config.compose import Composed
 from runner.config.identity import folder_name
@@ -74,22 +74,20 @@ def prepare(composed: Composed) -> Job:
     source = read_source(config, allow)
     if config["loss"] == "auto":
         config["loss"] = "mse" if source.classes is None else "cross_entropy"
-    if config["batch"]["_target_"] == "runner.batch.auto":
+    if known.fact("batch", "resolved"):
         config, known = _sized(config, known, source, allow)
     # What a measure computes does not decide what the run finds.
     digests = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
     parts = standing_in(config) | digests
-    if "run" in config["init"]:
-        parts["init.run"] = _file_digest(Path(config["init"]["run"]).expanduser() / "checkpoint.pt", "init.run")
-    if teacher := config["regularization"].get("distillation"):
-        key = "regularization.distillation.run"
-        parts[key] = _file_digest(Path(teacher["run"]).expanduser() / "checkpoint.pt", key)
+    values = leaves(config)
+    for key in (key for key, setting in known.settings.items() if setting.a_run):
+        parts[key] = _file_digest(Path(values[key]).expanduser() / "checkpoint.pt", key)
     run_id = identify(config, source.fingerprint, parts, known)
     return Job(config, known, source, run_id, allow, composed.overrides, composed.hydra)
 
 
 def _sized(config: Config, known: Chosen, source: Source, allow: frozenset[str]) -> tuple[Config, Chosen]:
-    """Return a config in which ``batch=auto`` is the size, and the samples at a time, that it comes to here."""
+    """Return a config in which a size to be resolved is the size, and the samples at a time, that it comes to here."""
     function, settings = bind(config["batch"], allow, "shuffle", "micro")
     given = {key: config["data"][key] for key in ("val_fraction", "fraction", "folds", "fold")}
     size = function(max(1, training_samples(source, **given)), **settings)

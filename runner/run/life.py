@@ -188,7 +188,7 @@ def _train(
             shown.advance(state.step, loss)
             return interruption.requested
 
-        for evaluation in loop.train(run, state, pulse):
+        for evaluation in loop.train(state, pulse):
             row = evaluation.row
             recorder.row(row, evaluation.layers)
             shown.evaluated(row)
@@ -216,9 +216,9 @@ def conclude(
     from runner.engine.measure import finish
     from runner.run.summary import summarize
 
-    measured = finish(run, state)
+    measured = finish(state)
     saved = _save_weights(recorder, run, state, save)
-    summary = summarize(job, run, state, row, measured)
+    summary = summarize(job, state, row, measured)
     summary |= {"resumed_from_step": resumed_from, "saved": saved, "steps_per_epoch": run.steps_per_epoch}
     summary |= {"eval_every": job.config["eval_every"], "diagnostics": job.config["diagnostics"]}
     if job.config["diagnostics"]:
@@ -254,7 +254,7 @@ def _resume(recorder: Recorder, run: "Run") -> "tuple[State, int | None]":
         if saved.keys() >= checkpoint.INTERFACE:  # weights that a run was about to end with
             continue
         try:
-            alike = saved.keys() == {*layout, "asked"} and saved["counters"].keys() == layout["counters"].keys()
+            alike = saved.keys() == {*layout, "asked"} and _alike(saved, layout)
             if not alike or len(saved["asked"]) != len(now):
                 raise ValueError("another layout")
             lacks_best = run.keep_best and saved["best_weights"] is None and saved["counters"]["best"]
@@ -267,6 +267,11 @@ def _resume(recorder: Recorder, run: "Run") -> "tuple[State, int | None]":
     for path in unknown[:1]:
         name_unknown(path, "the run starts")
     return state, None
+
+
+def _alike(saved: dict[str, Any], layout: dict[str, Any]) -> bool:
+    """Say whether counters and hooks of a checkpoint are those that a run has now."""
+    return all(saved[part].keys() == layout[part].keys() for part in ("counters", "hooks"))
 
 
 UNLIKE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
@@ -284,6 +289,6 @@ def _save_weights(recorder: Recorder, run: "Run", state: "State", save: str) -> 
 
     if save == "none" or state.first_nonfinite_step is not None:
         return "none"
-    weights = state.best_weights if save == "best" else state.weights()
+    weights = state.best_weights if save == "best" else state.judged_weights()
     checkpoint.save(recorder.checkpoint, {"model": weights, **run.interface})
     return save

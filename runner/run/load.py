@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from runner.config.chosen import Config
 from runner.config.imports import bind
 from runner.engine import checkpoint
+from runner.engine.hooks import Hook
 from runner.errors import RecordError
-from runner.regularization import weight_norm
+from runner.run.network import is_own, parametrized
 from runner.run.network import network as reader
-from runner.run.network import parametrized
 from runner.run.record import read_config
 
 
@@ -64,16 +65,25 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
     if not path.exists():
         raise RecordError(f"{path} is not there: the run kept no weights; train it with save=last or save=best")
     saved = checkpoint.load_weights(path)
-    own = config["model"]["_option_"] == "custom"
     function, settings = bind(config["model"], allow)
     try:
         shape = tuple(saved["shape"])
         # Without memory until the weights are known to fit; a user's own model may not know how.
-        with torch.random.fork_rng(devices=[]), torch.device("cpu" if own else "meta"):
-            option, alphabet = config["model"]["_option_"], saved.get("alphabet")
-            network: nn.Module = reader(function, option, alphabet)(shape, saved["outputs"], **settings)
-            parametrized([weight_norm()] if "weight_norm" in config["regularization"] else [], network)
+        with torch.random.fork_rng(devices=[]), torch.device("cpu" if is_own(config["model"]) else "meta"):
+            alphabet = saved.get("alphabet")
+            network: nn.Module = reader(function, config["model"], alphabet)(shape, saved["outputs"], **settings)
+            parametrized(_parametrizing(config, allow), network)
         network.load_state_dict(saved["model"], assign=True)
     except Exception as error:
         raise RecordError(f"{path} does not fit the model of {Path(run) / 'config.yaml'}: {error}") from error
     return Trained(network, shape, saved["shift"], saved["scale"], saved["classes"], alphabet).eval()
+
+
+def _parametrizing(config: Config, allow: Collection[str]) -> list[Hook]:
+    """Return the hooks of a run that change the form of its model; of one's own parts, those that are allowed."""
+    found = []
+    for option in config["regularization"].values():
+        if option["_target_"].startswith("runner.") or option["_target_"] in allow:
+            function, settings = bind(option, allow)
+            found.append(function(**settings))
+    return found

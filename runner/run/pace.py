@@ -1,13 +1,13 @@
-"""How a run goes forward: the size of its batches, its length, its learning rates, and what ends it early."""
+"""How a run goes forward: the size of its batches, its length, its learning rates."""
 
 import functools
 import json
 from functools import partial
 
-from runner import scheduler, stop
+from runner import scheduler
 from runner.config.imports import accepts, bind
-from runner.engine.rules import Plateau, Schedule, Stop, Strategy
-from runner.errors import ConfigError
+from runner.engine.hooks import Hook
+from runner.engine.rules import Schedule, Strategy
 from runner.run.job import Job
 
 
@@ -24,31 +24,18 @@ def count_steps(batch_size: Strategy, samples: int, epochs: int) -> int:
     return sum(-(-samples // batch_size(epoch)) for epoch in range(epochs))
 
 
-def schedule_of(job: Job, steps: int) -> tuple[Schedule, Plateau | None]:
-    """Return a job's learning rate at each step of so many, and what lowers it at evaluations."""
+def schedule_of(job: Job, steps: int) -> tuple[Schedule, Hook | None]:
+    """Return a job's learning rate at each step of so many, and what changes it by what evaluations find."""
     return _schedule(json.dumps(job.config["scheduler"]), job.config["optim"]["lr"], steps, job.allow)
 
 
 @functools.lru_cache(maxsize=1024)  # a stack asks each schedule once, for all of its members that have it
-def _schedule(settings: str, lr: float, steps: int, allow: frozenset[str]) -> tuple[Schedule, Plateau | None]:
+def _schedule(settings: str, lr: float, steps: int, allow: frozenset[str]) -> tuple[Schedule, Hook | None]:
     option = json.loads(settings)
     function, arguments = bind(option, allow, "warmup")
     part = partial(function, **arguments)
-    plateau = None if accepts(part, "step") else part()
-    shape = scheduler.constant if plateau else part
+    hook: Hook | None = None if accepts(part, "step") else part()
+    shape = scheduler.constant if hook else part
     warmup = scheduler.warmup_steps(option["warmup"], steps)
     shape(0, steps - warmup)  # what it refuses, it refuses here
-    return scheduler.schedule(lr, shape, warmup, steps), plateau
-
-
-def stop_of(job: Job) -> Stop:
-    """Return what ends a job before its length.
-
-    Raises:
-        ConfigError: if a function of one's own gives something else.
-    """
-    limits = [job.part(option)() for option in job.config["stop"].values()]
-    for limit in limits:
-        if not isinstance(limit, Stop):
-            raise ConfigError(f"a stop's function must return a runner.engine.rules.Stop, got {type(limit).__name__}")
-    return stop.together(limits)
+    return scheduler.schedule(lr, shape, warmup, steps), hook

@@ -262,10 +262,10 @@ def _known(saved: dict[str, Any], member: Job) -> bool:
     """Say whether the checkpoint of a stack, of which one member is given, is laid out as this version does it."""
     from runner.engine.state import COUNTERS
 
-    if saved.keys() != {"run_ids", "asked", "members", "weights", "slices"}:
+    if saved.keys() != {"run_ids", "asked", "members", "weights", "slices", "hooks"}:
         return False
     return len(saved["asked"]) == len(asked(member)) and all(
-        held.keys() == {"counters", "best_weights", "optimizer"} and held["counters"].keys() == set(COUNTERS)
+        held.keys() == {"counters", "best_weights", "hooks", "optimizer"} and held["counters"].keys() == set(COUNTERS)
         for held in saved["members"]
     )
 

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.", "stop.")
 """Choices in which the runs of a stack may differ; ``model`` and all others decide what a step computes."""
-SAME_IN_ALL = ("optim.decay_bias_and_norm", "regularization.box.bound", "stop.steps.most", "stop.time.seconds")
 
 
 def signature(job: Job) -> str:
     """Return what runs must have in common to be stacked."""
     leaves = check.leaves(job.config)
-    same = {k: v for k, v in leaves.items() if k in SAME_IN_ALL or not k.startswith(NUMBERS)}
+    in_all = {key for key, setting in job.known.settings.items() if setting.same}
+    same = {k: v for k, v in leaves.items() if k in in_all or not k.startswith(NUMBERS)}
     return json.dumps([same, job.source.fingerprint], sort_keys=True)
 
 

@@ -19,8 +19,9 @@ from runner.engine.state import State
 from runner.run.job import Job
 
 
-def summarize(job: Job, run: Run, state: State, last_row: dict[str, Any], measured: dict[str, float]) -> dict[str, Any]:
+def summarize(job: Job, state: State, last_row: dict[str, Any], measured: dict[str, float]) -> dict[str, Any]:
     """Return the flat summary of a run that has ended, ``status`` first."""
+    run = state.run
     diverged = state.first_nonfinite_step is not None
     stopped = state.stop_reason is not None and state.stop_reason != "finished"
     measures = [k for k in last_row if k.startswith(("train_", "val_")) and k != "train_seconds"]
@@ -33,7 +34,7 @@ def summarize(job: Job, run: Run, state: State, last_row: dict[str, Any], measur
         "steps": state.step,
         "epochs": state.epoch + state.offset / len(run.train.y),
         "samples_seen": state.samples_seen,
-        **({"noise_scale": state.noise_scale} if run.adaptive else {}),
+        **{key: value for more in state.on.summary for key, value in more().items()},
         "train_seconds": state.train_seconds,
         "target": job.target,
         "steps_to_target": state.steps_to_target,

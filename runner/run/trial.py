@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from runner.config.imports import accepts, named_by_user
+from runner.config.imports import named_by_user
 from runner.config.options import options
 from runner.data import Data
+from runner.engine.hooks import Events, Tried
 from runner.engine.optimizers import takes_closure
 from runner.engine.run import Run
 from runner.errors import ConfigError
@@ -33,19 +34,15 @@ def tried_out(job: Job, run: Run, data: Data, unfilled: Callable[[], nn.Module])
     reads_weights = "run" in job.config["init"]
     # A user's own model may not know the meta device, which makes the shipped ones cost nothing.
     model = run.construct() if own or reads_weights else unfilled()
-    if run.hooks.dropout.p > 0 and not accepts(model.forward, "drop"):
-        raise ConfigError("regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)")
     _refuse_lone_sample(job, run, model)
-    optimizer = run.optimizer(run.parameter_groups(model))
-    run = replace(run, takes_closure=takes_closure(optimizer), linear_in_lr=_is_linear_in_lr(job, optimizer))
-    if run.takes_closure and run.loss_scaling:
+    optimizer = run.optim.optimizer(run.optim.groups(model))
+    for _, hook in sorted(run.hooks.items()):
+        hook.check(Tried(model, optimizer, job.config["loss"], data.classes))
+    linear = _is_linear_in_lr(job, optimizer)
+    run = replace(run, optim=replace(run.optim, takes_closure=takes_closure(optimizer), linear_in_lr=linear))
+    if run.optim.takes_closure and run.loss_scaling:
         raise ConfigError(
             f"amp=fp16 beside optim={job.config['optim']['_option_']}, whose steps take a closure: use bf16"
-        )
-    if run.hooks.decay and any(group.get("weight_decay") for group in optimizer.param_groups):
-        raise ConfigError(
-            f"regularization=weight_decay beside {type(optimizer).__name__}, which decays by itself: "
-            "set optim.args.weight_decay instead"
         )
     if own:
         _refuse_own_parts(job, run, data, model)
@@ -55,7 +52,7 @@ def tried_out(job: Job, run: Run, data: Data, unfilled: Callable[[], nn.Module])
 def _is_linear_in_lr(job: Job, optimizer: Optimizer) -> bool:
     """Say whether an option says of this class of optimizers that its step is linear in the learning rate.
 
-    The options of all shipped ones are asked: the class may be the user's choice, as with ``optim=custom``.
+    The options of all shipped ones are asked: the class may be the user's choice.
     """
     made = type(optimizer).__module__.partition(".")[0], type(optimizer).__name__
 
@@ -97,8 +94,8 @@ def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:
         for batch in (min(size, n), last):
             if run.micro and (batch % run.micro or run.micro) == 1:
                 found = found or f"batch.micro={run.micro} leaves one of a batch's {batch} samples for its last part"
-    if run.adaptive:
-        found = "batch=adaptive may leave one sample for the last part of a batch"
+    if Events.of(run.hooks).batch_size:
+        found = f"batch={job.config['batch']['_option_']} may leave one sample for the last part of a batch"
     if not found or not any(isinstance(m, _BatchNorm) for m in model.modules()):
         return
     weight = next(model.parameters())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from runner.engine import loop
-from runner.engine.rules import Stop
+from runner.engine.hooks import Hook, overrides
 from runner.engine.state import State, start
 from runner.errors import ConfigError
 from runner.run.build import build
@@ -53,20 +53,15 @@ def lr_range(job: Job, lowest: float, highest: float, steps: int) -> Range:
     run = replace(
         run,
         schedule=schedule,
-        plateau=None,
-        adaptive=None,
-        early_stopping=None,
-        stop=Stop(),
         steps=steps,
         eval_every=steps,
-        diagnostics=False,
-        sharpness=False,
+        hooks={name: hook for name, hook in run.hooks.items() if not _steers(hook)},
     )
     found: list[tuple[float, float, float]] = []
     mean, best = 0.0, math.inf
     state = start(run)
     # Parameters whose rate is set apart from optim.lr keep it, as they would in a run at each rate; muP's are scaled.
-    scaled = [] if run.mup else [g for g in state.optimizer.param_groups if "lr_scale" in g]
+    scaled = [] if run.optim.scaled else [g for g in state.optimizer.param_groups if "lr_scale" in g]
     apart = [(g, g["lr_scale"] * job.config["optim"]["lr"]) for g in scaled]
 
     def hold_apart(step: int) -> None:
@@ -83,12 +78,18 @@ def lr_range(job: Job, lowest: float, highest: float, steps: int) -> Range:
         return len(found) > 10 and smoothed > TOO_FAR * best
 
     hold_apart(0)
-    for _ in loop.train(run, state, pulse):
+    for _ in loop.train(state, pulse):
         pass
     if not found:
         raise ConfigError("the loss is not finite from the first step: try another init, or data.normalize=standard")
     diverged = state.step < steps or state.first_nonfinite_step is not None
     return Range(tuple(found), _axis(found), diverged)
+
+
+def _steers(hook: Hook) -> bool:
+    """Say whether a hook has a say in how a run goes on or ends, or measures more of it."""
+    events = ("batch_size", "learning_rate", "limit", "judged", "columns", "layers")
+    return any(overrides(type(hook), event) for event in events)
 
 
 def _axis(found: Sequence[tuple[float, float, float]]) -> tuple[float, ...]:

@@ -182,9 +182,11 @@ def _seconds_a_step(runs: "Sequence[Run]") -> float:
             if over(members.step):
                 break
     else:
-        run = replace(runs[0], sharpness=False)  # which may take many times as long as a trial
-        state = start(run)
-        for _ in loop.train(run, state, lambda state, loss: over(state.step)):
+        hooks = {
+            name: h for name, h in runs[0].hooks.items() if name != "sharpness"
+        }  # which may take many times as long
+        state = start(replace(runs[0], hooks=hooks))
+        for _ in loop.train(state, lambda state, loss: over(state.step)):
             if over(state.step):
                 break
     torch.set_num_threads(threads)

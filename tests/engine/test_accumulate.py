@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from runner.batch.noise_scale import noise_and_signal
 from runner.engine import accumulate, loop
 from runner.engine.run import Run
 from runner.engine.state import State, start
@@ -93,13 +94,13 @@ def test_parts_are_taught_what_the_whole_batch_is(job: Callable, optbench: Calla
 
 def test_no_more_samples_than_asked_for_are_processed_at_a_time(job: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(
-        loop, "_batch_loss", lambda run, state, x, y, drop: seen.append(len(x)) or plain(run, state, x, y)
-    )
+    of_part = loop._loss
 
-    def plain(run: Run, state: State, x: Tensor, y: Tensor) -> Tensor:
-        return run.loss(state.model(x), y)
+    def noted(state: State, x: Tensor, y: Tensor, first: int = 0) -> Tensor:
+        seen.append(len(x))
+        return of_part(state, x, y, first)
 
+    monkeypatch.setattr(loop, "_loss", noted)
     trained(job("max_steps=2", "batch.micro=30"))
     assert seen == [30, 30, 4, 30, 30, 4]
 
@@ -112,7 +113,7 @@ def test_batch_norm_takes_each_parts_statistics(job: Callable) -> None:
     expected = torch.zeros_like(norm.running_mean)
     for part in (hidden[:40], hidden[40:]):
         expected = 0.9 * expected + 0.1 * part.mean(0)
-    accumulate.gradient(run, state, x, y, loop._loss)
+    accumulate.gradient(state, x, y, loop._loss)
     torch.testing.assert_close(norm.running_mean, expected)
 
 
@@ -123,7 +124,7 @@ def test_noise_of_ones_own_model_differs_between_parts_and_repeats(job: Callable
     dropout = next(m for m in state.model.modules() if isinstance(m, nn.Dropout))
     dropout.register_forward_hook(lambda module, given, output: masks.append(output == 0))
     for _ in range(2):
-        accumulate.gradient(run, state, run.train.x[:64], run.train.y[:64], loop._loss)
+        accumulate.gradient(state, run.train.x[:64], run.train.y[:64], loop._loss)
     assert not torch.equal(masks[0], masks[1])
     assert torch.equal(masks[0], masks[2]) and torch.equal(masks[1], masks[3])
 
@@ -133,9 +134,9 @@ def test_mixed_precision_goes_with_parts(amp: str, device: str, job: Callable) -
     run = build(job("init=he", f"amp={amp}", f"device={device}", "regularization=l2", "batch.micro=20"))
     state = start(run)
     x, y = run.train.x[:64], run.train.y[:64]
-    accumulate.gradient(run, state, x, y, loop._loss)
+    accumulate.gradient(state, x, y, loop._loss)
     model, scale = run.construct(), state.scaler.get_scale() if state.scaler else 1.0
-    (penalty,) = run.hooks.penalties
+    penalty = run.hooks["regularization.l2"]
     for part in (slice(0, 20), slice(20, 40), slice(40, 60), slice(60, 64)):
         with torch.autocast(device, torch.bfloat16 if amp == "bf16" else torch.float16):
             loss = nn.functional.cross_entropy(model(x[part]), y[part])
@@ -156,12 +157,12 @@ def test_parts_as_large_as_the_batch_are_no_parts(job: Callable) -> None:
 
 def test_parts_of_two_samples_have_a_variance(job: Callable) -> None:
     assert build(job("model.normalization=batch", "batch.micro=22")).micro == 22
-    assert build(job("model=resnet", "batch=adaptive")).adaptive  # of 2 by 2 places there is a variance
+    assert build(job("model=resnet", "batch=adaptive")).hooks["batch"]  # of 2 by 2 places there is a variance
 
 
 def test_estimates_are_those_of_the_paper() -> None:
     large, small, of_large, of_small = 64, 16, 5.0, 8.0
-    noise, signal = accumulate.noise_and_signal(of_large, [7.0, 9.0, 6.0, 10.0], [small] * 4)
+    noise, signal = noise_and_signal(of_large, [7.0, 9.0, 6.0, 10.0], [small] * 4)
     assert signal == pytest.approx((large * of_large - small * of_small) / (large - small))
     assert noise == pytest.approx((of_small - of_large) / (1 / small - 1 / large))
 
@@ -173,7 +174,7 @@ def test_estimates_have_no_bias_whatever_the_parts(sizes: tuple[int, ...]) -> No
     for order in permutations(gradients):
         parts = np.split(np.array(order[: sum(sizes)]), np.cumsum(sizes)[:-1])
         squares = [part.mean() ** 2 for part in parts]
-        found.append(accumulate.noise_and_signal(np.mean(order[: sum(sizes)]) ** 2, squares, sizes))
+        found.append(noise_and_signal(np.mean(order[: sum(sizes)]) ** 2, squares, sizes))
     noise, signal = np.mean(found, axis=0)
     assert noise == pytest.approx(gradients.var(ddof=1))
     assert signal == pytest.approx(gradients.mean() ** 2 - gradients.var(ddof=1) / len(gradients))
@@ -203,8 +204,8 @@ def test_the_estimate_is_the_noise_scale_of_each_samples_gradient(
     size = ["batch=adaptive", "batch.size=64", "batch.smallest=64", "batch.most=64", f"batch.parts={parts}"]
     run = build(job(*asked, *still, *size, "batch.decay=0.998", "max_steps=2500", "eval_every=2500"))
     state = start(run)
-    rows = rows_from(run, state, never)
-    assert state.batch_size == 64
+    rows = rows_from(state, never)
+    assert state.hooks["batch"].present == 64
     assert rows[-1]["noise_scale"] == pytest.approx(of_each_sample(run, state.model), rel=0.1)
 
 
@@ -224,6 +225,6 @@ def test_a_scaled_loss_has_the_same_noise_scale(job: Callable) -> None:
     for amp in ("none", "fp16"):
         run = build(job(*asked, f"amp={amp}"))
         state = start(run)
-        accumulate.gradient(run, state, run.train.x[:64], run.train.y[:64], loop._loss, measure=True)
-        found.append((state.gradient_noise, state.gradient_signal))
+        accumulate.gradient(state, run.train.x[:64], run.train.y[:64], loop._loss, measure=True)
+        found.append((state.hooks["batch"].noise, state.hooks["batch"].signal))
     assert found[1] == pytest.approx(found[0], rel=0.05)  # one product, rounded to 2^-11

@@ -149,7 +149,7 @@ def test_fused_kernels_get_gradients_laid_out_like_their_weights(
     members = stack(runs)
     assert bool(members.slices[0].optimizer.defaults["fused"]) == fast
     next(fused.train(members, lambda step: False))
-    differentiate(members, runs[0].train.x[:32], runs[0].train.y[:32], True, None)
+    differentiate(members, runs[0].train.x[:32], runs[0].train.y[:32], True)
     for weight in members.weights.values():
         assert weight.grad is not None and weight.grad.stride() == weight.stride()
 

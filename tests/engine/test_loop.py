@@ -127,7 +127,7 @@ def test_a_mixed_precision_gradient_is_that_of_autocast_by_hand(amp: str, device
     run = build(job("init=he", f"amp={amp}", f"device={device}"))
     state = start(run)
     x, y = run.train.x[:64], run.train.y[:64]
-    loss = accumulate.gradient(run, state, x, y, loop._loss)
+    loss = accumulate.gradient(state, x, y, loop._loss)
     model, scale = run.construct(), state.scaler.get_scale() if state.scaler else 1.0
     with torch.autocast(device, torch.bfloat16 if amp == "bf16" else torch.float16):
         expected = F.cross_entropy(model(x), y)
@@ -211,15 +211,15 @@ def test_saved_and_loaded_a_run_goes_on_to_the_same_rows(overrides: list[str], s
     epochs = ["epochs=45", "eval_every=4"] if overrides[0] == "optim=gd" else ["epochs=3"]
     run = build(job(*overrides, *epochs, "model.width=32"))
     undisturbed = start(run)
-    expected = rows_from(run, undisturbed, never)
+    expected = rows_from(undisturbed, never)
     interrupted = start(run)
-    rows = rows_from(run, interrupted, lambda state, loss: state.step == stop_at)
+    rows = rows_from(interrupted, lambda state, loss: state.step == stop_at)
     buffer = io.BytesIO()
     torch.save(interrupted.state_dict(), buffer)
     buffer.seek(0)
     resumed = start(run)
     resumed.load_state_dict(torch.load(buffer, weights_only=True))
-    rows += rows_from(run, resumed, never)
+    rows += rows_from(resumed, never)
     assert untimed(rows) == untimed(expected)
     assert resumed.stop_reason == undisturbed.stop_reason
     assert resumed.steps_to_target == undisturbed.steps_to_target

@@ -8,14 +8,18 @@ import torch
 from torch.autograd.functional import hessian
 from torch.func import functional_call
 
-from runner.engine.sharpness import MOST_ITERATIONS, largest_eigenvalue, sharpness
-from runner.engine.state import start
+from runner.engine.sharpness import MOST_ITERATIONS, Sharpness, largest_eigenvalue
+from runner.engine.state import State, start
 from runner.run.build import build
 from runner.run.job import Job
 from tests.support.records import rows_of, run_folder, run_folders, summary_of, without_timing
 
 Make = Callable[..., Job]
 SMALL = ["data=wine", "batch.size=30", "model.width=6", "model.depth=1", "model.activation=tanh"]
+
+
+def sharpness(state: State) -> float:
+    return Sharpness(state.run.train, state.run.loss).of(state)
 
 
 def exact(run, state) -> float:
@@ -42,15 +46,15 @@ def exact(run, state) -> float:
 def test_it_is_the_largest_eigenvalue_of_the_exact_hessian(settings: list[str], dtype: str, job: Make) -> None:
     run = build(job(*SMALL, f"dtype={dtype}", *settings))
     state = start(run)
-    assert sharpness(run, state) == pytest.approx(exact(run, state), rel=1e-3)
+    assert sharpness(state) == pytest.approx(exact(run, state), rel=1e-3)
 
 
 def test_samples_beyond_one_batch_count_as_the_others(job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     run = build(job(*SMALL, "dtype=float64"))
     state = start(run)
-    whole = sharpness(run, state)
+    whole = sharpness(state)
     monkeypatch.setattr("runner.engine.sharpness.BATCH", 50)
-    assert sharpness(run, state) == pytest.approx(whole, rel=1e-6)
+    assert sharpness(state) == pytest.approx(whole, rel=1e-6)
 
 
 @pytest.mark.parametrize("condition", [1.0, 100.0])
@@ -58,12 +62,12 @@ def test_on_the_quadratic_it_is_its_largest_curvature(condition: float, job: Mak
     """Gradient descent diverges there above 2/L with L = 1, as the study divergence-threshold finds."""
     overrides = ["data=quadratic", f"data.condition={condition}", "model=linear", "model.bias=false", "loss=mse"]
     run = build(job(*overrides, "optim=gd"))
-    assert sharpness(run, start(run)) == pytest.approx(1.0, rel=1e-4)
+    assert sharpness(start(run)) == pytest.approx(1.0, rel=1e-4)
 
 
 def test_a_loss_that_is_linear_in_the_weights_has_none(job: Make) -> None:
     run = build(job("model=linear", "loss=runner.study.parts.output_itself"))
-    assert sharpness(run, start(run)) == 0.0
+    assert sharpness(start(run)) == 0.0
 
 
 @pytest.mark.parametrize("spectrum", [[-9.0, 1.0, 2.0], [5.0, 5.0, 5.0], [0.0, 0.0, 0.0], [-3.0, -2.0, -1.0]])

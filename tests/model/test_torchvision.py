@@ -182,11 +182,11 @@ def rows(run: Any, stop_at: int | None = None) -> list[dict[str, Any]]:
     """The rows of a run; with ``stop_at``, of one that was ended there and went on from its checkpoint."""
     state, found = start(run), []
     if stop_at is not None:
-        found += [e.row for e in loop.train(run, state, lambda state, loss: state.step == stop_at)]
+        found += [e.row for e in loop.train(state, lambda state, loss: state.step == stop_at)]
         saved, state = state.state_dict(), start(run)
         state.load_state_dict(saved)
         torch.manual_seed(stop_at)  # the process that goes on has drawn other numbers
-    found += [e.row for e in loop.train(run, state, lambda state, loss: False)]
+    found += [e.row for e in loop.train(state, lambda state, loss: False)]
     return [{k: v for k, v in row.items() if k != "train_seconds"} for row in found]
 
 

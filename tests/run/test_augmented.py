@@ -58,7 +58,7 @@ def test_evaluations_see_the_samples_as_they_are(job: Callable) -> None:
     assert rows[1]["batch_loss"] != without[1]["batch_loss"]
     run = build(plain)
     for part, split in (("train", run.probe), ("val", run.val)):
-        expected = measure.evaluate(run, state, split)
+        expected = measure.evaluate(state, split)
         assert {f"{part}_{k}": rows[-1][f"{part}_{k}"] for k in expected} == {
             f"{part}_{k}": v for k, v in expected.items()
         }

@@ -6,7 +6,6 @@ import pytest
 from torch import Tensor
 
 from runner.engine import loop
-from runner.engine.run import Run
 from runner.engine.state import State, start
 from runner.run.build import build
 from runner.run.job import Job
@@ -19,13 +18,12 @@ def never(state: State, loss: float) -> bool:
 
 
 def trained(job: Job) -> tuple[State, list[dict[str, Any]]]:
-    run = build(job)
-    state = start(run)
-    return state, rows_from(run, state, never)
+    state = start(build(job))
+    return state, rows_from(state, never)
 
 
-def rows_from(run: Run, state: State, pulse: loop.Pulse) -> list[dict[str, Any]]:
-    return [evaluation.row for evaluation in loop.train(run, state, pulse)]
+def rows_from(state: State, pulse: loop.Pulse) -> list[dict[str, Any]]:
+    return [evaluation.row for evaluation in loop.train(state, pulse)]
 
 
 def final_weights(job: Job, steps: int | None = None) -> list[Tensor]:

@@ -46,7 +46,7 @@ def three(*shared: str) -> list[list[str]]:
 
 def alone(run: Run) -> tuple[State, list[dict[str, Any]]]:
     state = start(run)
-    return state, [e.row for e in loop.train(run, state, lambda state, loss: False)]
+    return state, [e.row for e in loop.train(state, lambda state, loss: False)]
 
 
 def together(runs: list[Run]) -> list[tuple[State, list[dict[str, Any]]]]:

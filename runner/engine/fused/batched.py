@@ -3,8 +3,7 @@
 A model may write out the pass of its stack (``WrittenOut``); every other one goes through ``vmap``.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -12,17 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from runner.engine.hooks import Drop, Dropout, StackedPass, Weights, WrittenOut, keep
+from runner.engine.hooks import Dropping
+from runner.engine.model import Drop, StackedPass, Weights, WrittenOut, keep
 from runner.metrics import accuracy
-
-
-@dataclass(frozen=True)
-class Dropping:
-    """What each run drops in one step: its share ``[runs]`` and its key ``[runs, 2]``."""
-
-    p: Tensor
-    key: Tensor
-
 
 Back = Callable[[Tensor], None]
 """Leaves in ``grad`` of every weight the gradient of a sum whose slopes by the outputs it is given."""
@@ -66,41 +57,48 @@ def _vmapped(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropou
         )
         return plain(dict(weights), x)  # type: ignore[no-any-return]
 
-    def one(w: Weights, part: Tensor, p: Tensor, key: Tensor) -> Tensor:
-        return torch.func.functional_call(model, dict(w), (part, Dropout(p).at(key)))  # type: ignore[no-any-return]
+    def one(w: Weights, part: Tensor, *own: Tensor) -> Tensor:
+        return torch.func.functional_call(model, dict(w), (part, dropout.of(*own)))  # type: ignore[no-any-return]
 
-    stacked = torch.vmap(one, in_dims=(0, None if shared else 0, 0, 0))
-    return stacked(dict(weights), x, dropout.p, dropout.key)
+    stacked = torch.vmap(one, in_dims=(0, None if shared else 0, *[0] * len(dropout.own)))
+    return stacked(dict(weights), x, *dropout.own)
 
 
 def _dropping(dropout: Dropping | None) -> Drop:
     if dropout is None:
         return keep
-    each = torch.vmap(lambda hidden, place, p, key: Dropout(p).at(key)(hidden, place), in_dims=(0, None, 0, 0))
-    return lambda hidden, place: each(hidden, place, dropout.p, dropout.key)
+    each = torch.vmap(
+        lambda hidden, place, *own: dropout.of(*own)(hidden, place), in_dims=(0, None, *[0] * len(dropout.own))
+    )
+    return lambda hidden, place: each(hidden, place, *dropout.own)
 
 
 def losses_and_slopes(
-    loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor, shared: bool, smoothing: Tensor | None
+    loss: Callable[[Tensor, Tensor], Tensor],
+    outputs: Tensor,
+    x: Tensor,
+    y: Tensor,
+    shared: bool,
+    changes: Sequence[Callable[[Tensor, Tensor, Tensor], Tensor]] = (),
 ) -> tuple[Tensor, Tensor]:
     """Return the losses ``[runs]`` of outputs ``[runs, n, …]``, and their slopes by the outputs.
 
     Args:
         loss: of one run's outputs and targets.
         outputs: of all runs.
-        y: the targets that all, or each, see.
-        shared: see y.
-        smoothing: share ``[runs]`` of each target's probability that is spread over all classes, or None.
+        x: the samples that all, or each, see.
+        y: the targets.
+        shared: whether all see the same.
+        changes: what hooks make of the losses, of which they get outputs and samples too.
     """
-    if smoothing is None and loss is F.cross_entropy and outputs.ndim == 3:
+    if not changes and loss is F.cross_entropy and outputs.ndim == 3:
         by_class, targets = outputs.transpose(1, 2), _targets(outputs, y, shared)
         return _cross_entropy(by_class, targets), _slopes(by_class, targets).transpose(1, 2)
     outputs.requires_grad_()
     with torch.enable_grad():
         losses = torch.vmap(loss, in_dims=(0, None if shared else 0))(outputs, y)
-        if smoothing is not None:
-            even = (outputs.logsumexp(-1) - outputs.mean(-1)).flatten(1).mean(1)
-            losses = losses + smoothing.to(losses.dtype) * (even - losses)
+        for change in changes:
+            losses = change(losses, outputs, x)
     (slopes,) = torch.autograd.grad(losses, outputs, torch.ones_like(losses))
     return losses.detach(), slopes
 

@@ -29,7 +29,7 @@ def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metri
         switched.callback(model.train)
         for part in parts:
             chunks = part.x.tensor_split(max(1, round(len(part.x) / rows)))
-            outputs = [batched.forward(model, members.weights, x, True)[0].transpose(1, -1) for x in chunks]
+            outputs = [batched.forward(model, members.tensors, x, True)[0].transpose(1, -1) for x in chunks]
             together = torch.cat(outputs, -1).transpose(1, -1).to(first.dtype)
             measures = {"loss": first.loss, **metrics}
             values = [_measure(measure, together, part.y) for measure in measures.values()]

@@ -10,10 +10,11 @@ from runner.engine.fused.batches import Batches
 from runner.engine.fused.evaluate import evaluate
 from runner.engine.fused.graphed import Graphed, can_be_captured
 from runner.engine.fused.members import Stack
-from runner.engine.fused.step import differentiate, keys, update
+from runner.engine.fused.step import differentiate, update
 from runner.engine.fused.watch import Events, Watch
 from runner.engine.judge import note
 from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, synchronize
+from runner.engine.state import State
 
 LOSSES_HELD = 16
 """Steps after which losses are looked at: a member that has diverged disturbs no other."""
@@ -41,18 +42,16 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
             x, y, shared = batches.next(size)
             samples = y.shape[y.ndim - first.train.y.ndim]
             planned = {schedule: schedule(members.step) for schedule in {run.schedule for run in members.runs}}
-            rates = [planned[r.schedule] * s.lr_factor for r, s in zip(members.runs, members.states, strict=True)]
+            rates = [_rate(state, planned[state.run.schedule]) for state in members.states]
             epoch_ends = members.offset + samples == len(first.train.y)
-            due = members.step + 1 in (first.steps, first.stop.steps) or (
-                epoch_ends if first.eval_every is None else (members.step + 1) % first.eval_every == 0
-            )
+            due = _is_due(members, epoch_ends)
             lr = torch.tensor(rates, dtype=torch.float64, device=members.device)
-            drop = keys(members)
+            key = members.draw()
             measured = None
             if graphed and not due:
-                losses = graphed(*(tensor for tensor in (x, y, lr, drop) if tensor is not None))
+                losses = graphed(*(tensor for tensor in (x, y, lr, key) if tensor is not None))
             else:
-                losses = differentiate(members, x, y, shared, drop)
+                losses = differentiate(members, x, y, shared)
                 measured = update(members, lr, due)
             watch.add(losses, samples, rates, size)
             members.step += 1
@@ -60,6 +59,8 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
             members.offset += samples
             if epoch_ends:
                 members.epoch, members.offset = members.epoch + 1, 0
+            for counted in members.on.after_step:
+                counted(members, epoch_ends)
             if due or watch.all_diverged() or pulse(members.step):
                 break
         watch.drain()
@@ -77,15 +78,31 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
         yield _found(members, watch.take_diverged(), rates, size, measured)
 
 
+def _rate(state: State, lr: float) -> float:
+    for change in state.on.learning_rate:
+        lr = change(lr)
+    return lr
+
+
+def _is_due(members: Stack, epoch_ends: bool) -> bool:
+    """Say whether the step about to be made is evaluated: at one step in all members, as their signature says."""
+    first, step = members.runs[0], members.step + 1
+    if step == first.steps or (epoch_ends if first.eval_every is None else step % first.eval_every == 0):
+        return True
+    return any(over(step, 0.0) for over in members.states[0].on.limit)
+
+
 def graph_of(members: Stack) -> Graphed | None:
     """Return what replays the members' step on CUDA; None where that cannot be."""
     alone = len(members.runs) > sum(part.stop - part.start for part in members.slices)
     if members.device.type != "cuda" or alone or not can_be_captured([part.optimizer for part in members.slices]):
         return None
 
-    def step(x: Tensor, y: Tensor, lr: Tensor, drop: Tensor | None = None) -> Tensor:
+    def step(x: Tensor, y: Tensor, lr: Tensor, key: Tensor | None = None) -> Tensor:
         shared = y.ndim == members.runs[0].train.y.ndim
-        losses = differentiate(members, x, y, shared, drop)
+        if key is not None:
+            members.key = key
+        losses = differentiate(members, x, y, shared)
         update(members, lr, measure=False)
         return losses
 
@@ -100,8 +117,8 @@ def _found(members: Stack, diverged: Events, rates: list[float], size: int, meas
         first = members.runs[0]
         train, val = evaluate(members, [first.probe, first.val], first.metrics)
     for i in going_on:
-        run, state, of_it = members.runs[i], members.states[i], measured[i] if measured else Measured()
-        found.append((state, note(run, state, rates[i], size, of_it, train[i], val[i])))
+        state, of_it = members.states[i], measured[i] if measured else Measured()
+        found.append((state, note(state, rates[i], size, of_it, train[i], val[i])))
         members.loss_sums[i] = 0.0
     members.leave_ended()
     return found

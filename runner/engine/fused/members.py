@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.engine.fused.numbers import Numbers, own_decay
-from runner.engine.fused.slices import Slice, held_by, merged, optimizer_key
+from runner.engine.fused.slices import Slice, held_by, merged, optimizer_key, own_decay
+from runner.engine.hooks import Events, Hook
 from runner.engine.optimizers import decayed
 from runner.engine.run import Run
-from runner.engine.state import COUNTERS, State, start
+from runner.engine.state import State, start
+from runner.noise import key
 
 
 class Stack:
@@ -22,18 +23,18 @@ class Stack:
         self.runs, self.states = list(runs), list(states)
         models = [state.model for state in self.states]
         parameters = [dict(model.named_parameters()) for model in models]
-        self.trained = {name for name, p in parameters[0].items() if p.requires_grad}
-        self.weights: dict[str, Tensor] = {}
-        for name in parameters[0]:
+        self._parameters = list(parameters[0])
+        self._trained = [name for name, p in parameters[0].items() if p.requires_grad]
+        self.tensors: dict[str, Tensor] = {}
+        """The models' parameters and buffers, each ``[runs, …]``."""
+        for name in self._parameters:
             stacked = torch.stack([p[name].detach() for p in parameters])
-            self.weights[name] = nn.Parameter(stacked) if name in self.trained else stacked
+            self.tensors[name] = nn.Parameter(stacked) if name in self._trained else stacked
         for name in dict(models[0].named_buffers()):
-            self.weights[name] = torch.stack([dict(model.named_buffers())[name] for model in models])
-        groups = self.runs[0].parameter_groups(models[0])
+            self.tensors[name] = torch.stack([dict(model.named_buffers())[name] for model in models])
+        groups = self.runs[0].optim.groups(models[0])
         names = {id(p): name for name, p in parameters[0].items()}
-        self.decayed = [names[id(p)] for p in decayed(groups)]
-        self._point()
-        self.slices = self._slices()
+        self._decayed = [names[id(p)] for p in decayed(groups)]
         first = self.states[0]
         self.step, self.epoch, self.offset, self.samples_seen = (
             first.step,
@@ -42,18 +43,47 @@ class Stack:
             first.samples_seen,
         )
         self.loss_sums = torch.tensor([s.loss_sum for s in self.states], dtype=torch.float64, device=self.device)
-        self.numbers = Numbers.of(self.runs)
+        self.key = torch.empty(0)
+        self._arrange()
 
     @property
     def device(self) -> torch.device:
         """Where all of it is."""
         return self.runs[0].device
 
-    def _point(self) -> None:
-        """Let every member's model hold views of its part of the stack."""
-        for i, state in enumerate(self.states):
+    def _arrange(self) -> None:
+        """Gather what the tensors as they now are make up: views, optimizers, hooks."""
+        for i, state in enumerate(self.states):  # every member's model holds views of its part of the stack
             for name, tensor in (*state.model.named_parameters(), *state.model.named_buffers()):
-                tensor.data = self.weights[name].detach()[i]
+                tensor.data = self.tensors[name].detach()[i]
+        self.weights = {name: self.tensors[name] for name in self._parameters}
+        self.trained = [self.tensors[name] for name in self._trained]
+        self.decayed = [self.tensors[name] for name in self._decayed]
+        self.slices = self._slices()
+        rates = [own_decay(run) for run in self.runs]
+        self.own_decay = torch.tensor(rates, dtype=torch.float64, device=self.device) if any(rates) else None
+        """Of their optimizers, which multiplies the weights by 1 - lr·it before a step."""
+        self.hooks = self._hooks()
+        self.on = Events.of(self.hooks)
+        self.draws = any(hook.draws for hook in self.hooks.values())
+
+    def _hooks(self) -> dict[str, Hook]:
+        """Return the members' hooks, those of a name as one."""
+        found: dict[str, Hook] = {}
+        like = next(iter(self.tensors.values()))
+        for name in dict.fromkeys(name for state in self.states for name in state.hooks):
+            of_members = [state.hooks.get(name) for state in self.states]
+            kind = type(next(hook for hook in of_members if hook is not None))
+            found[name] = kind.stacked(of_members, like)
+        return found
+
+    def draw(self) -> Tensor | None:
+        """Set the key of the present step's noise, ``[runs, 2]``, and return it; None where nothing is drawn."""
+        if not self.draws:
+            return None
+        of_seed = {run.noise_seed: key(run.noise_seed, self.step, run.device) for run in self.runs}
+        self.key = torch.stack([of_seed[run.noise_seed] for run in self.runs])
+        return self.key
 
     def _slices(self) -> list[Slice]:
         slices = []
@@ -65,17 +95,18 @@ class Stack:
             first, stop = chosen[0], chosen[-1] + 1
             model = self.states[first].model
             names = {id(p): name for name, p in model.named_parameters()}
-            groups = self.runs[first].parameter_groups(model)
+            groups = self.runs[first].optim.groups(model)
             used = [names[id(p)] for group in groups for p in group["params"]]
             whole = len(chosen) == len(self.runs)
             for group in groups:
                 group["params"] = [
                     stacked if whole else nn.Parameter(stacked.detach()[first:stop])
-                    for stacked in (self.weights[names[id(p)]] for p in group["params"])
+                    for stacked in (self.tensors[names[id(p)]] for p in group["params"])
                 ]
             views = [p for group in groups for p in group["params"]]
-            optimizer = self.runs[first].optimizer(groups)
-            if (own := self.runs[first].own_decay) and own_decay(self.runs[first]):
+            stepping = self.runs[first].optim
+            optimizer = stepping.optimizer(groups)
+            if (own := stepping.own_decay) and own_decay(self.runs[first]):
                 for group in optimizer.param_groups:  # each member's is taken by ``update``, as the optimizer would
                     group[own] = 0.0
             optimizer = merged(optimizer)
@@ -101,17 +132,28 @@ class Stack:
             self.runs, self.states = [], []
             return
         chosen = torch.tensor(members, dtype=torch.long, device=self.device)
-        held = held_by(self._slice_states(), members)
-        for name, tensor in self.weights.items():
+        held, of_hooks = held_by(self._slice_states(), members), self._of_hooks()
+        for name, tensor in self.tensors.items():
             kept = tensor.detach()[chosen]
-            self.weights[name] = nn.Parameter(kept) if name in self.trained else kept
+            self.tensors[name] = nn.Parameter(kept) if name in self._trained else kept
         self.loss_sums = self.loss_sums[chosen]
         self.runs, self.states = [self.runs[i] for i in members], [self.states[i] for i in members]
-        self.numbers = Numbers.of(self.runs)
-        self._point()
-        self.slices = self._slices()
-        for part, content in zip(self.slices, held, strict=True):
+        self._arrange()
+        self._go_on(held, of_hooks, chosen)
+
+    def _go_on(
+        self, slices: Sequence[Mapping[str, Any]], hooks: Mapping[str, Mapping[str, Any]], members: Tensor
+    ) -> None:
+        """Put in place what optimizers and hooks held of some members of a stack."""
+        for part, content in zip(self.slices, slices, strict=True):
             part.optimizer.load_state_dict(content["optimizer"])
+        for name, hook in self.hooks.items():
+            if name in hooks:
+                chosen = {key: held.to(self.device)[members] for key, held in hooks[name].items()}
+                hook.load_state_dict(chosen)
+
+    def _of_hooks(self) -> dict[str, dict[str, Any]]:
+        return {name: held for name, hook in self.hooks.items() if (held := hook.state_dict())}
 
     def _slice_states(self) -> list[dict[str, Any]]:
         return [{"start": s.start, "stop": s.stop, "optimizer": s.optimizer.state_dict()} for s in self.slices]
@@ -121,12 +163,12 @@ class Stack:
         self.note_progress()
         shared = {id(s.optimizer) for s in self.slices}
         return {
-            "weights": {name: tensor.detach() for name, tensor in self.weights.items()},
+            "weights": {name: tensor.detach() for name, tensor in self.tensors.items()},
             "slices": self._slice_states(),
+            "hooks": self._of_hooks(),
             "members": [
                 {
-                    "counters": {name: getattr(state, name) for name in COUNTERS},
-                    "best_weights": state.best_weights,
+                    **state.progress(),
                     "optimizer": None if id(state.optimizer) in shared else state.optimizer.state_dict(),
                 }
                 for state in self.states
@@ -149,15 +191,13 @@ def resume(runs: Sequence[Run], saved: Mapping[str, Any], members: Sequence[int]
     """
     states = [start(run) for run in runs]
     for state, member in zip(states, (saved["members"][i] for i in members), strict=True):
-        state.best_weights = member["best_weights"]
-        for name in COUNTERS:
-            setattr(state, name, member["counters"][name])
+        state.load_progress(member)
         if member["optimizer"] is not None:
             state.optimizer.load_state_dict(member["optimizer"])
     found = Stack(runs, states)
     with torch.no_grad():
-        for name, tensor in found.weights.items():
+        for name, tensor in found.tensors.items():
             tensor.copy_(saved["weights"][name][list(members)])
-    for part, content in zip(found.slices, held_by(saved["slices"], members), strict=True):
-        part.optimizer.load_state_dict(content["optimizer"])
+    places = torch.tensor(members, dtype=torch.long, device=found.device)
+    found._go_on(held_by(saved["slices"], members), saved["hooks"], places)
     return found

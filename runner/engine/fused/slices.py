@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from runner.engine.fused.numbers import along, own_decay
+from runner.engine.hooks import along
 from runner.engine.run import Run
 
 
@@ -45,13 +45,18 @@ class Slice:
 
 def optimizer_key(run: Run) -> str | None:
     """Return what runs must have in common to share an optimizer; None of one that each run has for itself."""
-    return settings(run) if run.linear_in_lr else None
+    return settings(run) if run.optim.linear_in_lr else None
 
 
 def settings(run: Run) -> str:
     """Return the optimizer and all of its settings but those that each member has for itself."""
-    own = ("lr", run.own_decay) if own_decay(run) else ("lr",)
-    return f"{run.optimizer.func} {sorted((k, str(v)) for k, v in run.optimizer.keywords.items() if k not in own)}"
+    own, optimizer = ("lr", run.optim.own_decay) if own_decay(run) else ("lr",), run.optim.optimizer
+    return f"{optimizer.func} {sorted((k, str(v)) for k, v in optimizer.keywords.items() if k not in own)}"
+
+
+def own_decay(run: Run) -> float:
+    """Return the optimizer's own decay, a rate by which it multiplies the weights by 1 - lr·rate before its step."""
+    return float(run.optim.optimizer.keywords[run.optim.own_decay]) if run.optim.own_decay else 0.0
 
 
 def in_order(runs: Sequence[Run]) -> list[int]:

@@ -1,76 +1,56 @@
 """One step of all members of a stack."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from runner.engine.fused import batched
 from runner.engine.fused.members import Stack
-from runner.engine.fused.numbers import along
+from runner.engine.hooks import shrink
 from runner.engine.measure import Measured, ratio
-from runner.noise import key
 
 
-def differentiate(members: Stack, x: Tensor, y: Tensor, shared: bool, drop: Tensor | None) -> Tensor:
-    """Return the training losses ``[runs]`` of a batch, and leave their gradients with the weights.
-
-    ``drop`` is the key ``[runs, 2]`` of the step's noise.
-    """
-    first, numbers = members.runs[0], members.numbers
-    for name in members.trained:
-        members.weights[name].grad = None
+def differentiate(members: Stack, x: Tensor, y: Tensor, shared: bool) -> Tensor:
+    """Return the training losses ``[runs]`` of a batch, and leave their gradients with the weights."""
+    first, on = members.runs[0], members.on
+    for weight in members.trained:
+        weight.grad = None
     with first.autocast():
-        dropping = None if numbers.dropout is None or drop is None else batched.Dropping(numbers.dropout, drop)
-        outputs, back = batched.forward(members.states[0].model, members.weights, x, shared, dropping)
-        losses, slopes = batched.losses_and_slopes(first.loss, outputs, y, shared, numbers.smoothing)
+        dropping = next((found for act in on.dropping if (found := act(members)) is not None), None)
+        outputs, back = batched.forward(members.states[0].model, members.tensors, x, shared, dropping)
+        changes = [partial(act, members) for act in on.output_loss]
+        losses, slopes = batched.losses_and_slopes(first.loss, outputs, x, y, shared, changes)
     back(slopes)
-    for kind, strengths in numbers.penalties:
-        penalties = strengths * torch.vmap(kind)([members.weights[name] for name in members.decayed])
+    for cost in on.penalty:
+        penalties = cost(members)
         penalties.sum().backward()  # type: ignore[no-untyped-call]
         losses = losses + penalties.detach()
     return losses
 
 
-def keys(members: Stack) -> Tensor | None:
-    """Return the key ``[runs, 2]`` of the present step's noise; None where none is drawn."""
-    if members.numbers.dropout is None:
-        return None
-    of_seed = {run.noise_seed: key(run.noise_seed, members.step, run.device) for run in members.runs}
-    return torch.stack([of_seed[run.noise_seed] for run in members.runs])
-
-
+@torch.no_grad()
 def update(members: Stack, lr: Tensor, measure: bool) -> list[Measured] | None:
     """Take one step of every member at its rate of ``lr`` (``[runs]``); where asked, return what was measured."""
-    first = members.runs[0]
-    weights = {name: members.weights[name] for name in members.weights if name in members.trained}
-    gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
-    with torch.no_grad():
-        largest, bounds, decay = members.numbers.max_value, members.numbers.max_norm, members.numbers.decay
-        norms = _norms(list(gradients.values())) if measure or bounds is not None else None
-        before = {name: weight.detach().clone() for name, weight in weights.items()} if measure else None
-        if largest is not None:
-            for gradient in gradients.values():
-                most = along(largest.to(gradient.dtype), gradient)
-                torch.clamp(gradient, -most, most, out=gradient)
-            norms_to_cut = _norms(list(gradients.values())) if bounds is not None else None
-        else:
-            norms_to_cut = norms
-        if bounds is not None and norms_to_cut is not None:
-            for gradient in gradients.values():
-                gradient.mul_(along((bounds.to(norms_to_cut.dtype) / (norms_to_cut + 1e-6)).clamp(max=1.0), gradient))
-        if decay is not None:
-            left = (1 - lr * decay).to(first.dtype)
-            for name in members.decayed:
-                weights[name].mul_(along(left, weights[name]))
-        for part in members.slices:
-            part.step(gradients, lr.to(first.dtype))
-        _step_alone(members, gradients, lr)
-        for projection in first.hooks.projections:
-            projection.apply([weights[name] for name in members.decayed])
+    first, on = members.runs[0], members.on
+    gradients = {name: w.grad for name, w in members.weights.items() if w.grad is not None}
+    norms = _norms(list(gradients.values())) if measure else None
+    before = [weight.detach().clone() for weight in members.trained] if measure else None
+    for cut in on.after_backward:
+        cut(members)
+    for act in on.before_update:
+        act(members, lr)
+    if members.own_decay is not None:
+        shrink(members.decayed, lr, members.own_decay)
+    for part in members.slices:
+        part.step(gradients, lr.to(first.dtype))
+    _step_alone(members, gradients, lr)
+    for follow in on.after_update:
+        follow(members)
     if before is None or norms is None:
         return None
-    sizes, moved = _norms(list(before.values())), _norms([w.detach() - before[n] for n, w in weights.items()])
+    sizes, moved = _norms(before), _norms([w.detach() - b for w, b in zip(members.trained, before, strict=True)])
     numbers = zip(norms.tolist(), moved.tolist(), sizes.tolist(), strict=True)
     return [Measured(norm, ratio(way, size)) for norm, way, size in numbers]
 

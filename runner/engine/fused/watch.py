@@ -6,7 +6,6 @@ from torch import Tensor
 from runner.engine.fused.members import Stack
 from runner.engine.judge import Evaluation, note
 from runner.engine.measure import Measured
-from runner.engine.run import Run
 from runner.engine.state import State
 
 Events = list[tuple[State, Evaluation]]
@@ -20,7 +19,7 @@ class Watch:
         self.hold = hold
         self._members = members
         self._held: list[tuple[Tensor, int, int, int, int, list[float], int]] = []
-        self._diverged: list[tuple[Run, State, float, int]] = []
+        self._diverged: list[tuple[State, float, int]] = []
 
     def add(self, losses: Tensor, samples: int, rates: list[float], size: int) -> None:
         """Take the losses ``[runs]`` of the step about to be made."""
@@ -58,11 +57,11 @@ class Watch:
                 state.step, state.epoch, state.offset, state.samples_seen = step, epoch, offset, samples_seen
                 state.loss_sum = float(m.loss_sums[i])
                 state.first_nonfinite_step, state.stop_reason = step, "non-finite loss"
-                self._diverged.append((m.runs[i], state, rates[i], size))
+                self._diverged.append((state, rates[i], size))
 
     def take_diverged(self) -> Events:
         """Return the rows of members that have diverged since the last time, their seconds counted."""
-        found = [(s, note(run, s, rate, size, Measured(), None, None)) for run, s, rate, size in self._diverged]
+        found = [(s, note(s, rate, size, Measured(), None, None)) for s, rate, size in self._diverged]
         self._diverged = []
         return found
 

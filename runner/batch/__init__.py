@@ -2,7 +2,7 @@
 
 import math
 
-from runner.engine.rules import Adaptive, Strategy
+from runner.engine.rules import Strategy
 from runner.errors import ConfigError
 
 
@@ -90,10 +90,11 @@ def adaptive(
     Raises:
         ConfigError: if the training set is smaller than the first batch.
     """
+    from runner.batch.noise_scale import Adaptive
+
     first = fixed(samples, epochs, size=size)(0)
-    return Adaptive(
-        first, min(smallest, samples), min(most or samples, samples), every, parts, decay, in_steps=epochs is None
-    )
+    bounds = min(smallest, samples), min(most or samples, samples)
+    return Adaptive(samples, first, *bounds, every, parts, decay, in_steps=epochs is None)
 
 
 def auto(samples: int, *, smallest: int, most: int) -> int:

@@ -1,0 +1,55 @@
+"""Inputs moved to raise the loss."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from runner.engine.hooks import Going, Hook
+from runner.noise import uniform
+
+NOISE = 1_000_003
+"""The place of the random start, apart from the places of hidden units."""
+
+
+@dataclass
+class Adversary(Hook):
+    """How far inputs are moved, in how many steps, and the share of the loss that is theirs."""
+
+    epsilon: float
+    steps: int
+    share: float
+    draws: ClassVar[bool] = True
+
+    @property
+    def alone(self) -> str:
+        """Why a stack has none."""
+        return "adversarial and distillation look at one run's inputs and outputs at a time"
+
+    def input_loss(self, at: Going, loss: Tensor, of: Callable[[Tensor], Tensor], x: Tensor, first: int) -> Tensor:
+        """Return the loss with its share at the inputs that were moved."""
+        return (1 - self.share) * loss + self.share * of(self.moved(x, of, at.key, first))
+
+    def moved(self, x: Tensor, loss: Callable[[Tensor], Tensor], key: Tensor, first: int = 0) -> Tensor:
+        """Return inputs within epsilon of ``x`` at which ``loss`` is higher; the weights' gradients stay untouched.
+
+        ``x`` are the samples of a batch from its ``first`` on.
+        """
+        reach = self.epsilon if self.steps == 1 else 2.5 * self.epsilon / self.steps
+        found = x.detach()
+        if self.steps > 1:
+            drawn = uniform(key, NOISE, x.shape, x[:1].numel() * first)
+            found = found + self.epsilon * (2 * drawn.to(x.dtype) - 1)
+        for _ in range(self.steps):
+            found.requires_grad_(True)
+            (slope,) = torch.autograd.grad(loss(found), found)
+            found = found.detach() + reach * slope.sign()
+            found = torch.minimum(torch.maximum(found, x - self.epsilon), x + self.epsilon)
+        return found
+
+
+def adversarial(*, epsilon: float, steps: int, share: float) -> Hook:
+    """(1 - share)·loss(x) + share·loss(x′), x′ = x + epsilon·sign(∇ₓ loss) (Goodfellow et al. 2015, §6), or PGD's."""
+    return Adversary(epsilon, steps, share)
