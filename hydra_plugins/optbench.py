@@ -109,10 +109,11 @@ class OptbenchLauncher(Launcher):
 
     def run(self, jobs: Sequence[Any]) -> list[Any]:
         """Run planned jobs and return what became of each."""
-        from runner.sweep.launch.processes import run_jobs
+        from runner.sweep.launch import run_all
+        from runner.sweep.launch.processes import launch, number_of_workers
         from runner.sweep.terminal import reporter
 
-        return run_jobs(jobs, reporter(len(jobs)))
+        return run_all(jobs, launch, number_of_workers(jobs), reporter(len(jobs)))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run what another sweeper asks for; each job returns its final validation loss, infinite where it has none."""
@@ -145,10 +146,11 @@ class InlineLauncher(OptbenchLauncher):
 
     def run(self, jobs: Sequence[Any]) -> list[Any]:
         """Run planned jobs and return what became of each."""
-        from runner.sweep.launch.inline import run_jobs
+        from runner.sweep.launch import run_all
+        from runner.sweep.launch.inline import launch
         from runner.sweep.terminal import reporter
 
-        return run_jobs(jobs, reporter(len(jobs)))
+        return run_all(jobs, launch, 1, reporter(len(jobs)))
 
 
 @dataclass

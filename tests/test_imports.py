@@ -31,15 +31,15 @@ HEAVY = ("torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn", "hy
 LATE = {
     "torch: refusals, finished runs, reports and plans need none": """
         batch.noise_scale engine.checkpoint engine.diagnostics engine.fused engine.fused.batched engine.fused.members
-        engine.fused.slices
-        engine.loop engine.measure engine.memory engine.state run.build run.load run.memory run.summary init model
+        engine.loop engine.measure engine.memory engine.state run.build run.load run.memory run.summary run.trainee
+        init model
         study.noise_scale after.export after.predict search.lr_range
     """,
     "pandas and matplotlib: training and lists draw nothing": """
         report.write report.figures study.catalogue study.page study.study
     """,
     "hydra: help, lists and completion compose nothing": """
-        config.compose run.job run.claim run.life run.record sweep.plan sweep.terminal sweep.launch
+        config.compose run.job run.claim run.outcome run.record sweep.plan sweep.queue sweep.terminal sweep.launch
         cli.present
     """,
     "yaml: most commands have no folder of one's own": "config.own_yamls",
@@ -53,7 +53,8 @@ LATE_LIBRARIES = {*HEAVY, "PIL", "pytorch_optimizer", "signal"}
 
 WITHOUT_TORCH = (
     *("config", "data", "statistics", "report", "cli", "sweep", "scheduler", "stop", "measures", "errors"),
-    *("run.job", "run.record", "run.lock", "run.life", "run.claim", "run.stack", "run.stackable", "run.progress"),
+    *("run.job", "run.record", "run.lock", "run.life", "run.claim", "run.stackable", "run.progress"),
+    *("run.outcome", "run.packs", "run.process"),
     *("engine.rules", "engine.hooks", "engine.model"),
 )
 """Rooms and modules whose import never leads to torch."""

@@ -10,7 +10,7 @@ from runner import __version__
 from runner.config.fields import show
 from runner.config.identity import choices
 from runner.measures import HIGHER_IS_BETTER, headlines
-from runner.run.life import Outcome
+from runner.run.outcome import Outcome
 from runner.sweep.terminal import LINES_FOR_RUNS
 
 SHOWN_BEST = 5

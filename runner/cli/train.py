@@ -15,7 +15,7 @@ from runner.errors import ConfigError, OptbenchError
 
 if TYPE_CHECKING:
     from runner.config.hydra_door import Hydra
-    from runner.run.life import Outcome
+    from runner.run.outcome import Outcome
 
 TROUBLE = ("failed", "interrupted", "diverged")
 GOES_ON = "optbench: interrupted; the same command goes on from here"
@@ -123,7 +123,7 @@ def _grid(hydra: "Hydra", overrides: list[str], config_dir: str | None) -> int:
         print(outcomes, end="")
         return 0
     from runner.cli import present
-    from runner.run.life import Outcome
+    from runner.run.outcome import Outcome
 
     if not isinstance(outcomes, list) or not all(isinstance(outcome, Outcome) for outcome in outcomes):
         return 0  # another sweeper, which reports by itself
@@ -144,7 +144,7 @@ def _outcomes_of_grid(hydra: "Hydra", overrides: list[str]) -> Any:
 
 def _end_of_grid(outcomes: "Sequence[Outcome]") -> int:
     """Return the exit code, and say on stderr what went wrong in which run."""
-    from runner.sweep.launch import NOT_STARTED
+    from runner.sweep.queue import NOT_STARTED
 
     waiting = [o for o in outcomes if o.summary.get("stop_reason") == NOT_STARTED]
     if waiting:

@@ -1,14 +1,23 @@
-"""A job is claimed: found finished, or trained by the engine that it asks for while its lock is held."""
+"""Jobs are claimed: found finished, or trained while their locks are held."""
 
+import contextlib
 import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from runner.run import record
+from runner.run import packs, record
 from runner.run.job import Job
-from runner.run.life import WAIT_SECONDS, Interruption, Outcome, begun_alone, finished, run_held
+from runner.run.life import Life
 from runner.run.lock import holding
-from runner.run.progress import Bar
-from runner.run.stack import forget_ended, in_a_stack, run_stack
+from runner.run.outcome import Outcome, begun_alone, finished
+from runner.run.process import Interruption
+from runner.run.progress import Bar, Progress
 from runner.run.stackable import refuse
+
+if TYPE_CHECKING:
+    from runner.engine.run import Run
+
+WAIT_SECONDS = 0.5
 
 
 def run_job(
@@ -27,34 +36,80 @@ def run_job(
         ConfigError: for what cannot be run, before anything is written.
         RecordError: if the folder cannot be written.
     """
-    if (summary := finished(job, save)) is not None:
-        if not (job.folder.parent / "runs.csv").exists():
-            record.rebuild_runs_csv(job.folder.parent)
-        return Outcome(job, summary, trained=False)
+    return run_pack([job], save, interruption, Bar() if bar else None, wait)[0]
+
+
+def run_pack(
+    jobs: Sequence[Job],
+    save: str,
+    interruption: Interruption | None = None,
+    progress: Progress | None = None,
+    wait: bool = False,
+) -> list[Outcome | None]:
+    """Train jobs as one to their end and record each, or return what finished runs found.
+
+    Args:
+        jobs: one, or a pack that ``runner.sweep.pack`` made.
+        save: the weights kept where the config leaves it open: last, best or none.
+        interruption: asks the runs to stop after the step they are in, checkpointed.
+        progress: told how far they are.
+        wait: where another process trains a run, wait for it; otherwise its outcome is None.
+
+    Raises:
+        ConfigError: for what cannot be run, before anything is written.
+        RecordError: if the folder of a single run cannot be written.
+    """
+    folder = jobs[0].folder.parent
+    found = {job.run_id: _found(job, save) for job in jobs}
+    if all(found.values()):
+        if not (folder / "runs.csv").exists():
+            record.rebuild_runs_csv(folder)
+        return [found[job.run_id] for job in jobs]
+    runs = _built([job for job in jobs if found[job.run_id] is None])
+    interruption, progress = interruption or Interruption(), progress or Progress()
+    while True:
+        with contextlib.ExitStack() as locks:
+            ours = []
+            for job in (job for job in jobs if found[job.run_id] is None):
+                with record.writing(job.lock):
+                    held = locks.enter_context(holding(job.lock))
+                # Looked at again once it is held: another process may just have finished it.
+                found[job.run_id] = _found(job, save)
+                if held and found[job.run_id] is None:
+                    ours.append(job)
+            if ours:
+                life = Life(runs, save, interruption, progress)
+                _live(life, ours, runs, len(jobs) > 1)
+                found |= {job.run_id: Outcome(job, life.summaries[job.run_id], trained=True) for job in ours}
+                packs.forget_ended(folder)
+        if not wait or all(found.values()):
+            return [found[job.run_id] for job in jobs]
+        time.sleep(WAIT_SECONDS)
+
+
+def _found(job: Job, save: str) -> Outcome | None:
+    summary = finished(job, save)
+    return None if summary is None else Outcome(job, summary, trained=False)
+
+
+def _built(jobs: Sequence[Job]) -> dict[str, "Run"]:
     from runner.run.build import build
 
-    interruption = interruption or Interruption()
-    fused = job.config["engine"] == "fused" or (job.config["engine"] == "auto" and in_a_stack(job))
-    if fused and not begun_alone(job):
-        run = build(job)
-        refuse(job, run)
-        with Bar(run.steps, 0, job.folder.name, enabled=bar) as shown:
+    runs = {job.run_id: build(job) for job in jobs}
+    for job in jobs:
+        if not begun_alone(job):
+            refuse(job, runs[job.run_id])
+    return runs
 
-            def progress(share: float) -> None:
-                shown.advance(round(share * run.steps), None)
 
-            return run_stack([job], save, interruption, progress, wait)[0]
-    run = build(job)
-    while True:
-        with record.writing(job.lock), holding(job.lock) as held:
-            if held and (summary := finished(job, save)) is not None:  # while this process waited
-                return Outcome(job, summary, trained=False)
-            if held:
-                outcome = Outcome(job, run_held(job, run, save, interruption, bar), trained=True)
-                forget_ended(job.folder.parent)
-                return outcome
-        if not wait:
-            return None
-        time.sleep(WAIT_SECONDS)
-        if not job.config["force"] and (summary := finished(job, save)) is not None:
-            return Outcome(job, summary, trained=False)
+def _live(life: Life, jobs: Sequence[Job], runs: "Mapping[str, Run]", packed: bool) -> None:
+    """Train jobs that are held by the engine that they ask for, or that they were begun with."""
+    asked = jobs[0].config["engine"]
+    fused = asked == "fused" or (asked == "auto" and packs.left_a_checkpoint(jobs[0]))
+    if not packed and (begun_alone(jobs[0]) or not fused):
+        life.alone(jobs[0])
+        return
+    from runner.run.trainee import parts
+
+    for part in parts(jobs, runs):
+        life.together(part, *packs.place(part))

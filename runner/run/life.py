@@ -1,138 +1,231 @@
-"""The life of a run whose job is claimed: resumed, trained by an engine and recorded."""
+"""The life of runs that are trained as one, a run by itself or a stack: resumed, trained, recorded, concluded.
 
-import ctypes
-import os
-import signal
+Every run has its own folder, summary and row. What happens to one member of a stack costs that member alone.
+"""
+
+import contextlib
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from runner.errors import OptbenchError, RecordError
-from runner.run import record
+from runner.run import packs, record
 from runner.run.job import Job
-from runner.run.progress import Bar
+from runner.run.process import Interruption, torch_settings
+from runner.run.progress import Progress
 from runner.run.record import Recorder
 
 if TYPE_CHECKING:
+    from runner.engine.fused.watch import Events
     from runner.engine.run import Run
     from runner.engine.state import State
+    from runner.run.trainee import Trainee
 
-WAIT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 1.0
 """A checkpoint is written at evaluations, at most this often."""
-GLIBC_KEEPS = ((-3, 2**25), (-1, 2**28))
-"""Its ``M_MMAP_THRESHOLD``, the most it takes, and ``M_TRIM_THRESHOLD`` (malloc.h), in bytes."""
+SHARE_OF_TIME = 0.02
+"""Checkpoints take no more of the time than this."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job."""
+class Life:
+    """What is asked of the runs that one process trains, and what has become of them."""
 
-    job: Job
-    summary: dict[str, Any]
-    trained: bool
-    """False where a finished run was found in its place."""
+    def __init__(self, runs: "Mapping[str, Run]", save: str, interruption: Interruption, progress: Progress) -> None:
+        """Prepare.
 
+        Args:
+            runs: what jobs were built to, by run id.
+            save: the weights kept where a config leaves it open: last, best or none.
+            interruption: asks to stop after the step that is under way, checkpointed.
+            progress: told how far the runs are.
+        """
+        self._runs, self._save, self._interruption, self._progress = runs, save, interruption, progress
+        self.summaries: dict[str, dict[str, Any]] = {}
+        """By run id."""
+        self._recorders: dict[str, Recorder] = {}
 
-class Interruption:
-    """Set by the first Ctrl-C or SIGTERM; the second Ctrl-C ends the process at once."""
+    def alone(self, job: Job) -> None:
+        """Train a job, whose lock is held, by the reference engine.
 
-    def __init__(self) -> None:
-        self.requested = False
+        Raises:
+            OptbenchError: if its folder cannot be written.
+        """
+        from runner.run.trainee import alone
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take the signals while the block runs."""
-
-        def note(number: int, frame: FrameType | None) -> None:
-            if self.requested and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.requested = True
-
+        self._recorders[job.run_id] = Recorder(job)
+        record.make_room(job.folder)
         try:
-            before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: whoever runs the threads takes the signals
-            yield
-            return
+            with self._interruption.listening(), torch_settings(job):
+                self._train(alone(job, self._runs[job.run_id]), {})
+        except OptbenchError:
+            raise
+        except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
+            self._end(job, self._recorders[job.run_id].fail(error))
+
+    def together(self, jobs: Sequence[Job], plan: Path, source: Path) -> None:
+        """Train jobs, whose locks are held, as a stack.
+
+        Where memory does not suffice each half is tried; where something raises, each run.
+
+        Args:
+            jobs: the members.
+            plan: where their plan and checkpoint are kept.
+            source: the plan of a pack that they may go on from.
+        """
+        from runner.run.trainee import together
+
+        self._recorders |= {job.run_id: Recorder(job) for job in jobs}
+        try:
+            with self._interruption.listening(), torch_settings(jobs[0]):
+                for job in jobs:
+                    with self._costing(job):
+                        record.make_room(job.folder)
+                if ours := self._left(jobs):
+                    trainee = together(ours, [self._runs[job.run_id] for job in ours], plan, source)
+                    packs.write(plan, [job.run_id for job in ours])
+                    self._train(trainee, {id(s): j for s, j in zip(trainee.states, trainee.jobs, strict=True)})
+                    if all(self.summaries[job.run_id]["status"] in record.ENDED for job in ours):
+                        packs.forget(plan)
+        except OptbenchError as error:  # of what all of them need
+            for job in jobs:
+                self._lose(job, error)
+        except (Exception, SystemExit) as error:  # a user's part may end the process
+            if len(jobs) == 1:
+                self._end(jobs[0], self._recorders[jobs[0].run_id].fail(error))
+            else:
+                self._apart(jobs, plan, source, error)
+
+    def _apart(self, jobs: Sequence[Job], plan: Path, source: Path, error: BaseException) -> None:
+        """Train in two halves, or each by itself, jobs that could not be trained together."""
+        from runner.engine.memory import is_out_of_memory
+
+        halved = is_out_of_memory(error)
+        said = "in two halves" if halved else "each by itself"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        tqdm.write(f"optbench: a stack of {len(jobs)} runs raised {reason}; they go on {said}", file=sys.stderr)
+        for job in jobs:
+            self._recorders[job.run_id].let_go()
+        left = self._left(jobs)
+        for part in (left[: len(left) // 2], left[len(left) // 2 :]) if halved else ([job] for job in left):
+            if halved or part[0].config["engine"] == "fused":
+                self.together(part, packs.plan_of(part), source)
+            else:
+                with self._costing(part[0]):
+                    self.alone(part[0])
+        packs.forget(plan)
+
+    def _left(self, jobs: Sequence[Job]) -> list[Job]:
+        return [job for job in jobs if job.run_id not in self.summaries]
+
+    def _train(self, trainee: "Trainee", members: Mapping[int, Job]) -> None:
+        """Train to the end, or until the runs are asked to stop: then they are kept where they are.
+
+        Args:
+            trainee: what is trained.
+            members: the jobs of a stack, by their states' ids; empty of a run by itself.
+        """
+        from runner.run.summary import reset_peak_memory
+
+        steps = trainee.states[0].steps
+        self._job_of = members or {id(trainee.states[0]): trainee.jobs[0]}
+        self._is_stack, self._resumed_from = bool(members), trainee.resumed_from
+        reset_peak_memory(trainee.states[0].run.device)
+        for state in trainee.states:
+            with self._costing(self._job_of[id(state)], state):
+                self._recorder(state).open(rows_kept=state.rows)
+        trainee.leave_ended()
+        record.update_runs_csv([(self._job_of[id(s)], {"status": "running"}) for s in trainee.states])
+        pause_at = trainee.jobs[0].config["pause_at"]
+        saved_at, wait, paused = time.monotonic() - CHECKPOINT_SECONDS, CHECKPOINT_SECONDS, False
+        name = f"{len(members)} runs" if len(members) > 1 else trainee.jobs[0].folder.name
+        with self._progress.of(name, steps, trainee.resumed_from or 0) as shown:
+
+            def pulse(step: int, loss: float | None) -> bool:
+                shown.stepped(step, loss)
+                return self._interruption.requested
+
+            for found in trainee.train(pulse):
+                self._record(found)
+                trainee.leave_ended()  # those whose records could not be written
+                shown.evaluated(found[0][1].row if found else {})
+                paused = pause_at is not None and bool(trainee.states) and trainee.states[0].step >= pause_at
+                if self._interruption.requested or paused:
+                    break
+                if trainee.states and time.monotonic() - saved_at >= wait:
+                    wait = max(CHECKPOINT_SECONDS, _keep(trainee) / SHARE_OF_TIME)
+                    saved_at = time.monotonic()
+        if trainee.states:
+            _keep(trainee)
+            self._stop(trainee, "paused" if paused and not self._interruption.requested else "interrupted")
+
+    def _record(self, found: "Events") -> None:
+        """Write what an evaluation found of each run, and the summaries of those that have ended."""
+        ended = []
+        for state, evaluation in found:
+            job, recorder = self._job_of[id(state)], self._recorder(state)
+            with self._costing(job, state):
+                recorder.row(evaluation.row, evaluation.layers)
+                if state.stop_reason is not None:
+                    save = job.config["save"] or self._save
+                    summary = conclude(job, state, recorder, evaluation.row, save, self._resumed_from)
+                    recorder.close(summary)
+                    record.update_runs_csv([(job, summary)] if not self._is_stack else [])
+                    _clear_checkpoints(recorder, summary)
+                    self.summaries[job.run_id] = summary
+                    ended.append((job, summary))
+        record.update_runs_csv(ended if self._is_stack else [])
+
+    def _recorder(self, state: "State") -> Recorder:
+        return self._recorders[self._job_of[id(state)].run_id]
+
+    def _stop(self, trainee: "Trainee", status: str) -> None:
+        """Write the summaries of runs that are kept where they are."""
+        from runner.run.summary import environment
+
+        for state in trainee.states:
+            job = self._job_of[id(state)]
+            summary = {"status": status, "stop_reason": status, "steps": state.step}
+            with self._costing(job, state):
+                self._end(job, summary | environment(job, state.run, state.stack_size))
+
+    def _end(self, job: Job, summary: dict[str, Any]) -> None:
+        self.summaries[job.run_id] = summary
+        self._recorders[job.run_id].close(summary)
+        record.update_runs_csv([(job, summary)])
+
+    @contextlib.contextmanager
+    def _costing(self, job: Job, state: "State | None" = None) -> Iterator[None]:
+        """Let a record that cannot be written cost its own run alone, where it is one of several: the state ends."""
         try:
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        except RecordError as error:
+            if state is not None and not self._is_stack:
+                raise
+            self._lose(job, error)
+            if state is not None:
+                state.stop_reason = str(error)
+
+    def _lose(self, job: Job, error: OptbenchError) -> None:
+        lost = {"status": "failed", "stop_reason": str(error), "run_id": job.run_id}
+        self.summaries.setdefault(job.run_id, lost)
 
 
-def begun_alone(job: Job) -> bool:
-    """Say whether the reference engine was stopped in a run, which goes on with it whatever engine is asked for."""
-    return (job.folder / "checkpoint.pt").exists()
+def _keep(trainee: "Trainee") -> float:
+    """Write a checkpoint, the first of which is read back; return how many seconds that took."""
+    from runner.engine import checkpoint
+
+    began, first = time.monotonic(), not trainee.checkpoint.exists()
+    checkpoint.save(trainee.checkpoint, trainee.content())
+    if first:
+        checkpoint.load(trainee.checkpoint)
+    return time.monotonic() - began
 
 
-def finished(job: Job, save: str = "none") -> dict[str, Any] | None:
-    """Return the summary of a run that need not be trained again, or None.
-
-    Args:
-        job: the run.
-        save: the weights wanted where the config leaves it open: last, best or none.
-    """
-    summary = record.read_summary(job.folder)
-    if summary is None or summary["status"] not in record.ENDED or job.config["force"]:
-        return None
-    if summary["status"] == "failed":
-        return summary if job.config["retry"] == "none" else None
-    return summary if _holds_what_is_asked(job, job.config["save"] or save, summary) else None
-
-
-def _holds_what_is_asked(job: Job, save: str, summary: dict[str, Any]) -> bool:
-    config, diverged = job.config, summary["status"] == "diverged"
-    if job.target is not None and summary.get("target") != job.target:
-        return False
-    # Where nobody said which weights, those of the best evaluation will do.
-    enough = (save,) if config["save"] is not None else ("last", "best")
-    if save != "none" and summary.get("saved") not in enough and not diverged:
-        return False
-    if config["diagnostics"] and not summary.get("diagnostics"):
-        return False
-    if config["sharpness"] and "final_sharpness" not in summary:
-        return False
-    if any(f"final_train_{path.rpartition('.')[2]}" not in summary for path in config["metrics"]) and not diverged:
-        return False
-    epoch = summary.get("steps_per_epoch")
-    asked, held = (every or epoch for every in (config["eval_every"], summary.get("eval_every")))
-    return isinstance(asked, int) and isinstance(held, int) and asked % held == 0
-
-
-def run_held(job: Job, run: "Run", save: str, interruption: Interruption, bar: bool) -> dict[str, Any]:
-    """Train a run whose lock is held, and return its summary, which is written."""
-    make_room(job)
-    recorder = Recorder(job)
-    try:
-        with interruption.listening(), torch_settings(job):
-            summary = _train(job, run, recorder, job.config["save"] or save, interruption, bar)
-    except OptbenchError:
-        raise
-    except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
-        summary = recorder.fail(error)
-    recorder.close(summary)
-    record.update_runs_csv([(job, summary)])
-    clear_checkpoints(recorder, summary)
-    return summary
-
-
-def make_room(job: Job) -> None:
-    """Move a finished run out of the way of one that takes its place."""
-    earlier = record.read_summary(job.folder)
-    unreadable = earlier is None and (job.folder / "summary.json").exists()
-    if unreadable or (earlier is not None and earlier["status"] in record.FINISHED):
-        record.keep_aside(job.folder)
-
-
-def clear_checkpoints(recorder: Recorder, summary: dict[str, Any]) -> None:
+def _clear_checkpoints(recorder: Recorder, summary: dict[str, Any]) -> None:
     """Remove what a finished run went on from: only now, as a kill before its summary was written needs it."""
     if summary["status"] in record.FINISHED:
         from runner.engine import checkpoint
@@ -140,76 +233,8 @@ def clear_checkpoints(recorder: Recorder, summary: dict[str, Any]) -> None:
         checkpoint.remove(recorder.checkpoint, keep_newest=summary["saved"] != "none")
 
 
-@contextmanager
-def torch_settings(job: Job) -> Iterator[None]:
-    """Set PyTorch's threads, determinism and smallest numbers for the block alone."""
-    import torch
-
-    if job.config["deterministic"]:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(job.config["threads"] or threads)
-    torch.use_deterministic_algorithms(job.config["deterministic"])
-    torch.set_flush_denormal(True)  # moments of weights without a gradient fade into numbers 100 times as slow
-    _keep_freed_memory()
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep what a step frees for the next one, where it is glibc.
-
-    It would give tensors above 128 KiB back to the system, and every page of the next ones would cost a fault.
-    """
-    with suppress(AttributeError, OSError, TypeError):
-        for parameter, value in GLIBC_KEEPS:
-            ctypes.CDLL(None).mallopt(parameter, value)
-
-
-def _train(
-    job: Job, run: "Run", recorder: Recorder, save: str, interruption: Interruption, bar: bool
-) -> dict[str, Any]:
-    from runner.engine import checkpoint, loop
-    from runner.run.summary import environment, reset_peak_memory
-
-    reset_peak_memory(run.device)
-    state, resumed_from = _resume(recorder, run)
-    recorder.open(rows_kept=state.rows)
-    record.update_runs_csv([(job, {"status": "running"})])
-    row: dict[str, Any] = {}
-    saved_at, read_back = -CHECKPOINT_SECONDS, False
-    with Bar(run.steps, state.step, str(recorder.folder.name), enabled=bar) as shown:
-
-        def pulse(state: "State", loss: float) -> bool:
-            shown.advance(state.step, loss)
-            return interruption.requested
-
-        for evaluation in loop.train(state, pulse):
-            row = evaluation.row
-            recorder.row(row, evaluation.layers)
-            shown.evaluated(row)
-            if state.stop_reason is None and (
-                interruption.requested or time.monotonic() - saved_at >= CHECKPOINT_SECONDS
-            ):
-                checkpoint.save(recorder.checkpoint, {**state.state_dict(), "asked": asked(job)})
-                if not read_back:
-                    checkpoint.load(recorder.checkpoint)
-                    read_back = True
-                saved_at = time.monotonic()
-            if interruption.requested:
-                break
-    if state.stop_reason is None:
-        checkpoint.save(recorder.checkpoint, {**state.state_dict(), "asked": asked(job)})
-        return {"status": "interrupted", "stop_reason": "interrupted", "steps": state.step, **environment(job, run, 0)}
-    return conclude(job, run, state, recorder, row, save, resumed_from)
-
-
 def conclude(
-    job: Job, run: "Run", state: "State", recorder: Recorder, row: dict[str, Any], save: str, resumed_from: int | None
+    job: Job, state: "State", recorder: Recorder, row: dict[str, Any], save: str, resumed_from: int | None
 ) -> dict[str, Any]:
     """Test a run that has ended, keep the weights asked for, and return its summary."""
     from runner.engine.diagnostics import findings
@@ -217,9 +242,9 @@ def conclude(
     from runner.run.summary import summarize
 
     measured = finish(state)
-    saved = _save_weights(recorder, run, state, save)
+    saved = _save_weights(recorder, state, save)
     summary = summarize(job, state, row, measured)
-    summary |= {"resumed_from_step": resumed_from, "saved": saved, "steps_per_epoch": run.steps_per_epoch}
+    summary |= {"resumed_from_step": resumed_from, "saved": saved, "steps_per_epoch": state.run.steps_per_epoch}
     summary |= {"eval_every": job.config["eval_every"], "diagnostics": job.config["diagnostics"]}
     if job.config["diagnostics"]:
         summary |= findings(record.read_csv(recorder.folder / "layers.csv"))
@@ -228,67 +253,12 @@ def conclude(
     return summary
 
 
-def asked(job: Job) -> list[Any]:
-    """Return what decides a run's rows, or what its summary counts, and is no part of its identity."""
-    return [*(job.config[key] for key in ("metrics", "diagnostics", "sharpness", "eval_every")), job.target]
-
-
-def _resume(recorder: Recorder, run: "Run") -> "tuple[State, int | None]":
-    """Return a run as its newest whole checkpoint has it that the rows on disk reach, and its step; or at 0, and None.
-
-    A run that is now asked for other rows, or for best weights that were not kept so far, begins anew; so does one
-    whose checkpoint another version laid out, which is named.
-    """
-    from runner.engine import checkpoint
-    from runner.engine.state import start
-
-    state, lines = start(run), len(record.whole_lines(recorder.folder / "metrics.csv")) - 1
-    layout, now, unknown = state.state_dict(), asked(recorder.job), []
-    for path in (recorder.checkpoint, checkpoint.previous(recorder.checkpoint)):
-        if not path.exists():
-            continue
-        try:
-            saved = checkpoint.load(path)
-        except RecordError:
-            continue
-        if saved.keys() >= checkpoint.INTERFACE:  # weights that a run was about to end with
-            continue
-        try:
-            alike = saved.keys() == {*layout, "asked"} and _alike(saved, layout)
-            if not alike or len(saved["asked"]) != len(now):
-                raise ValueError("another layout")
-            lacks_best = run.keep_best and saved["best_weights"] is None and saved["counters"]["best"]
-            if saved["asked"] == now and saved["counters"]["rows"] <= lines and not lacks_best:
-                state.load_state_dict(saved)
-                return state, state.step
-        except UNLIKE:
-            state = start(run)
-            unknown.append(path)
-    for path in unknown[:1]:
-        name_unknown(path, "the run starts")
-    return state, None
-
-
-def _alike(saved: dict[str, Any], layout: dict[str, Any]) -> bool:
-    """Say whether counters and hooks of a checkpoint are those that a run has now."""
-    return all(saved[part].keys() == layout[part].keys() for part in ("counters", "hooks"))
-
-
-UNLIKE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-"""What a checkpoint of another layout can raise."""
-
-
-def name_unknown(path: Path, who: str) -> None:
-    """Say on stderr which checkpoint cannot be gone on from, and ``who`` therefore does so again."""
-    tqdm.write(f"optbench: {path} is a checkpoint of another version: {who} again", file=sys.stderr)
-
-
-def _save_weights(recorder: Recorder, run: "Run", state: "State", save: str) -> str:
+def _save_weights(recorder: Recorder, state: "State", save: str) -> str:
     """Put the weights asked for in the checkpoint's place, the resume state kept beside; return what was saved."""
     from runner.engine import checkpoint
 
     if save == "none" or state.first_nonfinite_step is not None:
         return "none"
     weights = state.best_weights if save == "best" else state.judged_weights()
-    checkpoint.save(recorder.checkpoint, {"model": weights, **run.interface})
+    checkpoint.save(recorder.checkpoint, {"model": weights, **state.run.interface})
     return save

@@ -26,7 +26,7 @@ from runner.run.lock import exclusive, owner_of
 GROUPS = frozenset(groups())
 FINISHED = ("completed", "stopped_early", "diverged")
 ENDED = (*FINISHED, "failed")
-STATUSES = (*ENDED, "interrupted")
+STATUSES = (*ENDED, "interrupted", "paused")
 
 
 @contextlib.contextmanager
@@ -188,6 +188,14 @@ def read_config(run: str | Path) -> Config:
         return check(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
     except (ConfigError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is no run's config: {error}") from error
+
+
+def make_room(folder: Path) -> None:
+    """Move a finished run out of the way of one that takes its place."""
+    earlier = read_summary(folder)
+    unreadable = earlier is None and (folder / "summary.json").exists()
+    if unreadable or (earlier is not None and earlier["status"] in FINISHED):
+        keep_aside(folder)
 
 
 def keep_aside(folder: Path) -> Path:

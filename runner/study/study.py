@@ -19,10 +19,11 @@ from runner.report.load import FIRST, Records, load
 from runner.report.sections import Plot
 from runner.run import record
 from runner.run.job import OUTPUTS, Job
-from runner.run.life import finished
 from runner.run.lock import holding
+from runner.run.outcome import finished
 from runner.run.record import write_whole
-from runner.sweep.launch.processes import run_jobs
+from runner.sweep.launch import run_all
+from runner.sweep.launch.processes import launch, number_of_workers
 from runner.sweep.plan import Grid, plan, spell_out_seeds, split_parts
 
 
@@ -111,7 +112,7 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
     if any(finished(job) is None for job in jobs):
         for name in VERDICT:  # none is left of a study that does not end
             (study.folder / name).unlink(missing_ok=True)
-    outcomes = run_jobs(jobs, lambda outcome: None)
+    outcomes = run_all(jobs, launch, number_of_workers(jobs), lambda outcome: None)
     troubled = [o for o in outcomes if o.summary["status"] in ("failed", "interrupted")]
     if troubled:
         first = troubled[0]

@@ -17,9 +17,9 @@ from runner.errors import ConfigError
 from runner.run import record
 from runner.run.claim import run_job
 from runner.run.job import Job, prepare
-from runner.run.life import Outcome, finished
+from runner.run.outcome import Outcome, finished
 from runner.run.stackable import refuse
-from runner.sweep.stacking import tasks
+from runner.sweep.pack import packed
 
 if TYPE_CHECKING:
     from runner.engine.run import Run
@@ -146,7 +146,7 @@ def estimate_seconds(jobs: Sequence[Job], workers: int) -> float:
     """Return how long the jobs would take, from a short trial of a few kinds of them in memory."""
     from runner.run.build import build
 
-    chosen = [[jobs[i] for i in task] for task in tasks(jobs, workers)] if jobs else []
+    chosen = [[jobs[i] for i in task] for task in packed(jobs, workers)]
     kinds: dict[str, list[list[Job]]] = {}
     for task in chosen:
         alike = [task[0].config[k] for k in ("data", "model", "batch")]

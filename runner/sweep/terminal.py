@@ -8,7 +8,7 @@ from tqdm import tqdm
 from runner.config.check import doubts
 from runner.measures import headlines
 from runner.run.job import Job
-from runner.run.life import Outcome
+from runner.run.outcome import Outcome
 from runner.sweep.launch import Report
 
 LINES_FOR_RUNS = 50

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.cli import present
-from runner.run.life import Outcome
+from runner.run.outcome import Outcome
 from runner.sweep.terminal import LINES_FOR_RUNS, report_outcome, reporter
 from tests.support.composed import compose_job
 

@@ -10,7 +10,7 @@ import pytest
 from runner.cli import present
 from runner.errors import ConfigError
 from runner.run.job import Job, prepare
-from runner.run.life import Outcome
+from runner.run.outcome import Outcome
 from tests.support.composed import compose_job
 from tests.support.pasted import pasted
 from tests.support.random_runs import draw_with_parts

@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,13 +63,13 @@ def test_evaluations_see_the_samples_as_they_are(job: Callable) -> None:
         assert {f"{part}_{k}": rows[-1][f"{part}_{k}"] for k in expected} == {
             f"{part}_{k}": v for k, v in expected.items()
         }
-    assert measure.finish(run, state)["test_loss"] == measure.finish(build(augmented), state)["test_loss"]
+    assert measure.finish(state)["test_loss"] == measure.finish(replace(state, run=run))["test_loss"]
 
 
 def test_samples_are_counted_and_whole_batches_stay_as_they_are(job: Callable) -> None:
     run = build(job("optim=gd", "epochs=2", "augment=[cutmix,noise,flip]"))
     before = run.train.x.clone()
-    rows = [evaluation.row for evaluation in loop.train(run, start(run), lambda state, loss: False)]
+    rows = [evaluation.row for evaluation in loop.train(start(run), lambda state, loss: False)]
     assert [row["samples_seen"] for row in rows] == [0, 1295, 2590]
     assert torch.equal(run.train.x, before)
 
@@ -88,8 +89,9 @@ def test_every_part_goes_with_precisions_losses_and_models(more: list[str], job:
 
 def test_the_range_of_colors_is_that_of_the_raw_data(job: Callable) -> None:
     of_bytes = build(job("data=custom", "data.target=tests.own_parts.pictures", "augment=color", "batch.size=8"))
-    assert (of_bytes.augment.pixels.lowest, of_bytes.augment.pixels.highest) == (0, 255)
-    digits = build(job("augment=noise")).augment.pixels
+    pixels = of_bytes.hooks["augment"].pixels
+    assert (pixels.lowest, pixels.highest) == (0, 255)
+    digits = build(job("augment=noise")).hooks["augment"].pixels
     assert (digits.lowest, digits.highest) == pytest.approx((0, 16), abs=1e-4)
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from runner.engine import checkpoint
 from runner.run import record
-from runner.run.claim import run_job
+from runner.run.claim import run_job, run_pack
 from runner.run.job import Job
-from runner.run.life import Interruption
-from runner.run.stack import run_stack
+from runner.run.process import Interruption
+from runner.run.progress import Told
 from tests.support.known import TINY
 from tests.support.records import run_folder, summary_of, without_timing
 
@@ -24,7 +24,7 @@ def of_another_version(content: dict, change: str) -> dict:
     if change == "a part more":
         member["mask"] = None
     elif change == "a counter less":
-        del member["counters"]["lr_factor"]
+        del member["counters"]["skipped_steps"]
     elif change == "asked for otherwise":
         content["asked"].append(None)
     else:
@@ -44,7 +44,8 @@ def test_a_checkpoint_of_another_version_is_named_and_its_run_starts_again(
         if engine == "loop":
             run_job(jobs[0], interruption=interruption)
             return jobs[:1]
-        run_stack(jobs, "last", interruption, lambda share: setattr(interruption, "requested", stops and share > 0.4))
+        stop = Told(lambda share: setattr(interruption, "requested", stops and share > 0.4))
+        run_pack(jobs, "last", interruption, stop)
         return jobs
 
     stops = False

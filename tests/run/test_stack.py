@@ -18,12 +18,13 @@ from runner.engine import fused
 from runner.engine.fused.members import Stack
 from runner.engine.fused.slices import Slice
 from runner.run import record
-from runner.run.claim import run_job
+from runner.run.claim import run_job, run_pack
 from runner.run.job import Job
-from runner.run.life import Interruption
 from runner.run.lock import holding
-from runner.run.stack import plans, run_stack
-from runner.sweep.stacking import tasks
+from runner.run.packs import packs
+from runner.run.process import Interruption
+from runner.run.progress import Told
+from runner.sweep.pack import packed
 from tests.support.records import Result
 
 SMALL = ["model.width=16", "batch.size=64"]
@@ -94,7 +95,7 @@ def test_a_stopped_stack_goes_on_with_the_same_members(
     time.sleep(0.3)
     os.killpg(process.pid, number)
     assert process.wait(60) != 0
-    (plan,) = plans(folder / "outputs/default")
+    (plan,) = packs(folder / "outputs/default")
     assert len(plan[1]) == 8
     result = optbench(*asked)
     assert result.code == 0, result.err
@@ -119,11 +120,11 @@ def test_members_of_a_stopped_stack_may_go_on_a_few_at_a_time(job: Callable[...,
         steps.append(share)
         stop.requested = share > 0.3
 
-    stopped = run_stack(jobs, "none", stop, after_a_third)
+    stopped = run_pack(jobs, "none", stop, Told(after_a_third))
     assert all(o is not None and o.summary["status"] == "interrupted" for o in stopped)
-    few = run_stack(jobs[2:4], "none", Interruption())
+    few = run_pack(jobs[2:4], "none")
     assert [o.summary["stack_size"] for o in few if o] == [2, 2]
-    rest = run_stack([*jobs[:2], *jobs[4:]], "none", Interruption())
+    rest = run_pack([*jobs[:2], *jobs[4:]], "none")
     for outcome in [*few, *rest]:
         assert outcome is not None and outcome.summary["status"] == "completed"
         assert outcome.summary["resumed_from_step"] > 0
@@ -141,7 +142,7 @@ def test_out_of_memory_halves_a_stack(job: Callable[..., Job], monkeypatch: pyte
             yield events
 
     monkeypatch.setattr(fused, "train", short_of_memory)
-    outcomes = run_stack(some(job, 7), "none", Interruption())
+    outcomes = run_pack(some(job, 7), "none")
     assert sizes == [7, 3, 1, 2, 4, 2, 2]
     assert all(o is not None and o.summary["status"] == "completed" for o in outcomes)
     assert all(len(record.whole_lines(o.job.folder / "metrics.csv")) == 5 for o in outcomes if o)
@@ -161,7 +162,7 @@ def test_what_raises_in_a_stack_costs_the_run_that_raises(
     monkeypatch.setattr(Slice, "step", raising)
     shared = ["optim=sgd", "scheduler=constant", f"engine={engine}"]
     jobs = [job(f"optim.lr={lr}", "epochs=1", *SMALL, *shared) for lr in (0.1, 0.5, 0.2)]
-    found = {o.job.config["optim"]["lr"]: o.summary for o in run_stack(jobs, "none", Interruption()) if o}
+    found = {o.job.config["optim"]["lr"]: o.summary for o in run_pack(jobs, "none") if o}
     assert found[0.1]["status"] == found[0.2]["status"] == "completed"
     assert found[0.5]["status"] == ("failed" if engine == "fused" else "completed")
     assert found[0.1]["engine"] == ("fused" if engine == "fused" else "loop")
@@ -174,14 +175,14 @@ def test_a_member_that_another_process_trains_is_left_to_it(job: Callable[..., J
     jobs = some(job, 4)
     with holding(jobs[1].lock) as held:
         assert held
-        outcomes = run_stack(jobs, "none", Interruption())
+        outcomes = run_pack(jobs, "none")
     assert outcomes[1] is None
     assert [o.summary["stack_size"] for o in outcomes if o] == [3, 3, 3]
 
 
 def test_auto_stacks_what_pays_and_nothing_else(job: Callable[..., Job]) -> None:
     def sizes(*overrides: str, count: int = 8) -> list[int]:
-        return sorted(len(task) for task in tasks(some(job, count, *overrides), workers=2))
+        return sorted(len(task) for task in packed(some(job, count, *overrides), 2))
 
     assert sizes() == [4, 4]
     assert sizes(count=3) == [1, 1, 1]
@@ -194,15 +195,15 @@ def test_auto_stacks_what_pays_and_nothing_else(job: Callable[..., Job]) -> None
 
 def test_auto_leaves_own_parts_and_large_networks_alone(job: Callable[..., Job]) -> None:
     own = [job(f"seed={s}", "model=custom", "model.target=tests.own_parts.Net", "max_steps=1") for s in range(8)]
-    assert all(len(task) == 1 for task in tasks(own, workers=2))
+    assert all(len(task) == 1 for task in packed(own, 2))
     large = [job(f"seed={s}", "model.width=1024", "max_steps=1") for s in range(8)]
-    assert all(len(task) == 1 for task in tasks(large, workers=2))
+    assert all(len(task) == 1 for task in packed(large, 2))
 
 
 def test_runs_of_other_models_and_lengths_are_no_stack(job: Callable[..., Job]) -> None:
     kinds = [["max_steps=4"], ["max_steps=5"], ["max_steps=4", "model.depth=1"], ["max_steps=4", "loss=mse"]]
     jobs = [job(*kind, f"seed={s}", "model.width=16") for kind in kinds for s in range(4)]
-    found = tasks(jobs, workers=1)
+    found = packed(jobs, 1)
     assert sorted(map(sorted, found)) == [[4 * k + s for s in range(4)] for k in range(4)]
 
 
@@ -222,7 +223,7 @@ def stopped(jobs: list[Job], share: float = 0.3) -> None:
     def note(done: float) -> None:
         stop.requested = done > share
 
-    outcomes = run_stack(jobs, "none", stop, note)
+    outcomes = run_pack(jobs, "none", stop, Told(note))
     assert all(o is not None and o.summary["status"] == "interrupted" for o in outcomes)
 
 
@@ -230,9 +231,9 @@ def test_members_asked_for_in_other_ways_are_no_longer_a_stack(job: Callable[...
     shared = ["max_steps=300", *SMALL]
     stopped([job(f"seed={s}", "eval_every=50", *shared) for s in range(8)])
     now = [job(f"seed={s}", f"eval_every={50 if s < 4 else 25}", *shared) for s in range(8)]
-    found = tasks(now, workers=1)
+    found = packed(now, 1)
     assert sorted(map(sorted, found)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    outcomes = [o for task in found for o in run_stack([now[i] for i in task], "none", Interruption())]
+    outcomes = [o for task in found for o in run_pack([now[i] for i in task], "none")]
     for outcome in outcomes:
         assert outcome is not None and outcome.summary["status"] == "completed"
         rows = len(record.whole_lines(outcome.job.folder / "metrics.csv")) - 1
@@ -245,7 +246,7 @@ def test_a_folder_that_cannot_be_written_costs_its_own_run_alone(job: Callable[.
     jobs = some(job, 5)
     jobs[3].folder.parent.mkdir(parents=True)
     jobs[3].folder.write_text("no folder")
-    found = [o.summary["status"] for o in run_stack(jobs, "none", Interruption()) if o]
+    found = [o.summary["status"] for o in run_pack(jobs, "none") if o]
     assert found == ["completed", "completed", "completed", "failed", "completed"]
 
 
@@ -253,14 +254,14 @@ def test_a_folder_that_cannot_be_written_costs_its_own_run_alone(job: Callable[.
 def test_what_one_member_lost_costs_that_member_alone(harm: str, job: Callable[..., Job]) -> None:
     jobs = [job(f"seed={s}", "epochs=30", *SMALL) for s in range(5)]
     stopped(jobs)
-    ((plan, _),) = plans(jobs[0].folder.parent)
+    ((plan, _),) = packs(jobs[0].folder.parent)
     if harm == "folder":
         shutil.rmtree(jobs[2].folder)
     elif harm == "rows":
         (jobs[2].folder / "metrics.csv").write_text("")
     else:  # the one before it is whole
         plan.with_suffix(".pt").write_bytes(b"damaged")
-    outcomes = run_stack(jobs, "none", Interruption())
+    outcomes = run_pack(jobs, "none")
     resumed = [o.summary["resumed_from_step"] is not None for o in outcomes if o]
     assert resumed == [True, True, harm == "checkpoint", True, True]
     assert [o.summary["stack_size"] for o in outcomes if o] == ([5] * 5 if harm == "checkpoint" else [4, 4, 1, 4, 4])
@@ -272,7 +273,7 @@ def test_a_single_run_goes_on_from_its_stack(job: Callable[..., Job]) -> None:
     stopped(jobs)
     alone = run_job(jobs[1], save="none", bar=False)
     assert alone is not None and alone.summary["resumed_from_step"] > 0
-    rest = run_stack([jobs[0], *jobs[2:]], "none", Interruption())
+    rest = run_pack([jobs[0], *jobs[2:]], "none")
     assert all(o is not None and o.summary["resumed_from_step"] > 0 for o in rest)
     assert not (jobs[0].folder.parent / ".stacks").exists()
 
@@ -312,4 +313,4 @@ def test_a_run_begun_by_itself_goes_on_by_itself(job: Callable[..., Job]) -> Non
     stop.requested = True
     interrupted = run_job(jobs[0], save="none", interruption=stop, bar=False)
     assert interrupted is not None and interrupted.summary["status"] == "interrupted"
-    assert sorted(map(sorted, tasks(jobs, workers=1))) == [[0], [1, 2, 3, 4]]
+    assert sorted(map(sorted, packed(jobs, 1))) == [[0], [1, 2, 3, 4]]

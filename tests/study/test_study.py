@@ -145,7 +145,7 @@ def test_a_verdict_goes_when_a_run_has_to_be_trained_and_not_before(
         assert optbench("study", "decay-forms").code == 1
     assert (place / "verdict.json").read_text() == verdict
     next(place.glob("*/checkpoint.pt")).unlink()
-    monkeypatch.setattr("runner.study.study.run_jobs", broken)
+    monkeypatch.setattr("runner.study.study.launch", broken)
     assert optbench("study", "decay-forms").code == 1
     assert not any((place / name).exists() for name in VERDICT)
 

@@ -1,28 +1,34 @@
-"""Launchers: each places the jobs of a sweep and says what became of them. Identity and locks are the runs' own.
+"""Launchers: each runs what a queue holds until it is empty. Identity and locks are the runs' own.
 
-``processes`` trains several at a time in worker processes, ``inline`` one after another in this process.
+``processes`` trains several packs at a time in worker processes, ``inline`` one after another in this process.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from runner.run.job import Job
-from runner.run.life import Outcome
+from runner.run.outcome import Outcome
+from runner.sweep.queue import Queue
 
 Report = Callable[[Outcome], None]
 """Told of each job as it ends."""
-Launch = Callable[[Sequence[Job], Report], list[Outcome]]
-"""Runs every job that is not finished; returns what became of each, in their order.
-
-SIGINT and SIGTERM let what runs checkpoint and end, and nothing more starts.
-"""
-
-NOT_STARTED = "not started"
-"""The ``stop_reason`` of a job that an interrupted sweep did not come to."""
 
 
-def not_started(job: Job) -> Outcome:
-    """Return what became of a job that the sweep did not come to."""
-    return Outcome(job, {"status": "interrupted", "stop_reason": NOT_STARTED}, trained=False)
+class Launch(Protocol):
+    """Runs every job of a queue that is not finished, those that are added meanwhile too.
+
+    SIGINT and SIGTERM let what runs checkpoint and end, and nothing more starts.
+    """
+
+    def __call__(self, queue: Queue, report: Report, workers: int) -> None:
+        """Empty the queue, with so many packs at a time where the launcher can."""
+
+
+def run_all(jobs: Sequence[Job], launch: Launch, workers: int, report: Report) -> list[Outcome]:
+    """Run the jobs of a grid; return what became of each, in their order."""
+    queue = Queue(jobs, workers)
+    launch(queue, report, workers)
+    return queue.results()
 
 
 class RunFailed(Exception):

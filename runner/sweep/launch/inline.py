@@ -1,44 +1,35 @@
-"""Jobs one after another in this process: a breakpoint in a part of one's own opens, and its traceback is shown."""
+"""Packs one after another in this process: a breakpoint in a part of one's own opens, and its traceback is shown."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from runner.run.claim import run_job
-from runner.run.job import Job
-from runner.run.life import Interruption, Outcome
-from runner.run.stack import run_stack
-from runner.sweep.launch import Report, not_started
-from runner.sweep.stacking import tasks
+from runner.run.claim import run_pack
+from runner.run.outcome import Outcome
+from runner.run.process import Interruption
+from runner.run.progress import Bar
+from runner.sweep.launch import Report
+from runner.sweep.queue import Queue
 
 
-def run_jobs(jobs: Sequence[Job], report: Report) -> list[Outcome]:
-    """Run every job that is not finished; return what became of each. See ``runner.sweep.launch.Launch``."""
+def launch(queue: Queue, report: Report, workers: int = 1) -> None:
+    """Run every job of a queue, whatever the number of workers. See ``runner.sweep.launch.Launch``."""
     import torch
 
-    outcomes: dict[str, Outcome] = {}
-    interruption, fail_fast = Interruption(), jobs[0].config["fail_fast"]
+    interruption = Interruption()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in worker processes: the same rows
-    for task in tasks(jobs, 1):
-        chosen = [jobs[i] for i in task]
-        found = (
-            run_stack(chosen, "none", interruption, wait=True)
-            if len(chosen) > 1
-            else [run_job(chosen[0], save="none", interruption=interruption)]
-        )
-        for job, outcome in zip(chosen, found, strict=True):
-            assert outcome is not None, "it waits where another process trains the run"
-            outcomes[job.run_id] = outcome
+    while (taken := queue.take()) is not None:
+        chosen = [queue.jobs[i] for i in taken]
+        for outcome in queue.over(taken, run_pack(chosen, "none", interruption, Bar(), wait=True)):
             report(outcome)
             _show_traceback(outcome)
-        failed = any(outcome is not None and outcome.summary["status"] == "failed" for outcome in found)
-        if interruption.requested or (fail_fast and failed):
-            break
+            if chosen[0].config["fail_fast"] and outcome.summary["status"] == "failed":
+                queue.close()
+        if interruption.requested:
+            queue.close()
     torch.set_num_threads(threads)
-    return [outcomes.get(job.run_id) or not_started(job) for job in jobs]
 
 
 def _show_traceback(outcome: Outcome) -> None:

@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -21,12 +20,13 @@ from tqdm import tqdm
 from runner.errors import OptbenchError
 from runner.measures import HIGHER_IS_BETTER, headlines
 from runner.run import record
-from runner.run.claim import run_job
+from runner.run.claim import run_pack
 from runner.run.job import Job
-from runner.run.life import Interruption, Outcome
-from runner.run.stack import run_stack
-from runner.sweep.launch import Report, not_started
-from runner.sweep.stacking import Task, tasks
+from runner.run.outcome import Outcome
+from runner.run.progress import Told
+from runner.sweep.launch import Report
+from runner.sweep.pack import Pack
+from runner.sweep.queue import Queue
 
 POLL_SECONDS = 0.5
 
@@ -37,7 +37,9 @@ class Worker:
 
     process: BaseProcess
     pipe: Connection
-    task: Task = ()
+    jobs: int
+    """So many of the queue's it knows: those that were there when it was forked."""
+    pack: Pack = ()
     progress: float = 0.0
     """The share of a stack's steps that are made."""
 
@@ -52,46 +54,34 @@ def number_of_workers(jobs: Sequence[Job]) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_jobs(jobs: Sequence[Job], report: Report) -> list[Outcome]:
-    """Run every job that is not finished, several at a time; return what became of each.
+def launch(queue: Queue, report: Report, workers: int) -> None:
+    """Run every job of a queue, several packs at a time. See ``runner.sweep.launch.Launch``.
 
-    See ``runner.sweep.launch.Launch``. A worker that dies loses its run, which is interrupted and goes on when the
-    sweep is run again. A second SIGINT ends the workers at once.
+    A worker that dies loses its runs, which are interrupted and go on when the sweep is run again. A second SIGINT
+    ends the workers at once.
     """
-    outcomes: dict[int, Outcome] = {}
-    fail_fast = jobs[0].config["fail_fast"]
-    with _Pool(jobs, number_of_workers(jobs)) as pool, _Board(len(jobs)) as board:
+    with _Pool(queue, workers) as pool, _Board(queue) as board:
 
-        def over(index: int, outcome: Outcome) -> None:
-            outcomes[index] = outcome
+        def over(outcome: Outcome) -> None:
             board.ended(outcome)
             report(outcome)
-            if fail_fast and outcome.summary["status"] == "failed":
+            if outcome.job.config["fail_fast"] and outcome.summary["status"] == "failed":
                 pool.stop()
 
         pool.work(over, board.under_way)
-    return [outcomes.get(index) or not_started(job) for index, job in enumerate(jobs)]
 
 
 class _Pool:
-    """The workers and what is left to do."""
+    """The workers on a queue."""
 
-    def __init__(self, jobs: Sequence[Job], size: int) -> None:
-        self._jobs, self._size = jobs, max(1, min(size, len(jobs)))
-        self._pending: deque[Task] = deque(tasks(jobs, self._size))
-        self._held_elsewhere: deque[Task] = deque()
+    def __init__(self, queue: Queue, size: int) -> None:
+        self._queue, self._size = queue, max(1, size)
         self._workers: list[Worker] = []
-        self._stopping = False
         self._before: dict[int, Any] = {}
         # Forked workers share the data that planning has read; CUDA cannot be used in a forked process.
-        accelerator = any(job.config["device"] != "cpu" for job in jobs) and _accelerator_is_there()
+        accelerator = any(job.config["device"] != "cpu" for job in queue.jobs) and _accelerator_is_there()
         spawned = accelerator or sys.platform != "linux"
         self._context: ForkContext | SpawnContext = get_context("spawn") if spawned else get_context("fork")
-
-    @property
-    def running(self) -> int:
-        """How many runs are being trained."""
-        return sum(len(worker.task) for worker in self._workers)
 
     def __enter__(self) -> "_Pool":
         with contextlib.suppress(ValueError):  # not in the main thread
@@ -111,7 +101,7 @@ class _Pool:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._stopping and number == signal.SIGINT:
+        if self._queue.closed and number == signal.SIGINT:
             for worker in self._workers:
                 worker.process.kill()
             raise KeyboardInterrupt
@@ -119,82 +109,81 @@ class _Pool:
 
     def stop(self) -> None:
         """Start nothing more, and let what runs checkpoint and end."""
-        self._stopping = True
+        self._queue.close()
         for worker in self._workers:
-            if worker.task and worker.process.pid is not None:
+            if worker.pack and worker.process.pid is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.process.pid, signal.SIGTERM)
 
-    def work(self, over: Callable[[int, Outcome], None], under_way: Callable[[int, float], None]) -> None:
-        """Hand out jobs until none is left; ``under_way`` hears how many run and how many runs' worth is done."""
+    def work(self, over: Callable[[Outcome], None], under_way: Callable[[float], None]) -> None:
+        """Hand out packs until none is left; ``under_way`` hears how many runs' worth of those that run is done."""
         while True:
             self._hand_out()
-            busy = [worker for worker in self._workers if worker.task]
-            if not busy and (self._stopping or not (self._pending or self._held_elsewhere)):
+            busy = [worker for worker in self._workers if worker.pack]
+            if not busy and (self._queue.closed or self._queue.is_empty):
                 return
             if not busy:  # all that is left is being trained elsewhere
                 time.sleep(POLL_SECONDS)
             ready = wait([worker.pipe for worker in busy], POLL_SECONDS)
             for worker in busy:
                 if worker.pipe in ready:
-                    for index, outcome in self._receive(worker):
-                        over(index, outcome)
-                    under_way(self.running, sum(len(w.task) * w.progress for w in self._workers))
-            if not self._pending:  # once in a while, look again at what another process was training
-                self._pending, self._held_elsewhere = self._held_elsewhere, deque()
+                    for outcome in self._receive(worker):
+                        over(outcome)
+                    under_way(sum(len(w.pack) * w.progress for w in self._workers))
+            self._queue.look_again()  # once in a while, at what another process was training
 
     def _hand_out(self) -> None:
-        while self._pending and not self._stopping:
-            idle = next((worker for worker in self._workers if not worker.task), None)
-            if idle is None and len(self._workers) < self._size:
-                idle = self._start()
-            if idle is None:
+        while True:
+            idle = next((worker for worker in self._workers if not worker.pack), None)
+            if idle is None and len(self._workers) >= self._size:
                 return
-            idle.task = self._pending.popleft()
-            forked = self._context.get_start_method() == "fork"
-            idle.pipe.send((idle.task, None if forked else [self._jobs[i] for i in idle.task]))
+            if (taken := self._queue.take()) is None:
+                return
+            worker = idle or self._start()
+            worker.pack = taken
+            known = all(i < worker.jobs for i in taken)
+            worker.pipe.send((taken, None if known else [self._queue.jobs[i] for i in taken]))
 
     def _start(self) -> Worker:
         ours, theirs = self._context.Pipe()
-        jobs = self._jobs if self._context.get_start_method() == "fork" else None
+        jobs = tuple(self._queue.jobs) if self._context.get_start_method() == "fork" else ()
         process = self._context.Process(target=_serve, args=(theirs, jobs, os.getpid()), daemon=True)
         process.start()
         theirs.close()
-        worker = Worker(process, ours)
+        worker = Worker(process, ours, len(jobs))
         self._workers.append(worker)
         return worker
 
-    def _receive(self, worker: Worker) -> list[tuple[int, Outcome]]:
+    def _receive(self, worker: Worker) -> list[Outcome]:
         """Return what became of a worker's jobs; those that another process trains wait for it."""
-        task = worker.task
+        taken, queue = worker.pack, self._queue
         try:
             answers = worker.pipe.recv()
         except (EOFError, OSError):
-            worker.task = ()
+            worker.pack = ()
             self._workers.remove(worker)
             worker.process.join()
             code = worker.process.exitcode
-            return [(i, Outcome(self._jobs[i], self._death(code, self._jobs[i]), trained=True)) for i in task]
+            lost = [Outcome(queue.jobs[i], self._death(code, queue.jobs[i]), trained=True) for i in taken]
+            return queue.over(taken, lost)
         if isinstance(answers, float):
             worker.progress = answers
             return []
-        worker.task, worker.progress = (), 0.0
-        waiting = tuple(index for index, answer in zip(task, answers, strict=True) if answer is None)
-        self._held_elsewhere.extend([waiting] if waiting else [])
-        found = ((index, answer) for index, answer in zip(task, answers, strict=True) if answer is not None)
-        return [(index, Outcome(self._jobs[index], *answer)) for index, answer in found]
+        worker.pack, worker.progress = (), 0.0
+        answered = zip(taken, answers, strict=True)
+        return queue.over(taken, [None if a is None else Outcome(queue.jobs[i], *a) for i, a in answered])
 
     def _death(self, code: int | None, job: Job) -> dict[str, Any]:
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
         summary = record.read_summary(job.folder)
         if summary is not None and summary["status"] in record.FINISHED:  # it died after its work was done
             return summary
-        reason = "interrupted" if self._stopping else f"its worker ended {how}; the same command goes on with it"
+        reason = "interrupted" if self._queue.closed else f"its worker ended {how}; the same command goes on with it"
         return {"status": "interrupted", "stop_reason": reason, "run_id": job.run_id}
 
 
-def _serve(pipe: Connection, jobs: Sequence[Job] | None, parent: int) -> None:
-    """Train what comes through the pipe until it closes."""
+def _serve(pipe: Connection, jobs: Sequence[Job], parent: int) -> None:
+    """Train what comes through the pipe until it closes: packs of the jobs at hand, or jobs that were added later."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -205,15 +194,12 @@ def _serve(pipe: Connection, jobs: Sequence[Job] | None, parent: int) -> None:
             given = pipe.recv()
             if given is None:
                 break
-            task, sent = given
-            chosen: Sequence[Job] = sent if jobs is None else [jobs[i] for i in task]
+            taken, sent = given
+            chosen: Sequence[Job] = sent or [jobs[i] for i in taken]
             if chosen[0].config["threads"] is None:
                 torch.set_num_threads(1)
             try:
-                if len(chosen) > 1:
-                    outcomes = run_stack(chosen, "none", Interruption(), pipe.send)
-                else:
-                    outcomes = [run_job(chosen[0], save="none", interruption=Interruption(), bar=False, wait=False)]
+                outcomes = run_pack(chosen, "none", progress=Told(pipe.send))
                 answers = [None if outcome is None else (outcome.summary, outcome.trained) for outcome in outcomes]
             except OptbenchError as error:
                 answers = [({"status": "failed", "stop_reason": str(error), "run_id": j.run_id}, True) for j in chosen]
@@ -237,12 +223,14 @@ def _accelerator_is_there() -> bool:
 class _Board:
     """One progress bar for the sweep: done, running, the best so far, diverged, failed, time left."""
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, queue: Queue) -> None:
         tqdm.monitor_interval = 0  # no thread beside this one: workers are forked
         shown = sys.stderr.isatty()
-        self._bar: tqdm[Any] = tqdm(total=jobs, unit="run", desc="sweep", disable=not shown, dynamic_ncols=True)
+        self._queue = queue
+        self._bar: tqdm[Any] = tqdm(
+            total=len(queue.jobs), unit="run", desc="sweep", disable=not shown, dynamic_ncols=True
+        )
         self._counts = {"diverged": 0, "failed": 0}
-        self._ended = 0
         self._best: float | None = None
 
     def __enter__(self) -> "_Board":
@@ -253,7 +241,6 @@ class _Board:
 
     def ended(self, outcome: Outcome) -> None:
         """Count one more run."""
-        self._ended += 1
         status = outcome.summary["status"]
         if status in self._counts:
             self._counts[status] += 1
@@ -262,8 +249,9 @@ class _Board:
             better = max if HIGHER_IS_BETTER[measure] else min
             self._best = value if self._best is None else better(self._best, value)
 
-    def under_way(self, running: int, share: float) -> None:
+    def under_way(self, share: float) -> None:
         """Show how many runs are being trained, and how many runs' worth of that is done."""
         best = {} if self._best is None else {"best": f"{self._best:.4g}"}
-        self._bar.set_postfix({"running": running, **best, **self._counts}, refresh=False)
-        self._bar.update(round(self._ended + share, 1) - self._bar.n)
+        self._bar.total = len(self._queue.jobs)
+        self._bar.set_postfix({"running": self._queue.running, **best, **self._counts}, refresh=False)
+        self._bar.update(round(len(self._queue.outcomes) + share, 1) - self._bar.n)

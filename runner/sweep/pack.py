@@ -1,13 +1,13 @@
-"""Which runs of a sweep are trained together, and how many at a time."""
+"""Packs: which runs of a sweep are trained together. Decided once, at the first start, and kept beside the runs."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from runner.config.imports import named_by_user
+from runner.run import packs
 from runner.run.job import Job
-from runner.run.life import begun_alone, finished
-from runner.run.stack import plans
+from runner.run.outcome import begun_alone, finished
 from runner.run.stackable import refusal, signature, without_rate
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from runner.engine.run import Run
 
-Task = tuple[int, ...]
+Pack = tuple[int, ...]
 """Jobs of a sweep, by their number, that one worker trains at a time: a stack, or a single run."""
 
 LARGEST_BYTES = 2**19
@@ -28,27 +28,56 @@ MOST = 256
 """Each member of a stack holds a file open."""
 
 
-def tasks(jobs: Sequence[Job], workers: int) -> list[Task]:
-    """Return every job once, in stacks where that pays; stacks of an interrupted sweep are those that they were."""
-    engine = jobs[0].config["engine"]
-    if engine == "loop":
+def packed(jobs: Sequence[Job], count: int) -> list[Pack]:
+    """Return every job once: those that were packed before as they were, the others in new packs.
+
+    Args:
+        jobs: of one sweep.
+        count: how many packs of one kind there are to be at least, as a sweep's workers; see `pack`.
+    """
+    if not jobs or jobs[0].config["engine"] == "loop":
         return [(i,) for i in range(len(jobs))]
-    waiting = {job.run_id: i for i, job in enumerate(jobs) if _may_be_stacked(job, engine == "fused")}
-    stacked: list[Task] = []
-    for _, members in plans(jobs[0].folder.parent):
+    again, waiting = _as_they_were(jobs)
+    new = [tuple(waiting[i] for i in members) for members in pack([jobs[i] for i in waiting], count)]
+    placed = {i for members in (*again, *new) for i in members}
+    return [*again, *new, *((i,) for i in range(len(jobs)) if i not in placed)]
+
+
+def pack(jobs: Sequence[Job], count: int) -> list[Pack]:
+    """Return the packs of jobs that are better trained together: a function of the jobs and of ``count`` alone.
+
+    Args:
+        jobs: those that may be stacked.
+        count: how many packs each kind of runs is divided into at least, where there are runs enough.
+    """
+    kinds: dict[str, list[int]] = {}
+    for i, job in enumerate(jobs):
+        kinds.setdefault(signature(job), []).append(i)
+    return [members for kind in kinds.values() for members in _stacks(jobs, kind, count)]
+
+
+def keep(jobs: Sequence[Job], chosen: Sequence[Pack]) -> None:
+    """Write who is in each pack, before any of them starts: who joins the sweep later finds them as they are."""
+    held = {frozenset(members) for _, members in packs.packs(jobs[0].folder.parent)}
+    for members in chosen:
+        ids = [jobs[i].run_id for i in members]
+        if len(ids) > 1 and not any(set(ids) <= other for other in held):
+            packs.write(packs.plan_of([jobs[i] for i in members]), ids)
+
+
+def _as_they_were(jobs: Sequence[Job]) -> tuple[list[Pack], list[int]]:
+    """Return the packs that are kept beside the runs, of these jobs, and the jobs that may be packed anew."""
+    fused = jobs[0].config["engine"] == "fused"
+    waiting = {job.run_id: i for i, job in enumerate(jobs) if _may_be_stacked(job, fused)}
+    found: list[Pack] = []
+    for _, members in packs.packs(jobs[0].folder.parent):
         again: dict[str, list[int]] = {}  # asked for in other ways now, they are of other kinds
         for run_id in members:
             if run_id in waiting:
                 i = waiting.pop(run_id)
                 again.setdefault(signature(jobs[i]), []).append(i)
-        stacked += map(tuple, again.values())
-    kinds: dict[str, list[int]] = {}
-    for i in waiting.values():
-        kinds.setdefault(signature(jobs[i]), []).append(i)
-    for members_of_kind in kinds.values():
-        stacked += _stacks(jobs, members_of_kind, workers)
-    placed = {i for task in stacked for i in task}
-    return [*stacked, *((i,) for i in range(len(jobs)) if i not in placed)]
+        found += map(tuple, again.values())
+    return found, list(waiting.values())
 
 
 def _may_be_stacked(job: Job, asked: bool) -> bool:
@@ -59,7 +88,7 @@ def _may_be_stacked(job: Job, asked: bool) -> bool:
     return (asked or not named_by_user(job.config)) and finished(job) is None and not begun_alone(job)
 
 
-def _stacks(jobs: Sequence[Job], members: list[int], workers: int) -> list[Task]:
+def _stacks(jobs: Sequence[Job], members: list[int], count: int) -> list[Pack]:
     """Return the stacks of runs of one kind; without those that are better off by themselves."""
     from runner.run.build import build
 
@@ -74,10 +103,10 @@ def _stacks(jobs: Sequence[Job], members: list[int], workers: int) -> list[Task]
         return []
     # Runs of one seed see the same batches, those of one optimizer step together.
     able.sort(key=lambda i: (jobs[i].config["seed"], str(without_rate(jobs[i].config["optim"])), i))
-    count = max(-(-len(able) // most), min(workers, len(able) // SMALLEST), 1)
-    if count > workers and len(able) // count > SMALLEST:  # as many for each worker
-        count = -(-count // workers) * workers
-    bounds = [len(able) * k // count for k in range(count + 1)]
+    number = max(-(-len(able) // most), min(count, len(able) // SMALLEST), 1)
+    if number > count and len(able) // number > SMALLEST:  # as many for each worker
+        number = -(-number // count) * count
+    bounds = [len(able) * k // number for k in range(number + 1)]
     return [tuple(able[a:b]) for a, b in pairwise(bounds)]
 
 

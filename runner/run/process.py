@@ -1,0 +1,70 @@
+"""What this process does while it trains: it takes signals well, and PyTorch is set as a job asks."""
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from runner.run.job import Job
+
+GLIBC_KEEPS = ((-3, 2**25), (-1, 2**28))
+"""Its ``M_MMAP_THRESHOLD``, the most it takes, and ``M_TRIM_THRESHOLD`` (malloc.h), in bytes."""
+
+
+class Interruption:
+    """Set by the first Ctrl-C or SIGTERM; the second Ctrl-C ends the process at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals while the block runs."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            if self.requested and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.requested = True
+
+        try:
+            before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread: whoever runs the threads takes the signals
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def torch_settings(job: Job) -> Iterator[None]:
+    """Set PyTorch's threads, determinism and smallest numbers for the block alone."""
+    import torch
+
+    if job.config["deterministic"]:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(job.config["threads"] or threads)
+    torch.use_deterministic_algorithms(job.config["deterministic"])
+    torch.set_flush_denormal(True)  # moments of weights without a gradient fade into numbers 100 times as slow
+    _keep_freed_memory()
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what a step frees for the next one, where it is glibc.
+
+    It would give tensors above 128 KiB back to the system, and every page of the next ones would cost a fault.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        for parameter, value in GLIBC_KEEPS:
+            ctypes.CDLL(None).mallopt(parameter, value)

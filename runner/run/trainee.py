@@ -1,0 +1,218 @@
+"""What is trained as one, a run by itself or a stack: begun anew, or as its newest whole checkpoint has it."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from runner.engine import checkpoint, fused, loop
+from runner.engine.fused.members import Stack, resume, stack
+from runner.engine.fused.slices import in_order
+from runner.engine.fused.watch import Events
+from runner.engine.run import Run
+from runner.engine.state import COUNTERS, State, start
+from runner.errors import RecordError
+from runner.run import packs, record
+from runner.run.job import Job
+from runner.run.outcome import asked
+
+Pulse = Callable[[int, float | None], bool]
+"""Called after each step with its number and, where it is known, its loss; True asks to stop there."""
+UNLIKE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What a checkpoint of another layout can raise."""
+
+
+class Trainee(Protocol):
+    """Runs that are trained as one."""
+
+    jobs: Sequence[Job]
+    """In the order of ``states``, as these were at first."""
+    checkpoint: Path
+    resumed_from: int | None
+    """The step that a checkpoint had; None where it begins anew."""
+
+    @property
+    def states(self) -> Sequence[State]:
+        """Of the runs that go on."""
+
+    def train(self, pulse: Pulse) -> Iterator[Events]:
+        """Train to the end of all, yielding at each evaluation what was found of each run."""
+
+    def leave_ended(self) -> None:
+        """Let runs that have ended go."""
+
+    def content(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+
+
+class Alone:
+    """A run that the reference engine trains."""
+
+    def __init__(self, job: Job, state: State, resumed_from: int | None) -> None:
+        self.jobs: Sequence[Job] = [job]
+        self.resumed_from = resumed_from
+        self.checkpoint = job.folder / "checkpoint.pt"
+        self._state = state
+
+    @property
+    def states(self) -> list[State]:
+        """The run, while it goes on."""
+        return [self._state] if self._state.stop_reason is None else []
+
+    def train(self, pulse: Pulse) -> Iterator[Events]:
+        """Train it."""
+        for evaluation in loop.train(self._state, lambda state, loss: pulse(state.step, loss)):
+            yield [(self._state, evaluation)]
+
+    def leave_ended(self) -> None:
+        """Nobody else goes on."""
+
+    def content(self) -> dict[str, Any]:
+        """Return its state, and what was asked of its rows."""
+        return {**self._state.state_dict(), "asked": asked(self.jobs[0])}
+
+
+class Together:
+    """Runs that the fused engine trains."""
+
+    def __init__(self, jobs: Sequence[Job], members: Stack, plan: Path) -> None:
+        self.jobs, self.checkpoint = jobs, packs.checkpoint_of(plan)
+        self.resumed_from = members.step if members.states[0].rows else None
+        self._members = members
+        self._job_of = {id(state): job for state, job in zip(members.states, jobs, strict=True)}
+        for state in members.states:
+            state.stack_size = len(jobs)
+
+    @property
+    def states(self) -> list[State]:
+        """The members that go on."""
+        return self._members.states
+
+    def train(self, pulse: Pulse) -> Iterator[Events]:
+        """Train them."""
+        return fused.train(self._members, lambda step: pulse(step, None))
+
+    def leave_ended(self) -> None:
+        """Let members that have ended go."""
+        self._members.leave_ended()
+
+    def content(self) -> dict[str, Any]:
+        """Return the stack's state, who is in it, and what was asked of their rows."""
+        jobs = [self._job_of[id(state)] for state in self.states]
+        return {**self._members.state_dict(), "run_ids": [job.run_id for job in jobs], "asked": asked(jobs[0])}
+
+
+def alone(job: Job, run: Run) -> Alone:
+    """Return a run as its newest whole checkpoint has it that the rows on disk reach; or at step 0.
+
+    A run that is now asked for other rows, or for best weights that were not kept so far, begins anew; so does one
+    whose checkpoint another version laid out, which is named.
+    """
+    state, lines = start(run), _rows_on_disk(job)
+    layout, now, unknown = state.state_dict(), asked(job), []
+    place = job.folder / "checkpoint.pt"
+    for path in (place, checkpoint.previous(place)):
+        if not path.exists():
+            continue
+        try:
+            saved = checkpoint.load(path)
+        except RecordError:
+            continue
+        if saved.keys() >= checkpoint.INTERFACE:  # weights that a run was about to end with
+            continue
+        try:
+            if saved.keys() != {*layout, "asked"} or not _alike(saved, layout) or len(saved["asked"]) != len(now):
+                raise ValueError("another layout")
+            if saved["asked"] == now and _reaches(saved, run, lines):
+                state.load_state_dict(saved)
+                return Alone(job, state, state.step)
+        except UNLIKE:
+            state = start(run)
+            unknown.append(path)
+    for path in unknown[:1]:
+        _name_unknown(path, "the run starts")
+    return Alone(job, state, None)
+
+
+def together(jobs: Sequence[Job], runs: Sequence[Run], plan: Path, source: Path) -> Together:
+    """Return jobs stacked, in the order of their stack: as it was saved, where all can go on from that.
+
+    Args:
+        jobs: the members.
+        runs: what they were built to.
+        plan: where their plan is kept.
+        source: the plan of a pack that they may go on from.
+    """
+    saved = _saved(source, jobs[0])
+    if saved is not None and all(_goes_on(job, run, saved) for job, run in zip(jobs, runs, strict=True)):
+        place_of = {run_id: i for i, run_id in enumerate(saved["run_ids"])}
+        order = sorted(range(len(jobs)), key=lambda i: place_of[jobs[i].run_id])
+        places = [place_of[jobs[i].run_id] for i in order]
+        try:
+            return Together([jobs[i] for i in order], resume([runs[i] for i in order], saved, places), plan)
+        except UNLIKE:
+            _name_unknown(packs.checkpoint_of(source), "its runs start")
+    order = in_order(runs)
+    return Together([jobs[i] for i in order], stack([runs[i] for i in order]), plan)
+
+
+def parts(jobs: Sequence[Job], runs: Mapping[str, Run]) -> list[list[Job]]:
+    """Return the jobs that go on from a checkpoint that their stack left, and those that begin anew."""
+    saved = _saved(packs.place(jobs)[1], jobs[0], named=True)
+    goes_on = [saved is not None and _goes_on(job, runs[job.run_id], saved) for job in jobs]
+    found = [[job for job, on in zip(jobs, goes_on, strict=True) if on == kind] for kind in (True, False)]
+    return [part for part in found if part]
+
+
+def _saved(plan: Path, member: Job, named: bool = False) -> dict[str, Any] | None:
+    """Return the newest whole checkpoint of a stack, or None; one of another layout is ``named`` on stderr."""
+    unknown, place = [], packs.checkpoint_of(plan)
+    for path in (place, checkpoint.previous(place)):
+        with contextlib.suppress(RecordError):
+            found = checkpoint.load(path)
+            if _is_known(found, member):
+                return found
+            unknown.append(path)
+    for path in unknown[:1] if named else ():
+        _name_unknown(path, "its runs start")
+    return None
+
+
+def _is_known(saved: dict[str, Any], member: Job) -> bool:
+    """Say whether the checkpoint of a stack, of which one member is given, is laid out as this version does it."""
+    if saved.keys() != {"run_ids", "asked", "members", "weights", "slices", "hooks"}:
+        return False
+    return len(saved["asked"]) == len(asked(member)) and all(
+        held.keys() == {"counters", "best_weights", "hooks", "optimizer"} and held["counters"].keys() == set(COUNTERS)
+        for held in saved["members"]
+    )
+
+
+def _goes_on(job: Job, run: Run, saved: dict[str, Any]) -> bool:
+    """Say whether a checkpoint holds a job, as it is now asked for, and its rows on disk reach as far."""
+    if job.run_id not in saved["run_ids"] or saved["asked"] != asked(job):
+        return False
+    return _reaches(saved["members"][saved["run_ids"].index(job.run_id)], run, _rows_on_disk(job))
+
+
+def _reaches(saved: Mapping[str, Any], run: Run, lines: int) -> bool:
+    """Say whether what was saved of a run is all that it needs: rows on disk, and best weights where it keeps them."""
+    lacks_best = run.keep_best and saved["best_weights"] is None and bool(saved["counters"]["best"])
+    return bool(saved["counters"]["rows"] <= lines and not lacks_best)
+
+
+def _rows_on_disk(job: Job) -> int:
+    return len(record.whole_lines(job.folder / "metrics.csv")) - 1
+
+
+def _alike(saved: dict[str, Any], layout: dict[str, Any]) -> bool:
+    """Say whether counters and hooks of a checkpoint are those that a run has now."""
+    return all(saved[part].keys() == layout[part].keys() for part in ("counters", "hooks"))
+
+
+def _name_unknown(path: Path, who: str) -> None:
+    """Say on stderr which checkpoint cannot be gone on from, and ``who`` therefore does so again."""
+    tqdm.write(f"optbench: {path} is a checkpoint of another version: {who} again", file=sys.stderr)
