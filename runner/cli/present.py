@@ -25,8 +25,10 @@ def result(outcome: Outcome, config_dir: str | None = None) -> str:
     if not outcome.trained and (made := _other_versions(summary)):
         lines[0] += f" with {made}"
     if not outcome.trained:
-        lines[0] += " before, not trained again (force=true trains it again)"
-    elif summary.get("stop_reason") not in (None, "finished", "interrupted"):
+        lines[0] += (
+            " before, not trained again (force=true trains it again)" if summary["status"] != "paused" else " before"
+        )
+    elif summary.get("stop_reason") not in (None, "finished", summary["status"]):
         lines[0] += f" ({summary['stop_reason']})"
     rows = []
     asked = [path.rpartition(".")[2] for path in job.config["metrics"]]
@@ -58,12 +60,13 @@ def _other_versions(summary: dict[str, Any]) -> str:
 def _next_command(outcome: Outcome, config_dir: str | None) -> str:
     job, lr = outcome.job, outcome.job.config["optim"]["lr"]
     folder = ["--config-dir", config_dir] if config_dir else []
-    if outcome.summary["status"] == "interrupted":
-        return shlex.join(["optbench", "train", *folder, *job.overrides])
+    if outcome.summary["status"] in ("interrupted", "paused"):
+        at = ["pause_at"] if outcome.summary["status"] == "paused" else []
+        return shlex.join(["optbench", "train", *folder, *(o for o in job.overrides if _key(o) not in at)])
     if outcome.summary["status"] == "failed":
         kept = [o for o in job.overrides if _key(o) != "retry"]
         return shlex.join(["optbench", "train", *folder, *kept, "retry=failed"])
-    kept = [o for o in job.overrides if _key(o) not in ("optim.lr", "force", "save", "retry")]
+    kept = [o for o in job.overrides if _key(o) not in ("optim.lr", "force", "pause_at", "save", "retry")]
     typed = [o.partition("=")[2] for o in job.overrides if _key(o) == "optim.lr"] or [repr(lr)]
     lower, higher = ([f"{rate:.2g}"] if 0 < rate < math.inf else [] for rate in (lr / 3, lr * 3))
     return shlex.join(["optbench", "train", "-m", *folder, *kept, f"optim.lr={','.join([*lower, *typed, *higher])}"])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TROUBLE = ("failed", "interrupted", "diverged")
 GOES_ON = "optbench: interrupted; the same command goes on from here"
+PAUSED = "the same command without pause_at, or with a later one, goes on from here"
 
 EXAMPLES = """\
 examples:
@@ -114,6 +115,8 @@ def _end_of_run(outcome: "Outcome") -> int:
     if summary["status"] == "interrupted":
         print(GOES_ON, file=sys.stderr)
         return INTERRUPTED
+    if summary["status"] == "paused":
+        print(f"optbench: paused at step {summary['steps']}; {PAUSED}", file=sys.stderr)
     return 0
 
 
@@ -149,6 +152,8 @@ def _end_of_grid(outcomes: "Sequence[Outcome]") -> int:
     waiting = [o for o in outcomes if o.summary.get("stop_reason") == NOT_STARTED]
     if waiting:
         print(f"optbench: {len(waiting)} of {len(outcomes)} runs were not started", file=sys.stderr)
+    if paused := sum(o.summary["status"] == "paused" for o in outcomes):
+        print(f"optbench: {paused} of {len(outcomes)} runs are paused; {PAUSED}", file=sys.stderr)
     troubled = [o for o in outcomes if o.summary["status"] in TROUBLE and o not in waiting]
     for outcome in troubled:
         summary = outcome.summary

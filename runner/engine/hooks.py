@@ -154,7 +154,7 @@ class Hook:
     draws: ClassVar[bool] = False
     """It reads ``AtStep.key``."""
     state: ClassVar[tuple[str, ...]] = ()
-    """Names of the attributes that change while the run trains: tensors, plain values, or dictionaries of them."""
+    """Names of the attributes that change in training: tensors, plain values, dictionaries and lists of them."""
 
     @property
     def keeps_best(self) -> bool:
@@ -273,7 +273,7 @@ class Hook:
 
     @classmethod
     def stacked(cls, members: Sequence[Self | None], like: "Tensor") -> "Hook":
-        """Return the hook of a step of all members together, its ``state`` made of tensors ``[runs, …]``.
+        """Return the hook of a step of all members together; its ``state`` is of tensors ``[runs, …]`` alone.
 
         Args:
             members: the hook of each run; None of one that has none of its name.

@@ -305,7 +305,7 @@ def _table(
         ("n", runs["value"].notna()),
         ("bad", statuses.isin(BAD)),
         ("diverged", statuses == "diverged"),
-        ("pending", statuses.isin(["running", "interrupted"])),
+        ("pending", statuses.isin(["running", "interrupted", "paused"])),
     ):
         table[name] = mask.groupby(runs["setting"]).sum().to_numpy()
     step, test_step = (

@@ -29,7 +29,7 @@ def network(
         return partial(model, alphabet=alphabet)
     if alphabet is not None and not is_own(option):
         readers = " or ".join(f"model={o.name}" for o in options("model") if o.spec.facts.get("reads_text"))
-        raise ConfigError(f"model={option['_option_']} reads numbers, data=text gives characters: use {readers}")
+        raise ConfigError(f"model={option['_option_']} reads numbers, and texts are characters: use {readers}")
     return model
 
 

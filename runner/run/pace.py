@@ -35,7 +35,12 @@ def _schedule(settings: str, lr: float, steps: int, allow: frozenset[str]) -> tu
     function, arguments = bind(option, allow, "warmup")
     part = partial(function, **arguments)
     hook: Hook | None = None if accepts(part, "step") else part()
-    shape = scheduler.constant if hook else part
+    shape = _unchanged if hook else part
     warmup = scheduler.warmup_steps(option["warmup"], steps)
     shape(0, steps - warmup)  # what it refuses, it refuses here
     return scheduler.schedule(lr, shape, warmup, steps), hook
+
+
+def _unchanged(step: int, steps: int) -> float:
+    """Return the whole learning rate, at every step."""
+    return 1.0

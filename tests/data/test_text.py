@@ -118,7 +118,7 @@ def test_text_trains_resumes_and_predicts(model: str, optbench: Callable[..., Re
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["data=text"], "model=mlp reads numbers, data=text gives characters: use model=gpt or model=rnn"),
+        (["data=text"], "model=mlp reads numbers, and texts are characters: use model=gpt or model=rnn"),
         (["model=gpt"], "model=gpt reads characters: use data=text"),
         (["data=text", "model=gpt", "data.normalize=minmax"], "data.normalize=minmax beside a text"),
         (["data=text", "model=gpt", "model.heads=7"], "model.heads must divide model.width=64, got 7"),

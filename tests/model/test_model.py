@@ -247,7 +247,7 @@ def test_they_learn_the_digits(small: list[str], mean: float, deviation: float, 
         (["model=vit", "model.patch=3"], ["model.patch must divide images of 8×8, got 3", "valid: 1, 2, 4, 8"]),
         (["model=vit", "model.heads=3"], ["model.heads must divide model.width=64, got 3"]),
         (["model=vit", "data=wine"], ["model=vit needs images", "[13]"]),
-        (["model=vit", "data=text"], ["model=vit reads numbers, data=text gives characters"]),
+        (["model=vit", "data=text"], ["model=vit reads numbers, and texts are characters"]),
     ],
     ids=lambda value: " ".join(value)[:50],
 )

@@ -149,8 +149,7 @@ class Stack:
             part.optimizer.load_state_dict(content["optimizer"])
         for name, hook in self.hooks.items():
             if name in hooks:
-                chosen = {key: held.to(self.device)[members] for key, held in hooks[name].items()}
-                hook.load_state_dict(chosen)
+                hook.load_state_dict(_chosen(hooks[name], members))
 
     def _of_hooks(self) -> dict[str, dict[str, Any]]:
         return {name: held for name, hook in self.hooks.items() if (held := hook.state_dict())}
@@ -174,6 +173,15 @@ class Stack:
                 for state in self.states
             ],
         }
+
+
+def _chosen(held: Any, members: Tensor) -> Any:
+    """Return some members' part of tensors ``[runs, …]``, in whatever dictionaries and lists they lie."""
+    if isinstance(held, Tensor):
+        return held.to(members.device)[members]
+    if isinstance(held, dict):
+        return {key: _chosen(value, members) for key, value in held.items()}
+    return [_chosen(value, members) for value in held]
 
 
 def stack(runs: Sequence[Run]) -> Stack:

@@ -1,0 +1,108 @@
+"""The live queue: jobs are handed out in packs, which are kept; more may come while workers run."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from runner.run.job import Job
+from runner.run.outcome import Outcome
+from runner.run.packs import packs
+from runner.sweep.launch import Launch, inline, processes
+from runner.sweep.pack import pack, packed
+from runner.sweep.queue import NOT_STARTED, Queue
+from tests.support.records import run_folders, summary_of
+
+Make = Callable[..., Job]
+SMALL = ["model.width=16", "model.depth=1", "threads=1", "max_steps=6"]
+
+
+def some(job: Make, seeds: Sequence[int], *more: str) -> list[Job]:
+    return [job(*SMALL, f"seed={seed}", *more) for seed in seeds]
+
+
+def ended(queue: Queue, taken: Sequence[int], status: str = "completed") -> list[Outcome | None]:
+    return [Outcome(queue.jobs[i], {"status": status}, trained=True) for i in taken]
+
+
+def test_what_waits_is_handed_out_once(job: Make) -> None:
+    queue = Queue(some(job, range(3), "engine=loop"))
+    taken = [queue.take() for _ in range(4)]
+    assert taken == [(0,), (1,), (2,), None] and queue.running == 3 and not queue.is_empty
+    for one in (taken[1], taken[0]):
+        queue.over(one, ended(queue, one))
+    assert queue.running == 1
+    queue.close()
+    statuses = [(o.summary["status"], o.summary.get("stop_reason")) for o in queue.results()]
+    assert statuses == [("completed", None), ("completed", None), ("interrupted", NOT_STARTED)]
+
+
+def test_what_another_process_trains_is_looked_at_again(job: Make) -> None:
+    queue = Queue(some(job, range(2), "engine=loop"))
+    first, second = queue.take(), queue.take()
+    assert queue.over(first, [None]) == [] and not queue.is_empty
+    assert queue.take() is None
+    queue.look_again()
+    assert queue.take() == first
+    queue.over(first, ended(queue, first))
+    queue.over(second, ended(queue, second))
+    assert queue.is_empty
+
+
+@pytest.mark.parametrize("launch", [inline.launch, processes.launch])
+def test_jobs_are_added_while_workers_run(launch: Launch, job: Make, folder: Path) -> None:
+    """A search of two rounds: the second is made of what the first found, by workers that were forked before it."""
+    rounds: list[list[int]] = []
+
+    def source(queue: Queue) -> None:
+        if not rounds:
+            seeds = [0, 1, 2]
+        elif len(rounds) == 1 and len(queue.outcomes) == 3:
+            best = min(queue.outcomes.values(), key=lambda o: o.summary["final_val_loss"])
+            seeds = [10 + best.job.config["seed"], 20 + best.job.config["seed"]]
+        else:
+            return
+        rounds.append(seeds)
+        queue.add(some(job, seeds, "engine=loop"))
+
+    queue = Queue(source=source)
+    heard: list[str] = []
+    launch(queue, lambda outcome: heard.append(outcome.job.run_id), 2)
+    found = queue.results()
+    assert [o.summary["status"] for o in found] == ["completed"] * 5
+    assert [o.job.config["seed"] for o in found] == [*rounds[0], *rounds[1]]
+    assert sorted(heard) == sorted(o.job.run_id for o in found)
+    assert len(run_folders(folder)) == 5 and queue.is_empty
+
+
+def test_packs_are_a_function_of_the_jobs_and_their_number_alone(job: Make) -> None:
+    jobs = some(job, range(12), "optim.lr=0.1") + some(job, range(8), "optim=sgd")
+    assert pack(jobs, 2) == pack(jobs, 2)
+    assert sorted(i for members in pack(jobs, 2) for i in members) == list(range(20))
+    assert [len(members) for members in pack(jobs, 2)] == [10, 10]
+    assert [len(members) for members in pack(jobs, 4)] == [5, 5, 5, 5]
+    assert pack(jobs, 5) != pack(jobs, 2)
+    assert not list(jobs[0].folder.parent.glob("**/*")), "packing writes nothing"
+
+
+def test_who_joins_later_trains_the_packs_that_are_kept(job: Make, folder: Path) -> None:
+    jobs = some(job, range(12))
+    queue = Queue(jobs, 2)
+    first = {tuple(jobs[i].run_id for i in members) for members in (queue.take(), queue.take())}
+    assert {tuple(members) for _, members in packs(jobs[0].folder.parent)} == first
+    later = Queue(jobs, 3)
+    assert {tuple(jobs[i].run_id for i in members) for members in (later.take(), later.take())} == first
+    assert later.take() is None
+    inline.launch(Queue(jobs, 1), lambda outcome: None)
+    assert {summary_of(path)["stack_size"] for path in run_folders(folder)} == {6}
+    assert not list(folder.glob("outputs/default/.stacks/*")) and packed(jobs, 2) == [(i,) for i in range(12)]
+
+
+def test_jobs_go_to_other_processes_without_their_data(job: Make) -> None:
+    import pickle
+
+    this = job(*SMALL)
+    sent = pickle.dumps(this)
+    assert len(sent) < this.source.samples.x.nbytes / 3
+    again = pickle.loads(sent)
+    assert again.run_id == this.run_id and again.config == this.config and again.source is this.source
