@@ -76,6 +76,11 @@ class Composer:
         self._options: dict[str, list[str]] = {}
         self._bases: dict[tuple[str, ...], _Base] = {}
 
+    @property
+    def config_dir(self) -> str | None:
+        """The user's own folder of YAMLs, if there is one."""
+        return str(self._folders[0]) if self._folders else None
+
     def parse(self, overrides: Sequence[str], sweep: bool = False) -> list[Override]:
         """Parse overrides and refuse what can be refused before composing.
 
@@ -278,7 +283,7 @@ class _Base:
         """
         if self.resolved is None or not all(self._is_plain(override) for override in overrides):
             return None
-        config = _copied(self.resolved)
+        config: Config = _copied(self.resolved)
         for override in overrides:
             *path, last = override.key.split(".")
             reduce(lambda node, name: node[name], path, config)[last] = _copied(override.value)

@@ -61,14 +61,6 @@ class Job:
     def __str__(self) -> str:
         return " ".join(self.overrides) or "the defaults"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Go to another process without the data, which that one reads, or has."""
-        return _again, (self.config, self.known, self.run_id, self.allow, self.overrides, self.hydra)
-
-
-def _again(config: Config, known: Chosen, run_id: str, allow: frozenset[str], overrides: Any, hydra: Any) -> Job:
-    return Job(config, known, read_source(config, allow), run_id, allow, overrides, hydra)
-
 
 def prepare(composed: Composed) -> Job:
     """Read the data and name the run; the user's own parts are those that the composed config names.

@@ -18,7 +18,8 @@ from runner.run import record
 from runner.run.claim import run_job
 from runner.run.job import Job, prepare
 from runner.run.outcome import Outcome, finished
-from runner.run.stackable import refuse
+from runner.sweep.check import Check, checked
+from runner.sweep.held import Held, Maker
 from runner.sweep.pack import packed
 
 if TYPE_CHECKING:
@@ -84,30 +85,28 @@ def spell_out_seeds(overrides: Sequence[str]) -> list[str]:
 
 
 def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job]:
-    """Return the jobs of a sweep, each run once whatever names it was asked by.
+    """Return the jobs of a sweep, each run once whatever names it was asked by; each is checked.
+
+    Large grids are checked on all cores.
 
     Raises:
         ConfigError: naming the first job that cannot be run; nothing has been written.
     """
+    make = Maker(composer)
     jobs: dict[str, Job] = {}
     one_value: dict[str, set[str]] = {key: set() for key in CONTROL}
     experiments = {o for overrides in job_overrides for o in overrides if o.startswith("experiment=")}
-    for number, overrides in enumerate(job_overrides):
-        try:
-            job = prepare(composer.compose(overrides))
-            if len(experiments) > 1 and (axes := job.hydra.sweeper.get("params") or job.hydra.sweeper.get("unions")):
-                raise ConfigError(f"an experiment with axes of its own ({', '.join(map(str, axes))}) is no axis itself")
-            if job.run_id not in jobs and finished(job) is None:
-                from runner.run.build import build
-
-                refuse(job, build(job))
-        except ConfigError as error:
+    check = Check(make, several_experiments=len(experiments) > 1)
+    for number, (overrides, found) in enumerate(zip(job_overrides, checked(check, job_overrides), strict=True)):
+        if isinstance(found, str):
             if len(job_overrides) == 1:
-                raise
-            raise ConfigError(f"job {number} of {len(job_overrides)} ({' '.join(overrides)}): {error}") from error
-        _refuse_double(jobs.setdefault(job.run_id, job), job)
-        for key, values in one_value.items():
-            values.add(show(job.config[key]))
+                raise ConfigError(found)
+            raise ConfigError(f"job {number} of {len(job_overrides)} ({' '.join(overrides)}): {found}")
+        job = Held(tuple(overrides), found.run_id, found.place, make)
+        if (first := jobs.setdefault(job.run_id, job)) is not job:
+            _refuse_double(first, job)
+        for (key, values), value in zip(one_value.items(), found.control, strict=True):
+            values.add(value)
             if len(values) > 1:
                 raise ConfigError(f"{key} takes one value a sweep, got {', '.join(sorted(values))}")
     return list(jobs.values())

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from runner.config import compose
+from runner.config import compose, hydra_door
 from runner.config.compose import Composed, Composer, start_hydra
 from runner.config.imports import standing_in
 from runner.errors import ConfigError
@@ -158,3 +158,26 @@ def test_a_package_that_is_not_installed_is_named(
 def test_a_package_that_is_installed_is_used(composer: Composer) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     assert composer.parse(["hydra/launcher=joblib"], sweep=True)[0].value == "joblib"
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_plain_values_are_set_as_hydra_sets_them(number: int, folder: Path) -> None:
+    """A grid over values passes Hydra's own function by, and must come to the same config, types and order included."""
+    random = Random(31_000 + number)
+    composer = Composer(start_hydra().config_loader)
+    drawn = draw(random)
+    parsed = composer.parse(drawn)
+    choices = composer._choices(parsed)
+    values = [override for override in parsed if override.line not in choices]
+    base = composer._base(choices)
+    found = base.with_values(values)
+    assert found is not None
+    assert repr(found) == repr(hydra_door.plain(base.composition.applied(values)))
+    assert base.with_values(values) is not found and base.resolved == hydra_door.plain(base.composition.config)
+
+
+@pytest.mark.parametrize("line", ["model.args={a:1}", "+model.args.b=2", "name=${seed}", "metrics=['${name}']"])
+def test_what_is_merged_added_or_refers_is_left_to_hydra(line: str) -> None:
+    composer = Composer(start_hydra().config_loader)
+    base = composer._base(("model=custom",))
+    assert base.with_values([composer._parser.parse(line)]) is None

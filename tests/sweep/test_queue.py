@@ -1,15 +1,20 @@
 """The live queue: jobs are handed out in packs, which are kept; more may come while workers run."""
 
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from runner.config.compose import Composer, start_hydra
+from runner.errors import ConfigError
 from runner.run.job import Job
 from runner.run.outcome import Outcome
 from runner.run.packs import packs
+from runner.sweep.held import Held, Maker
 from runner.sweep.launch import Launch, inline, processes
 from runner.sweep.pack import pack, packed
+from runner.sweep.plan import Grid, plan
 from runner.sweep.queue import NOT_STARTED, Queue
 from tests.support.records import run_folders, summary_of
 
@@ -98,11 +103,39 @@ def test_who_joins_later_trains_the_packs_that_are_kept(job: Make, folder: Path)
     assert not list(folder.glob("outputs/default/.stacks/*")) and packed(jobs, 2) == [(i,) for i in range(12)]
 
 
-def test_jobs_go_to_other_processes_without_their_data(job: Make) -> None:
-    import pickle
+def held(job: Job) -> Held:
+    return Held.of(job, Maker(Composer(start_hydra().config_loader)))
 
-    this = job(*SMALL)
-    sent = pickle.dumps(this)
-    assert len(sent) < this.source.samples.x.nbytes / 3
-    again = pickle.loads(sent)
-    assert again.run_id == this.run_id and again.config == this.config and again.source is this.source
+
+def test_jobs_go_to_other_processes_as_overrides(job: Make) -> None:
+    this = job(*SMALL, "optim=sgd", "regularization=dropout")
+    sent = pickle.dumps([held(this), held(job(*SMALL))])
+    assert len(sent) < 1000
+    again = pickle.loads(sent)[0]
+    assert (again.run_id, again.folder, str(again)) == (this.run_id, this.folder, str(this))
+    assert again.config == this.config and again.source is this.source and again.known == this.known
+
+
+def test_held_jobs_are_those_that_were_made(job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    this = held(job(*SMALL, "seed=3"))
+    assert this.config["seed"] == 3 and this.whole is this.whole and this.lock == job(*SMALL, "seed=3").lock
+    monkeypatch.setattr("runner.sweep.held.KEPT", 2)
+    others = [held(job(*SMALL, f"seed={seed}")) for seed in range(5)]
+    for _ in range(2):
+        assert [other.config["seed"] for other in others] == list(range(5))
+
+
+def test_large_grids_are_checked_by_several_processes_with_the_same_result(
+    job: Make, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    composer = Composer(start_hydra().config_loader)
+    asked = Grid(("model.width=8", "optim=sgd,adamw", "init=he,he_normal", "seed=range(30)")).jobs(composer)
+    one_by_one = [(j.run_id, j.folder, j.overrides) for j in plan(composer, asked)]
+    monkeypatch.setattr("runner.sweep.check.LARGE", 10)
+    together = [(j.run_id, j.folder, j.overrides) for j in plan(composer, asked)]
+    assert together == one_by_one
+    assert len(together) == 60  # he is he_normal
+    wrong = [*asked[:70], [*asked[70][:-1], "seed=-1"], [*asked[71][:-1], "seed=x"], *asked[72:]]
+    with pytest.raises(ConfigError, match=r"job 70 of 120 \(.*seed=-1\): seed must be"):
+        plan(composer, wrong)
+    assert not (folder / "outputs").exists()

@@ -1,0 +1,92 @@
+"""Every job of a sweep is checked before its first starts: composed, named and built; large grids on all cores."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from runner.config.fields import show
+from runner.config.identity import CONTROL
+from runner.errors import ConfigError
+from runner.run.outcome import finished
+from runner.run.stackable import refuse
+from runner.sweep.held import Maker
+
+LARGE = 1000
+"""So many jobs are worth processes of their own, which take a moment to start."""
+AT_A_TIME = 50
+"""Jobs that a process is handed."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is kept of a job that can be run."""
+
+    run_id: str
+    place: tuple[str, str]
+    """Names of the sweep's folder and of the run's."""
+    control: tuple[str, ...]
+    """Values of ``CONTROL``, as they are shown."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Checks one job of a sweep."""
+
+    make: Maker
+    several_experiments: bool
+
+    def __call__(self, overrides: Sequence[str]) -> Found | str:
+        """Return what is kept of a job, or why it cannot be run."""
+        try:
+            job = self.make(overrides)
+            axes = job.hydra.sweeper.get("params") or job.hydra.sweeper.get("unions")
+            if self.several_experiments and axes:
+                names = ", ".join(map(str, axes))
+                raise ConfigError(f"an experiment with axes of its own ({names}) is no axis itself")
+            if finished(job) is None:
+                from runner.run.build import build
+
+                refuse(job, build(job))
+        except ConfigError as error:
+            return str(error)
+        place = (str(job.config["name"]), job.folder.name)
+        return Found(job.run_id, place, tuple(show(job.config[key]) for key in CONTROL))
+
+
+def checked(check: Check, job_overrides: Sequence[Sequence[str]]) -> Iterator[Found | str]:
+    """Yield what was found of each job, in order."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if len(job_overrides) < LARGE or cores == 1 or sys.platform != "linux":
+        yield from map(check, job_overrides)
+        return
+    yield check(job_overrides[0])  # the processes share what it read: configs and data
+    global _check
+    _check = check
+    shown = sys.stderr.isatty()
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(cores, fork, initializer=_leave_signals_alone) as processes:
+        try:
+            found = processes.map(_checked, job_overrides[1:], chunksize=AT_A_TIME)
+            rest = len(job_overrides) - 1
+            yield from tqdm(found, "checking", rest, unit="job", leave=False, disable=not shown, dynamic_ncols=True)
+        finally:
+            processes.shutdown(wait=True, cancel_futures=True)
+
+
+_check: Check
+"""What forked processes check by."""
+
+
+def _checked(overrides: Sequence[str]) -> Found | str:
+    return _check(overrides)
+
+
+def _leave_signals_alone() -> None:
+    """Leave a Ctrl-C to the process that asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

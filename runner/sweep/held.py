@@ -1,0 +1,108 @@
+"""Jobs held as overrides: a sweep keeps what was typed and the ids, and composes a config where it is looked at."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.config.chosen import Chosen, Config
+from runner.config.compose import Composer, start_hydra
+from runner.data import Source
+from runner.run.job import OUTPUTS, Job, prepare
+
+KEPT = 1024
+"""Jobs that are not composed anew while they are among the last looked at."""
+
+
+class Maker:
+    """Makes jobs of overrides, over one set of config folders."""
+
+    def __init__(self, composer: Composer) -> None:
+        self._composer = composer
+        self._made: OrderedDict[tuple[str, ...], Job] = OrderedDict()
+
+    def __call__(self, overrides: Sequence[str]) -> Job:
+        """Compose, check and name a job.
+
+        Raises:
+            ConfigError: if it cannot be run.
+        """
+        key = tuple(overrides)
+        if key in self._made:
+            self._made.move_to_end(key)
+            return self._made[key]
+        job = self._made[key] = prepare(self._composer.compose(key))
+        if len(self._made) > KEPT:
+            self._made.popitem(last=False)
+        return job
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process by the user's own folder of YAMLs."""
+        return _maker_over, (self._composer.config_dir,)
+
+
+def _maker_over(config_dir: str | None) -> Maker:
+    return Maker(Composer(start_hydra(config_dir).config_loader))
+
+
+class Held(Job):
+    """A job that is known to be well-formed; its config is composed where it is looked at."""
+
+    def __init__(self, overrides: tuple[str, ...], run_id: str, place: tuple[str, str], make: Maker) -> None:
+        """Hold a job.
+
+        Args:
+            overrides: what it is made of.
+            run_id: its id.
+            place: names of its sweep's folder, below outputs/, and of its own.
+            make: makes it.
+        """
+        for name, value in (("overrides", overrides), ("run_id", run_id), ("place", place), ("make", make)):
+            object.__setattr__(self, name, value)
+
+    place: tuple[str, str]
+    make: Maker
+
+    @staticmethod
+    def of(job: Job, make: Maker) -> "Held":
+        """Hold a job that was made."""
+        return Held(tuple(job.overrides), job.run_id, (str(job.config["name"]), job.folder.name), make)
+
+    @property
+    def whole(self) -> Job:
+        """The job itself."""
+        return self.make(self.overrides)
+
+    @property
+    def config(self) -> Config:
+        """Its config."""
+        return self.whole.config
+
+    @property
+    def known(self) -> Chosen:
+        """What is known of the config's options."""
+        return self.whole.known
+
+    @property
+    def source(self) -> Source:
+        """Its data."""
+        return self.whole.source
+
+    @property
+    def allow(self) -> frozenset[str]:
+        """Import paths of the user's own parts that may be imported."""
+        return self.whole.allow
+
+    @property
+    def hydra(self) -> Any:
+        """Hydra's own part of the config."""
+        return self.whole.hydra
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files lie."""
+        return OUTPUTS.joinpath(*self.place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process as overrides."""
+        return Held, (self.overrides, self.run_id, self.place, self.make)
