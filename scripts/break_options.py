@@ -107,16 +107,16 @@ BREAKS = (
     ),
     Break(
         "decoupled decay without the learning rate",
-        "runner/engine/loop.py",
-        "1 - lr * run.hooks.decay",
-        "1 - run.hooks.decay",
+        "runner/regularization/decay.py",
+        "1 - lr * self.rate",
+        "1 - self.rate",
         "tests/test_optim.py decay",
     ),
     Break(
         "decoupled decay of a stack without the learning rate",
-        "runner/engine/fused/step.py",
-        "(1 - lr * decay)",
-        "(1 - decay)",
+        "runner/engine/hooks.py",
+        "1 - lr * rates",
+        "1 - rates",
         "tests/engine/test_fused.py weight_decay",
     ),
     Break(
@@ -128,14 +128,14 @@ BREAKS = (
     ),
     Break(
         "a noise scale from one size of batches alone",
-        "runner/engine/accumulate.py",
+        "runner/batch/noise_scale.py",
         "return noise, whole - noise / n",
         "return noise, whole",
         "tests/engine/test_accumulate.py estimates",
     ),
     Break(
         "L2 without its half",
-        "runner/regularization.py",
+        "runner/regularization/penalties.py",
         "0.5 * torch.stack([w.square()",
         "torch.stack([w.square()",
         "study decay-forms",
@@ -156,9 +156,9 @@ BREAKS = (
     ),
     Break(
         "a plateau whose every fall counts",
-        "runner/engine/judge.py",
-        "fell = train_loss < state.stop_loss - patience.min_delta",
-        "fell = train_loss < state.stop_loss",
+        "runner/stop.py",
+        "fell = found.train_loss < self.loss - self.min_delta",
+        "fell = found.train_loss < self.loss",
         "tests/test_stop.py plateau",
     ),
     Break(

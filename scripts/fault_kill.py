@@ -2,7 +2,8 @@
 
     python scripts/fault_kill.py [--kills 100] [--seed 0] [--data-root FOLDER]
 
-Every fourth kill waits for a checkpoint being written. Prints a line a run; exits 1 at any difference.
+Every fourth kill waits for a checkpoint being written; every third start asks the run to pause at a random step. Prints
+a line a run; exits 1 at any difference.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from typing import Any
 DIGITS = ["init=he", "epochs=400", "model.width=64", "regularization=dropout", "eval_every=10"]
 MNIST = ["data=mnist", "init=he", "epochs=2", "eval_every=40", "batch.size=128", "optim=momentum"]
 NOT_COMPARED = {"train_seconds", "inference_seconds_per_sample", "peak_memory_bytes", "resumed_from_step"}
+PAUSE_WITHIN = 300
+"""Steps."""
 LOST_SECONDS = 2.5
 """Most training that a kill may cost: a second between checkpoints, an interval, and the kill's own delay."""
 
@@ -49,6 +52,12 @@ def run_of(folder: Path) -> Path | None:
     return next((path.parent for path in folder.glob("outputs/default/*/config.yaml")), None)
 
 
+def status(run: Path | None) -> str:
+    """Return how a run stands, as its summary says."""
+    summary = run / "summary.json" if run is not None else Path()
+    return str(json.loads(summary.read_text())["status"]) if summary.is_file() else "under way"
+
+
 def rows(run: Path) -> list[dict[str, str]]:
     """Return the whole rows of the run's metrics."""
     text = (run / "metrics.csv").read_text() if (run / "metrics.csv").exists() else ""
@@ -72,28 +81,34 @@ def undisturbed(folder: Path, overrides: list[str]) -> tuple[tuple[list[dict[str
 
 
 def kill_until_finished(folder: Path, overrides: list[str], seconds: float, rng: random.Random, most: int) -> list[str]:
-    """Kill the run at random moments, at most ``most`` times; return a word for each kill."""
-    kills: list[str] = []
-    reached = 0.0
+    """Kill the run at random moments, at most ``most`` times, or have it pause; return a word for each stop."""
+    stops: list[str] = []
+    reached, trained = 0.0, [{"step": "0", "train_seconds": "0"}]
     while True:
-        pid = start(folder, overrides)
-        while_writing = len(kills) % 4 == 3
+        step = int(trained[0]["step"])
+        pause = [f"pause_at={step + rng.randint(1, PAUSE_WITHIN)}"] if len(stops) % 3 == 2 else []
+        pid = start(folder, [*overrides, *pause])
+        while_writing, killed = len(stops) % 4 == 3, False
         deadline = time.monotonic() + rng.uniform(0.2, max(1.0, 0.4 * seconds))
         while not ended(pid):
             run = run_of(folder)
             writing = run is not None and (run / "checkpoint.pt.writing").exists()
-            if len(kills) < most and (writing if while_writing else time.monotonic() > deadline):
+            due = writing if while_writing else time.monotonic() > deadline
+            if due and len(stops) - stops.count("paused") < most:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-                kills.append("in a checkpoint" if run is not None and (run / "checkpoint.pt.writing").exists() else "")
+                in_checkpoint = run is not None and (run / "checkpoint.pt.writing").exists()
+                stops.append("killed in a checkpoint" if in_checkpoint else "killed")
+                killed = True
                 break
             if not while_writing:
                 time.sleep(0.002)
-        else:
-            return kills
         run = run_of(folder)
-        trained = rows(run)[-1:] if run is not None else []
-        now = float(trained[0]["train_seconds"]) if trained else 0.0
+        if not killed and status(run) != "paused":
+            return stops
+        stops += [] if killed else ["paused"]
+        trained = (rows(run) if run is not None else [])[-1:] or trained
+        now = float(trained[0]["train_seconds"])
         if now < reached - LOST_SECONDS:
             raise SystemExit(f"progress went back from {reached:.1f} to {now:.1f} s of training in {folder}")
         reached = max(reached, now)
@@ -119,22 +134,22 @@ def main() -> int:
     if arguments.data_root:
         commands["mnist"] = [*MNIST, f"data.root={Path(arguments.data_root).resolve()}"]
     expected = {name: undisturbed(place / f"{name}-undisturbed", command) for name, command in commands.items()}
-    done, in_checkpoint, wrong, number = 0, 0, 0, 0
+    done, in_checkpoint, paused, wrong, number = 0, 0, 0, 0, 0
     while done < arguments.kills:
         name = list(commands)[number % len(commands)]
         folder = place / f"{name}-{number}"
         reference, seconds = expected[name]
-        kills = kill_until_finished(folder, commands[name], seconds, rng, min(8, arguments.kills - done))
+        stops = kill_until_finished(folder, commands[name], seconds, rng, min(8, arguments.kills - done))
         run = run_of(folder)
         same = run is not None and result(run) == reference
-        done, in_checkpoint, wrong = (
-            done + len(kills),
-            in_checkpoint + kills.count("in a checkpoint"),
-            wrong + (not same),
-        )
+        done += len(stops) - stops.count("paused")
+        in_checkpoint += stops.count("killed in a checkpoint")
+        paused += stops.count("paused")
+        wrong += not same
         number += 1
-        print(f"{name} run {number}: {len(kills)} kills, {'equal' if same else 'DIFFERENT'} ({folder})", flush=True)
-    print(f"{done} kills, {in_checkpoint} in a checkpoint's write, {number} runs, {wrong} different")
+        said = "equal" if same else "DIFFERENT"
+        print(f"{name} run {number}: {', '.join(stops) or 'undisturbed'}: {said} ({folder})", flush=True)
+    print(f"{done} kills, {in_checkpoint} in a checkpoint's write, {paused} pauses, {number} runs, {wrong} different")
     return 1 if wrong else 0
 
 

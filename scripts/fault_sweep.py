@@ -2,10 +2,10 @@
 
     python scripts/fault_sweep.py [--engine loop] [--groups 50] [--workers-killed 20] [--runs 40] [--seed 0]
 
-Checks after each kill that no process is left, and after each re-run that finished folders were not touched; at the
-end that every run's rows and summary equal the undisturbed sweep's, timing aside, nothing twice and nothing lost. With
-``--engine auto`` a stack may go on with fewer members than it had, and measures are then equal up to the rounding
-that other sizes of products bring with them.
+Every third start asks the runs to pause at a random step. Checks after each kill that no process is left, and after each
+re-run that finished folders were not touched; at the end that every run's rows and summary equal the undisturbed
+sweep's, timing aside, nothing twice and nothing lost. With ``--engine auto`` a stack may go on with fewer members than
+it had, and measures are then equal up to the rounding that other sizes of products bring with them.
 """
 
 import argparse
@@ -25,6 +25,8 @@ NOT_COMPARED = {"train_seconds", "inference_seconds_per_sample", "peak_memory_by
 
 SPREAD = 1e-6
 """Relative to 1 or to the measure, whichever is larger: far more than rounding in float64 comes to over a run."""
+STEPS = 500
+"""Of a run, about."""
 OF_THE_STACK = {"stack_size", "optimizer_state_bytes"}
 
 
@@ -174,15 +176,20 @@ def main() -> int:
     print(f"undisturbed: {len(expected)} runs in {seconds:.0f} s", flush=True)
     todo = [True] * arguments.groups + [False] * arguments.workers_killed
     rng.shuffle(todo)
-    wrong, number = 0, 0
+    wrong, number, paused = 0, 0, 0
     while todo:
         number += 1
         folder, done = place / f"killed-{number}", 0
         for _ in range(10):
             if not todo:
                 break
-            if not kill_once(folder, command, todo[-1], rng, seconds / 3):
-                break
+            pause = [f"pause_at={rng.randint(1, STEPS)}"] if rng.random() < 1 / 3 else []
+            if not kill_once(folder, [*command, *pause], todo[-1], rng, seconds / 3):
+                paused += bool(pause)
+                if not pause:
+                    break
+                continue
+            paused += bool(pause)
             todo.pop()
             done += 1
         code = wait(start(folder, command))
@@ -193,7 +200,7 @@ def main() -> int:
             f"sweep {number}: {done} kills, then exit {code}, {'equal' if same else 'DIFFERENT'} ({folder})", flush=True
         )
     total = arguments.groups + arguments.workers_killed
-    print(f"{total} kills over {number} sweeps of {len(expected)} runs, {wrong} different")
+    print(f"{total} kills, {paused} starts to be paused, {number} sweeps of {len(expected)} runs, {wrong} different")
     return 1 if wrong else 0
 
 
