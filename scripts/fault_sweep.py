@@ -2,8 +2,8 @@
 
     python scripts/fault_sweep.py [--engine loop] [--groups 50] [--workers-killed 20] [--runs 40] [--seed 0]
 
-Every third start asks the runs to pause at a random step. Checks after each kill that no process is left, and after each
-re-run that finished folders were not touched; at the end that every run's rows and summary equal the undisturbed
+Every third start asks the runs to pause at a random step. Checks after each kill that no process is left, after each
+re-run that finished folders were not touched, and at the end that every run's rows and summary equal the undisturbed
 sweep's, timing aside, nothing twice and nothing lost. With ``--engine auto`` a stack may go on with fewer members than
 it had, and measures are then equal up to the rounding that other sizes of products bring with them.
 """
