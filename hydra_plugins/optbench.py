@@ -6,7 +6,7 @@ Hydra imports this module whenever it starts, so nothing heavy is imported at it
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
@@ -17,6 +17,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from runner.run.job import Job
+    from runner.run.outcome import Outcome
 
 
 class ShippedConfigs(ConfigSource):
@@ -107,7 +111,7 @@ class OptbenchLauncher(Launcher):
         """Keep what Hydra hands to every launcher."""
         self.config, self.hydra_context = config, hydra_context
 
-    def run(self, jobs: Sequence[Any]) -> list[Any]:
+    def run(self, jobs: "Sequence[Job]") -> "list[Outcome]":
         """Run planned jobs and return what became of each."""
         from runner.sweep.launch import run_all
         from runner.sweep.launch.processes import launch, number_of_workers
@@ -144,7 +148,7 @@ class OptbenchLauncher(Launcher):
 class InlineLauncher(OptbenchLauncher):
     """Runs jobs one after another in this process."""
 
-    def run(self, jobs: Sequence[Any]) -> list[Any]:
+    def run(self, jobs: "Sequence[Job]") -> "list[Outcome]":
         """Run planned jobs and return what became of each."""
         from runner.sweep.launch import run_all
         from runner.sweep.launch.inline import launch

@@ -1,7 +1,7 @@
 """The loop over the steps of a stack."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from runner.engine.fused.step import differentiate, update
 from runner.engine.fused.watch import Events, Watch
 from runner.engine.judge import note
 from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, synchronize
+from runner.engine.rules import Schedule
 from runner.engine.state import State
 
 LOSSES_HELD = 16
@@ -42,7 +43,7 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
             x, y, shared = batches.next(size)
             samples = y.shape[y.ndim - first.train.y.ndim]
             planned = {schedule: schedule(members.step) for schedule in {run.schedule for run in members.runs}}
-            rates = [_rate(state, planned[state.run.schedule]) for state in members.states]
+            rates = [planned[s.run.schedule] if not s.on.learning_rate else _rate(s, planned) for s in members.states]
             epoch_ends = members.offset + samples == len(first.train.y)
             due = _is_due(members, epoch_ends)
             lr = torch.tensor(rates, dtype=torch.float64, device=members.device)
@@ -78,7 +79,8 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
         yield _found(members, watch.take_diverged(), rates, size, measured)
 
 
-def _rate(state: State, lr: float) -> float:
+def _rate(state: State, planned: Mapping[Schedule, float]) -> float:
+    lr = planned[state.run.schedule]
     for change in state.on.learning_rate:
         lr = change(lr)
     return lr
