@@ -18,7 +18,7 @@ from runner import regularization
 from runner.engine import loop, measure
 from runner.engine.state import State, start
 from runner.noise import key
-from runner.regularization.averages import BATCH_NORM_SAMPLES
+from runner.regularization.averages import measure_batch_norm
 from runner.regularization.dropping import dropping
 from runner.run.build import build
 from runner.run.job import Job
@@ -155,9 +155,60 @@ def test_swa_is_the_mean_of_the_last_weights_with_batch_norm_measured_anew(job: 
             kept.append(by_itself.model.readout.weight.detach().clone())
     torch.testing.assert_close(state.hooks["regularization.swa"].averages["readout.weight"], torch.stack(kept).mean(0))
     with state.evaluating():
-        sums = [state.model.hidden[0](x.flatten(1)).mean(0) for x in torch.split(run.train.x, BATCH_NORM_SAMPLES)]
-        mean = torch.stack(sums).mean(0).detach()
-        torch.testing.assert_close(state.model.norms[0].running_mean, mean, rtol=1e-6, atol=1e-8)
+        mean = state.model.hidden[0](run.train.x.flatten(1)).mean(0).detach()
+        torch.testing.assert_close(state.model.norms[0].running_mean, mean)
+
+
+@pytest.mark.parametrize("samples", [2, 512, 513, 1025, 1295])
+def test_statistics_of_averaged_weights_are_those_of_all_rows_whatever_their_number(samples: int) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4, momentum=0.3), torch.nn.ReLU()).double()
+    x = torch.randn(samples, 3, dtype=torch.float64) + torch.arange(samples)[:, None] / samples
+    model.eval()
+    measure_batch_norm(model, x)
+    first = model[0](x).detach()
+    torch.testing.assert_close(model[1].running_mean, first.mean(0))
+    assert model[1].momentum == 0.3 and not model[1].training
+    if samples <= 2 * 512 - 1:  # in one part the variance is that of all rows too
+        torch.testing.assert_close(model[1].running_var, first.var(0))
+
+
+def test_a_table_of_one_row_more_than_a_part_trains_with_swa(optbench: Callable[..., Result], folder: Path) -> None:
+    own = ["data=custom", "data.target=tests.own_parts.load", "data.args={samples:713}", "model.normalization=batch"]
+    done = optbench("train", *own, "model.width=8", "epochs=2", "batch.size=100", "regularization=swa")
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("start", ["61", "1000"])
+def test_an_average_that_would_never_begin_is_refused(
+    start: str, optbench: Callable[..., Result], folder: Path
+) -> None:
+    asked = ["data=wine", "max_steps=60", "model.width=8", "batch.size=16", "regularization=swa"]
+    refused = optbench("train", *asked, f"regularization.swa.start={start}")
+    assert refused.code == 2 and f"regularization.swa.start={start} lies behind the run's end, 60 steps" in refused.err
+    assert not (folder / "outputs").exists()
+    assert optbench("train", *asked, "regularization.swa.start=60").code == 0
+
+
+@pytest.mark.parametrize("overflows", [True, False])
+def test_on_a_step_that_the_loss_scaler_skips_nothing_moves(overflows: bool, job: Callable[..., Job]) -> None:
+    """As on CUDA in fp16, where the first scales are too large; the scaler itself runs anywhere."""
+    hooks = ["regularization=[weight_decay,box,ema]", "regularization.box.bound=0.01", "model.width=8"]
+    state = start(build(job(*hooks, "optim=sgd", "init=he")))
+    state.scaler = torch.amp.GradScaler("cpu", init_scale=3e38 if overflows else 1024.0)
+    x, y = state.run.train.x[:32], state.run.train.y[:32]
+    before = {name: p.detach().clone() for name, p in state.model.named_parameters()}
+    averages = {name: a.clone() for name, a in state.hooks["regularization.ema"].averages.items()}
+    loss = state.scaler.scale(1e3 * loop._loss(state, x, y))
+    loss.backward()
+    loop._update(state, x, y, 0.1, None)
+    state.step += 1
+    for act in state.on.after_step:
+        act(state, False)
+    moved = [name for name, p in state.model.named_parameters() if not torch.equal(p, before[name])]
+    changed = [n for n, a in state.hooks["regularization.ema"].averages.items() if not torch.equal(a, averages[n])]
+    assert (state.skipped_steps == 1) == overflows
+    assert (moved == [] and changed == []) == overflows
 
 
 @pytest.mark.parametrize("average", ["ema", "swa"])

@@ -63,6 +63,8 @@ class AtStep(Protocol):
 
     step: int
     """Steps made."""
+    skipped: bool
+    """The loss scaler skipped the last step: nothing has moved."""
 
     @property
     def weights(self) -> Mapping[str, "Tensor"]:
@@ -132,6 +134,8 @@ class Tried:
     loss: str
     """Its name."""
     classes: int | None
+    steps: int
+    """Length of the run."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,7 @@ class Hook:
         """Change the gradient that the optimizer will see."""
 
     def before_update(self, at: AtStep, lr: "float | Tensor") -> None:
-        """Change the weights before the optimizer's step at a learning rate, in a stack ``[runs]``."""
+        """Change the weights before the optimizer's step, at a learning rate, in a stack ``[runs]``."""
 
     def after_update(self, at: AtStep) -> None:
         """Change the weights after the optimizer's step."""

@@ -5,7 +5,7 @@ What acts on a run does so at the events of ``runner.engine.hooks``, here by the
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -141,25 +141,31 @@ def _update(state: State, x: Tensor, y: Tensor | Mixed, lr: float, measured: Mea
         measured.before_update(state.model)
     for cut in on.after_backward:
         cut(state)
-    if on.before_update:
+    state.skipped = scaler is not None and not _is_finite(state.trained)
+    if on.before_update and not state.skipped:
         with torch.no_grad():
             for act in on.before_update:
                 act(state, lr)
     if scaler:
-        scale = scaler.get_scale()
         scaler.step(optimizer)
         scaler.update()
-        state.skipped_steps += scaler.get_scale() < scale
+        state.skipped_steps += state.skipped
     elif state.run.optim.takes_closure:
         optimizer.step(partial(_evaluated, state, x, y))  # type: ignore[arg-type]  # torch says float and takes both
     else:
         optimizer.step()
-    if on.after_update:
+    if on.after_update and not state.skipped:
         with torch.no_grad():
             for follow in on.after_update:
                 follow(state)
     if measured is not None:
         measured.after_update(state.model, each=bool(on.layers))
+
+
+def _is_finite(weights: Sequence[Tensor]) -> bool:
+    """Say whether every gradient is a number: otherwise the loss scaler skips the step."""
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    return math.isfinite(torch.nn.utils.get_total_norm(gradients, norm_type=math.inf))
 
 
 def _evaluated(state: State, x: Tensor, y: Tensor | Mixed) -> Tensor:

@@ -55,6 +55,8 @@ class State:
     """Why the run ended; None while it goes on."""
     skipped_steps: int = 0
     """Steps that the loss scaler skipped."""
+    skipped: bool = False
+    """It skipped the last one."""
     steps_to_target: int | None = None
     """Steps made before the first evaluation that reached the target; None while none has."""
     seconds_to_target: float | None = None

@@ -7,12 +7,13 @@ from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import update_bn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from runner.engine.hooks import AtStep, Going, Hook
+from runner.engine.hooks import AtStep, Going, Hook, Tried
+from runner.errors import ConfigError
 
 BATCH_NORM_SAMPLES = 512
-"""Of a batch in which running statistics are measured anew."""
+"""At least so many, where there are as many, go through the model at a time to measure running statistics anew."""
 
 
 @dataclass
@@ -23,6 +24,8 @@ class Averaging(Hook):
     """Of the weights after step 1, 2, … of so many in the average; None leaves it as it is."""
     fresh_batch_norm: bool
     """The average's own running statistics are measured on the training set."""
+    begins: Callable[[int], int] = lambda steps: 0
+    """The first step whose weights are taken in, of a run of so many."""
     averages: dict[str, Tensor] | None = None
     """None before any weights were taken in."""
     state: ClassVar[tuple[str, ...]] = ("averages",)
@@ -33,6 +36,11 @@ class Averaging(Hook):
     def alone(self) -> str:
         """Why a stack has none."""
         return "ema and swa keep the averages of one run"
+
+    def check(self, tried: Tried) -> None:
+        """Refuse an average that would never begin."""
+        if (first := self.begins(tried.steps)) > tried.steps:
+            raise ConfigError(f"regularization.swa.start={first} lies behind the run's end, {tried.steps} steps")
 
     def begin(self, at: Going) -> Self:
         """Begin with the initial weights, or with none where the first share says when."""
@@ -45,7 +53,7 @@ class Averaging(Hook):
     def after_step(self, at: AtStep, epoch_ends: bool) -> None:
         """Take the present weights in."""
         assert self._going is not None, "it has begun"
-        share = self.share(at.step, self._going.steps)
+        share = None if at.skipped else self.share(at.step, self._going.steps)
         if share is not None:
             self._take(self._going.model, share)
 
@@ -66,7 +74,7 @@ class Averaging(Hook):
             return
         self._swap(at.model, self.averages)
         if self.fresh_batch_norm and not self._statistics_are_fresh:
-            update_bn(torch.split(at.inputs, BATCH_NORM_SAMPLES), at.model)
+            measure_batch_norm(at.model, at.inputs)
             self._statistics_are_fresh = True
         try:
             yield
@@ -91,6 +99,28 @@ class Averaging(Hook):
         self._statistics_are_fresh = False
 
 
+@torch.no_grad()
+def measure_batch_norm(model: nn.Module, x: Tensor) -> None:
+    """Set batch norm's running statistics to those of all samples ``[n, …]``, each counted alike.
+
+    They go through the model in parts of nearly one size, so that none is left alone.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+    was_training, seen = model.training, 0
+    model.train()
+    for part in x.tensor_split(max(1, len(x) // BATCH_NORM_SAMPLES)):
+        seen += len(part)
+        for norm in norms:
+            norm.momentum = len(part) / seen
+        model(part)
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.momentum = momentum
+    model.train(was_training)
+
+
 def _numbers(model: nn.Module) -> dict[str, Tensor]:
     """Return the weights and running statistics, which can be averaged."""
     return {name: t.detach() for name, t in model.state_dict().items() if t.is_floating_point()}
@@ -104,10 +134,13 @@ def ema(*, decay: float) -> Hook:
 def swa(*, start: float, every: int) -> Hook:
     """The mean of the weights after each ``every`` steps from ``start`` on (Izmailov et al. 2018, algorithm 1)."""
 
+    def begins(steps: int) -> int:
+        return max(1, int(start) if start >= 1 else round(start * steps))
+
     def share(step: int, steps: int) -> float | None:
-        first = max(1, int(start) if start >= 1 else round(start * steps))
+        first = begins(steps)
         if step < first or (step - first) % every:
             return None
         return 1 / (1 + (step - first) // every)
 
-    return Averaging(share, fresh_batch_norm=True)
+    return Averaging(share, fresh_batch_norm=True, begins=begins)

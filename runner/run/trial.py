@@ -37,7 +37,7 @@ def tried_out(job: Job, run: Run, data: Data, unfilled: Callable[[], nn.Module])
     _refuse_lone_sample(job, run, model)
     optimizer = run.optim.optimizer(run.optim.groups(model))
     for _, hook in sorted(run.hooks.items()):
-        hook.check(Tried(model, optimizer, job.config["loss"], data.classes))
+        hook.check(Tried(model, optimizer, job.config["loss"], data.classes, run.steps))
     linear = _is_linear_in_lr(job, optimizer)
     run = replace(run, optim=replace(run.optim, takes_closure=takes_closure(optimizer), linear_in_lr=linear))
     if run.optim.takes_closure and run.loss_scaling:

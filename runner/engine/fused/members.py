@@ -18,6 +18,9 @@ from runner.noise import key
 class Stack:
     """Members that are trained together, all of them at one step."""
 
+    skipped = False
+    """None of their steps is: their losses are not scaled."""
+
     def __init__(self, runs: Sequence[Run], states: Sequence[State]) -> None:
         """Stack members that are at one step."""
         self.runs, self.states = list(runs), list(states)
