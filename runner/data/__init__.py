@@ -44,6 +44,8 @@ class Source:
     """A validation set of its own, where it is not held out of the samples."""
     alphabet: str | None = None
     """Of a text: the characters that inputs and targets are the places of."""
+    notes: tuple[str, ...] = ()
+    """What was done to the data on the way, in sentences that are said once."""
 
 
 @dataclass(frozen=True, eq=False)

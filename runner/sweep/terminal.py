@@ -16,9 +16,9 @@ LINES_FOR_RUNS = 50
 
 
 def report_doubts(jobs: Sequence[Job]) -> None:
-    """Say, each once, what of some jobs is seldom meant."""
-    for doubt in dict.fromkeys(doubt for job in jobs for doubt in doubts(job.config, job.known)):
-        tqdm.write(f"optbench: {doubt}", file=sys.stderr)
+    """Say, each once, what of some jobs is seldom meant, and what was done to their data."""
+    for said in dict.fromkeys(said for job in jobs for said in (*job.source.notes, *doubts(job.config, job.known))):
+        tqdm.write(f"optbench: {said}", file=sys.stderr)
 
 
 def reporter(jobs: int) -> Report:

@@ -1,4 +1,4 @@
-"""Images: as torchvision lays data sets out, and the user's own pictures."""
+"""Images as torchvision lays data sets out; beside it, the user's own pictures."""
 
 import gzip
 import io
@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from runner.data import Array, Samples, Source, fingerprint
+from runner.data.images.pictures import image_folder
 from runner.errors import ConfigError
+
+__all__ = ["cifar10", "cifar100", "fashion_mnist", "image_folder", "mnist"]
 
 
 def mnist(*, root: str, download: bool) -> Source:
@@ -32,62 +35,6 @@ def cifar10(*, root: str, download: bool) -> Source:
 def cifar100(*, root: str, download: bool) -> Source:
     """Read CIFAR-100 with its fine labels; x is ``[n, 3, 32, 32]`` of bytes."""
     return _cifar("CIFAR100", "cifar-100-python", ["train"], "test", b"fine_labels", 100, root, download)
-
-
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-
-
-TEST_FRACTION = 0.2
-"""Of pictures that no folder sets apart."""
-
-
-def image_folder(*, path: str, size: int, grey: bool, test_fraction: float | None) -> Source:
-    """Read pictures from a folder for each class; folders ``train`` and ``test`` of such are an official test set.
-
-    Every picture is scaled to ``size`` × ``size``; x is ``[n, 3, size, size]`` of bytes, or one channel if ``grey``.
-    What begins with a dot is no class and no picture.
-
-    Raises:
-        ConfigError: if there are no two classes with pictures, one cannot be read, or there are two test sets.
-    """
-    folder = Path(path).expanduser()
-    parted = (folder / "train").is_dir() and (folder / "test").is_dir()
-    places = [folder / "train", folder / "test"] if parted else [folder]
-    if parted and test_fraction is not None:
-        raise ConfigError(f"data.test_fraction={test_fraction:g} beside {folder / 'test'}, the test set: leave it out")
-    names = _classes(places[0]) if places[0].is_dir() else []
-    if len(names) < 2:
-        raise ConfigError(f"data.path={path} needs a folder for each class, at least two, each with pictures")
-    parts = [_pictures(place, names, size, grey) for place in places]
-    if parted:
-        return Source(parts[0], len(names), fingerprint(*parts), parts[1])
-    return Source(parts[0], len(names), fingerprint(*parts), test_fraction=test_fraction or TEST_FRACTION)
-
-
-def _classes(place: Path) -> list[str]:
-    return sorted(p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _pictures(place: Path, names: list[str], size: int, grey: bool) -> Samples:
-    from PIL import Image
-
-    unknown = [name for name in _classes(place) if name not in names]
-    if unknown:
-        raise ConfigError(f"{place} has classes that train has not: {', '.join(unknown[:3])}")
-    pixels, labels = [], []
-    for label, name in enumerate(names):
-        files = sorted(p for p in (place / name).glob("[!.]*") if p.suffix.lower() in PICTURES)
-        if not files:
-            raise ConfigError(f"{place / name} has no pictures\nvalid: {', '.join(PICTURES)}")
-        for file in files:
-            try:
-                with Image.open(file) as picture:
-                    scaled = picture.convert("L" if grey else "RGB").resize((size, size), Image.Resampling.BILINEAR)
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
-                raise ConfigError(f"{file} is no picture that can be read: {error}") from error
-            pixels.append(np.asarray(scaled).reshape(size, size, -1).transpose(2, 0, 1))
-            labels.append(label)
-    return Samples(np.stack(pixels), np.array(labels))
 
 
 class _Arrays(pickle.Unpickler):
