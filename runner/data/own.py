@@ -1,6 +1,6 @@
 """The user's own data, and data sets put together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -8,15 +8,17 @@ import numpy as np
 
 from runner.config.fields import REQUIRED, Field
 from runner.config.options import find, options
-from runner.data import Samples, Source, fingerprint
+from runner.data import Array, Samples, Source, fingerprint
 from runner.errors import ConfigError, closest
 
 PARTS = {2: ("",), 4: ("", "test_"), 6: ("", "val_", "test_")}
 """What so many arrays are of, a pair of x and y each."""
+MOST_NAMED = 10
+"""Labels that a message lists."""
 
 
 def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: float) -> Source:
-    """Take what the user's function or Dataset class gives; whole-number targets are classes.
+    """Take what the user's function or Dataset class gives; whole numbers, booleans and texts are classes.
 
     Raises:
         ConfigError: if it is not (x, y), (x, y, test_x, test_y), (x, y, val_x, val_y, test_x, test_y) or a map-style
@@ -42,16 +44,45 @@ def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: f
                 "numbers are not finite"
             )
     parts = [Samples(x, y) for x, y in zip(arrays[::2], arrays[1::2], strict=True)]
-    classes = None
-    if np.issubdtype(parts[0].y.dtype, np.integer) and parts[0].y.ndim == 1:
-        classes = int(max(part.y.max() for part in parts)) + 1
-        if min(part.y.min() for part in parts) < 0:
-            raise ConfigError("data.target gave classes below 0: they must be 0, 1, …")
-    else:
+    labels = _labels(parts)
+    digest, notes = fingerprint(*parts), list[str]()
+    if labels is None:
         parts = [Samples(part.x, part.y.reshape(len(part), -1)) for part in parts]
+    else:
+        if not np.array_equal(labels, np.arange(len(labels))):
+            notes = [f"data.target={target.__module__}.{target.__qualname__}: {_numbered(labels)}"]
+        parts = [Samples(part.x, np.searchsorted(labels, part.y)) for part in parts]
     test = parts[-1] if len(parts) > 1 else None
     val = parts[1] if len(parts) == 3 else None
-    return Source(parts[0], classes, fingerprint(*parts), test, None if test else test_fraction, val)
+    classes = None if labels is None else len(labels)
+    return Source(parts[0], classes, digest, test, None if test else test_fraction, val, notes=tuple(notes))
+
+
+def _labels(parts: Sequence[Samples]) -> Array | None:
+    """Return the classes among targets, in order; None of targets that are quantities.
+
+    Raises:
+        ConfigError: if they are neither, or of one class alone.
+    """
+    kinds = {part.y.dtype.kind for part in parts}
+    if any(part.y.ndim > 1 for part in parts) or kinds <= {"f"}:
+        if kinds <= set("fiub"):
+            return None
+        raise ConfigError(f"data.target gave targets of {', '.join(str(part.y.dtype) for part in parts)}, not numbers")
+    if not (kinds <= {"i", "u"} or kinds in ({"b"}, {"U"})):
+        found = ", ".join(str(part.y.dtype) for part in parts)
+        raise ConfigError(f"data.target gave targets of {found}: classes are whole numbers, booleans or texts")
+    labels = np.unique(np.concatenate([part.y for part in parts]))
+    if len(labels) < 2:
+        raise ConfigError(f"data.target gave the class {labels[0]} alone: there is nothing to tell apart")
+    return labels
+
+
+def _numbered(labels: Array) -> str:
+    """Say which labels are which classes."""
+    shown = [str(label) for label in labels[:MOST_NAMED]] + ["…"] * (len(labels) > MOST_NAMED)
+    last = f"{len(labels) - 1}"
+    return f"the labels {', '.join(shown)} are the classes 0 … {last}, in this order"
 
 
 def concat(*, parts: list[str], args: dict[str, Any]) -> Source:

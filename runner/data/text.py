@@ -25,7 +25,10 @@ def text(*, path: str | None, characters: int, context: int, test_fraction: floa
     Raises:
         ConfigError: if the file cannot be read or is too short.
     """
-    written = tales(characters) if path is None else read(path, "data.path")[:characters]
+    whole = tales(characters) if path is None else read(path, "data.path")
+    written, notes = whole[:characters], list[str]()
+    if len(written) < len(whole):
+        notes = [f"data.path={path}: {characters:,} of its {len(whole):,} characters are used, as data.characters says"]
     alphabet, codes = np.unique(np.array(list(written)), return_inverse=True)
     windows = (len(codes) - 1) // context
     if windows < 10:
@@ -36,17 +39,18 @@ def text(*, path: str | None, characters: int, context: int, test_fraction: floa
         raise ConfigError(f"data.path={path} holds {len(alphabet)} different characters, which is no text")
     used = codes[: windows * context + 1].astype(np.int64)
     samples = Samples(used[:-1].reshape(windows, context), used[1:].reshape(windows, context))
-    return Source(samples, len(alphabet), fingerprint(samples), test_fraction=test_fraction, alphabet="".join(alphabet))
+    digest, letters = fingerprint(samples), "".join(alphabet)
+    return Source(samples, len(alphabet), digest, None, test_fraction, alphabet=letters, notes=tuple(notes))
 
 
 def read(path: str, key: str) -> str:
-    """Return a text file's content.
+    """Return a text file's content, without a byte-order mark.
 
     Raises:
         ConfigError: naming the key that named it, if it cannot be read.
     """
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
+        return Path(path).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{key} {path} cannot be read as UTF-8 text: {error}") from error
 

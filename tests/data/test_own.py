@@ -4,9 +4,10 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from runner.data import own
+from runner.data import Samples, fingerprint, own
 from runner.errors import ConfigError
 from tests.support.made_data import make_cifar, make_pictures, make_table
 
@@ -82,3 +83,45 @@ def test_a_joined_data_set_says_what_it_needs(tmp_path: Path) -> None:
         own.concat(parts=["digits", "csv"], args={"csv": {"path": path, "label": "y"}})
     with pytest.raises(ConfigError, match="does not fit"):
         own.concat(parts=["digits", "quadratic"], args={})
+
+
+LABELS = {
+    "booleans": (np.array([True, False, True, True] * 10), [1, 0, 1, 1]),
+    "from 1 on": (np.array([1, 3, 2, 1] * 10), [0, 2, 1, 0]),
+    "with a gap": (np.array([0, 7, 4, 7] * 10, np.uint8), [0, 2, 1, 2]),
+    "minus and plus one": (np.array([-1, 1, 1, -1] * 10), [0, 1, 1, 0]),
+    "texts": (np.array(["no", "yes", "maybe", "no"] * 10), [1, 2, 0, 1]),
+    "of 19 digits": (np.array([10**18, 10**18 + 1, 10**18 + 2, 10**18] * 10), [0, 1, 2, 0]),
+}
+
+
+@pytest.mark.parametrize(("given", "classes"), LABELS.values(), ids=LABELS)
+def test_labels_of_any_kind_are_classes_in_their_order(given: np.ndarray, classes: list[int]) -> None:
+    x = np.arange(80.0).reshape(40, 2)
+    source = own.custom(target=lambda: (x, given), args={}, test_fraction=0.2)
+    assert source.classes == len(set(given.tolist()))
+    assert source.samples.y[:4].tolist() == classes
+    assert given.dtype == bool or f"are the classes 0 … {source.classes - 1}" in source.notes[0]
+    parted = own.custom(target=lambda: (x, given, x, np.flip(given)), args={}, test_fraction=0.2)
+    assert parted.test is not None and parted.test.y.tolist() == np.flip(parted.samples.y).tolist()
+
+
+def test_labels_from_0_on_are_as_they_are() -> None:
+    x, y = np.zeros((6, 2)), np.array([0, 1, 2, 0, 1, 2])
+    source = own.custom(target=lambda: (x, y), args={}, test_fraction=0.2)
+    assert source.classes == 3 and source.notes == () and source.samples.y.tolist() == y.tolist()
+    assert source.fingerprint == fingerprint(Samples(x, y))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (np.array([5] * 6), "the class 5 alone"),
+        (np.array([{}, {}] * 3), "targets of object"),
+        (np.array([1 + 2j] * 6), "classes are whole numbers, booleans or texts"),
+        (np.array(["2026-01-01"] * 6, "datetime64[D]"), "classes are whole numbers, booleans or texts"),
+    ],
+)
+def test_targets_that_are_no_classes_and_no_numbers_are_refused(given: np.ndarray, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        own.custom(target=lambda: (np.zeros((6, 2)), given), args={}, test_fraction=0.2)

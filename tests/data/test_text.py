@@ -141,3 +141,13 @@ def test_a_longer_memory_beats_a_bigram_model(model: str, job: Callable[..., Job
     likely = (counts / counts.sum(1, keepdims=True))[run.val.x.ravel().numpy(), run.val.y.ravel().numpy()]
     summary = train(*asked).summary
     assert summary["final_val_perplexity"] < np.exp(-np.log(likely).mean())
+
+
+def test_what_is_left_of_a_file_is_said_and_a_byte_order_mark_is_no_character(tmp_path: Path) -> None:
+    file = tmp_path / "t.txt"
+    file.write_bytes(b"\xef\xbb\xbf" + b"a tale of two. " * 40)
+    asked = {"path": str(file), "context": 10, "test_fraction": 0.2}
+    whole, cut = (text(characters=n, **asked) for n in (10_000, 200))
+    assert whole.notes == () and whole.alphabet is not None
+    assert set(whole.alphabet) == set("a tale of two. ")
+    assert cut.notes == (f"data.path={file}: 200 of its 600 characters are used, as data.characters says",)
