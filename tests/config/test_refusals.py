@@ -190,7 +190,7 @@ def test_more_bad_input(overrides: list[str], words: list[str], optbench: Callab
         ("experiment/x.yaml", "# @package _global_\nepohcs: 3\n", "experiment=x", ["'epohcs'", "'epochs'"]),
         ("experiment/x.yaml", "# @package _global_\nmodel:\n  wdith: 3\n", "experiment=x", ["model.wdith", "width"]),
         ("config.yaml", "seed: 3\n", "seed=1", ["config.yaml", "experiment"]),
-        ("regularization/x.yaml", "x:\n  _target_: tests.own_parts.nothing\n", "regularization=x", ["part of a run"]),
+        ("regularization/x.yaml", "x:\n  _target_: tests.own_parts.nothing\n", "regularization=x", ["regularization=x", "Hook"]),
         ("optim/x.yaml", "_option_: ../../x\n_target_: runner.optim.gd\nlr: 1\n", "optim=x", ["_option_", "../../x"]),
         ("optim/x.yaml", "_option_: x\n_target_: runner.optim.gd\n", "optim=x", ["optim needs lr"]),
         ("optim/x.yaml", "lr: 1\n", "optim=x", ["_target_"]),

@@ -16,10 +16,10 @@ from runner.search.lr_range import lr_range
 def planted(monkeypatch: pytest.MonkeyPatch, losses: Callable[[int, float], float], ends: int | None = None) -> None:
     """Have training find losses that are functions of the step and its rate, up to a step or to the end."""
 
-    def train(run, state, pulse):
-        for step in range(1, (ends or run.steps) + 1):
+    def train(state, pulse):
+        for step in range(1, (ends or state.run.steps) + 1):
             state.step = step
-            if step < run.steps and pulse(state, losses(step, run.schedule(step - 1))):
+            if step < state.run.steps and pulse(state, losses(step, state.run.schedule(step - 1))):
                 return
         yield None
 
