@@ -1,5 +1,6 @@
 """A trained model as a program that runs without optbench."""
 
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def export(run: str | Path, path: str | Path, allow: Collection[str] = ()) -> fl
         torch.export.save(program, path)
     except (OSError, RuntimeError) as error:
         raise RecordError(f"cannot write {path}: {error}") from error
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given buffer is not writable")  # PyTorch 2.10's own reading
         difference = float((torch.export.load(path).module()(x) - model(x)).abs().max())
     if not difference <= 1e-5 * model(x).abs().max().item():
         raise RecordError(f"{path} gives outputs that differ by {difference:g} from the model's")
