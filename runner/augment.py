@@ -113,8 +113,9 @@ class Augmentation(Hook):
         """Why a stack has none."""
         return f"augment={'+'.join(self.parts)} changes the batches of one run at a time"
 
-    def before_step(self, at: Going, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | Mixed]:
+    def before_step(self, at: Going, x: Tensor, y: Tensor | Mixed) -> tuple[Tensor, Tensor | Mixed]:
         """Return the present step's batch changed and mixed."""
+        assert isinstance(y, Tensor), "nothing else mixes"
         return self(x, y, at.step)
 
     def __call__(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor | Mixed]:

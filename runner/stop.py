@@ -1,10 +1,14 @@
 """What ends a run before its length: each option's function returns a hook; any number may be combined."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from runner.engine.hooks import Going, Hook, Judged
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class AtTarget(Hook):
@@ -65,6 +69,11 @@ class AfterSteps(Hook):
     def limit(self, steps: int, seconds: float) -> str | None:
         """Count them."""
         return f"steps: {self.most} made" if steps >= self.most else None
+
+    @classmethod
+    def stacked(cls, members: "Sequence[Self | None]", like: "Tensor") -> Hook:
+        """Leave it to each member, whose limits are the same."""
+        return Hook()
 
 
 @dataclass

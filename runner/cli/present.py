@@ -61,7 +61,7 @@ def _next_command(outcome: Outcome, config_dir: str | None) -> str:
     job, lr = outcome.job, outcome.job.config["optim"]["lr"]
     folder = ["--config-dir", config_dir] if config_dir else []
     if outcome.summary["status"] in ("interrupted", "paused"):
-        at = ["pause_at"] if outcome.summary["status"] == "paused" else []
+        at = ["pause_at", "force"] if outcome.summary["status"] == "paused" else []
         return shlex.join(["optbench", "train", *folder, *(o for o in job.overrides if _key(o) not in at)])
     if outcome.summary["status"] == "failed":
         kept = [o for o in job.overrides if _key(o) != "retry"]

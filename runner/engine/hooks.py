@@ -8,7 +8,7 @@ the events that it acts on, and is called there; an event of no hook costs nothi
 ``learning_rate``   the schedule has given the learning rate
 ``limit``           a step is about to be made: is it the run's last?
 ``before_step``     a batch is drawn: its samples and targets
-``drop``            the model is called: its hidden units
+``drop``            the model is called: its hidden units (of a stack, ``dropping``)
 ``output_loss``     the loss of the model's outputs is known
 ``input_loss``      the same, where the inputs may be changed and evaluated again
 ``penalty``         what the weights themselves cost is added
@@ -27,7 +27,7 @@ the events that it acts on, and is called there; an event of no hook costs nothi
 ``summary``         its summary is written
 ==================  ===================================================================================
 
-The reference engine calls all of them. In a stack of the fused engine the events of a step go to hooks of all members
+The reference engine calls them. In a stack of the fused engine the events of a step go to hooks of all members
 together (``Hook.stacked``), the others to each member's own.
 """
 
@@ -36,7 +36,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, Union, cast
 
 from runner.engine.model import Drop
 from runner.engine.rules import Target
@@ -56,6 +56,10 @@ class Mixed:
 
     def __len__(self) -> int:
         return len(self.y)
+
+
+Targets = Union["Tensor", Mixed]
+"""Of a batch in training."""
 
 
 class AtStep(Protocol):
@@ -195,7 +199,7 @@ class Hook:
         """Return the step at which the run would be had its batches kept their first size: schedules go by it."""
         return step
 
-    def before_step(self, at: Going, x: "Tensor", y: "Tensor") -> "tuple[Tensor, Tensor | Mixed]":
+    def before_step(self, at: Going, x: "Tensor", y: "Targets") -> "tuple[Tensor, Targets]":
         """Return a batch's samples and targets changed; those given stay as they are."""
         return x, y
 
@@ -307,7 +311,17 @@ class FromRun(Hook):
 
 
 OF_A_STEP = (
-    *("batch_size", "planned_step", "before_step", "drop", "output_loss", "input_loss", "penalty", "part_size"),
+    *(
+        "batch_size",
+        "limit",
+        "planned_step",
+        "before_step",
+        "drop",
+        "output_loss",
+        "input_loss",
+        "penalty",
+        "part_size",
+    ),
     *("after_part", "after_backward", "before_update", "after_update", "after_step", "evaluating", "columns", "layers"),
 )
 """Events that a stack cannot leave to each of its members."""
@@ -326,7 +340,7 @@ class Events:
     learning_rate: tuple[Callable[[float], float], ...] = ()
     limit: tuple[Callable[[int, float], str | None], ...] = ()
     planned_step: tuple[Callable[[int, int, int], int], ...] = ()
-    before_step: "tuple[Callable[[Going, Tensor, Tensor], tuple[Tensor, Tensor | Mixed]], ...]" = ()
+    before_step: "tuple[Callable[[Going, Tensor, Targets], tuple[Tensor, Targets]], ...]" = ()
     drop: tuple[Callable[[AtStep, int, int], Drop | None], ...] = ()
     dropping: tuple[Callable[[AtStep], Dropping | None], ...] = ()
     output_loss: "tuple[Callable[[AtStep, Tensor, Tensor, Tensor], Tensor], ...]" = ()

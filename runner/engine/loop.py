@@ -47,7 +47,7 @@ def train(state: State, pulse: Pulse) -> Iterator[Evaluation]:
             epoch_ends = end >= len(run.train.y)
             targets: Tensor | Mixed = y
             for change in on.before_step:
-                x, targets = change(state, x, y)
+                x, targets = change(state, x, targets)
             lr = run.schedule(state.planned_step(state.step, state.epoch, state.offset))
             for change_rate in on.learning_rate:
                 lr = change_rate(lr)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from runner.errors import OptbenchError, RecordError
 from runner.run import packs, record
 from runner.run.job import Job
+from runner.run.outcome import asked
 from runner.run.process import Interruption, torch_settings
 from runner.run.progress import Progress
 from runner.run.record import Recorder
@@ -57,7 +58,7 @@ class Life:
         from runner.run.trainee import alone
 
         self._recorders[job.run_id] = Recorder(job)
-        record.make_room(job.folder)
+        record.make_room(job.folder, job.config["force"])
         try:
             with self._interruption.listening(), torch_settings(job):
                 self._train(alone(job, self._runs[job.run_id]), {})
@@ -76,36 +77,41 @@ class Life:
             plan: where their plan and checkpoint are kept.
             source: the plan of a pack that they may go on from.
         """
-        from runner.run.trainee import together
-
         self._recorders |= {job.run_id: Recorder(job) for job in jobs}
         try:
             with self._interruption.listening(), torch_settings(jobs[0]):
-                for job in jobs:
-                    with self._costing(job):
-                        record.make_room(job.folder)
-                if ours := self._left(jobs):
-                    trainee = together(ours, [self._runs[job.run_id] for job in ours], plan, source)
-                    packs.write(plan, [job.run_id for job in ours])
-                    self._train(trainee, {id(s): j for s, j in zip(trainee.states, trainee.jobs, strict=True)})
-                    if all(self.summaries[job.run_id]["status"] in record.ENDED for job in ours):
-                        packs.forget(plan)
+                self._train_together(jobs, plan, source)
+            return
         except OptbenchError as error:  # of what all of them need
             for job in jobs:
                 self._lose(job, error)
+            return
         except (Exception, SystemExit) as error:  # a user's part may end the process
             if len(jobs) == 1:
                 self._end(jobs[0], self._recorders[jobs[0].run_id].fail(error))
-            else:
-                self._apart(jobs, plan, source, error)
+                return
+            from runner.engine.memory import is_out_of_memory
 
-    def _apart(self, jobs: Sequence[Job], plan: Path, source: Path, error: BaseException) -> None:
+            halved, said = is_out_of_memory(error), f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        self._apart(jobs, plan, source, halved, said)  # only here nothing holds the stack's memory any more
+
+    def _train_together(self, jobs: Sequence[Job], plan: Path, source: Path) -> None:
+        from runner.run.trainee import together
+
+        for job in jobs:
+            with self._costing(job):
+                record.make_room(job.folder, job.config["force"])
+        if not (ours := self._left(jobs)):
+            return
+        trainee = together(ours, [self._runs[job.run_id] for job in ours], plan, source)
+        packs.write(plan, [job.run_id for job in ours])
+        self._train(trainee, {id(s): j for s, j in zip(trainee.states, trainee.jobs, strict=True)})
+        if all(self.summaries[job.run_id]["status"] in record.ENDED for job in ours):
+            packs.forget(plan)
+
+    def _apart(self, jobs: Sequence[Job], plan: Path, source: Path, halved: bool, reason: str) -> None:
         """Train in two halves, or each by itself, jobs that could not be trained together."""
-        from runner.engine.memory import is_out_of_memory
-
-        halved = is_out_of_memory(error)
         said = "in two halves" if halved else "each by itself"
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         tqdm.write(f"optbench: a stack of {len(jobs)} runs raised {reason}; they go on {said}", file=sys.stderr)
         for job in jobs:
             self._recorders[job.run_id].let_go()
@@ -134,6 +140,10 @@ class Life:
         self._job_of = members or {id(trainee.states[0]): trainee.jobs[0]}
         self._is_stack, self._resumed_from = bool(members), trainee.resumed_from
         reset_peak_memory(trainee.states[0].run.device)
+        if trainee.resumed_from is None:
+            for job in trainee.jobs:
+                with self._costing(job):
+                    record.keep_paused(job.folder)
         for state in trainee.states:
             with self._costing(self._job_of[id(state)], state):
                 self._recorder(state).open(rows_kept=state.rows)
@@ -188,7 +198,8 @@ class Life:
 
         for state in trainee.states:
             job = self._job_of[id(state)]
-            summary = {"status": status, "stop_reason": status, "steps": state.step}
+            summary: dict[str, Any] = {"status": status, "stop_reason": status, "steps": state.step}
+            summary |= {"asked": asked(job)} if status == "paused" else {}
             with self._costing(job, state):
                 self._end(job, summary | environment(job, state.run, state.stack_size))
 

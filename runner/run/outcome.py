@@ -19,7 +19,10 @@ class Outcome:
 
 def begun_alone(job: Job) -> bool:
     """Say whether the reference engine was stopped in a run, which goes on with it whatever engine is asked for."""
-    return (job.folder / "checkpoint.pt").exists()
+    if not (job.folder / "checkpoint.pt").exists():
+        return False
+    summary = record.read_summary(job.folder)  # of a finished run it holds the weights
+    return summary is None or summary["status"] not in record.FINISHED
 
 
 def finished(job: Job, save: str = "none") -> dict[str, Any] | None:
@@ -43,7 +46,7 @@ def finished(job: Job, save: str = "none") -> dict[str, Any] | None:
 
 def _is_paused_there(job: Job, summary: dict[str, Any]) -> bool:
     at, steps = job.config["pause_at"], summary.get("steps")
-    return at is not None and isinstance(steps, int) and steps >= at
+    return at is not None and isinstance(steps, int) and steps >= at and summary.get("asked") == asked(job)
 
 
 def _holds_what_is_asked(job: Job, save: str, summary: dict[str, Any]) -> bool:

@@ -43,9 +43,10 @@ def place(jobs: Sequence[Job]) -> tuple[Path, Path]:
     """
     ids = {job.run_id for job in jobs}
     folder = jobs[0].folder.parent
-    for path, members in packs(folder):
-        if ids <= set(members):
-            return (plan_of(jobs) if _unfinished(folder, set(members) - ids) else path), path
+    holding = [(path, members) for path, members in packs(folder) if ids <= set(members)]
+    holding.sort(key=lambda pack: not checkpoint_of(pack[0]).exists())  # the smallest that left one, if any did
+    for path, members in holding[:1]:
+        return (plan_of(jobs) if _unfinished(folder, set(members) - ids) else path), path
     return plan_of(jobs), plan_of(jobs)
 
 

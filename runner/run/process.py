@@ -3,12 +3,15 @@
 import ctypes
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 from runner.run.job import Job
 
+POLL_SECONDS = 0.5
 GLIBC_KEEPS = ((-3, 2**25), (-1, 2**28))
 """Its ``M_MMAP_THRESHOLD``, the most it takes, and ``M_TRIM_THRESHOLD`` (malloc.h), in bytes."""
 
@@ -38,6 +41,17 @@ class Interruption:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def end_with(parent: int) -> None:
+    """Have this process end when its parent has gone, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

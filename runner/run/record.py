@@ -190,11 +190,20 @@ def read_config(run: str | Path) -> Config:
         raise ConfigError(f"{path} is no run's config: {error}") from error
 
 
-def make_room(folder: Path) -> None:
-    """Move a finished run out of the way of one that takes its place."""
+def make_room(folder: Path, force: bool = False) -> None:
+    """Move a finished run out of the way of one that takes its place; with ``force`` a paused one too."""
     earlier = read_summary(folder)
     unreadable = earlier is None and (folder / "summary.json").exists()
     if unreadable or (earlier is not None and earlier["status"] in FINISHED):
+        keep_aside(folder)
+    elif force:
+        keep_paused(folder)
+
+
+def keep_paused(folder: Path) -> None:
+    """Move a paused run out of the way of one that begins anew in its place."""
+    earlier = read_summary(folder)
+    if earlier is not None and earlier["status"] == "paused":
         keep_aside(folder)
 
 

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from runner.config.imports import named_by_user
 from runner.config.options import options
 from runner.data import Data
-from runner.engine.hooks import Events, Tried
+from runner.engine.hooks import Events, Tried, overrides
 from runner.engine.optimizers import takes_closure
 from runner.engine.run import Run
 from runner.errors import ConfigError
@@ -36,6 +36,8 @@ def tried_out(job: Job, run: Run, data: Data, unfilled: Callable[[], nn.Module])
     model = run.construct() if own or reads_weights else unfilled()
     _refuse_lone_sample(job, run, model)
     optimizer = run.optim.optimizer(run.optim.groups(model))
+    if len(dropping := [name for name, hook in sorted(run.hooks.items()) if overrides(type(hook), "drop")]) > 1:
+        raise ConfigError(f"{' and '.join(dropping)} both drop hidden units: choose one")
     for _, hook in sorted(run.hooks.items()):
         hook.check(Tried(model, optimizer, job.config["loss"], data.classes, run.steps))
     linear = _is_linear_in_lr(job, optimizer)

@@ -14,6 +14,7 @@ from runner.config.fields import show
 from runner.config.identity import CONTROL
 from runner.errors import ConfigError
 from runner.run.outcome import finished
+from runner.run.process import end_with
 from runner.run.stackable import refuse
 from runner.sweep.held import Maker
 
@@ -70,7 +71,7 @@ def checked(check: Check, job_overrides: Sequence[Sequence[str]]) -> Iterator[Fo
     _check = check
     shown = sys.stderr.isatty()
     fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(cores, fork, initializer=_leave_signals_alone) as processes:
+    with ProcessPoolExecutor(cores, fork, initializer=_begin, initargs=(os.getpid(),)) as processes:
         try:
             found = processes.map(_checked, job_overrides[1:], chunksize=AT_A_TIME)
             rest = len(job_overrides) - 1
@@ -87,6 +88,7 @@ def _checked(overrides: Sequence[str]) -> Found | str:
     return _check(overrides)
 
 
-def _leave_signals_alone() -> None:
-    """Leave a Ctrl-C to the process that asked."""
+def _begin(parent: int) -> None:
+    """Leave a Ctrl-C to the process that asked, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(parent)

@@ -1,5 +1,6 @@
 """Jobs held as overrides: a sweep keeps what was typed and the ids, and composes a config where it is looked at."""
 
+import functools
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 from runner.config.chosen import Chosen, Config
 from runner.config.compose import Composer, start_hydra
 from runner.data import Source
+from runner.errors import ConfigError
 from runner.run.job import OUTPUTS, Job, prepare
 
-KEPT = 1024
+KEPT = 4096
 """Jobs that are not composed anew while they are among the last looked at."""
 
 
@@ -41,6 +43,7 @@ class Maker:
         return _maker_over, (self._composer.config_dir,)
 
 
+@functools.cache
 def _maker_over(config_dir: str | None) -> Maker:
     return Maker(Composer(start_hydra(config_dir).config_loader))
 
@@ -70,8 +73,15 @@ class Held(Job):
 
     @property
     def whole(self) -> Job:
-        """The job itself."""
-        return self.make(self.overrides)
+        """The job itself.
+
+        Raises:
+            ConfigError: if what its overrides stand for has changed since.
+        """
+        made = self.make(self.overrides)
+        if made.run_id != self.run_id:
+            raise ConfigError(f"{self} is another run than when the sweep began: its YAMLs, data or parts have changed")
+        return made
 
     @property
     def config(self) -> Config:

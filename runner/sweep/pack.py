@@ -73,7 +73,7 @@ def _as_they_were(jobs: Sequence[Job]) -> tuple[list[Pack], list[int]]:
     for _, members in packs.packs(jobs[0].folder.parent):
         again: dict[str, list[int]] = {}  # asked for in other ways now, they are of other kinds
         for run_id in members:
-            if run_id in waiting:
+            if run_id in waiting and refusal(jobs[waiting[run_id]]) is None:
                 i = waiting.pop(run_id)
                 again.setdefault(signature(jobs[i]), []).append(i)
         found += map(tuple, again.values())

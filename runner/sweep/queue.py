@@ -61,6 +61,11 @@ class Queue:
         self._under_way.add(taken)
         return taken
 
+    def put_back(self, taken: Pack) -> None:
+        """Let a pack that nobody began be taken again."""
+        self._under_way.discard(taken)
+        self._waiting.appendleft(taken)
+
     def over(self, taken: Pack, found: Sequence[Outcome | None]) -> list[Outcome]:
         """Take what became of a pack; jobs without an outcome are trained by another process, and looked at again.
 

@@ -87,3 +87,23 @@ def test_paused_runs_are_rows_of_the_table_and_no_part_of_an_answer(optbench: Op
 def test_a_step_that_is_none_is_refused(value: str, optbench: Optbench, folder: Path) -> None:
     refused = optbench("train", f"pause_at={value}")
     assert refused.code == 2 and "pause_at must be" in refused.err and not (folder / "outputs").exists()
+
+
+def test_a_paused_run_that_lacks_what_is_asked_begins_anew_and_is_kept(optbench: Optbench, folder: Path) -> None:
+    asked = ["train", *SMALL]
+    assert optbench(*asked, "pause_at=20").code == 0
+    first = rows_of(run_folder(folder))
+    assert optbench(*asked, "pause_at=20", "sharpness=true", "diagnostics=true").code == 0
+    run = run_folder(folder)
+    assert summary_of(run)["status"] == "paused" and "sharpness" in rows_of(run)[0] and (run / "layers.csv").exists()
+    (aside,) = (folder / "outputs/default/.old").iterdir()
+    assert rows_of(aside) == first
+
+
+@pytest.mark.parametrize("engine", ["loop", "fused"])
+def test_force_trains_a_paused_run_again_from_the_start(engine: str, optbench: Optbench, folder: Path) -> None:
+    asked = ["train", *SMALL, f"engine={engine}", "pause_at=20"]
+    assert optbench(*asked).code == 0
+    again = optbench(*asked, "force=true")
+    assert again.code == 0 and "paused at step 20" in again.err and "force" not in again.out.splitlines()[-1]
+    assert len(list((folder / "outputs/default/.old").iterdir())) == 1

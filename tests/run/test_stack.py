@@ -1,6 +1,7 @@
 """A stack in a sweep: many runs' folders from one training, killed, resumed, halved and taken apart."""
 
 import csv
+import gc
 import json
 import os
 import shutil
@@ -8,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,25 @@ def test_members_of_a_stopped_stack_may_go_on_a_few_at_a_time(job: Callable[...,
         assert outcome is not None and outcome.summary["status"] == "completed"
         assert outcome.summary["resumed_from_step"] > 0
     assert not list(jobs[0].folder.parent.glob(".stacks/*"))
+
+
+def test_a_stack_that_ran_out_of_memory_is_gone_while_its_halves_train(
+    job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, seen, alive = fused.train, [], []
+
+    def short_of_memory(members: Stack, pulse: Callable[[int], bool]) -> Iterator[object]:
+        gc.collect()
+        alive.append(sum(earlier() is not None for earlier in seen))
+        seen.append(weakref.ref(members))
+        if len(members.runs) > 2:
+            raise MemoryError("no more")
+        yield from train(members, pulse)
+
+    monkeypatch.setattr(fused, "train", short_of_memory)
+    outcomes = run_pack(some(job, 4), "none")
+    assert all(o is not None and o.summary["status"] == "completed" for o in outcomes)
+    assert len(alive) == 3 and alive[:2] == [0, 0]
 
 
 def test_out_of_memory_halves_a_stack(job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,9 @@
 """The live queue: jobs are handed out in packs, which are kept; more may come while workers run."""
 
+import multiprocessing
 import pickle
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 from runner.config.compose import Composer, start_hydra
 from runner.errors import ConfigError
 from runner.run.job import Job
+from runner.run.lock import holding
 from runner.run.outcome import Outcome
 from runner.run.packs import packs
 from runner.sweep.held import Held, Maker
@@ -139,3 +143,54 @@ def test_large_grids_are_checked_by_several_processes_with_the_same_result(
     with pytest.raises(ConfigError, match=r"job 70 of 120 \(.*seed=-1\): seed must be"):
         plan(composer, wrong)
     assert not (folder / "outputs").exists()
+
+
+def test_a_held_job_whose_yaml_has_changed_is_refused(folder: Path) -> None:
+    own = folder / "mine" / "optim"
+    own.mkdir(parents=True)
+    (own / "x.yaml").write_text("_option_: x\n_target_: runner.optim.sgd\nlr: 0.1\nmomentum: 0.5\nnesterov: false\n")
+    made = Maker(Composer(start_hydra("mine").config_loader))
+    this = Held.of(made(("optim=x", *SMALL)), made)
+    (own / "x.yaml").write_text("_option_: x\n_target_: runner.optim.sgd\nlr: 0.1\nmomentum: 0.9\nnesterov: false\n")
+    again = Held(this.overrides, this.run_id, this.place, Maker(Composer(start_hydra("mine").config_loader)))
+    with pytest.raises(ConfigError, match="another run than when the sweep began"):
+        _ = again.config
+
+
+def test_kept_packs_are_not_stacked_where_a_stack_is_refused_now(job: Make) -> None:
+    Queue(some(job, range(4), "engine=fused"), 1)
+    assert packed(some(job, range(4)), 1) == [(0, 1, 2, 3)]
+    for asked in ("diagnostics=true", "sharpness=true", "deterministic=true", "compile=true"):
+        assert packed(some(job, range(4), asked), 1) == [(0,), (1,), (2,), (3,)], asked
+
+
+def test_a_worker_that_died_while_idle_is_replaced(job: Make, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    jobs, added = some(job, range(2), "engine=loop"), []
+
+    def source(queue: Queue) -> None:
+        if len(queue.outcomes) == 1 and not added:
+            for child in multiprocessing.active_children():
+                child.kill()
+                child.join()
+            added.append(True)
+            queue.add(jobs[1:])
+
+    queue = Queue(jobs[:1], source=source)
+    processes.launch(queue, lambda outcome: None, 1)
+    assert [o.summary["status"] for o in queue.results()] == ["completed", "completed"]
+    assert len(added) == 1 and len(run_folders(folder)) == 2
+
+
+def test_what_another_process_trains_is_looked_at_now_and_then(job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    this = some(job, [0], "engine=loop")
+    asked: list[float] = []
+    monkeypatch.setattr(Queue, "look_again", lambda queue: asked.append(time.monotonic()) or LOOK(queue))
+    this[0].lock.parent.mkdir(parents=True)
+    with holding(this[0].lock):
+        queue = Queue(this, 1)
+        threading.Timer(2.0, queue.close).start()
+        processes.launch(queue, lambda outcome: None, 1)
+    assert 1 <= len(asked) <= 6
+
+
+LOOK = Queue.look_again

@@ -20,16 +20,18 @@ def launch(queue: Queue, report: Report, workers: int = 1) -> None:
     interruption = Interruption()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in worker processes: the same rows
-    while (taken := queue.take()) is not None:
-        chosen = [queue.jobs[i] for i in taken]
-        for outcome in queue.over(taken, run_pack(chosen, "none", interruption, Bar(), wait=True)):
-            report(outcome)
-            _show_traceback(outcome)
-            if chosen[0].config["fail_fast"] and outcome.summary["status"] == "failed":
+    try:
+        while (taken := queue.take()) is not None:
+            chosen = [queue.jobs[i] for i in taken]
+            for outcome in queue.over(taken, run_pack(chosen, "none", interruption, Bar(), wait=True)):
+                report(outcome)
+                _show_traceback(outcome)
+                if chosen[0].config["fail_fast"] and outcome.summary["status"] == "failed":
+                    queue.close()
+            if interruption.requested:
                 queue.close()
-        if interruption.requested:
-            queue.close()
-    torch.set_num_threads(threads)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _show_traceback(outcome: Outcome) -> None:

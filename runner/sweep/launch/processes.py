@@ -1,10 +1,10 @@
 """Worker processes: each trains one run or one stack at a time; what happens to one costs its runs only."""
 
 import contextlib
+import functools
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from runner.run import record
 from runner.run.claim import run_pack
 from runner.run.job import Job
 from runner.run.outcome import Outcome
+from runner.run.process import end_with
 from runner.run.progress import Told
 from runner.sweep.launch import Report
 from runner.sweep.pack import Pack
@@ -78,10 +79,12 @@ class _Pool:
         self._queue, self._size = queue, max(1, size)
         self._workers: list[Worker] = []
         self._before: dict[int, Any] = {}
-        # Forked workers share the data that planning has read; CUDA cannot be used in a forked process.
-        accelerator = any(job.config["device"] != "cpu" for job in queue.jobs) and _accelerator_is_there()
-        spawned = accelerator or sys.platform != "linux"
-        self._context: ForkContext | SpawnContext = get_context("spawn") if spawned else get_context("fork")
+
+    @functools.cached_property
+    def _context(self) -> ForkContext | SpawnContext:
+        """How workers start: forked ones share the data that planning has read, and cannot use CUDA."""
+        accelerator = any(job.config["device"] != "cpu" for job in self._queue.jobs) and _accelerator_is_there()
+        return get_context("spawn") if accelerator or sys.platform != "linux" else get_context("fork")
 
     def __enter__(self) -> "_Pool":
         with contextlib.suppress(ValueError):  # not in the main thread
@@ -117,6 +120,7 @@ class _Pool:
 
     def work(self, over: Callable[[Outcome], None], under_way: Callable[[float], None]) -> None:
         """Hand out packs until none is left; ``under_way`` hears how many runs' worth of those that run is done."""
+        looked = time.monotonic()
         while True:
             self._hand_out()
             busy = [worker for worker in self._workers if worker.pack]
@@ -130,7 +134,9 @@ class _Pool:
                     for outcome in self._receive(worker):
                         over(outcome)
                     under_way(sum(len(w.pack) * w.progress for w in self._workers))
-            self._queue.look_again()  # once in a while, at what another process was training
+            if time.monotonic() - looked > POLL_SECONDS:  # once in a while, at what another process was training
+                self._queue.look_again()
+                looked = time.monotonic()
 
     def _hand_out(self) -> None:
         while True:
@@ -140,9 +146,15 @@ class _Pool:
             if (taken := self._queue.take()) is None:
                 return
             worker = idle or self._start()
-            worker.pack = taken
             known = all(i < worker.jobs for i in taken)
-            worker.pipe.send((taken, None if known else [self._queue.jobs[i] for i in taken]))
+            try:
+                worker.pipe.send((taken, None if known else [self._queue.jobs[i] for i in taken]))
+            except OSError:  # it died while it had nothing to do
+                self._workers.remove(worker)
+                worker.process.join()
+                self._queue.put_back(taken)
+                continue
+            worker.pack = taken
 
     def _start(self) -> Worker:
         ours, theirs = self._context.Pipe()
@@ -176,7 +188,7 @@ class _Pool:
     def _death(self, code: int | None, job: Job) -> dict[str, Any]:
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
         summary = record.read_summary(job.folder)
-        if summary is not None and summary["status"] in record.FINISHED:  # it died after its work was done
+        if summary is not None and summary["status"] in record.ENDED:  # it died after its work was done
             return summary
         reason = "interrupted" if self._queue.closed else f"its worker ended {how}; the same command goes on with it"
         return {"status": "interrupted", "stop_reason": reason, "run_id": job.run_id}
@@ -184,7 +196,7 @@ class _Pool:
 
 def _serve(pipe: Connection, jobs: Sequence[Job], parent: int) -> None:
     """Train what comes through the pipe until it closes: packs of the jobs at hand, or jobs that were added later."""
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     import torch
@@ -205,13 +217,6 @@ def _serve(pipe: Connection, jobs: Sequence[Job], parent: int) -> None:
                 answers = [({"status": "failed", "stop_reason": str(error), "run_id": j.run_id}, True) for j in chosen]
             pipe.send(answers)
     os._exit(0)  # not the parent's exit handlers
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent has gone, however that ended."""
-    while os.getppid() == parent:
-        time.sleep(POLL_SECONDS)
-    os._exit(1)
 
 
 def _accelerator_is_there() -> bool:
