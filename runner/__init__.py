@@ -5,7 +5,7 @@ This package is the implementation; ``optbench`` is what people import.
 
 TYPE_CHECKING = False  # of typing, whose import costs more than the interpreter's start
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 INTERRUPTED = 130
 """The exit code after a Ctrl-C, as shells have it."""
