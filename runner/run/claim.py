@@ -36,7 +36,10 @@ def run_job(
         ConfigError: for what cannot be run, before anything is written.
         RecordError: if the folder cannot be written.
     """
-    return run_pack([job], save, interruption, Bar() if bar else None, wait)[0]
+    outcome = run_pack([job], save, interruption, Bar() if bar else None, wait)[0]
+    if outcome is not None and not outcome.trained:
+        record.settle_runs_csv(job.folder.parent)
+    return outcome
 
 
 def run_pack(

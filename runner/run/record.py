@@ -238,6 +238,25 @@ def rebuild_runs_csv(folder: Path) -> int:
     return len(rows)
 
 
+def settle_runs_csv(folder: Path) -> None:
+    """Give rows that are out of date what the runs' folders say: a kill came between a summary and its row.
+
+    Such a row says that the run is on its way.
+    """
+    path = folder / "runs.csv"
+    if not path.exists():
+        return
+    with writing(path), exclusive(folder / ".locks", "runs.csv"):
+        rows, settled = read_csv(path), 0
+        for i, row in enumerate(rows):
+            place = next(iter(folder.glob(f"*-{row['run_id']}")), None) if row.get("status") == "running" else None
+            if place is not None and read_summary(place) is not None:
+                rows[i] = row_of(place)
+                settled += 1
+        if settled:
+            _write_runs(path, rows)
+
+
 def row_of(folder: Path) -> dict[str, Any]:
     """Return the row of ``runs.csv`` that a run's own folder makes.
 

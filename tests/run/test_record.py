@@ -10,6 +10,7 @@ import pytest
 from optbench import load_runs
 from runner.run import record
 from tests.support.known import TINY
+from tests.support.records import Result
 
 
 @pytest.mark.parametrize("value", ["=1+1", "+1", "-cmd", "@x", "\tx"])
@@ -59,3 +60,18 @@ def test_runs_csv_comes_back_when_it_was_deleted(optbench: Callable, folder: Pat
     (folder / "outputs/default/runs.csv").unlink()
     assert "not trained again" in optbench("train", *TINY).out
     assert (folder / "outputs/default/runs.csv").read_text() == before
+
+
+@pytest.mark.parametrize("again", [[], ["-m"]], ids=["a run", "a sweep"])
+def test_a_row_that_a_kill_left_behind_is_settled_by_the_same_command(
+    again: list[str], optbench: Callable[..., Result], folder: Path
+) -> None:
+    """A process may be killed after a run's summary is written, and before its row is."""
+    asked = ["train", *again, "model.width=8", "max_steps=3", "seed=0"]
+    assert optbench(*asked).code == 0
+    table = folder / "outputs/default/runs.csv"
+    whole = table.read_text()
+    assert ",completed," in whole
+    table.write_text(whole.replace(",completed,", ",running,"))
+    assert optbench(*asked).code == 0
+    assert table.read_text() == whole

@@ -6,6 +6,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from runner.run import record
 from runner.run.job import Job
 from runner.run.outcome import Outcome
 from runner.sweep.queue import Queue
@@ -28,6 +29,7 @@ def run_all(jobs: Sequence[Job], launch: Launch, workers: int, report: Report) -
     """Run the jobs of a grid; return what became of each, in their order."""
     queue = Queue(jobs, workers)
     launch(queue, report, workers)
+    record.settle_runs_csv(jobs[0].folder.parent)
     return queue.results()
 
 
