@@ -44,11 +44,11 @@ def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: f
                 "numbers are not finite"
             )
     parts = [Samples(x, y) for x, y in zip(arrays[::2], arrays[1::2], strict=True)]
-    labels = _labels(parts)
-    digest, notes = fingerprint(*parts), list[str]()
+    labels, notes = _labels(parts), list[str]()
     if labels is None:
         parts = [Samples(part.x, part.y.reshape(len(part), -1)) for part in parts]
-    else:
+    digest = fingerprint(*parts)  # of labels as they were given
+    if labels is not None:
         if not np.array_equal(labels, np.arange(len(labels))):
             notes = [f"data.target={target.__module__}.{target.__qualname__}: {_numbered(labels)}"]
         parts = [Samples(part.x, np.searchsorted(labels, part.y)) for part in parts]
