@@ -33,7 +33,7 @@ together (``Hook.stacked``), the others to each member's own.
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, Union, cast
@@ -374,8 +374,8 @@ def along(values: "Tensor", tensor: "Tensor") -> "Tensor":
     return values.view(-1, *[1] * (tensor.ndim - 1))
 
 
-def shrink(weights: Iterable["Tensor"], lr: "Tensor", rates: "Tensor") -> None:
-    """Multiply the weights ``[runs, …]`` of a stack by 1 - lr·rate, each run by its own."""
-    left = 1 - lr * rates
+def shrink(weights: Sequence["Tensor"], lr: "Tensor", rates: "Tensor") -> None:
+    """Multiply the weights ``[runs, …]`` of a stack, of one type, by 1 - lr·rate, each run by its own."""
+    left = (1 - lr * rates).to(weights[0].dtype) if weights else lr
     for weight in weights:
-        weight.mul_(along(left.to(weight.dtype), weight))
+        weight.mul_(along(left, weight))
