@@ -7,6 +7,7 @@ the events that it acts on, and is called there; an event of no hook costs nothi
 ``batch_size``      the samples of the next batch are counted
 ``learning_rate``   the schedule has given the learning rate
 ``limit``           a step is about to be made: is it the run's last?
+``planned_step``    the schedule asks how far the run is
 ``before_step``     a batch is drawn: its samples and targets
 ``drop``            the model is called: its hidden units (of a stack, ``dropping``)
 ``output_loss``     the loss of the model's outputs is known

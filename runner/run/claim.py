@@ -106,7 +106,7 @@ def _built(jobs: Sequence[Job]) -> dict[str, "Run"]:
 
 
 def _live(life: Life, jobs: Sequence[Job], runs: "Mapping[str, Run]", packed: bool) -> None:
-    """Train jobs that are held by the engine that they ask for, or that they were begun with."""
+    """Train jobs that are held: one by the loop, if it asks for that or was begun so; all others as a stack."""
     asked = jobs[0].config["engine"]
     fused = asked == "fused" or (asked == "auto" and packs.left_a_checkpoint(jobs[0]))
     if not packed and (begun_alone(jobs[0]) or not fused):

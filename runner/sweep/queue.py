@@ -34,7 +34,8 @@ class Queue:
         self._waiting: deque[Pack] = deque()
         self._elsewhere: deque[Pack] = deque()
         self._under_way: set[Pack] = set()
-        self._closed = False
+        self.closed = False
+        """Nothing more is handed out."""
         self.add(jobs)
 
     def add(self, jobs: Sequence[Job]) -> None:
@@ -51,7 +52,7 @@ class Queue:
 
     def take(self) -> Pack | None:
         """Return what to run next; None where there is nothing now, or the queue was closed."""
-        if self._closed:
+        if self.closed:
             return None
         if not self._waiting and self._source is not None:
             self._source(self)
@@ -86,12 +87,7 @@ class Queue:
 
     def close(self) -> None:
         """Hand nothing more out."""
-        self._closed = True
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed."""
-        return self._closed
+        self.closed = True
 
     @property
     def running(self) -> int:

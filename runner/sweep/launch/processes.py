@@ -208,9 +208,9 @@ def _serve(pipe: Connection, jobs: Sequence[Job], parent: int) -> None:
                 break
             taken, sent = given
             chosen: Sequence[Job] = sent or [jobs[i] for i in taken]
-            if chosen[0].config["threads"] is None:
-                torch.set_num_threads(1)
             try:
+                if chosen[0].config["threads"] is None:
+                    torch.set_num_threads(1)
                 outcomes = run_pack(chosen, "none", progress=Told(pipe.send))
                 answers = [None if outcome is None else (outcome.summary, outcome.trained) for outcome in outcomes]
             except OptbenchError as error:
