@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runner.cli.arguments import Parser
 from runner.config.options import configs_dir
+from runner.run.process import cores
 
 LEAST_FREE_BYTES = 2**30
 
@@ -52,7 +53,7 @@ def examine() -> list[Finding]:
     findings.append(Finding("device", True, ", ".join(devices)))
     half = "none, bf16, fp16" if torch.cuda.is_available() else "none, bf16 (fp16 needs cuda)"
     findings.append(Finding("amp", True, half))
-    findings.append(Finding("cores", True, f"{_cores()}, {torch.get_num_threads()} threads a run"))
+    findings.append(Finding("cores", True, f"{cores()}, {torch.get_num_threads()} threads a run"))
     root = Path(os.environ.get("OPTBENCH_DATA", "~/.cache/optbench")).expanduser()
     found = [n for n in ("MNIST", "FashionMNIST") if (root / n / "raw").is_dir()]
     where = (
@@ -71,7 +72,3 @@ def _version(package: str) -> Finding:
         return Finding(package, True, version(package))
     except PackageNotFoundError:
         return Finding(package, False, "not installed")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

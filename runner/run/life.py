@@ -183,11 +183,10 @@ class Life:
                     save = job.config["save"] or self._save
                     summary = conclude(job, state, recorder, evaluation.row, save, self._resumed_from)
                     recorder.close(summary)
-                    record.update_runs_csv([(job, summary)] if not self._is_stack else [])
                     _clear_checkpoints(recorder, summary)
                     self.summaries[job.run_id] = summary
                     ended.append((job, summary))
-        record.update_runs_csv(ended if self._is_stack else [])
+        record.update_runs_csv(ended)
 
     def _recorder(self, state: "State") -> Recorder:
         return self._recorders[self._job_of[id(state)].run_id]

@@ -43,6 +43,11 @@ class Interruption:
                 signal.signal(number, handler)
 
 
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def end_with(parent: int) -> None:
     """Have this process end when its parent has gone, however that ended."""
 

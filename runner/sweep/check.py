@@ -14,7 +14,7 @@ from runner.config.fields import show
 from runner.config.identity import CONTROL
 from runner.errors import ConfigError
 from runner.run.outcome import finished
-from runner.run.process import end_with
+from runner.run.process import cores, end_with
 from runner.run.stackable import refuse
 from runner.sweep.held import Maker
 
@@ -62,8 +62,7 @@ class Check:
 
 def checked(check: Check, job_overrides: Sequence[Sequence[str]]) -> Iterator[Found | str]:
     """Yield what was found of each job, in order."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    if len(job_overrides) < LARGE or cores == 1 or sys.platform != "linux":
+    if len(job_overrides) < LARGE or cores() == 1 or sys.platform != "linux":
         yield from map(check, job_overrides)
         return
     yield check(job_overrides[0])  # the processes share what it read: configs and data
@@ -71,7 +70,7 @@ def checked(check: Check, job_overrides: Sequence[Sequence[str]]) -> Iterator[Fo
     _check = check
     shown = sys.stderr.isatty()
     fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(cores, fork, initializer=_begin, initargs=(os.getpid(),)) as processes:
+    with ProcessPoolExecutor(cores(), fork, initializer=_begin, initargs=(os.getpid(),)) as processes:
         try:
             found = processes.map(_checked, job_overrides[1:], chunksize=AT_A_TIME)
             rest = len(job_overrides) - 1

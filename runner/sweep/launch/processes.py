@@ -23,7 +23,7 @@ from runner.run import record
 from runner.run.claim import run_pack
 from runner.run.job import Job
 from runner.run.outcome import Outcome
-from runner.run.process import end_with
+from runner.run.process import cores, end_with
 from runner.run.progress import Told
 from runner.sweep.launch import Report
 from runner.sweep.pack import Pack
@@ -52,7 +52,7 @@ def number_of_workers(jobs: Sequence[Job]) -> int:
         return asked
     if any(job.config["device"] != "cpu" for job in jobs) and _accelerator_is_there():
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def launch(queue: Queue, report: Report, workers: int) -> None:
