@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from runner.run.job import Job
+if TYPE_CHECKING:  # of what a job needs, which `optbench doctor` can do without
+    from runner.run.job import Job
 
 POLL_SECONDS = 0.5
 GLIBC_KEEPS = ((-3, 2**25), (-1, 2**28))
@@ -60,7 +62,7 @@ def end_with(parent: int) -> None:
 
 
 @contextmanager
-def torch_settings(job: Job) -> Iterator[None]:
+def torch_settings(job: "Job") -> Iterator[None]:
     """Set PyTorch's threads, determinism and smallest numbers for the block alone."""
     import torch
 
