@@ -2,11 +2,15 @@
 
 OptbenchError
 ├── ConfigError   what the user asked for cannot be done; nothing was written       exit 2
+│   └── TableError    a table that cannot be used as it is, and the settings by which it can
 └── RecordError   a file could not be written or read while a run was on its way    exit 1
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
+
+Table = tuple[tuple[str, ...], ...]
 
 
 class OptbenchError(Exception):
@@ -19,6 +23,17 @@ class ConfigError(OptbenchError, ValueError):
     """A key, value or combination that cannot be run; the message names it and what is valid."""
 
     exit_code = 2
+
+
+class TableError(ConfigError):
+    """A table that cannot be used as it is."""
+
+    def __init__(self, message: str, overview: Table, settings: Mapping[str, Any] | None) -> None:
+        super().__init__(message)
+        self.overview = overview
+        """A line a column, the headings first."""
+        self.settings = settings
+        """Of data, under which it can be used; None where none are known."""
 
 
 class RecordError(OptbenchError, OSError):

@@ -47,19 +47,23 @@ def accuracy(outputs: Tensor, y: Tensor) -> Tensor:
 
 def mse(outputs: Tensor, y: Tensor) -> Tensor:
     """Mean squared error."""
-    return (outputs - y).double().square().mean()
+    return (outputs.double() - y.double()).square().mean()
 
 
 def mae(outputs: Tensor, y: Tensor) -> Tensor:
     """Mean absolute error."""
-    return (outputs - y).double().abs().mean()
+    return (outputs.double() - y.double()).abs().mean()
 
 
 def r2(outputs: Tensor, y: Tensor) -> Tensor:
-    """Share of the targets' variance explained, 1 - Σ(ŷ - y)²/Σ(y - ȳ)², the mean over outputs."""
-    residual = (outputs - y).double().square().sum(0)
-    total = (y - y.mean(0)).double().square().sum(0)
-    return torch.where(total > 0, 1 - residual / total, torch.zeros_like(total)).mean()
+    """Share of the targets' variance explained, 1 - Σ(ŷ - y)²/Σ(y - ȳ)², the mean over outputs.
+
+    Of targets that are all the same it is 1 where they are met, and 0 otherwise, as scikit-learn's ``r2_score``.
+    """
+    outputs, y = outputs.double(), y.double()
+    residual = (outputs - y).square().sum(0)
+    total = (y - y.mean(0)).square().sum(0)
+    return torch.where(total > 0, 1 - residual / total, (residual == 0).double()).mean()
 
 
 def precision(outputs: Tensor, y: Tensor) -> Tensor:

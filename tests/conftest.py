@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from runner.cli.main import main
-from runner.run.job import Job
+from runner.run.job import Job, forget_data
 from tests.support.composed import compose_job
 from tests.support.known import MNIST_ROOT
 from tests.support.records import Result
@@ -36,8 +36,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
+    """An empty current folder, of which no data have been read."""
     monkeypatch.chdir(tmp_path)
+    forget_data()
     return tmp_path
 
 

@@ -10,7 +10,7 @@ import torch
 from runner import batch
 from runner.batch.noise_scale import Adaptive
 from runner.data.split import split, training_samples
-from runner.run import record
+from runner.run import files
 from runner.run.job import SPLIT_KEYS
 from runner.search.lr_range import lr_range
 from tests.support.killed import killed_and_finished
@@ -192,7 +192,7 @@ def test_fixed_and_adaptive_runs_stand_in_one_table_and_one_report(
 ) -> None:
     asked = ["-m", "batch=fixed,adaptive,auto", "seed=0,1", "epochs=2", "model.width=8", "workers=1"]
     assert optbench("train", *asked).code == 0
-    rows = record.read_csv(folder / "outputs/default/runs.csv")
+    rows = files.read_csv(folder / "outputs/default/runs.csv")
     found = sorted((row["batch"], row["batch.size"], bool(row["noise_scale"])) for row in rows)
     assert found == [(*kind, flag) for kind, flag in [
         (("adaptive", "64"), True), (("adaptive", "64"), True), (("fixed", "32"), False), (("fixed", "32"), False),
@@ -273,7 +273,7 @@ def test_auto_is_the_run_of_the_size_that_it_comes_to(
     assert optbench("train", "batch=auto", "epochs=1").code == 0
     run = run_folder(folder)
     fixed = {"_option_": "fixed", "_target_": "runner.batch.fixed", "size": 32, "shuffle": True, "micro": None}
-    assert record.read_config(run)["batch"] == fixed
+    assert files.read_config(run)["batch"] == fixed
     assert rows_of(run)[-1]["batch_size"] == "32"
     told = optbench("train", "-m", "batch=auto,fixed", "batch.shuffle=true,false", "epochs=1", "dry_run=true")
     assert told.code == 0 and "3 would run, 1 are there" in told.out

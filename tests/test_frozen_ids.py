@@ -9,6 +9,7 @@ It only appends: an entry that is there keeps its id, and where that would now b
 An id holds its data's fingerprint, so the data are those of files that lie in scikit-learn, files written here with
 fixed bytes, or numbers drawn without rounding that depends on the processor. ``drawn`` marks the others: theirs is the
 fingerprint that the entry was made with, and the id is only compared where the data are drawn with the same rounding.
+Entries of data smaller than a batch say ``batch.size=64``: it was the default then, where now it shrinks.
 Parts of PyTorch's own are missing, as their ids hold the source of PyTorch's file.
 """
 

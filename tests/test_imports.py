@@ -35,8 +35,8 @@ LATE = {
         init model
         study.noise_scale after.export after.predict search.lr_range
     """,
-    "pandas and matplotlib: training and lists draw nothing": """
-        report.write report.figures study.catalogue study.page study.study
+    "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """
+        report.write report.figures data.tables.features study.catalogue study.page study.study
     """,
     "hydra: help, lists and completion compose nothing": """
         config.compose run.job run.claim run.outcome run.record sweep.plan sweep.queue sweep.terminal sweep.launch

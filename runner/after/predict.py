@@ -1,39 +1,73 @@
 """Use what was trained: predictions of one's own samples, or of the run's."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from runner.data import Array, Samples, text
-from runner.data.split import split
+from runner.data import Array, Samples, Source, text
+from runner.data.images import pictures
 from runner.errors import ConfigError
-from runner.run.job import SPLIT_KEYS, read_source
+from runner.run.files import read_config, refuse_changed_data
+from runner.run.job import parts_of, read_source
 from runner.run.load import Trained
-from runner.run.record import read_config
 
 
 def part_of_data(run: str | Path, part: str, allow: Collection[str] = ()) -> Samples:
-    """Return a run's own train, val or test samples, as raw inputs and targets."""
+    """Return a run's own train, val or test samples, as raw inputs and targets; ``at`` is their place in the data.
+
+    Raises:
+        ConfigError: if the data has changed since the run was trained.
+    """
     config = read_config(run)
-    parts = {k: config["data"][k] for k in SPLIT_KEYS} | {"normalize": "none"}
-    data = split(read_source(config, allow), **parts, dtype=config["dtype"])
-    return cast(Samples, getattr(data, part))
+    source = read_source(config, allow)
+    refuse_changed_data(Path(run), source, "predict")
+    return cast(Samples, getattr(parts_of(config, _counted(source), "float64"), part))
 
 
-def read_inputs(path: str | Path, model: Trained) -> Array:
-    """Read a user's inputs from .npy, or from .csv with a number a cell; a row of each is one sample.
+def _counted(source: Source) -> Source:
+    """Return a source whose samples know their place."""
+    val, test = (None if part is None else part.counted() for part in (source.val, source.test))
+    return replace(source, samples=source.samples.counted(), val=val, test=test)
 
-    A model of text gets the end of a text file, as one sample.
+
+def targets_of(samples: Samples, model: Trained) -> list[Any] | None:
+    """Return the targets of a run's own part as they are called; of a text the one after the last character."""
+    last = samples.y.reshape(len(samples), -1)[:, -1].tolist()
+    return last if model.classes is None else [_label(model, int(y)) for y in last]
+
+
+def read_own(path: str | Path, model: Trained) -> Samples:
+    """Read a user's samples: as the run read its data, or as plain numbers; y is empty where no target is known.
+
+    Of a table run that is a table with its columns; of a run on pictures a picture or a folder of them; of a text the
+    end of a file, as one sample. Else, and from .npy always, it is arrays of inputs as the network is given them before
+    they are normalized, a row of a .csv each.
 
     Raises:
         ConfigError: if the file cannot be read or does not hold such inputs.
     """
     if model.alphabet is not None:
-        return _read_text(path, model.shape[0], model.alphabet)
-    shape = model.shape
+        return _unlabelled(_read_text(path, model.shape[0], model.alphabet))
+    kind = model.reading["kind"] if model.reading is not None else None
+    if Path(path).suffix == ".npy" or kind is None:
+        return _unlabelled(_read_numbers(path, model.shape))
+    assert model.reading is not None, "it has a kind"
+    if kind == "pictures":
+        return pictures.read_like(str(path), model.reading, "--input")
+    from runner.data.tables import features
+
+    return features.read_like(str(path), model.reading, "--input", model.fill is not None)
+
+
+def _unlabelled(x: Array) -> Samples:
+    return Samples(x, np.empty((len(x), 0)), np.arange(len(x)))
+
+
+def _read_numbers(path: str | Path, shape: tuple[int, ...]) -> Array:
     try:
         if Path(path).suffix == ".npy":
             values = np.load(path, allow_pickle=False)
@@ -58,15 +92,38 @@ def _read_text(path: str | Path, context: int, alphabet: str) -> Array:
 
 
 @torch.no_grad()
-def predict(model: Trained, x: Array, batch: int = 2048) -> list[dict[str, Any]]:
-    """Return a row for each sample: the class with its probability, or the predicted numbers."""
+def predict(model: Trained, x: Array, probabilities: bool = False, batch: int = 2048) -> list[dict[str, Any]]:
+    """Return a row for each sample: the class with its probability, or the predicted numbers.
+
+    Args:
+        model: the trained one.
+        x: raw inputs, ``[n, …]``.
+        probabilities: give those of all classes too.
+        batch: samples at a time.
+
+    Raises:
+        ConfigError: for probabilities of numbers.
+    """
     outputs = torch.cat([model(part) for part in torch.split(torch.from_numpy(np.ascontiguousarray(x)), batch)])
     if model.alphabet is not None:  # what comes after the last character
         outputs = outputs[:, -1]
     if model.classes is None:
+        if probabilities:
+            raise ConfigError("--probabilities are of classes, and this run predicts numbers")
         names = ["prediction"] if outputs.shape[1] == 1 else [f"prediction_{i}" for i in range(outputs.shape[1])]
         return [dict(zip(names, row, strict=True)) for row in outputs.tolist()]
-    best = outputs.softmax(1).max(1)
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    labels: Sequence[Any] = model.alphabet or range(model.classes)
-    return [{"prediction": labels[label], "probability": probability} for label, probability in pairs]
+    shares = outputs.softmax(1)
+    best = shares.max(1)
+    rows = [
+        {"prediction": _label(model, label), "probability": probability}
+        for label, probability in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+    if probabilities:
+        names = [f"probability_{_label(model, i)}" for i in range(model.classes)]
+        rows = [row | dict(zip(names, of_all, strict=True)) for row, of_all in zip(rows, shares.tolist(), strict=True)]
+    return rows
+
+
+def _label(model: Trained, label: int) -> Any:
+    called: Sequence[Any] = model.alphabet or model.labels or range(model.classes or 0)
+    return called[label]

@@ -47,6 +47,11 @@ TABLE = (
         ),
     ),
     Command(
+        "data",
+        "runner.cli.data",
+        (("[overrides]", "what a data set holds and what becomes of each column, without training"),),
+    ),
+    Command(
         "list",
         "runner.cli.list_options",
         (("[group]", "every option of every group, or of one, and what it means"),),

@@ -19,8 +19,9 @@ def parser() -> Parser:
     parser.add_argument("run", metavar="RUN", help=about, words=FOLDERS)
     about = "of the run's own data: train, val, test (default)"
     parser.add_word("--part", words=PARTS, metavar="PART", help=about)
-    about = "your own samples instead: .npy, or .csv of numbers"
+    about = "your own samples instead: a table with the columns trained on, a picture or a folder, a text; or .npy"
     parser.add_argument("--input", metavar="FILE", help=about, words=FILES)
+    parser.add_argument("--probabilities", action="store_true", help="those of all classes too")
     about = "write the model with torch.export (.pt2), checked, and stop"
     parser.add_argument("--export", metavar="FILE", help=about, words=FILES)
     about = "a part of your own to import"
@@ -31,8 +32,8 @@ def parser() -> Parser:
 def run(argv: Sequence[str]) -> int:
     """Print a row a sample, or write the export."""
     arguments = parser().parse_args(argv)
-    if arguments.export and (arguments.input or arguments.part):
-        raise ConfigError("--export writes the model alone: leave --input and --part out")
+    if arguments.export and (arguments.input or arguments.part or arguments.probabilities):
+        raise ConfigError("--export writes the model alone: leave --input, --part and --probabilities out")
     if arguments.input and arguments.part:
         raise ConfigError(f"--input {arguments.input} beside --part {arguments.part}: give one")
     check_file("--export", arguments.export)
@@ -43,19 +44,21 @@ def run(argv: Sequence[str]) -> int:
         difference = export(arguments.run, arguments.export, arguments.allow)
         print(f"{arguments.export}: outputs within {difference:.1g} of the model's")
         return 0
-    from runner.after.predict import part_of_data, predict, read_inputs
+    from runner.after.predict import part_of_data, predict, read_own, targets_of
     from runner.run.load import load_model
 
     model = load_model(arguments.run, arguments.allow)
     if arguments.input:
-        rows = predict(model, read_inputs(arguments.input, model))
+        samples = read_own(arguments.input, model)
+        targets = samples.y.tolist() if samples.y.ndim == 1 else None
     else:
         samples = part_of_data(arguments.run, arguments.part or "test", arguments.allow)
-        targets = samples.y.reshape(len(samples), -1)[:, -1].tolist()
-        if model.alphabet is not None:
-            targets = [model.alphabet[y] for y in targets]
-        rows = [{"target": y} | row for y, row in zip(targets, predict(model, samples.x), strict=True)]
+        targets = targets_of(samples, model)
+    rows = predict(model, samples.x, arguments.probabilities)
+    if targets is not None:
+        rows = [{"target": y} | row for y, row in zip(targets, rows, strict=True)]
+    assert samples.at is not None, "each sample knows where it was read"
     writer = csv.DictWriter(sys.stdout, ["sample", *rows[0]], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({"sample": i, **row} for i, row in enumerate(rows))
+    writer.writerows({"sample": at, **row} for at, row in zip(samples.at.tolist(), rows, strict=True))
     return 0

@@ -37,7 +37,7 @@ def result(outcome: Outcome, config_dir: str | None = None) -> str:
         if any(v is not None for v in values):
             rows.append([measure, *(f"{v:.5g}" if v is not None else "–" for v in values)])
     if rows:
-        lines.append(_aligned([["", "train", "val", "test"], *rows]).rstrip("\n"))
+        lines.append(aligned([["", "train", "val", "test"], *rows]).rstrip("\n"))
     for trouble in ("vanishing", "exploding", "dead"):
         if summary.get(f"{trouble}_layers"):
             lines.append(f"{trouble} layers: {summary[f'{trouble}_layers']}")
@@ -101,7 +101,7 @@ def _every_run(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]]
         measured = ["–" if value is None else f"{value:.4f}" for value in values]
         chosen = [_cell(config.get(axis)) for axis in axes]
         lines.append([*chosen, outcome.summary["status"], *measured, str(outcome.job.folder)])
-    return _aligned(lines)
+    return aligned(lines)
 
 
 def _best(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> str:
@@ -123,7 +123,7 @@ def _best(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]], axe
     lines = [[*axes, measure, "runs"]]
     lines += [[*setting, f"{means[setting]:.4f}", str(len(settings[setting]))] for setting in best]
     left = f", of which {len(settings) - len(means)} did not end well" if len(means) < len(settings) else ""
-    return f"the best of {len(settings)} settings{left}, by their mean over runs:\n{_aligned(lines)}"
+    return f"the best of {len(settings)} settings{left}, by their mean over runs:\n{aligned(lines)}"
 
 
 def _cell(value: object) -> str:
@@ -132,6 +132,7 @@ def _cell(value: object) -> str:
     return show(value).strip("'")
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells with their columns under one another."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from runner.run.outcome import Outcome
 
 TROUBLE = ("failed", "interrupted", "diverged")
+LARGE_TARGET = 10.0
+"""Targets beyond it, in absolute value, are large beside the outputs of a new network."""
 GOES_ON = "optbench: interrupted; the same command goes on from here"
 PAUSED = "the same command without pause_at, or with a later one, goes on from here"
 
@@ -104,9 +106,25 @@ def _single(hydra: "Hydra", overrides: list[str], config_dir: str | None) -> int
     return _end_of_run(outcome)
 
 
+def _advise(outcomes: "Sequence[Outcome]") -> None:
+    """Say on stderr what may help runs that diverged on targets of a large scale."""
+    for outcome in (o for o in outcomes if o.summary["status"] == "diverged"):
+        source, settings = outcome.job.source, outcome.job.config["data"]
+        if source.classes is None and settings["normalize_target"] == "none":
+            least, most = float(source.samples.y.min()), float(source.samples.y.max())
+            if max(-least, most) > LARGE_TARGET:
+                print(
+                    f"optbench: the targets go from {least:g} to {most:g}, where training diverges more easily: "
+                    "data.normalize_target=standard trains on their standard scores",
+                    file=sys.stderr,
+                )
+                return
+
+
 def _end_of_run(outcome: "Outcome") -> int:
     """Return the exit code, and say on stderr what went wrong."""
     summary = outcome.summary
+    _advise([outcome])
     if summary["status"] == "failed":
         said = "" if outcome.trained else " before (retry=failed tries again)"
         where = f", see {summary['traceback']}"
@@ -155,6 +173,7 @@ def _end_of_grid(outcomes: "Sequence[Outcome]") -> int:
     if paused := sum(o.summary["status"] == "paused" for o in outcomes):
         print(f"optbench: {paused} of {len(outcomes)} runs are paused; {PAUSED}", file=sys.stderr)
     troubled = [o for o in outcomes if o.summary["status"] in TROUBLE and o not in waiting]
+    _advise(troubled)
     for outcome in troubled:
         summary = outcome.summary
         if summary.get("stop_reason") == "interrupted":  # said once, below

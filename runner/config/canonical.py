@@ -55,6 +55,16 @@ def _fill_batch(batch: Config, whole_set: bool) -> None:
         batch["micro"] = None  # it divides nothing
 
 
+def shrunk(config: Config, samples: int) -> Config:
+    """Return a config whose batch, of which nobody gave the size, is no larger than the training set."""
+    batch = config["batch"]
+    if batch["_option_"] != "fixed" or batch["size"] is None or batch["size"] <= samples:
+        return config
+    batch = {**batch, "size": max(1, samples)}
+    _fill_batch(batch, whole_set=False)
+    return {**config, "batch": batch}
+
+
 def _fill_model(model: Config, known: Chosen) -> Config:
     if not model["_target_"].startswith("runner.model."):  # a user's own keys are his own
         return model

@@ -8,6 +8,7 @@ from typing import Any
 from runner.config.canonical import canonical
 from runner.config.chosen import GROUPS, Chosen, Config, chosen, refuse_unknown
 from runner.config.conflicts import BOUNDS as HOLDS
+from runner.config.conflicts import version_of
 from runner.config.fields import BOUNDS, REQUIRED, show
 from runner.config.options import COMBINED_GROUPS, options
 from runner.config.specs import INTERNAL
@@ -42,6 +43,13 @@ def doubts(config: Config, known: Chosen) -> list[str]:
     """Return what can be run and is seldom meant."""
     values = by_key(config)
     return [doubt.message(values) for doubt in known.doubts if doubt.holds(values)]
+
+
+def mistake(config: Config, known: Chosen, version: str) -> str | None:
+    """Return what a version of optbench did wrongly in such a run; None where nothing is known."""
+    values = by_key(config)
+    found = (m.of for m in known.mistakes if version_of(version) < m.before and m.of.holds(values))
+    return next((of.message(values) for of in found), None)
 
 
 def sized(config: Config, size: int, micro: int | None, known: Chosen) -> tuple[Config, Chosen]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runner.config.conflicts import Conflict
+from runner.config.conflicts import Conflict, Mistake
 from runner.config.fields import show
 from runner.config.options import (
     COMBINED_GROUPS,
@@ -55,6 +55,11 @@ class Chosen:
     def doubts(self) -> list[Conflict]:
         """What is seldom meant."""
         return [c for spec in (of_every_run().spec, *self.specs.values()) for c in spec.doubts]
+
+    @functools.cached_property
+    def mistakes(self) -> list[Mistake]:
+        """What older versions did wrongly."""
+        return [m for spec in (of_every_run().spec, *self.specs.values()) for m in spec.mistakes]
 
     @functools.cached_property
     def keys(self) -> dict[str, list[str]]:

@@ -50,6 +50,8 @@ class Composed:
     """What is known of its options."""
     overrides: tuple[str, ...]
     hydra: DictConfig
+    default_batch: bool
+    """Nobody gave ``batch.size``."""
 
 
 def start_hydra(config_dir: str | None = None) -> Hydra:
@@ -206,7 +208,8 @@ class Composer:
         config = base.with_values(values)
         if config is None:
             config = hydra_door.plain(base.composition.applied(values))
-        return Composed(check(config, base.known), base.known, tuple(overrides), base.composition.hydra)
+        checked, known = check(config, base.known), base.known
+        return Composed(checked, known, tuple(overrides), base.composition.hydra, _has_default_batch(config))
 
     def _base(self, choices: tuple[str, ...]) -> "_Base":
         if choices not in self._bases:
@@ -244,7 +247,8 @@ def from_hydra(config: DictConfig) -> Composed:
     """
     job = hydra_door.launched(config, left_out=SPEC)
     known = chosen(job.config, job.own_folders, hydra_door.files(job.hydra))
-    return Composed(check(job.config, known), known, tuple(job.overrides), job.hydra)
+    checked = check(job.config, known)
+    return Composed(checked, known, tuple(job.overrides), job.hydra, _has_default_batch(job.config))
 
 
 @dataclass(frozen=True)
@@ -297,6 +301,10 @@ class _Base:
     def is_argument(self, key: str) -> bool:
         """Say whether a key is, or lies in, the arguments of a user's own part."""
         return any(key == k or key.startswith(f"{k}.") for k in self.arguments)
+
+
+def _has_default_batch(config: Config) -> bool:
+    return config["batch"].get("size") is None
 
 
 def _refers(value: Any, resolvers: bool = False) -> bool:

@@ -55,6 +55,33 @@ class Conflict:
         return re.sub(r"\{([\w.]+)\}", lambda found: _shown(values.get(found[1])), self.says)
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """What runs of older versions found wrongly: they are trained again."""
+
+    before: tuple[int, ...]
+    """The version that mended it."""
+    of: Conflict
+    """Which runs, and what was wrong."""
+
+    @staticmethod
+    def read(said: object, where: str) -> "Mistake":
+        """Read one from a YAML.
+
+        Raises:
+            ConfigError: if it is not made of ``before``, ``when`` and ``says``.
+        """
+        if not isinstance(said, Mapping) or not re.fullmatch(r"\d+(\.\d+)*", str(said.get("before"))):
+            raise ConfigError(f"{where} must say before: VERSION beside when: and says:, got {said}")
+        rest = {key: value for key, value in said.items() if key != "before"}
+        return Mistake(version_of(str(said["before"])), Conflict.of(rest, where))
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """Return the numbers of a version such as ``0.2.0``."""
+    return tuple(map(int, re.findall(r"\d+", text)))
+
+
 def _holds(wanted: Any, values: Mapping[str, Any], key: str) -> bool:
     value = values.get(key)
     if isinstance(wanted, Mapping):

@@ -160,7 +160,14 @@ def _beside(part: str, known: Known) -> str:
 
 def _typed(overrides: Iterable[str]) -> str:
     """Return overrides as they are typed in a shell."""
-    return " ".join(shlex.quote(o) if re.search(r"[^\w…=,.:/+-]", o) else o for o in overrides)
+    return " ".join(quoted(override) for override in overrides)
+
+
+def quoted(word: str) -> str:
+    """Return a word as it is typed in a shell, in double quotes where single ones are part of it."""
+    if not re.search(r"[^\w…=,.:/+-]", word):
+        return word
+    return f'"{word}"' if "'" in word and not re.search(r'["$`\\!]', word) else shlex.quote(word)
 
 
 def _hint(meant: Sequence[str]) -> str:

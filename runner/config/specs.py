@@ -13,7 +13,8 @@
 ``never``, ``read`` (where an option of the run ``reads`` it), or ``changed``: outside the run's id while it has its
 default, as is every setting that is added to an option later. ``reads`` are keys that are in the id of a run with this
 option, though by themselves they are not. ``conflicts`` and ``doubts`` say what cannot go together, and what is seldom
-meant (``runner.config.conflicts``). ``facts`` are what training must know of the option; ``FACTS`` names them.
+meant (``runner.config.conflicts``), ``mistakes`` which runs of older versions are trained again. ``facts`` are what
+training must know of the option; ``FACTS`` names them.
 
 The YAML of a user's own option takes the same. One whose function is a shipped option's knows what that knows.
 """
@@ -23,7 +24,7 @@ from dataclasses import dataclass, replace
 from dataclasses import field as made_by
 from typing import Any
 
-from runner.config.conflicts import Conflict
+from runner.config.conflicts import Conflict, Mistake
 from runner.config.fields import BOUNDS, REQUIRED, Field, field_of, show, siblings
 from runner.errors import ConfigError, closest
 
@@ -31,7 +32,7 @@ SPEC = "_spec_"
 INTERNAL = ("_option_", "_target_", SPEC)
 """Keys of the YAMLs that are no settings: the option's canonical name, what it builds, and what is known of it."""
 
-PARTS = ("settings", "conflicts", "doubts", "reads", "facts")
+PARTS = ("settings", "conflicts", "doubts", "mistakes", "reads", "facts")
 SAID = ("kind", *BOUNDS, "words", "nullable", "length", "path", "steps_or_share", "id", "a_run", "same")
 IN_THE_ID = ("always", "never", "read", "changed")
 FACTS = {
@@ -79,6 +80,7 @@ class Spec:
     doubts: tuple[Conflict, ...] = ()
     reads: tuple[str, ...] = ()
     facts: Mapping[str, Any] = made_by(default_factory=dict)
+    mistakes: tuple[Mistake, ...] = ()
 
     @staticmethod
     def of(node: Mapping[str, Any], where: str, known: "Spec | None" = None) -> "Spec":
@@ -113,6 +115,7 @@ class Spec:
             tuple(Conflict.of(one, f"{where}._spec_.doubts") for one in said.get("doubts") or ()),
             tuple(said.get("reads") or ()),
             said.get("facts") or {},
+            tuple(Mistake.read(one, f"{where}._spec_.mistakes") for one in said.get("mistakes") or ()),
         )
         if known is None:
             return own
@@ -122,6 +125,7 @@ class Spec:
             (*known.doubts, *(d for d in own.doubts if d not in known.doubts)),
             (*known.reads, *own.reads),
             {**known.facts, **own.facts},
+            (*known.mistakes, *(m for m in own.mistakes if m not in known.mistakes)),
         )
 
 

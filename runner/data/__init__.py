@@ -5,7 +5,9 @@ arguments.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +21,18 @@ class Samples:
 
     x: Array
     y: Array
+    at: Array | None = None
+    """Where each was read, ``[n]``: its row of a table, or its file; None: samples are counted."""
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, index: NDArray[np.int64]) -> "Samples":
-        return Samples(self.x[index], self.y[index])
+        return Samples(self.x[index], self.y[index], None if self.at is None else self.at[index])
+
+    def counted(self) -> "Samples":
+        """Return them with a place each, counted from 0 where none is known."""
+        return self if self.at is not None else Samples(self.x, self.y, np.arange(len(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +54,14 @@ class Source:
     """Of a text: the characters that inputs and targets are the places of."""
     notes: tuple[str, ...] = ()
     """What was done to the data on the way, in sentences that are said once."""
+    labels: tuple[Any, ...] | None = None
+    """What the classes are called, in order; None where they are called 0, 1, 2 …"""
+    reading: Mapping[str, Any] | None = None
+    """How a file like this one becomes inputs, as plain values; ``kind`` says which reader reads them."""
+    overview: tuple[tuple[str, ...], ...] = ()
+    """Of a table: a line a column, the first line their headings."""
+    categories: tuple[tuple[int, int], ...] = ()
+    """First and end of the features that hold one category each, 1 where it is that one; missing ones are NaN."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +74,16 @@ class Data:
     classes: int | None
     fingerprint: str
     shift: Array
-    """Raw inputs become (x - shift) / scale; both broadcast over ``[n, …]``."""
+    """Raw inputs become (x - shift) / scale in float64; both broadcast over ``[n, …]``."""
     scale: Array
     alphabet: str | None = None
+    fill: Array | None = None
+    """What missing raw inputs become, ``[1, features]``; None where there are none."""
+    target_shift: Array | None = None
+    """Raw targets become (y - target_shift) / target_scale, ``[1, outputs]``; None where they stay as they are."""
+    target_scale: Array | None = None
+    labels: tuple[Any, ...] | None = None
+    reading: Mapping[str, Any] | None = None
 
     @property
     def outputs(self) -> int:

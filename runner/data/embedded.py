@@ -18,12 +18,12 @@ def digits(*, test_fraction: float) -> Source:
 
 def breast_cancer(*, test_fraction: float) -> Source:
     """Read 30 measures of 569 tumours; class 0 is malignant, 1 benign."""
-    return _classes("breast_cancer.csv", 2, test_fraction)
+    return _classes("breast_cancer.csv", ("malignant", "benign"), test_fraction)
 
 
 def wine(*, test_fraction: float) -> Source:
     """Read 13 chemical measures of 178 wines of three growers."""
-    return _classes("wine_data.csv", 3, test_fraction)
+    return _classes("wine_data.csv", None, test_fraction)
 
 
 def diabetes(*, test_fraction: float) -> Source:
@@ -33,10 +33,11 @@ def diabetes(*, test_fraction: float) -> Source:
     return Source(samples, None, fingerprint(samples), test_fraction=test_fraction)
 
 
-def _classes(name: str, classes: int, test_fraction: float) -> Source:
+def _classes(name: str, labels: tuple[str, ...] | None, test_fraction: float) -> Source:
     table = _table(name, ",", skip=1)
     samples = Samples(table[:, :-1], table[:, -1].astype(np.int64))
-    return Source(samples, classes, fingerprint(samples), test_fraction=test_fraction)
+    classes = len(np.unique(samples.y))
+    return Source(samples, classes, fingerprint(samples), test_fraction=test_fraction, labels=labels)
 
 
 def _table(name: str, delimiter: str | None, skip: int = 0) -> Array:

@@ -55,7 +55,9 @@ def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: f
     test = parts[-1] if len(parts) > 1 else None
     val = parts[1] if len(parts) == 3 else None
     classes = None if labels is None else len(labels)
-    return Source(parts[0], classes, digest, test, None if test else test_fraction, val, notes=tuple(notes))
+    called = None if labels is None else tuple(labels.tolist())
+    share = None if test else test_fraction
+    return Source(parts[0], classes, digest, test, share, val, notes=tuple(notes), labels=called)
 
 
 def _labels(parts: Sequence[Samples]) -> Array | None:
@@ -122,7 +124,16 @@ def concat(*, parts: list[str], args: dict[str, Any]) -> Source:
     tests = [s.test for s in sources if s.test is not None]
     test = _joined(tests) if tests else None
     digest = fingerprint(joined, *([test] if test else []))
-    return Source(joined, first.classes, digest, test, None if test else first.test_fraction)
+    return Source(
+        joined,
+        first.classes,
+        digest,
+        test,
+        None if test else first.test_fraction,
+        notes=tuple(note for source in sources for note in source.notes),
+        labels=first.labels if all(source.labels == first.labels for source in sources) else None,
+        categories=next((source.categories for source in sources if source.categories), ()),
+    )
 
 
 def _source(name: str, settings: dict[str, Any]) -> Source:

@@ -1,12 +1,20 @@
 """A data set split into train, validation and test, and normalized."""
 
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runner.data import Array, Data, Samples, Source
 from runner.errors import ConfigError
+
+Floats = NDArray[np.float64]
+
+EPSILON = float(np.finfo(np.float64).eps)
+CHUNK = 4096
+"""Samples that are held in float64 at a time."""
 
 
 def split(
@@ -17,11 +25,14 @@ def split(
     fraction: float,
     normalize: str,
     dtype: str,
+    normalize_target: str = "none",
     folds: int | None = None,
     fold: int | None = None,
     bootstrap: int | None = None,
 ) -> Data:
     """Split a source into train, validation and test, stratified over classes, and normalize it.
+
+    What is missing is filled with the median of train, or its most frequent category, before it is normalized.
 
     Args:
         source: the data set.
@@ -29,14 +40,16 @@ def split(
         val_fraction: the share of the rest that is validation; None with folds.
         fraction: the share of the training samples used.
         normalize: none, standard or minmax.
-        dtype: of the inputs.
+        dtype: of the inputs, and of targets that are numbers.
+        normalize_target: none, standard or minmax, of targets that are numbers.
         folds: cuts the rest into so many parts instead (cross-validation: Stone 1974; stratified: Kohavi 1995).
         fold: the part that is validation, from 0; the others are train.
         bootstrap: seed of a draw of as many training samples with replacement (Efron 1979).
 
     Raises:
         ConfigError: if a part would be empty, or holds a number beyond the range of ``dtype``; for folds of data that
-            has a validation set of its own.
+            has a validation set of its own; for a target to be normalized that is classes; for a column that is missing
+            in all of train.
     """
     rng = np.random.default_rng(split_seed)
     rest, test = source.samples, source.test
@@ -51,7 +64,7 @@ def split(
         # A stream beside those of all split seeds, which may be the same number.
         drawing = np.random.default_rng(np.random.SeedSequence(bootstrap, spawn_key=(1,)))
         train = train[drawing.integers(len(train), size=len(train))]
-    return _as_numbers(source, train, val, test, normalize, dtype)
+    return _as_numbers(source, (train, val, test), normalize, normalize_target, dtype)
 
 
 def _train_and_val(
@@ -77,26 +90,83 @@ def _train_and_val(
     return _hold_out(rest, source.classes, val_fraction, rng, "data.val_fraction")
 
 
-def _as_numbers(source: Source, train: Samples, val: Samples, test: Samples, normalize: str, dtype: str) -> Data:
+def _as_numbers(
+    source: Source, parts: tuple[Samples, Samples, Samples], normalize: str, normalize_target: str, dtype: str
+) -> Data:
     """Return the parts as floats of ``dtype``, normalized with the statistics of train; a text as it is."""
     if source.alphabet is not None and normalize != "none":
         raise ConfigError(f"data.normalize={normalize} beside a text, whose characters are no quantities: use none")
-    targets = np.dtype(dtype) if source.classes is None else np.dtype(np.int64)
+    if source.classes is not None and normalize_target != "none":
+        raise ConfigError(f"data.normalize_target={normalize_target} beside classes, which have no scale: use none")
+    fill = filling(cast(Floats, parts[0].x), source.categories) if any(map(_has_holes, parts)) else None
+    if fill is not None:
+        parts = tuple(Samples(filled(p.x, fill), p.y, p.at) for p in parts)  # type: ignore[assignment]
+    target_shift = target_scale = None
     with np.errstate(all="ignore"):  # what is not finite then is refused by name
-        shift, scale = (s.astype(dtype) for s in _statistics(train.x, normalize))
-        if source.alphabet is None:
-            train, val, test = (
-                Samples(_normalized(part.x.astype(dtype), shift, scale), part.y.astype(targets))
-                for part in (train, val, test)
-            )
-    for name, array in ((name, getattr(part, name)) for part in (train, val, test) for name in ("x", "y")):
+        shift, scale = _statistics(parts[0].x, normalize)
+        if normalize_target != "none":
+            target_shift, target_scale = _statistics(parts[0].y, normalize_target)
+        x = [p.x if source.alphabet is not None else normalized(p.x, shift, scale, dtype) for p in parts]
+        y = [p.y for p in parts]
+        if source.classes is None:
+            y = [_target(part, target_shift, target_scale, dtype) for part in y]
+        elif source.alphabet is None:
+            y = [part.astype(np.int64) for part in y]
+    for name, array in [("x", part) for part in x] + [("y", part) for part in y]:
         if not np.isfinite(array).all():
             place = np.argwhere(~np.isfinite(array))[0, 1:].tolist()
             raise ConfigError(
                 f"{name}{place} of the data is not finite after data.normalize={normalize} in dtype={dtype}: "
                 "its numbers are too large, or too near each other"
             )
-    return Data(train, val, test, source.classes, source.fingerprint, shift, scale, source.alphabet)
+    train, val, test = (Samples(of_x, of_y, p.at) for of_x, of_y, p in zip(x, y, parts, strict=True))
+    return Data(
+        train,
+        val,
+        test,
+        source.classes,
+        source.fingerprint,
+        shift,
+        scale,
+        source.alphabet,
+        fill,
+        target_shift,
+        target_scale,
+        source.labels,
+        source.reading,
+    )
+
+
+def _has_holes(part: Samples) -> bool:
+    return part.x.ndim == 2 and part.x.dtype == np.float64 and bool(np.isnan(part.x).any())
+
+
+def filling(x: Floats, categories: Sequence[tuple[int, int]]) -> Floats:
+    """Return what stands in for missing numbers of ``[n, f]``, ``[1, f]``: the median, or the most frequent category.
+
+    Raises:
+        ConfigError: if a column is missing in every row.
+    """
+    gone = np.isnan(x).all(axis=0)
+    if gone.any():
+        raise ConfigError(
+            f"x[{int(np.argmax(gone))}] of the data is missing in all of train, which leaves nothing to fill it with: "
+            "leave the column out, or use more of the data for training"
+        )
+    fill = np.nanmedian(x, axis=0, keepdims=True)
+    for first, end in categories:
+        counts = np.nansum(x[:, first:end], axis=0)
+        fill[0, first:end] = np.arange(end - first) == np.argmax(counts)
+    return fill
+
+
+def filled(x: Array, fill: Array) -> Array:
+    """Return inputs ``[n, f]`` with missing ones filled."""
+    return np.where(np.isnan(x), fill, x)
+
+
+def _target(y: Array, shift: Floats | None, scale: Floats | None, dtype: str) -> Array:
+    return y.astype(dtype) if shift is None or scale is None else normalized(y, shift, scale, dtype)
 
 
 def training_samples(
@@ -149,28 +219,56 @@ def _by_class(samples: Samples, classes: int | None, rng: np.random.Generator) -
     return order
 
 
-def _normalized(x: Array, shift: Array, scale: Array) -> Array:
-    """Return the numbers in their own place: a second copy of a large set costs more than the arithmetic."""
-    np.subtract(x, shift, out=x)
-    return np.divide(x, scale, out=x)
+def normalized(x: Array, shift: Floats, scale: Floats, dtype: str) -> Array:
+    """Return (x - shift) / scale, computed in float64 and cast last."""
+    if not shift.any() and (scale == 1).all():
+        return x.astype(dtype)
+    result = np.empty(x.shape, dtype)
+    if x.dtype == np.uint8 and x.ndim == 4:  # of bytes there are 256
+        shifts, scales = (np.broadcast_to(s, (1, x.shape[1], 1, 1)).reshape(-1, 1) for s in (shift, scale))
+        becomes = ((np.arange(256) - shifts) / scales).astype(dtype)
+        for channel in range(x.shape[1]):
+            result[:, channel] = becomes[channel][x[:, channel]]
+        return result
+    for first in range(0, len(x), CHUNK):
+        part = slice(first, first + CHUNK)
+        result[part] = (x[part].astype(np.float64) - shift) / scale
+    return result
 
 
-def _statistics(x: Array, normalize: str) -> tuple[Array, Array]:
-    """Return shift and scale: one a channel of images ``[n, c, h, w]``, one a feature of tables ``[n, f]``."""
+def scales_rounding(train: Samples, normalize: str) -> bool:
+    """Say whether scaling every feature that varies at all would scale one that is constant but for rounding."""
+    if normalize == "none" or train.x.dtype == np.uint8 or train.x.ndim < 2:
+        return False
+    axes = (0, *range(2, train.x.ndim))
+    constant = _statistics(train.x, normalize)[1] == 1
+    spread = train.x.std(axes, keepdims=True) if normalize == "standard" else np.ptp(train.x, axes, keepdims=True)
+    return bool((constant & (spread > 0) & (spread != 1)).any())
+
+
+def _statistics(x: Array, normalize: str) -> tuple[Floats, Floats]:
+    """Return shift and scale in float64: one a channel of images ``[n, c, h, w]``, one a feature of tables ``[n, f]``.
+
+    What is constant but for rounding is not scaled, by the rule of scikit-learn's ``StandardScaler``.
+    """
     axes = (0, *range(2, x.ndim))
     if normalize == "none":
         return np.zeros([1] * x.ndim), np.ones([1] * x.ndim)
+    n = x.size // x.shape[1] if x.ndim > 1 else x.size
     if normalize == "standard" and x.dtype == np.uint8:  # sums of whole numbers are exact, and a tenth of the work
-        n = x.size // x.shape[1]
         total = x.sum(axes, dtype=np.int64, keepdims=True)
         squares = np.square(x, dtype=np.uint16).sum(axes, dtype=np.int64, keepdims=True)
         spread = squares.astype(object) * n - total.astype(object) ** 2  # beyond 64 bits
         shift, scale = total / n, np.sqrt(spread.astype(np.float64)) / n
+        constant = scale == 0
     elif normalize == "standard":
         shift = x.mean(axes, dtype=np.float64, keepdims=True)
         scale = x.std(axes, dtype=np.float64, keepdims=True)
+        constant = scale**2 <= n * EPSILON * scale**2 + (n * shift * EPSILON) ** 2
     else:
         assert normalize == "minmax"
         shift = x.min(axes, keepdims=True).astype(np.float64)
-        scale = x.max(axes, keepdims=True) - shift
-    return shift, np.where(scale == 0, 1.0, scale)  # a constant feature stays 0
+        largest = x.max(axes, keepdims=True).astype(np.float64)
+        scale = largest - shift
+        constant = scale <= n * EPSILON * np.maximum(np.abs(shift), np.abs(largest))
+    return shift, np.where(constant, 1.0, scale)

@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from runner.errors import ConfigError, RecordError, closest
-from runner.run import record
+from runner.run import files, record
 from runner.run.lock import owner_of
 
 BATCH_BYTES = 32 * 2**20
@@ -139,7 +139,7 @@ def _rows(sweep: Path, places: dict[str, Path], single: bool) -> tuple[list[dict
     caveats: list[str] = []
     torn, twice = [], []
     if path.is_file():
-        lines = (line.replace("\0", "�").replace("\ufeff", "") for line in record.whole_lines(path))
+        lines = (line.replace("\0", "�").replace("\ufeff", "") for line in files.whole_lines(path))
         header, *body = list(csv.reader(lines)) or [[]]
         if "run_id" not in header or "status" not in header:
             if not places:
@@ -223,7 +223,7 @@ def _settle_statuses(records: Records, sweep: Path) -> None:
         held = owner_of(sweep / ".locks" / identifier) if re.fullmatch(r"\w+", identifier) else None
         if held is None or not held[0].alive(held[1]):
             runs.loc[index, "status"] = "interrupted"
-    unknown = ~runs["status"].isin([*record.STATUSES, "running"])
+    unknown = ~runs["status"].isin([*files.STATUSES, "running"])
     records.caveat(
         int(unknown.sum()), "{runs} with a status that is none, counted as interrupted", _names(records, unknown)
     )
@@ -237,7 +237,7 @@ def _settle_statuses(records: Records, sweep: Path) -> None:
     ):
         mask = runs["status"] == status
         records.caveat(int(mask.sum()), text, _names(records, mask))
-    ended = runs["status"].isin(record.ENDED)
+    ended = runs["status"].isin(files.ENDED)
     gone = ended & ~runs["run_id"].isin(list(places))
     records.caveat(
         int(gone.sum()), "{runs} without a folder: their row counts, their curves are missing", _names(records, gone)
@@ -347,7 +347,7 @@ def read_layers(place: Path) -> pd.DataFrame | None:
     if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
         return None
     try:
-        return pd.read_csv(io.StringIO("".join(record.whole_lines(path))), on_bad_lines="skip")
+        return pd.read_csv(io.StringIO("".join(files.whole_lines(path))), on_bad_lines="skip")
     except (ValueError, OSError):
         return None
 
@@ -357,7 +357,7 @@ def data_root(place: Path | None) -> str | None:
     if place is None:
         return None
     try:
-        root = record.read_config(place)["data"].get("root")
+        root = files.read_config(place)["data"].get("root")
     except (RecordError, ConfigError, KeyError, AttributeError, TypeError):
         return None
     return root if isinstance(root, str) else None

@@ -26,7 +26,7 @@ from runner.run.mechanisms import augmentation_of, hooks_of
 from runner.run.network import network, parametrized
 from runner.run.objective import loss_of, metrics_of, target_of
 from runner.run.pace import count_steps, schedule_of, strategy_of
-from runner.run.samples import at_every_place, inputs, interface, probe, samples_of
+from runner.run.samples import at_every_place, inputs, interface, measured_in, probe, samples_of
 from runner.run.trial import tried_out
 
 
@@ -95,8 +95,8 @@ def _build(job: Job) -> Run:
         steps=steps,
         eval_every=config["eval_every"],
         loss=loss,
-        metrics={name: at_every_place(metric, data) for name, metric in measures.items()},
-        final_metrics={name: at_every_place(metric, data) for name, metric in final_measures.items()},
+        metrics={name: measured_in(metric, data) for name, metric in measures.items()},
+        final_metrics={name: measured_in(metric, data) for name, metric in final_measures.items()},
         hooks=hooks,
         target=target_of(job, measures),
         keep_best=config["save"] == "best" or any(hook.keeps_best for hook in hooks.values()),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runner.run import packs, record
+from runner.run.changed import refuse_runs_of_other_data
 from runner.run.job import Job
 from runner.run.life import Life
 from runner.run.lock import holding
@@ -36,6 +37,7 @@ def run_job(
         ConfigError: for what cannot be run, before anything is written.
         RecordError: if the folder cannot be written.
     """
+    refuse_runs_of_other_data([job], {job.source.fingerprint})
     outcome = run_pack([job], save, interruption, Bar() if bar else None, wait)[0]
     if outcome is not None and not outcome.trained:
         record.settle_runs_csv(job.folder.parent)

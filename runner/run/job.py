@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.config import hydra_door
+from runner.config.canonical import shrunk
 from runner.config.check import leaves, sized
 from runner.config.chosen import Chosen, Config
 from runner.config.compose import Composed
 from runner.config.identity import folder_name
 from runner.config.identity import run_id as identify
 from runner.config.imports import bind, named_by_user, resolve, source_digest, standing_in
-from runner.data import Source
-from runner.data.split import training_samples
-from runner.errors import ConfigError
+from runner.config.instead import quoted
+from runner.data import Data, Source
+from runner.data.split import split, training_samples
+from runner.errors import ConfigError, TableError
+from runner.run.files import read_config, refuse_changed_data
 
+TRAINING_KEYS = ("val_fraction", "fraction", "folds", "fold")
+"""What decides how many samples are trained on."""
 OUTPUTS = Path("outputs")
-SPLIT_KEYS = ("split_seed", "val_fraction", "folds", "fold", "bootstrap", "fraction", "normalize")
+SPLIT_KEYS = ("split_seed", "val_fraction", "folds", "fold", "bootstrap", "fraction", "normalize", "normalize_target")
 
 
 @dataclass(frozen=True)
@@ -74,29 +80,53 @@ def prepare(composed: Composed) -> Job:
     source = read_source(config, allow)
     if config["loss"] == "auto":
         config["loss"] = "mse" if source.classes is None else "cross_entropy"
+    samples = training_samples(source, **{key: config["data"][key] for key in TRAINING_KEYS})
     if known.fact("batch", "resolved"):
-        config, known = _sized(config, known, source, allow)
+        config, known = _sized(config, known, source, allow, samples)
+    elif composed.default_batch:
+        config = shrunk(config, samples)
     # What a measure computes does not decide what the run finds.
     digests = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
     parts = standing_in(config) | digests
     values = leaves(config)
     for key in (key for key, setting in known.settings.items() if setting.a_run):
-        parts[key] = _file_digest(Path(values[key]).expanduser() / "checkpoint.pt", key)
+        folder = Path(values[key]).expanduser()
+        parts[key] = _file_digest(folder / "checkpoint.pt", key)
+        if _read_from(config) == _data_of(folder, _modified(folder / "config.yaml")):
+            refuse_changed_data(folder, source, f"{key}={values[key]}")
     run_id = identify(config, source.fingerprint, parts, known)
     return Job(config, known, source, run_id, allow, composed.overrides, composed.hydra)
 
 
-def _sized(config: Config, known: Chosen, source: Source, allow: frozenset[str]) -> tuple[Config, Chosen]:
+def _sized(config: Config, known: Chosen, source: Source, allow: frozenset[str], samples: int) -> tuple[Config, Chosen]:
     """Return a config in which a size to be resolved is the size, and the samples at a time, that it comes to here."""
     function, settings = bind(config["batch"], allow, "shuffle", "micro")
-    given = {key: config["data"][key] for key in ("val_fraction", "fraction", "folds", "fold")}
-    size = function(max(1, training_samples(source, **given)), **settings)
+    size = function(max(1, samples), **settings)
     micro = config["batch"]["micro"]
     if micro is None and config["device"] != "cpu":
         from runner.run.memory import samples_at_a_time
 
         micro = samples_at_a_time(config, source, allow, size)
     return sized(config, size, micro, known)
+
+
+def _read_from(config: Config) -> Config:
+    """Return what of a config decides which data are read."""
+    return {key: value for key, value in config["data"].items() if key not in SPLIT_KEYS}
+
+
+@functools.lru_cache(maxsize=64)  # the jobs of a sweep are taught by few runs
+def _data_of(folder: Path, modified: int) -> Config | None:
+    """Return which data another run read; None where its config does not tell."""
+    try:
+        return _read_from(read_config(folder))
+    except ConfigError:
+        return None
+
+
+def _modified(path: Path) -> int:
+    """Return when a file was changed, in nanoseconds; 0 where there is none."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def _file_digest(path: Path, key: str) -> str:
@@ -116,8 +146,13 @@ def forget_data() -> None:
 
 def read_source(config: Config, allow: Collection[str]) -> Source:
     """Read a config's data set, unless it has just been read."""
-    read = {k: v for k, v in config["data"].items() if k not in SPLIT_KEYS}
-    return _read(json.dumps(read, sort_keys=True), tuple(sorted(allow)))
+    return _read(json.dumps(_read_from(config), sort_keys=True), tuple(sorted(allow)))
+
+
+def parts_of(config: Config, source: Source, dtype: str) -> Data:
+    """Return the parts of a config's data as they are before they are normalized."""
+    raw = {"normalize": "none", "normalize_target": "none"}
+    return split(source, **{key: config["data"][key] for key in SPLIT_KEYS} | raw, dtype=dtype)
 
 
 @functools.lru_cache(maxsize=4)  # a sweep reads its data once
@@ -125,6 +160,12 @@ def _read(data: str, allow: tuple[str, ...]) -> Source:
     function, settings = bind(json.loads(data), allow)
     try:
         source = function(**settings)
+    except TableError as error:
+        if error.settings is None:
+            raise
+        typed = [quoted(f"data.{key}={hydra_door.written(value)}") for key, value in error.settings.items()]
+        said = f"{error}\nit can be used with  {' '.join(typed)}"
+        raise TableError(said, error.overview, error.settings) from error
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:  # a user's function, or a file that is not what its name says

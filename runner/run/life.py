@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from runner.errors import OptbenchError, RecordError
-from runner.run import packs, record
+from runner.run import files, packs, record
 from runner.run.job import Job
-from runner.run.outcome import asked
-from runner.run.process import Interruption, torch_settings
+from runner.run.outcome import asked, mistake_of
+from runner.run.process import Interruption, threads_for, torch_settings
 from runner.run.progress import Progress
 from runner.run.record import Recorder
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from runner.engine.state import State
     from runner.run.trainee import Trainee
 
+BACKWARD_TOO = 3
+"""Forward passes that a step costs: the backward pass takes two."""
 CHECKPOINT_SECONDS = 1.0
 """A checkpoint is written at evaluations, at most this often."""
 SHARE_OF_TIME = 0.02
@@ -58,7 +60,7 @@ class Life:
         from runner.run.trainee import alone
 
         self._recorders[job.run_id] = Recorder(job)
-        record.make_room(job.folder, job.config["force"])
+        _make_room(job)
         try:
             with self._interruption.listening(), torch_settings(job):
                 self._train(alone(job, self._runs[job.run_id]), {})
@@ -100,13 +102,13 @@ class Life:
 
         for job in jobs:
             with self._costing(job):
-                record.make_room(job.folder, job.config["force"])
+                _make_room(job)
         if not (ours := self._left(jobs)):
             return
         trainee = together(ours, [self._runs[job.run_id] for job in ours], plan, source)
         packs.write(plan, [job.run_id for job in ours])
         self._train(trainee, {id(s): j for s, j in zip(trainee.states, trainee.jobs, strict=True)})
-        if all(self.summaries[job.run_id]["status"] in record.ENDED for job in ours):
+        if all(self.summaries[job.run_id]["status"] in files.ENDED for job in ours):
             packs.forget(plan)
 
     def _apart(self, jobs: Sequence[Job], plan: Path, source: Path, halved: bool, reason: str) -> None:
@@ -139,6 +141,7 @@ class Life:
         steps = trainee.states[0].steps
         self._job_of = members or {id(trainee.states[0]): trainee.jobs[0]}
         self._is_stack, self._resumed_from = bool(members), trainee.resumed_from
+        _settle_threads(trainee)
         reset_peak_memory(trainee.states[0].run.device)
         if trainee.resumed_from is None:
             for job in trainee.jobs:
@@ -148,7 +151,8 @@ class Life:
             with self._costing(self._job_of[id(state)], state):
                 self._recorder(state).open(rows_kept=state.rows)
         trainee.leave_ended()
-        record.update_runs_csv([(self._job_of[id(s)], {"status": "running"}) for s in trainee.states])
+        going = [self._job_of[id(state)] for state in trainee.states]
+        record.update_runs_csv([(j, {"status": "running", "data_fingerprint": j.source.fingerprint}) for j in going])
         pause_at = trainee.jobs[0].config["pause_at"]
         saved_at, wait, paused = time.monotonic() - CHECKPOINT_SECONDS, CHECKPOINT_SECONDS, False
         name = f"{len(members)} runs" if len(members) > 1 else trainee.jobs[0].folder.name
@@ -224,6 +228,30 @@ class Life:
         self.summaries.setdefault(job.run_id, lost)
 
 
+def _make_room(job: Job) -> None:
+    """Move what lies in a run's place aside; a run that an older version made wrongly is named."""
+    earlier = files.read_summary(job.folder)
+    if earlier is not None and earlier["status"] in files.FINISHED and (mistake := mistake_of(job, earlier)):
+        version = earlier["optbench_version"]
+        tqdm.write(
+            f"optbench: {job.folder} of version {version} is trained again, the old one kept in .old/: {mistake}",
+            file=sys.stderr,
+        )
+    record.make_room(job.folder, job.config["force"])
+
+
+def _settle_threads(trainee: "Trainee") -> None:
+    """Train small networks on one CPU thread, unless a number was asked for."""
+    import torch
+
+    from runner.run.summary import forward_flops
+
+    state = trainee.states[0]
+    if state.run.device.type == "cpu" and torch.get_num_threads() > 1:
+        step = BACKWARD_TOO * forward_flops(state) * state.run.batch_size(0) * len(trainee.jobs)
+        torch.set_num_threads(threads_for(trainee.jobs[0], step))
+
+
 def _keep(trainee: "Trainee") -> float:
     """Write a checkpoint, the first of which is read back; return how many seconds that took."""
     from runner.engine import checkpoint
@@ -237,7 +265,7 @@ def _keep(trainee: "Trainee") -> float:
 
 def _clear_checkpoints(recorder: Recorder, summary: dict[str, Any]) -> None:
     """Remove what a finished run went on from: only now, as a kill before its summary was written needs it."""
-    if summary["status"] in record.FINISHED:
+    if summary["status"] in files.FINISHED:
         from runner.engine import checkpoint
 
         checkpoint.remove(recorder.checkpoint, keep_newest=summary["saved"] != "none")
@@ -257,7 +285,7 @@ def conclude(
     summary |= {"resumed_from_step": resumed_from, "saved": saved, "steps_per_epoch": state.run.steps_per_epoch}
     summary |= {"eval_every": job.config["eval_every"], "diagnostics": job.config["diagnostics"]}
     if job.config["diagnostics"]:
-        summary |= findings(record.read_csv(recorder.folder / "layers.csv"))
+        summary |= findings(files.read_csv(recorder.folder / "layers.csv"))
     if job.config["sharpness"]:
         summary["final_sharpness"] = row["sharpness"]
     return summary

@@ -3,8 +3,9 @@
 The folder is data: nothing is imported on its word.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,39 +15,51 @@ from runner.config.imports import bind
 from runner.engine import checkpoint
 from runner.engine.hooks import Hook
 from runner.errors import RecordError
+from runner.run.files import read_config
 from runner.run.network import is_own, parametrized
 from runner.run.network import network as reader
-from runner.run.record import read_config
 
 
 class Trained(nn.Module):
-    """A trained network behind the normalization it was trained with; ``x`` is ``[n, …]`` as the data set has it."""
+    """A trained network between raw inputs, ``[n, …]`` as the data set has them, and targets in their own unit."""
 
     shift: Tensor
     scale: Tensor
+    fill: Tensor | None
+    target_shift: Tensor | None
+    target_scale: Tensor | None
 
-    def __init__(
-        self,
-        network: nn.Module,
-        shape: tuple[int, ...],
-        shift: Tensor,
-        scale: Tensor,
-        classes: int | None,
-        alphabet: str | None,
-    ) -> None:
+    def __init__(self, network: nn.Module, saved: Mapping[str, Any]) -> None:
+        """Wrap a network.
+
+        Args:
+            network: with its weights.
+            saved: see ``Run.interface``; runs of older versions lack what came later.
+        """
         super().__init__()
         self.network = network
-        self.shape = shape
-        self.classes = classes
-        self.alphabet = alphabet
-        self.register_buffer("shift", shift)
-        self.register_buffer("scale", scale)
+        self.shape = tuple(saved["shape"])
+        """Of an input."""
+        self.classes: int | None = saved["classes"]
+        self.alphabet: str | None = saved.get("alphabet")
+        self.labels: list[Any] | None = saved.get("labels")
+        """What the classes are called; None where they are called 0, 1, 2 …"""
+        self.reading: dict[str, Any] | None = saved.get("reading")
+        """How a file becomes inputs; None where that is not known."""
+        for name in ("shift", "scale", "fill", "target_shift", "target_scale"):
+            self.register_buffer(name, saved.get(name))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits ``[n, classes]`` or numbers ``[n, outputs]``; of a text ``[n, length, classes]``."""
         if self.alphabet is not None:
             return self.network(x)  # type: ignore[no-any-return]
-        return self.network((x.to(self.shift.dtype) - self.shift) / self.scale)  # type: ignore[no-any-return]
+        if self.fill is not None:
+            x = torch.where(x.isnan(), self.fill, x)
+        dtype = next((p.dtype for p in self.network.parameters()), torch.float32)
+        outputs: Tensor = self.network(((x.to(self.shift.dtype) - self.shift) / self.scale).to(dtype))
+        if self.target_shift is None or self.target_scale is None:
+            return outputs
+        return outputs.double() * self.target_scale + self.target_shift
 
 
 def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
@@ -76,7 +89,7 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
         network.load_state_dict(saved["model"], assign=True)
     except Exception as error:
         raise RecordError(f"{path} does not fit the model of {Path(run) / 'config.yaml'}: {error}") from error
-    return Trained(network, shape, saved["shift"], saved["scale"], saved["classes"], alphabet).eval()
+    return Trained(network, saved).eval()
 
 
 def _parametrizing(config: Config, allow: Collection[str]) -> list[Hook]:

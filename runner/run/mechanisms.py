@@ -50,8 +50,11 @@ def _outputs_of(job: Job, key: str, run: str, data: Data, device: torch.device) 
             f"{key}={run} was trained on inputs {list(model.shape)} of {model.classes} classes, "
             f"this run on {list(data.train.x.shape[1:])} of {data.classes}"
         )
-    model = model.to(device, getattr(torch, job.config["dtype"]))
-    shift, scale = (torch.from_numpy(part).to(device) for part in (data.shift, data.scale))
+    if model.labels is not None and data.labels is not None and model.labels != list(data.labels):
+        raise ConfigError(f"{key}={run} was trained on the classes {model.labels}, this run on {list(data.labels)}")
+    dtype = getattr(torch, job.config["dtype"])
+    model = model.to(device, dtype)
+    shift, scale = (torch.from_numpy(part).to(device, dtype) for part in (data.shift, data.scale))
 
     @torch.no_grad()
     def outputs(x: Tensor) -> Tensor:
@@ -73,7 +76,8 @@ def augmentation_of(job: Job, data: Data, device: torch.device) -> Augmentation:
             raise ConfigError(f"an augmentation's function must return a part of one, got {type(part).__name__}")
         if reason := augment.refusal(part, shape, data.alphabet is not None):
             raise ConfigError(f"augment={name} beside data={job.config['data']['_option_']}: {reason}")
-    shift, scale = torch.from_numpy(data.shift), torch.from_numpy(data.scale)
+    dtype = getattr(torch, job.config["dtype"])
+    shift, scale = (torch.from_numpy(part).to(dtype) for part in (data.shift, data.scale))
     lowest, highest = 0.0, 255.0
     if parts and job.source.samples.x.dtype != "uint8":
         raw = torch.from_numpy(data.train.x) * scale + shift

@@ -3,8 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from runner.run import record
-from runner.run.job import Job
+from runner.config.check import mistake
+from runner.config.conflicts import version_of
+from runner.data.split import scales_rounding
+from runner.run import files
+from runner.run.job import Job, parts_of
+
+NORMALIZES_WELL = (0, 2, 0)
+"""The version from which on a feature that is constant but for rounding is not scaled."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +27,8 @@ def begun_alone(job: Job) -> bool:
     """Say whether the reference engine was stopped in a run, which goes on with it whatever engine is asked for."""
     if not (job.folder / "checkpoint.pt").exists():
         return False
-    summary = record.read_summary(job.folder)  # of a finished run it holds the weights
-    return summary is None or summary["status"] not in record.FINISHED
+    summary = files.read_summary(job.folder)  # of a finished run it holds the weights
+    return summary is None or summary["status"] not in files.FINISHED
 
 
 def finished(job: Job, save: str = "none") -> dict[str, Any] | None:
@@ -32,16 +38,31 @@ def finished(job: Job, save: str = "none") -> dict[str, Any] | None:
         job: the run.
         save: the weights wanted where the config leaves it open: last, best or none.
     """
-    summary = record.read_summary(job.folder)
+    summary = files.read_summary(job.folder)
     if summary is None or job.config["force"]:
         return None
     if summary["status"] == "paused":
         return summary if _is_paused_there(job, summary) else None
-    if summary["status"] not in record.ENDED:
+    if summary["status"] not in files.ENDED:
         return None
     if summary["status"] == "failed":
         return summary if job.config["retry"] == "none" else None
+    if mistake_of(job, summary) is not None:
+        return None
     return summary if _holds_what_is_asked(job, job.config["save"] or save, summary) else None
+
+
+def mistake_of(job: Job, summary: dict[str, Any]) -> str | None:
+    """Return what is known to be wrong with a run of an older version, or None."""
+    version = summary.get("optbench_version")
+    if not isinstance(version, str) or version_of(version) >= NORMALIZES_WELL:  # nothing is known of later ones
+        return None
+    known = mistake(job.config, job.known, version)
+    if known is None and scales_rounding(
+        parts_of(job.config, job.source, "float64").train, job.config["data"]["normalize"]
+    ):
+        return "a feature that is constant but for rounding was scaled by its rounding"
+    return known
 
 
 def _is_paused_there(job: Job, summary: dict[str, Any]) -> bool:

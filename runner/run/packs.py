@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from runner.run import record
+from runner.run import files, record
 from runner.run.job import Job
 
 
@@ -81,5 +81,5 @@ def forget_ended(folder: Path) -> None:
 
 def _unfinished(folder: Path, members: Iterable[str]) -> bool:
     places = (next(iter(folder.glob(f"*-{run_id}")), None) for run_id in members)
-    summaries = (record.read_summary(place) if place else None for place in places)
-    return any(summary is None or summary["status"] not in record.ENDED for summary in summaries)
+    summaries = (files.read_summary(place) if place else None for place in places)
+    return any(summary is None or summary["status"] not in files.ENDED for summary in summaries)

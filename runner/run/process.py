@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # of what a job needs, which `optbench doctor` can do without
     from runner.run.job import Job
 
 POLL_SECONDS = 0.5
+SMALL_STEP_FLOPS = 2e8
+"""Multiply-adds, two FLOPs each, of a step that is over in a few milliseconds on one core."""
 GLIBC_KEEPS = ((-3, 2**25), (-1, 2**28))
 """Its ``M_MMAP_THRESHOLD``, the most it takes, and ``M_TRIM_THRESHOLD`` (malloc.h), in bytes."""
 
@@ -59,6 +61,17 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def threads_for(job: "Job", step_flops: float) -> int:
+    """Return the CPU threads that a run trains with: as asked, or one where its steps are small.
+
+    Threads that wait for one another cost little on an idle machine, and 50 times the step on a busy one.
+    """
+    import torch
+
+    asked: int | None = job.config["threads"]
+    return asked or (1 if step_flops < SMALL_STEP_FLOPS else torch.get_num_threads())
 
 
 @contextmanager

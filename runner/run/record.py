@@ -14,19 +14,15 @@ from typing import Any
 
 import yaml
 
-from runner.config.check import check
-from runner.config.chosen import Config
 from runner.config.identity import choices
 from runner.config.options import groups, of_every_run
 from runner.config.own_yamls import refuse_aliases
 from runner.errors import ConfigError, RecordError
+from runner.run.files import FINISHED, read_csv, read_summary, whole_lines
 from runner.run.job import Job
 from runner.run.lock import exclusive, owner_of
 
 GROUPS = frozenset(groups())
-FINISHED = ("completed", "stopped_early", "diverged")
-ENDED = (*FINISHED, "failed")
-STATUSES = (*ENDED, "interrupted", "paused")
 
 
 @contextlib.contextmanager
@@ -155,41 +151,6 @@ def cell(value: object) -> object:
     return value
 
 
-def whole_lines(path: Path) -> list[str]:
-    """Return a file's lines without a torn last one; none where there is no file."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    except FileNotFoundError:
-        return []
-    return [line for line in lines if line.endswith("\n")]
-
-
-def read_summary(folder: Path) -> dict[str, Any] | None:
-    """Return a run's summary, or None where there is none or it is no summary."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return summary if isinstance(summary, dict) and summary.get("status") in STATUSES else None
-
-
-def read_config(run: str | Path) -> Config:
-    """Read and check the config of a run's folder.
-
-    Raises:
-        ConfigError: if there is none, or it is no run's config.
-    """
-    folder = Path(run)
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(f"{folder} is no run's folder: it holds no config.yaml")
-    refuse_aliases(folder)
-    try:
-        return check(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
-    except (ConfigError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is no run's config: {error}") from error
-
-
 def make_room(folder: Path, force: bool = False) -> None:
     """Move a finished run out of the way of one that takes its place; with ``force`` a paused one too."""
     earlier = read_summary(folder)
@@ -298,11 +259,3 @@ def _write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _is_choice(column: str) -> bool:
     return column in of_every_run().spec.settings or column.partition(".")[0] in GROUPS
-
-
-csv.field_size_limit(2**27)  # a user's settings may be long
-
-
-def read_csv(path: Path) -> list[dict[str, Any]]:
-    """Return a CSV's whole rows."""
-    return list(csv.DictReader(whole_lines(path)))

@@ -44,7 +44,25 @@ def interface(data: Data) -> dict[str, Any]:
         "alphabet": data.alphabet,
         "shift": torch.from_numpy(data.shift),
         "scale": torch.from_numpy(data.scale),
+        "fill": None if data.fill is None else torch.from_numpy(data.fill),
+        "target_shift": None if data.target_shift is None else torch.from_numpy(data.target_shift),
+        "target_scale": None if data.target_scale is None else torch.from_numpy(data.target_scale),
+        "labels": None if data.labels is None else list(data.labels),
+        "reading": None if data.reading is None else dict(data.reading),
     }
+
+
+def measured_in(measure: Metric, data: Data) -> Metric:
+    """Return a measure as an evaluation takes it: in the target's own unit, at every place of a text."""
+    if data.target_shift is None or data.target_scale is None:
+        return at_every_place(measure, data)
+    shift, scale = torch.from_numpy(data.target_shift), torch.from_numpy(data.target_scale)
+
+    def in_own_unit(outputs: Tensor, y: Tensor) -> Tensor:
+        to = outputs.device
+        return measure(*(numbers.double() * scale.to(to) + shift.to(to) for numbers in (outputs, y)))
+
+    return in_own_unit
 
 
 def at_every_place(measure: Metric, data: Data) -> Metric:

@@ -45,7 +45,7 @@ def summarize(job: Job, state: State, last_row: dict[str, Any], measured: dict[s
         "train_samples": len(run.train.y),
         "val_samples": len(run.val.y),
         "test_samples": len(run.test.y),
-        "flops_per_sample": _forward_flops(run, state),
+        "flops_per_sample": forward_flops(state),
         "optimizer_state_bytes": _optimizer_bytes(state),
         "peak_memory_bytes": _peak_memory(run.device),
         **environment(job, run, state.stack_size),
@@ -73,12 +73,13 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def _forward_flops(run: Run, state: State) -> int:
+def forward_flops(state: State) -> int:
     """Count the multiply-adds of one sample's forward pass, two FLOPs each."""
-    counter = FlopCounterMode(display=False)
+    counter, trains = FlopCounterMode(display=False), state.model.training
     state.model.eval()
-    with torch.no_grad(), counter:
-        state.model.forward(run.val.x[:1])
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), counter:  # a user's model may draw
+        state.model.forward(state.run.val.x[:1])
+    state.model.train(trains)
     return int(counter.get_total_flops())
 
 

@@ -15,7 +15,7 @@ from runner.engine.fused.watch import Events
 from runner.engine.run import Run
 from runner.engine.state import COUNTERS, State, start
 from runner.errors import RecordError
-from runner.run import packs, record
+from runner.run import files, packs
 from runner.run.job import Job
 from runner.run.outcome import asked
 
@@ -205,7 +205,7 @@ def _reaches(saved: Mapping[str, Any], run: Run, lines: int) -> bool:
 
 
 def _rows_on_disk(job: Job) -> int:
-    return len(record.whole_lines(job.folder / "metrics.csv")) - 1
+    return len(files.whole_lines(job.folder / "metrics.csv")) - 1
 
 
 def _alike(saved: dict[str, Any], layout: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from runner.report.figures import COLOURS, DASHES, legend_below, log_axis
 from runner.report.load import Records, read_layers
 from runner.report.sections import Plot
-from runner.run.record import read_csv
+from runner.run.files import read_csv
 from runner.study.study import Judgement
 
 Array = npt.NDArray[np.floating[Any]]

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from runner.config.chosen import chosen
 from runner.run.build import build
+from runner.run.files import read_config
 from runner.run.job import Job, read_source
-from runner.run.record import read_config
 from runner.study.study import weights_of
 
 SAMPLES_AT_A_TIME = 256

@@ -7,8 +7,8 @@ import numpy as np
 
 from runner.config.chosen import chosen
 from runner.report.load import Records
+from runner.run.files import read_config, read_csv
 from runner.run.job import Job, read_source
-from runner.run.record import read_config, read_csv
 from runner.study.judging import Array, Curves, Rows, judgement, lines, over_steps
 from runner.study.study import Judgement, weights_of
 

@@ -17,7 +17,7 @@ from runner.errors import ConfigError, OptbenchError, RecordError
 from runner.report.figures import render
 from runner.report.load import FIRST, Records, load
 from runner.report.sections import Plot
-from runner.run import record
+from runner.run import files, record
 from runner.run.job import OUTPUTS, Job
 from runner.run.lock import holding
 from runner.run.outcome import finished
@@ -160,13 +160,13 @@ def damage(job: Job) -> str | None:
 
     A run that is judged by fewer rows than it made would be another run.
     """
-    summary = record.read_summary(job.folder)
+    summary = files.read_summary(job.folder)
     if summary is None:
         return "summary.json cannot be read" if (job.folder / "summary.json").exists() else None
-    if summary["status"] not in record.FINISHED:
+    if summary["status"] not in files.FINISHED:
         return None
     try:
-        if identity(record.read_config(job.folder), "", {}) != identity(job.config, "", {}, job.known):
+        if identity(files.read_config(job.folder), "", {}) != identity(job.config, "", {}, job.known):
             return "config.yaml is of another run"
         rows = _rows(job.folder / "metrics.csv", FIRST)
         every, epochs = summary["eval_every"], summary["epochs"]
@@ -198,7 +198,7 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     Raises:
         ValueError: naming the file, if a column or a cell is missing, or a cell holds something else.
     """
-    rows = record.read_csv(path)
+    rows = files.read_csv(path)
     for number, row in enumerate(rows, 1):
         if not {"step", *columns} <= row.keys() or not all(isinstance(cell, str) for cell in row.values()):
             raise ValueError(f"row {number} of {path.name} does not have its columns")

@@ -33,6 +33,8 @@ class Found:
     """Names of the sweep's folder and of the run's."""
     control: tuple[str, ...]
     """Values of ``CONTROL``, as they are shown."""
+    fingerprint: str
+    """Of its data."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Check:
         except ConfigError as error:
             return str(error)
         place = (str(job.config["name"]), job.folder.name)
-        return Found(job.run_id, place, tuple(show(job.config[key]) for key in CONTROL))
+        return Found(job.run_id, place, tuple(show(job.config[key]) for key in CONTROL), job.source.fingerprint)
 
 
 def checked(check: Check, job_overrides: Sequence[Sequence[str]]) -> Iterator[Found | str]:

@@ -14,7 +14,8 @@ from runner.config.fields import show
 from runner.config.hydra_door import DictConfig, Hydra
 from runner.config.identity import CONTROL
 from runner.errors import ConfigError
-from runner.run import record
+from runner.run import files
+from runner.run.changed import refuse_runs_of_other_data
 from runner.run.claim import run_job
 from runner.run.job import Job, prepare
 from runner.run.outcome import Outcome, finished
@@ -94,6 +95,7 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
     """
     make = Maker(composer)
     jobs: dict[str, Job] = {}
+    fingerprints: set[str] = set()
     one_value: dict[str, set[str]] = {key: set() for key in CONTROL}
     experiments = {o for overrides in job_overrides for o in overrides if o.startswith("experiment=")}
     check = Check(make, several_experiments=len(experiments) > 1)
@@ -102,6 +104,7 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
             if len(job_overrides) == 1:
                 raise ConfigError(found)
             raise ConfigError(f"job {number} of {len(job_overrides)} ({' '.join(overrides)}): {found}")
+        fingerprints.add(found.fingerprint)
         job = Held(tuple(overrides), found.run_id, found.place, make)
         if (first := jobs.setdefault(job.run_id, job)) is not job:
             _refuse_double(first, job)
@@ -109,6 +112,7 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
             values.add(value)
             if len(values) > 1:
                 raise ConfigError(f"{key} takes one value a sweep, got {', '.join(sorted(values))}")
+    refuse_runs_of_other_data(list(jobs.values()), fingerprints)
     return list(jobs.values())
 
 
@@ -132,8 +136,8 @@ def describe(jobs: Sequence[Job], workers: int) -> str:
             lines.append(f"{summary['status']:<13} {job}")
             continue
         pending.append(job)
-        before = record.read_summary(job.folder)
-        state = "again" if before and before["status"] in record.ENDED else "goes on" if job.folder.exists() else "new"
+        before = files.read_summary(job.folder)
+        state = "again" if before and before["status"] in files.ENDED else "goes on" if job.folder.exists() else "new"
         lines.append(f"{state:<13} {job}")
     seconds = estimate_seconds(pending, workers)
     done = len(jobs) - len(pending)
@@ -201,7 +205,7 @@ def _duration(seconds: float) -> str:
 def outcomes_of(jobs: Sequence[Job]) -> list[Outcome]:
     """Return what the records say became of jobs; one without a record is interrupted."""
     unknown = {"status": "interrupted", "stop_reason": "it left no summary"}
-    return [Outcome(job, record.read_summary(job.folder) or unknown, trained=True) for job in jobs]
+    return [Outcome(job, files.read_summary(job.folder) or unknown, trained=True) for job in jobs]
 
 
 def launch(hydra: Hydra, overrides: Sequence[str]) -> Any:

@@ -17,11 +17,12 @@ from tests.support.made_data import make_cifar, make_pictures, make_table
     [
         (["data.args={at: x}"], "gave x of which 1 of 1200 numbers are not finite"),
         (["data.args={at: y}"], "gave y of which 1 of 300 numbers are not finite"),
-        (["data.args={at: large}"], "x[2] of the data is not finite after data.normalize=standard in dtype=float32"),
+        (["data.args={at: large}"], ""),
         (["data.args={at: large}", "data.normalize=none"], "x[2] of the data is not finite after data.normalize=none"),
         (["data.args={at: large}", "data.normalize=minmax", "dtype=float64"], ""),
         (["data.args={at: large_y}"], "y[0] of the data is not finite"),
-        (["data.args={at: near}"], "x[2] of the data is not finite after data.normalize=standard"),
+        (["data.args={at: near}"], ""),
+        (["data.args={at: near}", "data.normalize=none"], ""),
     ],
 )
 def test_numbers_that_are_not_finite_are_refused(

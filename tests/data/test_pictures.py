@@ -70,7 +70,7 @@ def test_deeper_pictures_are_brought_to_8_bits(
 def test_numbers_that_no_byte_stands_for_are_refused(value: float, tmp_path: Path) -> None:
     two_classes(tmp_path)
     saved(Image.fromarray(np.full((SIZE, SIZE), value, "float32")), tmp_path / "dark" / "odd.tif")
-    with pytest.raises(ConfigError, match=r"neither 1, 255 nor 65535 is white|below 0, or not finite"):
+    with pytest.raises(ConfigError, match=r"beyond what white may be: 1, 255, 65535|below 0, or not finite"):
         read(tmp_path)
 
 

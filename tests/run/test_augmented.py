@@ -15,7 +15,7 @@ from runner.augment import Pixels
 from runner.engine import loop, measure
 from runner.engine.state import start
 from runner.noise import derive
-from runner.run import record
+from runner.run import files
 from runner.run.build import build
 from tests.support.augmentations import ALL, augmentation, draws
 from tests.support.killed import killed_and_finished
@@ -107,7 +107,7 @@ def test_a_combination_is_one_column_and_its_settings_are_columns(optbench: Call
     refused = optbench("train", "-m", *TINY, "augment=none,flip,[flip,crop]", "augment.flip.p=0.3")
     assert refused.code == 2 and "augment.flip.p" in refused.err  # none has no such setting
     assert optbench("train", "-m", *TINY, "augment=none,flip,[flip,crop]").code == 0
-    rows = record.read_csv(folder / "outputs/default/runs.csv")
+    rows = files.read_csv(folder / "outputs/default/runs.csv")
     assert sorted(row["augment"] for row in rows) == ["crop+flip", "flip", "none"]
     assert {row["augment"]: (row["augment.flip.p"], row["augment.crop.pad"]) for row in rows} == {
         "none": ("", ""),

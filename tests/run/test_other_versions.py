@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.engine import checkpoint
-from runner.run import record
+from runner.run import files, record
 from runner.run.claim import run_job, run_pack
 from runner.run.job import Job
 from runner.run.process import Interruption
@@ -72,9 +72,9 @@ def test_a_config_of_before_there_was_augmentation_has_none(optbench: Callable, 
     optbench("train", *TINY)
     path = run_folder(folder) / "config.yaml"
     path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("augment")))
-    assert record.read_config(path.parent)["augment"] == {}
+    assert files.read_config(path.parent)["augment"] == {}
     record.rebuild_runs_csv(path.parent.parent)
-    assert [row["augment"] for row in record.read_csv(path.parent.parent / "runs.csv")] == ["none"]
+    assert [row["augment"] for row in files.read_csv(path.parent.parent / "runs.csv")] == ["none"]
 
 
 def test_a_run_of_another_version_is_kept_and_named(optbench: Callable, folder: Path) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from optbench import load_runs
-from runner.run import record
+from runner.run import files, record
 from tests.support.known import TINY
 from tests.support.records import Result
 
@@ -29,7 +29,7 @@ def test_a_summary_is_json_whatever_happened() -> None:
 
 def test_a_torn_last_row_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,loss\n0,1.0\n1,0.")
-    assert record.read_csv(tmp_path / "metrics.csv") == [{"step": "0", "loss": "1.0"}]
+    assert files.read_csv(tmp_path / "metrics.csv") == [{"step": "0", "loss": "1.0"}]
 
 
 def test_markup_in_a_name_is_text_or_refused(optbench: Callable, folder: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from runner.engine import fused
 from runner.engine.fused.members import Stack
 from runner.engine.fused.slices import Slice
-from runner.run import record
+from runner.run import files
 from runner.run.claim import run_job, run_pack
 from runner.run.job import Job
 from runner.run.lock import holding
@@ -166,7 +166,7 @@ def test_out_of_memory_halves_a_stack(job: Callable[..., Job], monkeypatch: pyte
     outcomes = run_pack(some(job, 7), "none")
     assert sizes == [7, 3, 1, 2, 4, 2, 2]
     assert all(o is not None and o.summary["status"] == "completed" for o in outcomes)
-    assert all(len(record.whole_lines(o.job.folder / "metrics.csv")) == 5 for o in outcomes if o)
+    assert all(len(files.whole_lines(o.job.folder / "metrics.csv")) == 5 for o in outcomes if o)
 
 
 @pytest.mark.parametrize("engine", ["auto", "fused"])
@@ -257,7 +257,7 @@ def test_members_asked_for_in_other_ways_are_no_longer_a_stack(job: Callable[...
     outcomes = [o for task in found for o in run_pack([now[i] for i in task], "none")]
     for outcome in outcomes:
         assert outcome is not None and outcome.summary["status"] == "completed"
-        rows = len(record.whole_lines(outcome.job.folder / "metrics.csv")) - 1
+        rows = len(files.whole_lines(outcome.job.folder / "metrics.csv")) - 1
         asked = outcome.job.config["eval_every"]
         assert rows == 1 + 300 // asked
         assert (outcome.summary["resumed_from_step"] is not None) == (asked == 50)

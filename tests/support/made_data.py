@@ -3,9 +3,13 @@
 import csv
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from runner.config.options import find
+from runner.data import Source, tables
 
 
 def make_cifar(root: Path, per_batch: int = 20) -> Path:
@@ -35,6 +39,14 @@ def make_table(path: Path, rows: int = 60) -> Path:
                 [age, ("Rome", "Oslo", "Lima")[i % 3], round(rng.normal(3, 1), 3), "yes" if age > 40 else "no"]
             )
     return path
+
+
+def read_table(path: Path, **given: Any) -> Source:
+    """Read a table under some settings, all others as ``data=csv`` has them."""
+    option = find("data", "csv")
+    assert option is not None
+    defaults = {key: setting.default for key, setting in option.settings.items() if key != "normalize"}
+    return tables.csv(**{**defaults, "label": None, **given, "path": str(path)})
 
 
 def make_pictures(folder: Path, parts: tuple[str, ...] = (), each: int = 12) -> Path:

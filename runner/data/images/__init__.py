@@ -15,26 +15,40 @@ from runner.errors import ConfigError
 
 __all__ = ["cifar10", "cifar100", "fashion_mnist", "image_folder", "mnist"]
 
+CLOTHES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+"""Fashion-MNIST's classes (Xiao et al. 2017, table 1)."""
+
 
 def mnist(*, root: str, download: bool) -> Source:
     """Read MNIST; x is ``[n, 1, 28, 28]`` of bytes."""
-    return _idx_images("MNIST", root, download)
+    return _idx_images("MNIST", root, download, None)
 
 
 def fashion_mnist(*, root: str, download: bool) -> Source:
     """Read Fashion-MNIST; x is ``[n, 1, 28, 28]`` of bytes."""
-    return _idx_images("FashionMNIST", root, download)
+    return _idx_images("FashionMNIST", root, download, CLOTHES)
 
 
 def cifar10(*, root: str, download: bool) -> Source:
     """Read CIFAR-10; x is ``[n, 3, 32, 32]`` of bytes."""
-    batches = [f"data_batch_{i}" for i in range(1, 6)]
-    return _cifar("CIFAR10", "cifar-10-batches-py", batches, "test_batch", b"labels", 10, root, download)
+    batches, meta = [f"data_batch_{i}" for i in range(1, 6)], "batches.meta"
+    return _cifar("CIFAR10", "cifar-10-batches-py", batches, "test_batch", meta, b"labels", 10, root, download)
 
 
 def cifar100(*, root: str, download: bool) -> Source:
     """Read CIFAR-100 with its fine labels; x is ``[n, 3, 32, 32]`` of bytes."""
-    return _cifar("CIFAR100", "cifar-100-python", ["train"], "test", b"fine_labels", 100, root, download)
+    return _cifar("CIFAR100", "cifar-100-python", ["train"], "test", "meta", b"fine_labels", 100, root, download)
 
 
 class _Arrays(pickle.Unpickler):
@@ -63,7 +77,15 @@ def _bytes_of(text: str, encoding: str) -> bytes:
 
 
 def _cifar(
-    name: str, folder: str, batches: list[str], test: str, key: bytes, classes: int, root: str, download: bool
+    name: str,
+    folder: str,
+    batches: list[str],
+    test: str,
+    meta: str,
+    key: bytes,
+    classes: int,
+    root: str,
+    download: bool,
 ) -> Source:
     place = Path(root).expanduser() / folder
     missing = [b for b in (*batches, test) if not (place / b).is_file()]
@@ -71,7 +93,19 @@ def _cifar(
         _fetch(name, root, place / missing[0], folder, download)
     parts = [_cifar_batch(place / b, key, classes) for b in (*batches, test)]
     train = Samples(np.concatenate([p.x for p in parts[:-1]]), np.concatenate([p.y for p in parts[:-1]]))
-    return Source(train, classes, fingerprint(train, parts[-1]), test=parts[-1])
+    labels = _cifar_labels(place / meta, key.replace(b"labels", b"label_names"), classes)
+    return Source(train, classes, fingerprint(train, parts[-1]), test=parts[-1], labels=labels)
+
+
+def _cifar_labels(path: Path, key: bytes, classes: int) -> tuple[str, ...] | None:
+    """Return what the classes are called, as the file beside the batches says; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        names = tuple(name.decode() for name in _Arrays(io.BytesIO(path.read_bytes()), encoding="bytes").load()[key])
+    except Exception as error:
+        raise ConfigError(f"{path} does not name CIFAR's classes: {type(error).__name__}: {error}") from error
+    return names if len(names) == classes else None
 
 
 def _cifar_batch(path: Path, key: bytes, classes: int) -> Samples:
@@ -101,7 +135,7 @@ def _fetch(name: str, root: str, missing: Path, folder: str, download: bool) -> 
         raise ConfigError(f"data.download=true could not fetch {name} into {root}: {error}") from error
 
 
-def _idx_images(folder: str, root: str, download: bool) -> Source:
+def _idx_images(folder: str, root: str, download: bool, labels: tuple[str, ...] | None) -> Source:
     raw = Path(root).expanduser() / folder / "raw"
     names = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     missing = [name for name in names if _idx_path(raw / name) is None]
@@ -115,7 +149,7 @@ def _idx_images(folder: str, root: str, download: bool) -> Source:
         if y.max(initial=0) > 9:
             raise ConfigError(f"labels of {raw} must be 0 … 9, got {y.max()}")
     train, test = Samples(train_x[:, None], train_y), Samples(test_x[:, None], test_y)
-    return Source(train, 10, fingerprint(train, test), test=test)
+    return Source(train, 10, fingerprint(train, test), test=test, labels=labels)
 
 
 def _idx_path(path: Path) -> Path | None:

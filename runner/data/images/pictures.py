@@ -1,6 +1,6 @@
 """The user's own pictures, read as a viewer shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,33 @@ def image_folder(*, path: str, size: int, grey: bool, test_fraction: float | Non
     assert train is not None, "there is always a part to train on"
     digest = fingerprint(*(part for part in (train, val, test) if part is not None))
     share = None if test is not None else test_fraction or TEST_FRACTION
-    return Source(train, len(names), digest, test, share, val, notes=reader.notes(path))
+    reading = {"kind": "pictures", "size": size, "grey": grey, "divisor": reader.divisor}
+    return Source(
+        train, len(names), digest, test, share, val, notes=reader.notes(path), labels=tuple(names), reading=reading
+    )
+
+
+def read_like(path: str, saved: Mapping[str, Any], key: str) -> Samples:
+    """Read a picture, or all pictures of a folder and its subfolders, as those trained on were read; y is empty.
+
+    Args:
+        path: the file or folder.
+        saved: how pictures were read.
+        key: that named it.
+
+    Raises:
+        ConfigError: if there is no picture, or some cannot be read.
+    """
+    place = Path(path).expanduser()
+    files = _files(place) if place.is_dir() else [place]
+    if not files:
+        raise ConfigError(f"{key}={path} has no pictures\nvalid: {', '.join(PICTURES)}")
+    reader = _Reader(saved["size"], saved["grey"], saved["divisor"])
+    part = _Part(place if place.is_dir() else place.parent)
+    reader.take(part, files, 0)
+    reader.refuse_what_cannot_be_read()
+    samples = part()
+    return Samples(samples.x, np.empty((len(samples), 0)), samples.at)
 
 
 def _parts(folder: Path, path: str) -> dict[str, Path]:
@@ -88,10 +114,13 @@ def _files(place: Path) -> list[Path]:
     return sorted(shown, key=lambda p: (p.parent != place, p))
 
 
-@dataclass
+@dataclass(eq=False)
 class _Part:
     """Pictures of one part: bytes, or numbers of which only the whole data set tells which byte they are."""
 
+    folder: Path
+    files: list[str] = field(default_factory=list)
+    """Below the folder."""
     pixels: list[NDArray[Any]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     divisor: float = 1.0
@@ -99,14 +128,23 @@ class _Part:
     def __call__(self) -> Samples:
         """Return the samples, numbers scaled to bytes."""
         bytes_ = [p if p.dtype == np.uint8 else np.rint(p / self.divisor).astype(np.uint8) for p in self.pixels]
-        return Samples(np.stack(bytes_), np.array(self.labels))
+        return Samples(np.stack(bytes_), np.array(self.labels), np.array(self.files))
 
 
 class _Reader:
     """Reads the pictures of all parts, and keeps what is to be said of them."""
 
-    def __init__(self, size: int, grey: bool) -> None:
+    def __init__(self, size: int, grey: bool, divisor: float | None = None) -> None:
+        """Prepare.
+
+        Args:
+            size: pixels of a side.
+            grey: one channel in place of three.
+            divisor: makes bytes of numbers; None: as the largest of them tells.
+        """
         self._size, self._grey = size, grey
+        self.divisor = divisor
+        """None where there are no pictures of numbers."""
         self._unreadable: list[tuple[Path, Exception]] = []
         self._converted = {
             "turned as EXIF says": 0,
@@ -122,26 +160,32 @@ class _Reader:
         Raises:
             ConfigError: if its classes are not those given, or one has no pictures.
         """
-        from PIL import Image
-
         if unknown := [name for name in _folders(place) if name not in names]:
             raise ConfigError(f"{place} has classes that train has not: {', '.join(unknown[:NAMED])}")
-        part = _Part()
+        part = _Part(place)
         for label, name in enumerate(names):
             files = _files(place / name)
             if not files:
                 raise ConfigError(f"{place / name} has no pictures\nvalid: {', '.join(PICTURES)}")
-            for file in files:
-                try:
-                    with Image.open(file) as picture:
-                        pixels = self._pixels(picture)
-                except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                    self._unreadable.append((file, error))
-                    continue
-                part.pixels.append(pixels)
-                part.labels.append(label)
-        self._numbers.append(part)
+            self.take(part, files, label)
         return part
+
+    def take(self, part: _Part, files: Sequence[Path], label: int) -> None:
+        """Read the pictures of one class; those that cannot be read are noted."""
+        from PIL import Image
+
+        for file in files:
+            try:
+                with Image.open(file) as picture:
+                    pixels = self._pixels(picture)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                self._unreadable.append((file, error))
+                continue
+            part.pixels.append(pixels)
+            part.labels.append(label)
+            part.files.append(file.relative_to(part.folder).as_posix())
+        if part not in self._numbers:
+            self._numbers.append(part)
 
     def _pixels(self, picture: "Image") -> NDArray[Any]:
         """Return a picture as ``[channels, size, size]``, as a viewer shows it."""
@@ -183,9 +227,14 @@ class _Reader:
             named += [f"{more} more"] if more > 0 else []
             said = "\n".join(named)
             raise ConfigError(f"{len(self._unreadable)} files are no pictures that can be read:\n{said}")
-        divisor = next((divisor for largest, divisor in RANGES.items() if self._largest <= largest), None)
+        if not self._largest:
+            return
+        ranges = [(largest, divisor) for largest, divisor in RANGES.items() if self.divisor in (None, divisor)]
+        divisor = next((divisor for largest, divisor in ranges if self._largest <= largest), None)
         if divisor is None:
-            raise ConfigError(f"pictures of numbers go up to {self._largest:g}: neither 1, 255 nor 65535 is white")
+            white = ", ".join(f"{largest:g}" for largest, _ in ranges)
+            raise ConfigError(f"pictures of numbers go up to {self._largest:g}, beyond what white may be: {white}")
+        self.divisor = divisor
         for part in self._numbers:
             part.divisor = divisor
 

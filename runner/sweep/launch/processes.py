@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from runner.errors import OptbenchError
 from runner.measures import HIGHER_IS_BETTER, headlines
-from runner.run import record
+from runner.run import files
 from runner.run.claim import run_pack
 from runner.run.job import Job
 from runner.run.outcome import Outcome
@@ -187,8 +187,8 @@ class _Pool:
 
     def _death(self, code: int | None, job: Job) -> dict[str, Any]:
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
-        summary = record.read_summary(job.folder)
-        if summary is not None and summary["status"] in record.ENDED:  # it died after its work was done
+        summary = files.read_summary(job.folder)
+        if summary is not None and summary["status"] in files.ENDED:  # it died after its work was done
             return summary
         reason = "interrupted" if self._queue.closed else f"its worker ended {how}; the same command goes on with it"
         return {"status": "interrupted", "stop_reason": reason, "run_id": job.run_id}

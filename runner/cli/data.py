@@ -1,0 +1,98 @@
+"""``optbench data [overrides]``: what a data set holds, and what becomes of each column, without training."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from runner.cli.arguments import Parser
+from runner.cli.one_run import prepared
+from runner.errors import TableError
+
+if TYPE_CHECKING:
+    from runner.data import Data, Samples, Source
+
+MOST_CLASSES = 30
+"""Classes that are listed."""
+MOST_TARGETS = 5
+
+
+def parser() -> Parser:
+    """Return what the command takes."""
+    parser = Parser("data", "What a data set holds, and what becomes of each column, without training.")
+    parser.add_config_dir()
+    parser.add_overrides("as of optbench train, such as data=csv data.path=table.csv data.label=price")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print the columns of a table, the parts, and the classes or targets of each."""
+    arguments = parser().parse_intermixed_args(argv)
+    asked: list[str] = arguments.overrides
+    named = any(override.lstrip("+").startswith("data.label=") for override in asked)
+    unnamed = "data=csv" in asked and not named
+    try:
+        job = prepared([*asked, "data.label=null"] if unnamed else asked, arguments.config_dir)
+    except TableError as error:
+        print(_aligned(error.overview), end="")
+        if not unnamed:
+            raise
+        print("optbench: data.label=… says which column to predict", file=sys.stderr)
+        return 0
+    from runner.run.job import parts_of
+
+    data = parts_of(job.config, job.source, job.config["dtype"])
+    for note in job.source.notes:
+        print(f"optbench: {note}", file=sys.stderr)
+    if job.source.overview:
+        print(_aligned(job.source.overview))
+    print(_aligned([("inputs", _inputs(job.source)), ("fingerprint", data.fingerprint)]))
+    print(_aligned(_parts(data)), end="")
+    return 0
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    from runner.cli.present import aligned
+
+    width = max(map(len, lines))
+    return aligned([[*line, *[""] * (width - len(line))] for line in lines])
+
+
+def _inputs(source: "Source") -> str:
+    """Return the shape of an input and what it is made of."""
+    x = source.samples.x
+    if source.alphabet is not None:
+        return f"{x.shape[1]} characters of {len(source.alphabet)} different ones"
+    return f"{list(x.shape[1:])} of {x.dtype}"
+
+
+def _parts(data: "Data") -> list[list[str]]:
+    """Return the sizes of the parts, and what their targets are."""
+    parts = {"train": data.train, "val": data.val, "test": data.test}
+    lines = [["", *parts, *([] if data.classes is None or data.alphabet else ["share"])]]
+    lines.append(["samples", *(str(len(part)) for part in parts.values())])
+    if data.alphabet is not None:
+        return lines
+    if data.classes is not None:
+        return lines + _classes(data, list(parts.values()))
+    for place in range(min(MOST_TARGETS, data.outputs)):
+        name = "target" if data.outputs == 1 else f"target {place}"
+        for what, measure in (("least", "min"), ("mean", "mean"), ("deviation", "std"), ("most", "max")):
+            found = [getattr(part.y[:, place].astype(float), measure)() for part in parts.values()]
+            lines.append([f"{name}: {what}", *(f"{value:.5g}" for value in found)])
+    return lines
+
+
+def _classes(data: "Data", parts: "Sequence[Samples]") -> list[list[str]]:
+    """Return a line a class: how many samples each part has of it, and its share of all."""
+    assert data.classes is not None, "its targets are classes"
+    counts = [Counter(part.y.tolist()) for part in parts]
+    names: Sequence[Any] = data.labels or range(data.classes)
+    total = sum(map(len, parts))
+    lines = []
+    for label in range(min(MOST_CLASSES, data.classes)):
+        found = [count[label] for count in counts]
+        lines.append([str(names[label]), *map(str, found), f"{sum(found) / total:.1%}"])
+    if data.classes > MOST_CLASSES:
+        lines.append([f"… {data.classes - MOST_CLASSES} more classes"])
+    return lines

@@ -1,0 +1,147 @@
+"""A table's cells as its file has them: plain numbers and booleans as such, everything else as text."""
+
+import codecs
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from runner.errors import ConfigError
+
+DELIMITERS = (",", ";", "\t", "|")
+"""What else may stand between cells, where a delimiter leaves a header whole."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file's text becomes cells, and cells numbers."""
+
+    delimiter: str = ","
+    decimal: str = "."
+    thousands: str | None = None
+    units: tuple[str, ...] = ()
+    """Symbols beside numbers that are left out."""
+    missing_values: tuple[str, ...] = ()
+    """What means that a value is missing, beside an empty cell."""
+    encoding: str = "utf-8"
+    header: bool = True
+    text: tuple[str, ...] = ()
+    """Columns that are text whatever they look like."""
+
+    @staticmethod
+    def of(saved: dict[str, Any]) -> "Reading":
+        """Return it from plain values."""
+        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+        return Reading(**settings)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @property
+    def separator(self) -> str:
+        """The delimiter, a tab where it is written ``\\t``."""
+        return "\t" if self.delimiter == "\\t" else self.delimiter
+
+
+def check(reading: Reading) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    if not reading.delimiter:
+        raise ConfigError("data.delimiter must be what stands between cells, got an empty text")
+    for key, value in (("decimal", reading.decimal), ("thousands", reading.thousands)):
+        if value is not None and (len(value) != 1 or value.isalnum() or value in "+-"):
+            raise ConfigError(f"data.{key} must be one character such as . or , got {value!r}")
+    if reading.decimal == reading.thousands:
+        raise ConfigError(f"data.decimal={reading.decimal} beside data.thousands={reading.thousands}: they must differ")
+    if odd := [unit for unit in reading.units if not unit or any(c.isdigit() for c in unit)]:
+        raise ConfigError(f"data.units must be symbols beside numbers, such as % or $, got {odd[0]!r}")
+    try:
+        codecs.lookup(reading.encoding)
+    except LookupError as error:
+        raise ConfigError(
+            f"data.encoding must be one that Python knows, such as utf-8, latin-1 or cp1252, got {reading.encoding!r}"
+        ) from error
+
+
+def header_of(path: str, reading: Reading, key: str) -> list[str]:
+    """Return the names of the columns; where the file has none, their places from 0.
+
+    Raises:
+        ConfigError: naming the key that named the file, if it cannot be read or names a column twice.
+    """
+    first = _read(path, key, reading, header=None, nrows=1, dtype=str, keep_default_na=False)
+    cells = [str(cell) for cell in first.iloc[0]] if len(first) else []
+    if not cells:
+        raise ConfigError(f"{key}={path} is empty")
+    if not reading.header:
+        return [str(place) for place in range(len(cells))]
+    if twice := sorted({name for name in cells if name and cells.count(name) > 1}):
+        raise ConfigError(
+            f"{key}={path} has several columns named {', '.join(twice)}: give each a name of its own in the header"
+        )
+    return [name or f"Unnamed: {place}" for place, name in enumerate(cells)]
+
+
+def body_of(path: str, reading: Reading, key: str, names: Sequence[str], as_text: Sequence[str]) -> pd.DataFrame:
+    """Return the rows: a column of plain numbers, of booleans, or of text, an empty cell missing.
+
+    Args:
+        path: the file.
+        reading: how.
+        key: that named it.
+        names: of all columns.
+        as_text: columns that are not to be taken for numbers.
+
+    Raises:
+        ConfigError: if it cannot be read, or rows have more cells than the header.
+    """
+    table = _read(
+        path,
+        key,
+        reading,
+        header=0 if reading.header else None,
+        names=list(names),
+        dtype=dict.fromkeys(as_text, str),
+        decimal=reading.decimal,
+        keep_default_na=False,
+        na_values=[""],
+        **({"low_memory": False} if len(reading.separator) == 1 else {}),  # one type a column, whatever the chunk
+    )
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first cells of each row for its name
+        cells = table.index.nlevels + table.shape[1]
+        raise ConfigError(
+            f"{key}={path} has {cells} cells in a row, but {table.shape[1]} in its header: "
+            "give each column a name, and take a delimiter that ends the rows away"
+        )
+    return table
+
+
+def _read(path: str, key: str, reading: Reading, **options: Any) -> pd.DataFrame:
+    encoding = "utf-8-sig" if codecs.lookup(reading.encoding).name == "utf-8" else reading.encoding
+    engine: Any = {} if len(reading.separator) == 1 else {"engine": "python"}
+    try:
+        place = Path(path).expanduser()
+        found: pd.DataFrame = pd.read_csv(place, sep=reading.separator, encoding=encoding, **engine, **options)
+        return found
+    except pd.errors.EmptyDataError as error:
+        raise ConfigError(f"{key}={path} is empty") from error
+    except UnicodeError as error:
+        raise ConfigError(
+            f"{key}={path} is not text in {reading.encoding}: {error}; "
+            f"data.encoding names another, such as {_other_encoding(path)}"
+        ) from error
+    except (OSError, ValueError) as error:
+        said = str(error).removeprefix("Error tokenizing data. C error: ").strip()
+        raise ConfigError(f"{key}={path} cannot be read as a table: {said}") from error
+
+
+def _other_encoding(path: str) -> str:
+    """Return an encoding that a file which is not UTF-8 may be in."""
+    start = Path(path).expanduser().read_bytes()[:4]
+    return "utf-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "cp1252"

@@ -1,0 +1,85 @@
+"""The column of a table that is predicted: numbers, or classes."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runner.data import Array
+from runner.data.tables.columns import Column
+
+MOST_CLASSES = 20
+"""A column of whole numbers with no more values than this is taken for classes."""
+ROWS_A_CLASS = 5
+"""So many, on average, at least; otherwise they are numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A column, what its targets are asked to be (``auto``, ``classes`` or ``numbers``), and which rows are used."""
+
+    column: Column
+    kind: str
+    kept: npt.NDArray[np.bool_]
+
+    @property
+    def was_meant_as_numbers(self) -> bool:
+        """Almost all of its texts are numbers, and the others are no names of classes."""
+        column = self.column
+        if not column.was_meant_as_numbers:
+            return False
+        return bool(column.settings.keys() - {"missing_values"}) or not any(word.isalpha() for word in column.odd)
+
+    @cached_property
+    def classes(self) -> list[Any] | None:
+        """The classes in order, whole numbers exact whatever their length; None where the targets are numbers."""
+        used = self.kept & ~self.column.missing
+        values = self.column.values[used]
+        if self.column.kind == "number":
+            whole = bool(np.isfinite(values).all() and (values % 1 == 0).all())
+            few = len(np.unique(values)) <= min(MOST_CLASSES, max(2, len(values) // ROWS_A_CLASS))
+            if self.kind == "numbers" or (self.kind == "auto" and not (whole and few)):
+                return None
+            return sorted(set(self._exact[used]))
+        return sorted(set(values.tolist()))
+
+    @cached_property
+    def _exact(self) -> npt.NDArray[Any]:
+        """A column of numbers as objects, ``[n]``: whole ones as integers of any length."""
+        words = self.column.written.map(str, na_action="ignore").to_numpy(object)
+        cells = zip(words, self.column.missing, self.column.values, strict=True)
+        return np.array([None if gone else exact(word, value) for word, gone, value in cells], dtype=object)
+
+    @cached_property
+    def encoded(self) -> tuple[Array, tuple[Any, ...] | None]:
+        """The targets of the rows that are used, and what the classes are called."""
+        if self.classes is None:
+            return self.column.values[self.kept].astype(np.float64).reshape(-1, 1), None
+        values = self._exact if self.column.kind == "number" else self.column.values
+        place = {value: i for i, value in enumerate(self.classes)}
+        y = np.array([place[value] for value in values[self.kept]], dtype=np.int64)
+        return y, tuple(self._called(value) for value in self.classes)
+
+    def _called(self, value: Any) -> Any:
+        """Return a class as the file writes it."""
+        if self.column.kind != "boolean":
+            return value
+        texts = (str(word).strip() for word in dict.fromkeys(self.column.written))
+        return next(text for text in texts if (text.lower() == "true") == value)
+
+    def lone_classes(self) -> list[str]:
+        """Return the classes of which there is one sample."""
+        if self.classes is None:
+            return []
+        y, labels = self.encoded
+        return [str(label) for label, n in zip(labels or (), np.bincount(y.astype(np.int64)), strict=True) if n == 1]
+
+
+def exact(word: str, value: float) -> int | float:
+    """Return a number as it is written: a whole one as an integer of any length."""
+    bare = word.strip()
+    if bare.removeprefix("-").removeprefix("+").isdecimal():
+        return int(bare)
+    return int(value) if value.is_integer() else float(value)

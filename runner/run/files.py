@@ -1,0 +1,80 @@
+"""What a run's folder holds, read: its config, its summary, its tables. Never imports torch."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from runner.config.check import check
+from runner.config.chosen import Config
+from runner.config.own_yamls import refuse_aliases
+from runner.data import Source
+from runner.errors import ConfigError
+
+FINISHED = ("completed", "stopped_early", "diverged")
+ENDED = (*FINISHED, "failed")
+STATUSES = (*ENDED, "interrupted", "paused")
+
+
+def read_config(run: str | Path) -> Config:
+    """Read and check the config of a run's folder.
+
+    Raises:
+        ConfigError: if there is none, or it is no run's config.
+    """
+    folder = Path(run)
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{folder} is no run's folder: it holds no config.yaml")
+    refuse_aliases(folder)
+    try:
+        return check(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
+    except (ConfigError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is no run's config: {error}") from error
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """Return a run's summary, or None where there is none or it is no summary."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) and summary.get("status") in STATUSES else None
+
+
+def whole_lines(path: Path) -> list[str]:
+    """Return a file's lines without a torn last one; none where there is no file."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    return [line for line in lines if line.endswith("\n")]
+
+
+csv.field_size_limit(2**27)  # a user's settings may be long
+
+
+def read_csv(path: Path) -> list[dict[str, Any]]:
+    """Return a CSV's whole rows."""
+    return list(csv.DictReader(whole_lines(path)))
+
+
+def refuse_changed_data(folder: Path, source: Source, said: str) -> None:
+    """Refuse data that is not what a finished run was trained on, though it is read from the same place.
+
+    Args:
+        folder: the run's.
+        source: the data now.
+        said: what reads both, such as ``predict``.
+
+    Raises:
+        ConfigError: if the fingerprint that the summary keeps is another one.
+    """
+    then = (read_summary(folder) or {}).get("data_fingerprint")
+    if then is not None and then != source.fingerprint:
+        raise ConfigError(
+            f"{said}: the data has changed since {folder} was trained: its fingerprint was {then}, now it is "
+            f"{source.fingerprint}; put the old data back, or train the run anew"
+        )
