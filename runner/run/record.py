@@ -236,7 +236,8 @@ def row_of(folder: Path) -> dict[str, Any]:
 
 def _columns(chosen: Mapping[str, Any], run_id: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row: every choice, then every scalar of the summary, as ``actual_<key>`` where a choice has its name."""
-    found = {f"actual_{k}" if k in chosen else k: v for k, v in finite(summary).items()}
+    scalars = {k: v for k, v in finite(summary).items() if not isinstance(v, list | dict)}
+    found = {f"actual_{k}" if k in chosen else k: v for k, v in scalars.items()}
     return {k: cell(v) for k, v in {**chosen, "run_id": run_id, **found}.items()}
 
 

@@ -40,6 +40,8 @@ def test_a_run_paused_twice_has_the_rows_of_an_undisturbed_one(
     assert without_timing(found) == without_timing(expected)
     assert summary_of(found)["resumed_from_step"] == 40
     assert summary_of(found)["test_loss"] == summary_of(expected)["test_loss"]
+    tables = [(folder / "outputs" / name / "runs.csv").read_text() for name in ("paused", "undisturbed")]
+    assert tables[0].splitlines()[0] == tables[1].splitlines()[0]  # nothing of the pauses is left
 
 
 def test_pauses_beyond_the_end_change_nothing(job: Callable[..., Job]) -> None:
