@@ -40,8 +40,10 @@ def targets_of(samples: Samples, model: Trained) -> list[Any] | None:
     return last if model.classes is None else [_label(model, int(y)) for y in last]
 
 
-def read_own(path: str | Path, model: Trained) -> Samples:
+def read_own(path: str | Path, model: Trained) -> tuple[Samples, str | None]:
     """Read a user's samples: as the run read its data, or as plain numbers; y is empty where no target is known.
+
+    Returned with what is to be said of how they were read, if anything.
 
     Of a table run that is a table with its columns; of a run on pictures a picture or a folder of them; of a text the
     end of a file, as one sample. Else, and from .npy always, it is arrays of inputs as the network is given them before
@@ -51,16 +53,16 @@ def read_own(path: str | Path, model: Trained) -> Samples:
         ConfigError: if the file cannot be read or does not hold such inputs.
     """
     if model.alphabet is not None:
-        return _unlabelled(_read_text(path, model.shape[0], model.alphabet))
+        return _unlabelled(_read_text(path, model.shape[0], model.alphabet)), None
     kind = model.reading["kind"] if model.reading is not None else None
     if Path(path).suffix == ".npy" or kind is None:
-        return _unlabelled(_read_numbers(path, model.shape))
+        return _unlabelled(_read_numbers(path, model.shape)), None
     assert model.reading is not None, "it has a kind"
     if kind == "pictures":
-        return pictures.read_like(str(path), model.reading, "--input")
+        return pictures.read_like(str(path), model.reading, "--input"), None
     from runner.data.tables import features
 
-    return features.read_like(str(path), model.reading, "--input", model.fill is not None)
+    return features.read_like(str(path), model.reading, model.labels, "--input")
 
 
 def _unlabelled(x: Array) -> Samples:

@@ -49,7 +49,9 @@ def run(argv: Sequence[str]) -> int:
 
     model = load_model(arguments.run, arguments.allow)
     if arguments.input:
-        samples = read_own(arguments.input, model)
+        samples, note = read_own(arguments.input, model)
+        if note:
+            print(f"optbench: {note}", file=sys.stderr)
         targets = samples.y.tolist() if samples.y.ndim == 1 else None
     else:
         samples = part_of_data(arguments.run, arguments.part or "test", arguments.allow)

@@ -5,6 +5,7 @@ arguments.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,16 @@ class Source:
     overview: tuple[tuple[str, ...], ...] = ()
     """Of a table: a line a column, the first line their headings."""
     categories: tuple[tuple[int, int], ...] = ()
-    """First and end of the features that hold one category each, 1 where it is that one; missing ones are NaN."""
+    """First and end of the inputs that hold one category, or one boolean, each: 1 where it is; NaN where missing."""
+
+    @property
+    def names(self) -> str | None:
+        """16 hexadecimal digits of what classes and inputs are called; None where neither has names."""
+        inputs = None if self.reading is None else self.reading.get("inputs")
+        if self.labels is None and inputs is None:
+            return None
+        called = json.dumps([self.labels, inputs], default=str)
+        return hashlib.sha256(called.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)

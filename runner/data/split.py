@@ -1,7 +1,6 @@
 """A data set split into train, validation and test, and normalized."""
 
 import math
-from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -98,7 +97,8 @@ def _as_numbers(
         raise ConfigError(f"data.normalize={normalize} beside a text, whose characters are no quantities: use none")
     if source.classes is not None and normalize_target != "none":
         raise ConfigError(f"data.normalize_target={normalize_target} beside classes, which have no scale: use none")
-    fill = filling(cast(Floats, parts[0].x), source.categories) if any(map(_has_holes, parts)) else None
+    imputes = source.reading is not None and source.reading.get("missing") == "impute"
+    fill = filling(cast(Floats, parts[0].x), source) if imputes or any(map(_has_holes, parts)) else None
     if fill is not None:
         parts = tuple(Samples(filled(p.x, fill), p.y, p.at) for p in parts)  # type: ignore[assignment]
     target_shift = target_scale = None
@@ -141,7 +141,7 @@ def _has_holes(part: Samples) -> bool:
     return part.x.ndim == 2 and part.x.dtype == np.float64 and bool(np.isnan(part.x).any())
 
 
-def filling(x: Floats, categories: Sequence[tuple[int, int]]) -> Floats:
+def filling(x: Floats, source: Source) -> Floats:
     """Return what stands in for missing numbers of ``[n, f]``, ``[1, f]``: the median, or the most frequent category.
 
     Raises:
@@ -149,12 +149,17 @@ def filling(x: Floats, categories: Sequence[tuple[int, int]]) -> Floats:
     """
     gone = np.isnan(x).all(axis=0)
     if gone.any():
+        place = int(np.argmax(gone))
+        name = source.reading["inputs"][place] if source.reading is not None else f"x[{place}]"
         raise ConfigError(
-            f"x[{int(np.argmax(gone))}] of the data is missing in all of train, which leaves nothing to fill it with: "
+            f"{name} of the data is missing in all of train, which leaves nothing to fill it with: "
             "leave the column out, or use more of the data for training"
         )
     fill = np.nanmedian(x, axis=0, keepdims=True)
-    for first, end in categories:
+    for first, end in source.categories:
+        if end - first == 1:  # a boolean, or a category that is the only one
+            fill[0, first] = np.nanmean(x[:, first]) > 0.5
+            continue
         counts = np.nansum(x[:, first:end], axis=0)
         fill[0, first:end] = np.arange(end - first) == np.argmax(counts)
     return fill

@@ -72,7 +72,13 @@ def refuse_changed_data(folder: Path, source: Source, said: str) -> None:
     Raises:
         ConfigError: if the fingerprint that the summary keeps is another one.
     """
-    then = (read_summary(folder) or {}).get("data_fingerprint")
+    summary = read_summary(folder) or {}
+    then = summary.get("data_fingerprint")
+    if then == source.fingerprint and summary.get("data_names") not in (None, source.names):
+        raise ConfigError(
+            f"{said}: the data has changed since {folder} was trained: its classes or columns are called otherwise; "
+            "put the old data back, or train the run anew"
+        )
     if then is not None and then != source.fingerprint:
         raise ConfigError(
             f"{said}: the data has changed since {folder} was trained: its fingerprint was {then}, now it is "

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from runner.errors import OptbenchError, RecordError
 from runner.run import files, packs, record
 from runner.run.job import Job
-from runner.run.outcome import asked, mistake_of
+from runner.run.outcome import asked, outdated
 from runner.run.process import Interruption, threads_for, torch_settings
 from runner.run.progress import Progress
 from runner.run.record import Recorder
@@ -229,14 +229,11 @@ class Life:
 
 
 def _make_room(job: Job) -> None:
-    """Move what lies in a run's place aside; a run that an older version made wrongly is named."""
+    """Move what lies in a run's place aside; a finished run that is trained again is named."""
     earlier = files.read_summary(job.folder)
-    if earlier is not None and earlier["status"] in files.FINISHED and (mistake := mistake_of(job, earlier)):
-        version = earlier["optbench_version"]
-        tqdm.write(
-            f"optbench: {job.folder} of version {version} is trained again, the old one kept in .old/: {mistake}",
-            file=sys.stderr,
-        )
+    if earlier is not None and earlier["status"] in files.FINISHED and (reason := outdated(job, earlier)):
+        said = f"optbench: {job.folder} is trained again, the old one kept in .old/: {reason}"
+        tqdm.write(said, file=sys.stderr)
     record.make_room(job.folder, job.config["force"])
 
 

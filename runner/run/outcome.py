@@ -47,13 +47,15 @@ def finished(job: Job, save: str = "none") -> dict[str, Any] | None:
         return None
     if summary["status"] == "failed":
         return summary if job.config["retry"] == "none" else None
-    if mistake_of(job, summary) is not None:
+    if outdated(job, summary) is not None:
         return None
     return summary if _holds_what_is_asked(job, job.config["save"] or save, summary) else None
 
 
-def mistake_of(job: Job, summary: dict[str, Any]) -> str | None:
-    """Return what is known to be wrong with a run of an older version, or None."""
+def outdated(job: Job, summary: dict[str, Any]) -> str | None:
+    """Return why a finished run is trained again, or None: an older version made it wrongly, or names changed."""
+    if summary.get("data_names") not in (None, job.source.names):
+        return "the classes or columns of its data are called otherwise now"
     version = summary.get("optbench_version")
     if not isinstance(version, str) or version_of(version) >= NORMALIZES_WELL:  # nothing is known of later ones
         return None

@@ -64,6 +64,7 @@ def environment(job: Job, run: Run, stack_size: int) -> dict[str, Any]:
         "python_version": platform.python_version(),
         "git_commit": _git_commit(),
         "data_fingerprint": job.source.fingerprint,
+        "data_names": job.source.names,
         "run_id": job.run_id,
     }
 

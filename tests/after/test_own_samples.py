@@ -89,8 +89,8 @@ def test_a_new_table_needs_no_label(run: Path, optbench: Callable, folder: Path)
     ("change", "said"),
     [
         ({"city": "Paris"}, "city has 'Paris' in row 4, which training has not seen\nvalid: Lima, Oslo, Rome"),
-        ({"length": "long"}, "length must be numbers, as in training, got 'long'"),
-        ({"length": "inf"}, "length is not finite in row 4"),
+        ({"length": "long"}, "length must be finite numbers, as in training, got 'long' in row 4"),
+        ({"length": "inf"}, "length must be finite numbers, as in training, got 'inf' in row 4"),
         ({"wet": "maybe"}, "wet must be True or False, got 'maybe' in row 4"),
         ({"colour": "red"}, "has the columns colour, which the training table has not"),
     ],
@@ -129,7 +129,9 @@ def test_qualities_keep_their_numbers(optbench: Callable, folder: Path) -> None:
     (folder / "new.csv").write_text("b,a\n10.0,5.0\n16,8\n")
     (folder / "bare.csv").write_text("5.0,10.0\n8,16\n")  # no header: the columns in training's order
     for path in ("new.csv", "bare.csv"):
-        assert [row["prediction"] for row in table(optbench("predict", run, "--input", path).out)] == ["5", "8"]
+        found = optbench("predict", run, "--input", path)
+        assert [row["prediction"] for row in table(found.out)] == ["5", "8"]
+        assert ("is read as having no header, its columns as a, b" in found.err) == (path == "bare.csv")
 
 
 def test_pictures_are_predicted_by_their_folders_names(optbench: Callable, folder: Path) -> None:
@@ -217,3 +219,54 @@ def test_what_another_run_taught_is_refused_where_its_data_changed(
     assert refused.code == 2 and f"run={run}: the data has changed since" in refused.err
     shutil.copy(folder / "t.csv", folder / "elsewhere.csv")  # other data on purpose
     assert optbench("train", *[w.replace("t.csv", "elsewhere.csv") for w in asked]).code == 0
+
+
+def test_a_file_without_a_header_is_read_by_its_width(optbench: Callable, folder: Path) -> None:
+    rows = [[f"{i * 37 % 100 / 10:g}", "uv"[i % 2], str(i * i % 97), str(i)] for i in range(60)]
+    for name, columns in (("t.csv", [0, 1, 2, 3]), ("new.csv", [0, 2, 3]), ("bare.csv", [0, 2]), ("odd.csv", [0])):
+        (folder / name).write_text("".join(",".join(row[c] for c in columns) + "\n" for row in rows))
+    asked = ["data=csv", "data.path=t.csv", "data.header=false", "data.label=1", "data.exclude=['3']"]
+    assert optbench("train", *asked, "epochs=2", "model.width=8").code == 0
+    run = str(run_folder(folder))
+    whole, new, bare = (table(optbench("predict", run, "--input", n).out) for n in ("t.csv", "new.csv", "bare.csv"))
+    assert [row["target"] for row in whole] == ["u", "v"] * 30
+    assert [{k: v for k, v in row.items() if k != "target"} for row in whole] == new == bare
+    refused = optbench("predict", run, "--input", "odd.csv")
+    assert refused.code == 2 and "has 1 columns: the training table has 4" in refused.err
+
+
+@pytest.mark.parametrize("swap", [("setosa", "sick"), ("length,", "lengths,")])
+def test_names_that_changed_are_a_change_of_the_data(
+    swap: tuple[str, str], run: Path, optbench: Callable, folder: Path
+) -> None:
+    from runner.run.job import forget_data
+
+    path = folder / "flowers.csv"
+    path.write_text(path.read_text().replace(*swap))
+    forget_data()
+    refused = optbench("predict", str(run))
+    assert refused.code == 2 and "its classes or columns are called otherwise" in refused.err
+    asked = ["data=csv", "data.path=flowers.csv", "data.label=species", "data.missing=impute", "data.index=id"]
+    again = optbench("train", *asked, "epochs=20", "optim.lr=0.01", "model.width=16")
+    assert "is trained again, the old one kept in .old/" in again.err
+    assert optbench("predict", str(run)).code == 0
+
+
+def test_one_row_may_lack_what_training_knows_to_fill(run: Path, optbench: Callable, folder: Path) -> None:
+    for cell in ("", "NA"):
+        (folder / "new.csv").write_text(f"length,city,wet\n{cell},Oslo,TRUE\n")
+        assert len(table(optbench("predict", str(run), "--input", "new.csv").out)) == 1
+    write(folder / "whole.csv", [row for row in made_rows() if row["length"] != "" and row["city"]])
+    asked = ["data=csv", "data.path=whole.csv", "data.label=species", "epochs=1", "name=whole", "data.missing=impute"]
+    assert optbench("train", *asked).code == 0  # nothing was missing then
+    (folder / "new.csv").write_text("id,length,city,wet\n7,,Oslo,True\n")
+    assert optbench("predict", str(run_folder(folder, "whole")), "--input", "new.csv").code == 0
+
+
+def test_no_row_of_a_single_column_is_lost(optbench: Callable, folder: Path) -> None:
+    write(folder / "t.csv", [{"a": i % 7 / 2, "y": "uv"[i % 2]} for i in range(60)])
+    asked = ["data=csv", "data.path=t.csv", "data.label=y", "epochs=1", "data.missing=impute"]
+    assert optbench("train", *asked).code == 0
+    (folder / "new.csv").write_text("a\n1\n\n3\n")
+    found = table(optbench("predict", str(run_folder(folder)), "--input", "new.csv").out)
+    assert [row["sample"] for row in found] == ["0", "1", "2"]

@@ -45,8 +45,8 @@ def draw_column(rng: np.random.Generator, n: int, style: dict[str, Any], may_mis
         for i in rng.choice(n, size=max(1, n // 6), replace=False):
             values[i] = None
     written = [write(value, kind, rng, style) for value in values]
-    if kind == "boolean" and None in values:  # two categories
-        return Drawn("text", [None if value is None else str(value) for value in values], written)
+    if kind == "text":  # spaces around it are none of it
+        values = [None if value is None else value.strip() for value in values]
     return Drawn(kind, values, written)
 
 
@@ -89,7 +89,8 @@ def expected_features(drawn: dict[str, Drawn], train: np.ndarray, impute: bool) 
             blocks.append(encoder.fit_transform(filler.transform(texts) if impute else texts))
         else:
             numbers = np.array([np.nan if v is None else float(v) for v in column.values]).reshape(-1, 1)
-            blocks.append(SimpleImputer(strategy="median").fit(numbers[train]).transform(numbers))
+            usual = "most_frequent" if column.kind == "boolean" else "median"
+            blocks.append(SimpleImputer(strategy=usual).fit(numbers[train]).transform(numbers))
         if impute and missing.any():
             marks.append(missing.astype(float).reshape(-1, 1))
     return np.concatenate([*blocks, *marks], axis=1)
@@ -158,7 +159,7 @@ def check_new_table(
         writer.writeheader()
         writer.writerows(rows[row] for row in source.samples.at)
     assert source.reading is not None
-    found = features.read_like(str(other), source.reading, "--input", settings["missing"] == "impute")
+    found, _ = features.read_like(str(other), source.reading, source.labels, "--input")
     np.testing.assert_array_equal(found.x, source.samples.x)
 
 

@@ -48,6 +48,9 @@ def read_as_told(path: Path, **given: Any) -> Source:
         (["12%", "3.5%", "-7 %"], {"units": ["%"]}, [12.0, 3.5, -7.0]),
         (["$5", "$1,200.50", "-$3"], {"units": ["$"], "thousands": ","}, [5.0, 1200.5, -3.0]),
         (["5,50 €", "3 €", "1.200,00 €"], {"units": ["€"], "decimal": ",", "thousands": "."}, [5.5, 3.0, 1200.0]),
+        (["0,101", "0,125", "0,250"], {"decimal": ","}, [0.101, 0.125, 0.25]),
+        (["5 kg", "7.5 kg", "10kg"], {"units": ["kg"]}, [5.0, 7.5, 10.0]),
+        (["1\u00a0250", "800", "12\u202f000"], {"thousands": " "}, [1250.0, 800.0, 12000.0]),
     ],
 )
 def test_numbers_in_other_dress_are_refused_with_the_settings_that_read_them(
@@ -93,7 +96,7 @@ def test_a_label_has_one_type_however_long_the_file(tmp_path: Path) -> None:
 def test_labels_of_many_digits_stay_apart(first: int, tmp_path: Path) -> None:
     labels = [first + i % 3 for i in range(300)]
     source = read_table(table(tmp_path / "t.csv", {"x": NOISE, "y": labels}), label="y", kind="classes")
-    assert source.labels == (first, first + 1, first + 2)
+    assert source.labels == (str(first), str(first + 1), str(first + 2))
     assert source.samples.y.tolist() == [i % 3 for i in range(300)]
 
 
@@ -188,7 +191,9 @@ def test_texts_among_whole_numbers_are_told_from_numbers_by_a_setting(tmp_path: 
         ({"decimal": "ab"}, "data.decimal must be one character"),
         ({"units": ["5"]}, "data.units must be symbols"),
         ({"encoding": "utf-99"}, "data.encoding must be one that Python knows"),
-        ({"delimiter": ""}, "data.delimiter must be what stands between cells"),
+        ({"encoding": "rot13"}, "data.encoding must be one that Python knows"),
+        ({"delimiter": "||"}, "data.delimiter must be one character"),
+        ({"delimiter": ""}, "data.delimiter must be one character"),
         ({"index": "y"}, "data.index has data.label=y too"),
         ({"exclude": ["y"]}, "data.exclude has data.label=y too"),
         ({"exclude": ["xx"]}, r"data.exclude=xx is no column of .*did you mean 'x'"),
@@ -210,8 +215,11 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], said: st
         (b"x,y\n", {}, "has a header and no rows"),
         (b"x,y\n1,2\n", {}, "has 1 row to use, which is too few"),
         (b"x,y\n" + b"1,2\n" * 20, {}, "is 2 everywhere: there is nothing to tell apart"),
-        (b"x;y\n" + b"1;2\n" * 20, {}, "its header is one cell, 'x;y': try data.delimiter=';'"),
+        (b"x;y\n" + b"1;2\n" * 20, {}, "its header is one cell, 'x;y': try \"data.delimiter=';'\""),
+        (b"x;y\n" + b"1;1,5\n" * 20, {}, "try \"data.delimiter=';'\""),
         (b"1,2\n" * 20, {}, "data.header=false"),
+        (b"2,2\n" * 20, {}, "say data.header=false if there is none"),
+        ("x,y\nJörg,1\n".encode() * 20, {"encoding": "utf-16"}, "names another, such as utf-8"),
         ("name,y\nJörg,1\n".encode("cp1252") * 20, {}, "data.encoding names another, such as cp1252"),
         ("x,y\n1,2\n".encode("utf-16"), {}, "data.encoding names another, such as utf-16"),
         (b"x,y\n1,2\n" * 5 + b"1,2,3\n", {}, "cannot be read as a table: Expected 2 fields in line 11, saw 3"),
@@ -224,6 +232,12 @@ def test_a_file_that_is_no_such_table_is_refused(
     with pytest.raises(ConfigError) as error:
         read_table(tmp_path / "t.csv", label="y", **settings)
     assert said in str(error.value)
+
+
+def test_rows_of_more_cells_than_a_header_of_one_name_the_delimiter(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x;y\n" + "1;1,5\n" * 20)
+    with pytest.raises(ConfigError, match=r"has 2 cells in a row, but 1 in its header.*try \"data.delimiter=';'\""):
+        read_table(tmp_path / "t.csv")
 
 
 def test_a_file_without_a_header_is_read_by_places(tmp_path: Path) -> None:
@@ -240,3 +254,81 @@ def test_whole_numbers_are_classes_where_they_recur(values: Sequence[int], class
     path = table(tmp_path / "t.csv", {"x": NOISE[: len(values)], "y": values})
     assert read_table(path, label="y").classes == classes
     assert read_table(path, label="y", kind="numbers").classes is None
+
+
+def test_a_minus_of_typesetters_is_a_minus(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", {"x": ["\u22121.5", "2", "-3"] * 20, "y": ["a", "b", "a"] * 20})
+    assert read_table(path, label="y").samples.x[:3, 0].tolist() == [-1.5, 2.0, -3.0]
+
+
+def test_a_group_of_thousands_does_not_begin_with_zero(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", {"x": [f"0,{i}" for i in range(101, 161)], "y": ["a", "b"] * 30}, quote=True)
+    with pytest.raises(ConfigError, match="almost all of it is numbers"):
+        read_table(path, label="y", thousands=",")
+    assert read_as_told(path, label="y").samples.x[0, 0] == 0.101
+
+
+def test_decimal_commas_of_three_digits_beside_others_are_fractions(tmp_path: Path) -> None:
+    columns = {"a": [f"0,{100 + i}" for i in range(60)], "b": [f"{i % 7},5" for i in range(60)], "y": ["u", "v"] * 30}
+    source = read_as_told(table(tmp_path / "t.csv", columns, ";"), delimiter=";", label="y")
+    assert source.samples.x[:2].tolist() == [[0.1, 0.5], [0.101, 1.5]]
+
+
+def test_commas_that_may_be_either_are_said_to_be(tmp_path: Path) -> None:
+    found = refused(
+        table(tmp_path / "t.csv", {"x": ["1,490", "2,750"] * 30, "y": ["u", "v"] * 30}, ";"), label="y", delimiter=";"
+    )
+    assert found.settings == {"thousands": ","} and "data.decimal=','" in str(found)
+
+
+def test_a_remedy_never_costs_a_column_that_was_numbers(tmp_path: Path) -> None:
+    columns = {"a": [f"{i}.250,50" for i in range(1, 71)], "b": [f"{i}.5" for i in range(1, 71)], "y": ["u", "v"] * 35}
+    assert refused(table(tmp_path / "t.csv", columns, ";"), delimiter=";", label="y").settings is None
+
+
+def test_booleans_with_missing_cells_are_booleans_however_they_are_spelled(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", {"f": ["TRUE", "false", "", "NA", "True"] * 12, "y": ["u", "v"] * 30})
+    x = read_table(path, label="y", missing="impute").samples.x
+    assert x.shape == (60, 2) and x[:5, 1].tolist() == [0, 0, 1, 1, 0]
+    assert np.array_equal(x[:5, 0], [1, 0, np.nan, np.nan, 1], equal_nan=True)
+    labels = read_table(path, label="f", missing="drop", columns=["y"])
+    assert labels.classes == 2 and labels.labels == ("false", "TRUE")
+
+
+@pytest.mark.parametrize(
+    ("cells", "called"),
+    [
+        (["00", "01"], ("00", "01")),
+        (["0.0", "1.0"], ("0.0", "1.0")),
+        ([" ok", "no"], ("no", "ok")),
+        (["1", "01"], None),
+    ],
+)
+def test_classes_are_called_as_the_file_writes_them(
+    cells: list[str], called: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    path = table(tmp_path / "t.csv", {"x": NOISE, "y": cells * 150})
+    if called is None:
+        assert "is 1 everywhere" in str(refused(path, label="y"))
+    else:
+        assert read_table(path, label="y").labels == called
+
+
+@pytest.mark.parametrize("word", ["-9,99", "-9.99"])
+def test_a_number_may_mean_missing_however_it_is_written(word: str, tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", {"x": ["1,5", "-9,99", "3"] * 20, "y": ["u", "v"] * 30}, ";")
+    source = read_table(path, label="y", delimiter=";", decimal=",", missing_values=[word], missing="drop")
+    assert len(source.samples) == (40 if word == "-9,99" else 60)
+
+
+def test_cells_with_line_ends_are_named(tmp_path: Path) -> None:
+    rows = [f"{chr(34) if i in (3, 9) else ''}r,{i},{i % 2}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n")
+    source = read_table(tmp_path / "t.csv", label="y")
+    assert any("1 cells of a hold line ends" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("delimiter", ["whitespace", r"\s+"])
+def test_any_number_of_spaces_stands_between_cells(delimiter: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x  y\n" + "".join(f" {v}   {'ab'[i % 2]}\n" for i, v in enumerate(NOISE)))
+    assert read_table(tmp_path / "t.csv", label="y", delimiter=delimiter).samples.x[:, 0].tolist() == NOISE

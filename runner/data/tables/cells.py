@@ -1,6 +1,7 @@
 """A table's cells as its file has them: plain numbers and booleans as such, everything else as text."""
 
 import codecs
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from runner.errors import ConfigError
 
 DELIMITERS = (",", ";", "\t", "|")
 """What else may stand between cells, where a delimiter leaves a header whole."""
+SEPARATORS = {"\\t": "\t", "whitespace": r"\s+", r"\s+": r"\s+"}
+"""What a delimiter of several characters stands for."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class Reading:
 
     @property
     def separator(self) -> str:
-        """The delimiter, a tab where it is written ``\\t``."""
-        return "\t" if self.delimiter == "\\t" else self.delimiter
+        """The delimiter as pandas takes it."""
+        return SEPARATORS.get(self.delimiter, self.delimiter)
 
 
 def check(reading: Reading) -> None:
@@ -52,8 +55,10 @@ def check(reading: Reading) -> None:
     Raises:
         ConfigError: naming them.
     """
-    if not reading.delimiter:
-        raise ConfigError("data.delimiter must be what stands between cells, got an empty text")
+    if len(reading.delimiter) != 1 and reading.delimiter not in SEPARATORS:
+        raise ConfigError(
+            f"data.delimiter must be one character, \\t for a tab, or whitespace, got {reading.delimiter!r}"
+        )
     for key, value in (("decimal", reading.decimal), ("thousands", reading.thousands)):
         if value is not None and (len(value) != 1 or value.isalnum() or value in "+-"):
             raise ConfigError(f"data.{key} must be one character such as . or , got {value!r}")
@@ -62,18 +67,19 @@ def check(reading: Reading) -> None:
     if odd := [unit for unit in reading.units if not unit or any(c.isdigit() for c in unit)]:
         raise ConfigError(f"data.units must be symbols beside numbers, such as % or $, got {odd[0]!r}")
     try:
-        codecs.lookup(reading.encoding)
+        "".encode(reading.encoding)
     except LookupError as error:
         raise ConfigError(
             f"data.encoding must be one that Python knows, such as utf-8, latin-1 or cp1252, got {reading.encoding!r}"
         ) from error
 
 
-def header_of(path: str, reading: Reading, key: str) -> list[str]:
+def header_of(path: str, reading: Reading, key: str, unique: bool = True) -> list[str]:
     """Return the names of the columns; where the file has none, their places from 0.
 
     Raises:
-        ConfigError: naming the key that named the file, if it cannot be read or names a column twice.
+        ConfigError: naming the key that named the file, if it cannot be read; with ``unique``, if it names a column
+            twice.
     """
     first = _read(path, key, reading, header=None, nrows=1, dtype=str, keep_default_na=False)
     cells = [str(cell) for cell in first.iloc[0]] if len(first) else []
@@ -81,9 +87,11 @@ def header_of(path: str, reading: Reading, key: str) -> list[str]:
         raise ConfigError(f"{key}={path} is empty")
     if not reading.header:
         return [str(place) for place in range(len(cells))]
-    if twice := sorted({name for name in cells if name and cells.count(name) > 1}):
+    if unique and (twice := sorted({name for name in cells if name and cells.count(name) > 1})):
+        values = key == "data.path" and all(_is_number(name) for name in cells)
         raise ConfigError(
             f"{key}={path} has several columns named {', '.join(twice)}: give each a name of its own in the header"
+            + (", or say data.header=false if there is none" if values else "")
         )
     return [name or f"Unnamed: {place}" for place, name in enumerate(cells)]
 
@@ -111,7 +119,8 @@ def body_of(path: str, reading: Reading, key: str, names: Sequence[str], as_text
         decimal=reading.decimal,
         keep_default_na=False,
         na_values=[""],
-        **({"low_memory": False} if len(reading.separator) == 1 else {}),  # one type a column, whatever the chunk
+        skip_blank_lines=len(names) > 1,  # of a single column it is a missing value
+        low_memory=False,  # one type a column, whatever the chunk
     )
     if not isinstance(table.index, pd.RangeIndex):  # pandas took the first cells of each row for its name
         cells = table.index.nlevels + table.shape[1]
@@ -124,24 +133,35 @@ def body_of(path: str, reading: Reading, key: str, names: Sequence[str], as_text
 
 def _read(path: str, key: str, reading: Reading, **options: Any) -> pd.DataFrame:
     encoding = "utf-8-sig" if codecs.lookup(reading.encoding).name == "utf-8" else reading.encoding
-    engine: Any = {} if len(reading.separator) == 1 else {"engine": "python"}
     try:
         place = Path(path).expanduser()
-        found: pd.DataFrame = pd.read_csv(place, sep=reading.separator, encoding=encoding, **engine, **options)
+        found: pd.DataFrame = pd.read_csv(place, sep=reading.separator, encoding=encoding, **options)
         return found
     except pd.errors.EmptyDataError as error:
         raise ConfigError(f"{key}={path} is empty") from error
     except UnicodeError as error:
-        raise ConfigError(
-            f"{key}={path} is not text in {reading.encoding}: {error}; "
-            f"data.encoding names another, such as {_other_encoding(path)}"
-        ) from error
+        other = f"data.encoding names another, such as {_other_encoding(path)}"
+        mended = other if key == "data.path" else f"write it in {reading.encoding}, as the training table is"
+        raise ConfigError(f"{key}={path} is not text in {reading.encoding}: {error}; {mended}") from error
     except (OSError, ValueError) as error:
         said = str(error).removeprefix("Error tokenizing data. C error: ").strip()
         raise ConfigError(f"{key}={path} cannot be read as a table: {said}") from error
 
 
 def _other_encoding(path: str) -> str:
-    """Return an encoding that a file which is not UTF-8 may be in."""
-    start = Path(path).expanduser().read_bytes()[:4]
-    return "utf-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "cp1252"
+    """Return an encoding that a file may be in."""
+    content = Path(path).expanduser().read_bytes()
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    with contextlib.suppress(UnicodeError):
+        content.decode("utf-8")
+        return "utf-8"
+    return "cp1252"
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

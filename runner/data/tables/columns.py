@@ -1,7 +1,7 @@
 """What a column of a table holds: numbers, booleans or text; and text that was meant to be numbers."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,20 @@ ALMOST_ALL = 0.9
 MOST_WORDS = 5
 """A column with more different texts than this beside its numbers is no column of numbers."""
 
-_GROUPED = r"\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+"
+_GROUPED = r"[1-9]\d{0,2}(?:[,.' ]\d{3})+"
 _SYMBOLS = "$€£¥₹%‰°"
 _DECORATED = re.compile(
     rf"[-+]?\s*(?P<before>[{_SYMBOLS}]?)\s*[-+]?"
-    rf"(?P<whole>{_GROUPED}|\d+)(?:(?P<mark>[.,])\d+)?\s*(?P<after>[{_SYMBOLS}]?)"
+    rf"(?P<whole>{_GROUPED}|\d+)(?:(?P<mark>[.,])\d+)?(?:[eE][-+]?\d+)?\s*(?P<after>[{_SYMBOLS}]|[^\W\d_]{{1,5}})?",
+    re.ASCII,
 )
-_CODE = re.compile(r"[-+]?0\d+")
+_CODE = re.compile(r"[-+]?0\d+", re.ASCII)
 """A number with zeros before it, which is a code."""
+_OTHER_SIGNS = str.maketrans({"\u2212": "-", "\u00a0": " ", "\u202f": " "})
+"""The minus of typesetters, and spaces that do not break."""
 
 Numbers = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +43,10 @@ class Column:
     name: str
     kind: str
     """number, boolean or text."""
-    missing: npt.NDArray[np.bool_]
+    missing: Flags
     """Which rows have no value, ``[n]``."""
     values: npt.NDArray[Any]
-    """``[n]``: numbers in float64, NaN where missing; booleans; or texts, empty where missing."""
-    distinct: int
-    """Different values."""
+    """``[n]``: numbers in float64, NaN where missing; booleans, False where missing; or texts, empty where missing."""
     written: pd.Series
     """The cells as they were read."""
     odd: tuple[str, ...] = ()
@@ -57,79 +59,101 @@ class Column:
         """Almost all of its texts are numbers."""
         return bool(self.odd or self.settings)
 
+    def distinct(self, rows: Flags | None = None) -> int:
+        """Return how many different values some rows have; None: all."""
+        return len(set(self.values[~self.missing if rows is None else rows & ~self.missing].tolist()))
+
 
 def understand(cells: pd.Series, reading: Reading) -> Column:
     """Return what a column holds; one that is declared text is text."""
-    name, n = str(cells.name), len(cells)
-    if pd.api.types.is_bool_dtype(cells):
+    name, is_text = str(cells.name), str(cells.name) in reading.text
+    if pd.api.types.is_bool_dtype(cells) and not is_text:
         values = cells.to_numpy(bool)
-        return Column(name, "boolean", np.zeros(n, bool), values, len(np.unique(values)), cells)
-    if pd.api.types.is_numeric_dtype(cells) and name not in reading.text:
+        return Column(name, "boolean", np.isin(values, _booleans(reading.missing_values)), values, cells)
+    if pd.api.types.is_numeric_dtype(cells) and not is_text:
         numbers = cells.to_numpy(np.float64).copy()
-        numbers[np.isin(numbers, _as_numbers(pd.Series(reading.missing_values, dtype=object)))] = np.nan
-        return _of_numbers(name, numbers, cells)
+        numbers[np.isin(numbers, _missing_numbers(reading))] = np.nan
+        return Column(name, "number", np.isnan(numbers), numbers, cells)
     codes, words = pd.factorize(cells.astype(object), use_na_sentinel=True)
     stripped = pd.Series([str(word).strip() for word in words], dtype=object)
     empty = stripped.isin(["", *reading.missing_values]).to_numpy(bool)
-    missing = np.where(codes < 0, True, empty[codes]) if len(words) else np.ones(n, bool)
-    if name not in reading.text and not missing.all():
+    missing = _at(codes, empty, True)
+    if not is_text and not missing.all():
         absent = empty | stripped.isin(NO_NUMBER).to_numpy(bool)
-        numbers = _as_numbers(_without_decoration(stripped, reading))
-        if not np.isnan(numbers[~absent]).any() and not absent.all():
-            numbers[absent | np.isin(numbers, _as_numbers(pd.Series(reading.missing_values, dtype=object)))] = np.nan
-            return _of_numbers(name, np.where(codes < 0, np.nan, numbers[codes]), cells)
-        if stripped[~absent].isin([*TRUE, *FALSE]).all() and not absent.all():
-            missing |= np.where(codes < 0, True, absent[codes])
-            if not missing.any():
-                values = stripped.isin(TRUE).to_numpy(bool)[codes]
-                return Column(name, "boolean", missing, values, len(np.unique(values)), cells)
-    texts = np.where(missing, "", cells.astype(object).map(str, na_action="ignore").to_numpy())
-    column = Column(name, "text", missing, texts, len(set(texts[~missing])), cells)
-    return column if name in reading.text or missing.all() else _doubted(column, reading)
+        numbers = numbers_of(stripped, reading)
+        if not absent.all() and not np.isnan(numbers[~absent]).any():
+            numbers[absent | np.isin(numbers, _missing_numbers(reading))] = np.nan
+            found = _at(codes, numbers, np.nan)
+            return Column(name, "number", np.isnan(found), found, cells)
+        if not absent.all() and stripped[~absent].isin([*TRUE, *FALSE]).all():
+            missing = _at(codes, absent, True)
+            return Column(name, "boolean", missing, _at(codes, stripped.isin(TRUE).to_numpy(bool), False), cells)
+    texts = np.where(missing, "", _at(codes, stripped.to_numpy(object), ""))
+    column = Column(name, "text", missing, texts, cells)
+    return column if is_text or missing.all() else _doubted(column, reading)
 
 
-def _of_numbers(name: str, numbers: Numbers, cells: pd.Series) -> Column:
-    missing = np.isnan(numbers)
-    return Column(name, "number", missing, numbers, len(np.unique(numbers[~missing])), cells)
+def _at(codes: npt.NDArray[np.int64], of_words: npt.NDArray[Any], of_none: object) -> npt.NDArray[Any]:
+    """Return what holds of each word in the rows that have it, and what holds of rows that have none."""
+    if not len(of_words):
+        return np.full(len(codes), of_none)
+    return np.where(codes < 0, np.asarray(of_none, of_words.dtype), of_words[codes])
 
 
-def _as_numbers(words: pd.Series) -> Numbers:
-    """Return plain numbers as pandas reads them from a file; what is none is NaN."""
-    return pd.to_numeric(words, errors="coerce").to_numpy(np.float64, na_value=np.nan).copy()
+def _booleans(words: tuple[str, ...]) -> list[bool]:
+    return [word in TRUE for word in words if word in (*TRUE, *FALSE)]
+
+
+def _missing_numbers(reading: Reading) -> Numbers:
+    """Return the numbers that mean that a value is missing."""
+    return numbers_of(pd.Series(reading.missing_values, dtype=object), reading)
+
+
+def numbers_of(words: pd.Series, reading: Reading) -> Numbers:
+    """Return texts as numbers, plain ones as pandas reads them from a file; what is none is NaN."""
+    plain = pd.to_numeric(_without_decoration(words, reading), errors="coerce")
+    return plain.to_numpy(np.float64, na_value=np.nan).copy()
 
 
 def _without_decoration(words: pd.Series, reading: Reading) -> pd.Series:
     """Return numbers as they are written plainly; what is no number under this reading, as an empty text."""
+    words = words.map(lambda word: word.translate(_OTHER_SIGNS) if not word.isascii() else word)
     if not reading.units and reading.thousands is None and reading.decimal == ".":
         return words
     mark = re.escape(reading.decimal)
-    group = re.escape(reading.thousands) if reading.thousands else None
-    grouped = re.compile(rf"([-+]?\d{{1,3}}(?:{group}\d{{3}})+)((?:{mark}\d*)?)") if group else None
-    plain = re.compile(rf"[-+]?(?:\d+{mark}?\d*|{mark}\d+)(?:[eE][-+]?\d+)?")
+    between = reading.thousands.translate(_OTHER_SIGNS) if reading.thousands else None
+    group = re.escape(between) if between else None
+    grouped = re.compile(rf"([1-9]\d{{0,2}}(?:{group}\d{{3}})+)((?:{mark}\d*)?)", re.ASCII) if group else None
+    plain = re.compile(rf"(?:\d+{mark}?\d*|{mark}\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 
     def plainly(word: str) -> str:
-        sign = word[:1] if word[:1] in "+-" else ""
-        bare = word.removeprefix(sign)
-        for unit in reading.units:
-            bare = bare.removeprefix(unit).removesuffix(unit).strip()
-        bare = sign + bare
-        if grouped and reading.thousands and (found := grouped.fullmatch(bare)):
-            bare = found[1].replace(reading.thousands, "") + found[2]
-        return bare.replace(reading.decimal, ".") if plain.fullmatch(bare) else ""
+        bare, sign = word, ""
+        for _ in range(2):  # a sign stands before or behind a symbol
+            if bare[:1] in ("+", "-") and not sign:
+                sign, bare = bare[0], bare[1:].strip()
+            for unit in reading.units:
+                bare = bare.removeprefix(unit).removesuffix(unit).strip()
+        if grouped and between and (found := grouped.fullmatch(bare)):
+            bare = found[1].replace(between, "") + found[2]
+        return sign + bare.replace(reading.decimal, ".") if plain.fullmatch(bare) else ""
 
     return words.map(plainly)
 
 
 def _doubted(column: Column, reading: Reading) -> Column:
     """Return a column of text, with what it would take to be numbers where almost all of it is."""
-    words = pd.Series([text.strip() for text in column.values[~column.missing]], dtype=object)
-    counts = words.value_counts()
+    counts = pd.Series(column.values[~column.missing], dtype=object).value_counts()
     different = pd.Series(counts.index, dtype=object)
     codes = different.map(lambda word: _CODE.fullmatch(word) is not None).to_numpy(bool)
-    plain = ~np.isnan(_as_numbers(_without_decoration(different, reading))) & ~codes
-    decorated = [None if plain[i] or codes[i] else _DECORATED.fullmatch(word) for i, word in enumerate(different)]
+    plain = ~np.isnan(numbers_of(different, reading)) & ~codes
+    decorated = [
+        None if plain[i] or codes[i] else _DECORATED.fullmatch(word.translate(_OTHER_SIGNS))
+        for i, word in enumerate(different)
+    ]
+    if len({match["after"] for match in decorated if match and (match["after"] or "").isalpha()}) > 1:
+        decorated = [None if match and (match["after"] or "").isalpha() else match for match in decorated]
     alike = plain | np.array([found is not None for found in decorated])
-    if counts.to_numpy()[alike].sum() < ALMOST_ALL * len(words):
+    if counts.to_numpy()[alike].sum() < ALMOST_ALL * counts.sum():
         return column
     rest = [word for word, is_like in zip(different, alike, strict=True) if not is_like]
     if len(rest) > MOST_WORDS:
@@ -139,8 +163,7 @@ def _doubted(column: Column, reading: Reading) -> Column:
     if absent:
         settings["missing_values"] = [*reading.missing_values, *absent]
     shown = [word for word, found in zip(different, decorated, strict=True) if found is not None][:2]
-    named = tuple(dict.fromkeys([*shown, *absent]))
-    return Column(**{**vars(column), "odd": named, "settings": settings})
+    return replace(column, odd=tuple(dict.fromkeys([*shown, *absent])), settings=settings)
 
 
 def _settings_for(found: list[re.Match[str]], reading: Reading) -> dict[str, Any]:
@@ -155,3 +178,21 @@ def _settings_for(found: list[re.Match[str]], reading: Reading) -> dict[str, Any
     if separators := between - {settings.get("decimal", reading.decimal)}:
         settings["thousands"] = min(separators)
     return settings
+
+
+def is_ambiguous(column: Column) -> bool:
+    """Say whether the commas of a column may stand between thousands, or before fractions of three digits."""
+    return column.settings.keys() == {"thousands"} and column.settings["thousands"] == ","
+
+
+def all_whole(column: Column) -> bool:
+    """Say whether a column of numbers holds whole ones alone."""
+    values = column.values[~column.missing]
+    return bool(len(values) and np.isfinite(values).all() and (values % 1 == 0).all())
+
+
+def counts_rows(column: Column) -> bool:
+    """Say whether a column counts the rows, from 0 or from 1."""
+    if column.kind != "number" or column.missing.any() or len(column.values) < 2:
+        return False
+    return column.values[0] in (0, 1) and bool((np.diff(column.values) == 1).all())

@@ -1,6 +1,6 @@
 """Features of a table: as numbers for training, and for a new table with the training table's columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import pandas as pd
 
 from runner.data import Samples
 from runner.data.tables.cells import DELIMITERS, Reading, body_of, header_of
-from runner.data.tables.columns import FALSE, TRUE, Column, understand
+from runner.data.tables.columns import FALSE, NO_NUMBER, TRUE, Column, numbers_of, understand
+from runner.data.tables.target import as_called, written
 from runner.errors import ConfigError, closest
 
 MOST_CATEGORIES = 50
@@ -40,11 +41,16 @@ class Feature:
         """Return it as plain values."""
         return {"name": self.name, "kind": self.kind, "categories": list(self.categories)}
 
+    @property
+    def inputs(self) -> list[str]:
+        """What the inputs are called that it becomes."""
+        return [f"{self.name}={category}" for category in self.categories] or [self.name]
+
 
 def encode(
     features: Sequence[Feature], marked: Sequence[str], cells: Mapping[str, Cells]
 ) -> tuple[npt.NDArray[np.float64], tuple[tuple[int, int], ...]]:
-    """Return inputs ``[n, f]`` and the places of those that hold one category each.
+    """Return inputs ``[n, f]`` and the places of those that hold one category, or a boolean, each.
 
     A number is itself, a boolean 0 or 1, a text 1 in the place of its category; missing values are NaN. At the end
     stand those that say, with 1, where a column of ``marked`` is missing.
@@ -54,119 +60,138 @@ def encode(
         values, missing = cells[feature.name]
         if feature.kind == "text":
             block = np.asarray(values[:, None] == np.array(feature.categories, dtype=object), np.float64)
-            spans.append((width, width + block.shape[1]))
         else:
             block = values.astype(np.float64).reshape(-1, 1)
         block[missing] = np.nan
         blocks.append(block)
+        spans += [(width, width + block.shape[1])] if feature.kind != "number" else []
         width += block.shape[1]
     blocks += [cells[name][1].astype(np.float64).reshape(-1, 1) for name in marked]
     return np.concatenate(blocks, axis=1), tuple(spans)
 
 
-def read_like(path: str, saved: Mapping[str, Any], key: str, fills: bool) -> Samples:
+def read_like(
+    path: str, saved: Mapping[str, Any], labels: Sequence[str] | None, key: str
+) -> tuple[Samples, str | None]:
     """Read a table that has the columns of the one trained on, in any order, with or without the label.
 
     Args:
         path: the file.
         saved: how the training table was read.
+        labels: what its classes are called; None where the targets are numbers.
         key: that named the file.
-        fills: missing values are known how to be filled.
 
     Returns:
         Inputs as ``encode`` makes them and where each was read; of targets the label's values as they stand in the
-        table, ``[n]``, or none, ``[n, 0]``.
+        table, classes as training called them, ``[n]``, or none, ``[n, 0]``. And what is to be said of it.
 
     Raises:
         ConfigError: naming columns that are missing or unknown, categories that training has not seen, and values that
             are missing or no numbers.
     """
     features = [Feature(one["name"], one["kind"], tuple(one["categories"])) for one in saved["features"]]
-    needed, reading = [feature.name for feature in features], Reading.of(saved["reading"])
-    reading, names = _matching(path, reading, needed, key)
-    numbers_alone = all(feature.kind == "number" for feature in features)
-    if reading.header and not set(names) & set(needed) and numbers_alone and len(names) == len(needed):
-        headless = Reading.of(reading.plain() | {"header": False})
-        if all(_is_plain(name) for name in names):
-            reading, names = headless, needed
-    _check_columns(path, names, needed, [*saved["others"]], key)
-    texts = [feature.name for feature in features if feature.kind == "text"]
+    reading, names = _columns_of(path, saved, features, key)
+    texts, note = [feature.name for feature in features if feature.kind == "text"], None
+    if reading.header != saved["reading"]["header"]:
+        note = f"{key}={path} is read as having no header, its columns as {', '.join(names)}"
     label = saved["label"] if saved["label"] in names else None
     table = body_of(path, reading, key, names, [*texts, *([label] if label else [])])
     if len(table) == 0:
         raise ConfigError(f"{key}={path} has no rows")
     as_text = Reading.of(reading.plain() | {"text": [*reading.text, *texts]})
-    cells = {f.name: _cells_of(path, f, understand(table[f.name], as_text), key, fills) for f in features}
+    imputes = saved["missing"] == "impute"
+    cells = {f.name: _cells_of(path, f, understand(table[f.name], as_text), reading, key, imputes) for f in features}
     x, _ = encode(features, saved["marked"], cells)
-    y = np.empty((len(x), 0)) if label is None else table[label].fillna("").map(str).to_numpy(object)
-    return Samples(x, y, np.arange(len(x)))
+    if label is None:
+        return Samples(x, np.empty((len(x), 0)), np.arange(len(x))), note
+    words = written(table[label])
+    y = words if labels is None else np.array(as_called(words, list(labels), saved["label_kind"]), dtype=object)
+    return Samples(x, y, np.arange(len(x))), note
 
 
-def _matching(path: str, reading: Reading, needed: Sequence[str], key: str) -> tuple[Reading, list[str]]:
-    """Return the reading under which the header has the columns needed: the delimiter may be another."""
-    names = header_of(path, reading, key)
-    if not set(needed) <= set(names):
-        for other in DELIMITERS:
-            tried = Reading.of(reading.plain() | {"delimiter": other})
-            found = header_of(path, tried, key)
-            if set(needed) <= set(found) or (len(names) == 1 and len(found) == len(needed)):
+def _columns_of(
+    path: str, saved: Mapping[str, Any], features: Sequence[Feature], key: str
+) -> tuple[Reading, list[str]]:
+    """Return how a file is read, and what its columns are called in training's words.
+
+    The delimiter may be another. Without a header it has all columns of the training table, all but the label, or the
+    features alone; a file that lacks the header of the training table is read so where its cells are all numbers.
+    """
+    reading, needed, every = Reading.of(saved["reading"]), [f.name for f in features], list(saved["names"])
+    without_label = [name for name in every if name != saved["label"]]
+    layouts = [every, without_label, needed]
+    for tried in _readings(reading):
+        names = header_of(path, tried, key, unique=False)
+        if not reading.header:
+            if found := next((layout for layout in layouts if len(layout) == len(names)), None):
                 return tried, found
-    return reading, names
-
-
-def _is_plain(word: str) -> bool:
-    return bool(pd.notna(pd.to_numeric(pd.Series([word]), errors="coerce")[0]))
-
-
-def _check_columns(path: str, names: Sequence[str], needed: Sequence[str], others: Sequence[str], key: str) -> None:
-    if lacking := [name for name in needed if name not in names]:
-        hints = "".join(closest(name, names) for name in lacking[:1])
+        elif set(needed) <= set(names):
+            return tried, _checked(path, header_of(path, tried, key), every, key)
+    if reading.header and all(feature.kind == "number" for feature in features):
+        for tried in _readings(Reading.of(reading.plain() | {"header": False})):
+            first = header_of(path, Reading.of(tried.plain() | {"header": True}), key, unique=False)
+            if len(first) == len(needed) and not np.isnan(numbers_of(pd.Series(first, dtype=object), tried)).any():
+                return tried, needed
+    names = header_of(path, reading, key)
+    if not reading.header:
         raise ConfigError(
-            f"{key}={path} lacks the columns {', '.join(lacking)}, which the run was trained on{hints}\n"
-            f"it has: {', '.join(names)}"
+            f"{key}={path} has {len(names)} columns: the training table has {len(every)}, the label among them"
         )
-    known = {*needed, *others}
+    lacking = [name for name in needed if name not in names]
+    raise ConfigError(
+        f"{key}={path} lacks the columns {', '.join(lacking)}, which the run was trained on"
+        f"{closest(lacking[0], names)}\nit has: {', '.join(names)}"
+    )
+
+
+def _readings(reading: Reading) -> Iterator[Reading]:
+    """Yield ways to read a file: with the delimiter that training's had, and with others."""
+    yield reading
+    for other in DELIMITERS:
+        if other != reading.separator:
+            yield Reading.of(reading.plain() | {"delimiter": other})
+
+
+def _checked(path: str, names: list[str], known: Sequence[str], key: str) -> list[str]:
     if unknown := [name for name in names if name not in known and not name.startswith("Unnamed: ")]:
         raise ConfigError(
             f"{key}={path} has the columns {', '.join(unknown)}, which the training table has not: take them away\n"
-            f"valid: {', '.join([*needed, *others])}"
+            f"valid: {', '.join(known)}"
         )
+    return names
 
 
-def _cells_of(path: str, feature: Feature, column: Column, key: str, fills: bool) -> Cells:
+def _cells_of(path: str, feature: Feature, column: Column, reading: Reading, key: str, imputes: bool) -> Cells:
     """Return a column's values and which are missing.
 
     Raises:
         ConfigError: if training has not seen a value's like.
     """
-    values, missing, name = column.values, column.missing, feature.name
+    words = written(column.written)
+    values, missing, where = column.values, column.missing, f"{key}={path}: {feature.name}"
     if feature.kind == "text":
         odd = ~missing & ~np.isin(values.astype(str), np.array(feature.categories, dtype=str))
         if odd.any():
-            valid = ", ".join(feature.categories)
             raise ConfigError(
-                f"{key}={path}: {name} has {_some(values[odd])} in row {_rows(odd)}, which training has not seen\n"
-                f"valid: {valid}"
+                f"{where} has {_some(values[odd])} in row {_rows(odd)}, which training has not seen\n"
+                f"valid: {', '.join(feature.categories)}"
             )
-    elif feature.kind == "boolean":
-        words = column.written.map(str, na_action="ignore").str.strip()
-        odd = ~missing & ~words.isin([*TRUE, *FALSE]).to_numpy(bool)
+    else:
+        missing = np.isin(words, ["", *NO_NUMBER, *reading.missing_values])
+        if column.kind == "number":
+            missing |= column.missing
+        if feature.kind == "boolean":
+            values, odd = np.isin(words, TRUE), ~missing & ~np.isin(words, [*TRUE, *FALSE])
+        else:
+            values = column.values if column.kind == "number" else numbers_of(pd.Series(words, dtype=object), reading)
+            odd = ~missing & ~np.isfinite(values)
+            values = np.where(missing, np.nan, values)
         if odd.any():
-            raise ConfigError(
-                f"{key}={path}: {name} must be True or False, got {_some(words[odd])} in row {_rows(odd)}"
-            )
-        values = words.isin(TRUE).to_numpy(bool)
-    elif column.kind != "number" and not missing.all():
-        numbers = pd.to_numeric(column.written, errors="coerce").isna().to_numpy(bool) & ~missing
-        shown = column.written[numbers] if numbers.any() else column.written
-        raise ConfigError(f"{key}={path}: {name} must be numbers, as in training, got {_some(shown)}")
-    elif column.kind == "number" and np.isinf(values).any():
-        raise ConfigError(f"{key}={path}: {name} is not finite in row {_rows(np.isinf(values))}")
-    elif missing.all():
-        values = np.full(len(missing), np.nan)
-    if missing.any() and not fills:
+            valid = "True or False" if feature.kind == "boolean" else "finite numbers, as in training"
+            raise ConfigError(f"{where} must be {valid}, got {_some(words[odd])} in row {_rows(odd)}")
+    if missing.any() and not imputes:
         raise ConfigError(
-            f"{key}={path}: {name} is missing in row {_rows(missing)}; "
+            f"{where} is missing in row {_rows(missing)}; "
             "a run trained with data.missing=impute knows what to put there"
         )
     return values, missing

@@ -1,5 +1,6 @@
 """A table with a column to predict: what becomes of each column, and what stands in the way."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -7,19 +8,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from runner.data import Samples, Source, fingerprint
 from runner.data.tables.cells import DELIMITERS, Reading, body_of, check, header_of
-from runner.data.tables.columns import Column, understand
+from runner.data.tables.columns import Column, all_whole, counts_rows, is_ambiguous, numbers_of, understand
 from runner.data.tables.features import MOST_CATEGORIES, Feature, encode
 from runner.data.tables.target import Target
 from runner.errors import ConfigError, TableError, closest
 
+EXACT = 2**53
+"""Whole numbers from here on are rounded in float64."""
 LEAST_ROWS = 10
 MOST_ROUNDS = 4
 """Of settings tried until a table can be read."""
-EXACT = 2**53
-"""Whole numbers from here on are rounded in float64."""
 HEADINGS = ("column", "type", "missing", "distinct", "what becomes of it")
 
 
@@ -58,7 +60,10 @@ class Table:
         self.names = header_of(path, reading, "data.path")
         self._check_names()
         as_text = [name for name in (*reading.text, *([roles.label] if roles.label else ())) if name in self.names]
-        cells = body_of(path, reading, "data.path", self.names, as_text)
+        try:
+            cells = body_of(path, reading, "data.path", self.names, as_text)
+        except ConfigError as error:
+            raise ConfigError(f"{error}{self._hint()}") from error
         self.rows = len(cells)
         if not self.rows:
             raise ConfigError(f"data.path={path} has a header and no rows")
@@ -92,9 +97,9 @@ class Table:
     def _hint(self) -> str:
         """Return what may be wrong where a column is missing."""
         if len(self.names) == 1 and (other := next((d for d in DELIMITERS if d in self.names[0]), None)):
-            shown = "\\t" if other == "\t" else other
-            return f"; its header is one cell, {self.names[0]!r}: try data.delimiter='{shown}'"
-        if self.reading.header and all(_is_number(name) for name in self.names):
+            shown = "'data.delimiter=\\t'" if other == "\t" else f"\"data.delimiter='{other}'\""
+            return f"; its header is one cell, {self.names[0]!r}: try {shown}"
+        if self.reading.header and not np.isnan(numbers_of(pd.Series(self.names, dtype=object), self.reading)).any():
             return "; its first line holds numbers: data.header=false if they are values"
         return ""
 
@@ -104,7 +109,7 @@ class Table:
             return self.roles.index
         first = self.columns[self.names[0]]
         nameless = self.reading.header and first.name == "Unnamed: 0" and first.name not in self._asked_for
-        return first.name if nameless and _counts_rows(first) else None
+        return first.name if nameless and counts_rows(first) else None
 
     def _idle(self) -> list[str]:
         """Return columns without a name and without a value, as delimiters at the ends of rows make them."""
@@ -113,7 +118,8 @@ class Table:
 
     @cached_property
     def _asked_for(self) -> set[str]:
-        return {*self.roles.columns, *self.roles.exclude, *([self.roles.label] if self.roles.label else ())}
+        label = [self.roles.label] if self.roles.label else []
+        return {*self.roles.columns, *self.roles.exclude, *self.reading.text, *label}
 
     @cached_property
     def features(self) -> list[Column]:
@@ -163,8 +169,8 @@ class Table:
         elif column.kind == "number" and np.isinf(column.values).any():
             yield self._infinite(column)
         else:
-            if column.kind == "text" and column.distinct > MOST_CATEGORIES:
-                yield Trouble(name, f"has {column.distinct} categories, more than {MOST_CATEGORIES}", out)
+            if column.kind == "text" and (many := column.distinct(self.kept)) > MOST_CATEGORIES:
+                yield Trouble(name, f"has {many} categories, more than {MOST_CATEGORIES}", out)
             if gone and self.roles.missing == "refuse":
                 yield Trouble(name, f"has {gone} missing values", {"missing": "impute"})
 
@@ -178,6 +184,8 @@ class Table:
         as_numbers = replace(self.reading, **{k: _frozen(v) for k, v in column.settings.items()})
         shown = ", ".join(repr(word) for word in column.odd)
         said = f"is text, though almost all of it is numbers: {shown}"
+        if is_ambiguous(column):
+            said += " (\"data.decimal=','\" takes the comma for the mark before a fraction)"
         if "decimal" not in column.settings and understand(column.written, as_numbers).was_meant_as_numbers:
             return Trouble(column.name, said, {"text": [*self.reading.text, column.name]})
         return Trouble(column.name, said, column.settings)
@@ -235,8 +243,8 @@ class Table:
         lines = []
         for name, column in self.columns.items():
             becomes = "; ".join(troubles.get(name, [])) or self._becomes(column)
-            kind = "whole" if column.kind == "number" and _all_whole(column) else column.kind
-            lines.append((name, kind, str(int(column.missing.sum())), str(column.distinct), becomes))
+            kind = "whole" if column.kind == "number" and all_whole(column) else column.kind
+            lines.append((name, kind, str(int(column.missing.sum())), str(column.distinct()), becomes))
         return HEADINGS, *lines
 
     def _becomes(self, column: Column) -> str:
@@ -249,8 +257,8 @@ class Table:
         filled = self.roles.missing == "impute" and column.missing.any()
         more = " and one that says where it is missing" if filled else ""
         if column.kind == "text":
-            return f"{column.distinct} features, one a category{more}"
-        return f"a feature{more}" + (", the same in every row" if column.distinct == 1 else "")
+            return f"{column.distinct(self.kept)} features, one a category{more}"
+        return f"a feature{more}" + (", the same in every row" if column.distinct() == 1 else "")
 
     def source(self, test_fraction: float) -> Source:
         """Return the data set.
@@ -274,8 +282,11 @@ class Table:
             "reading": self.reading.plain(),
             "features": [feature.plain() for feature in features],
             "marked": marked,
+            "inputs": [*(name for feature in features for name in feature.inputs), *(f"{m} missing" for m in marked)],
             "label": self.target.column.name,
-            "others": [name for name in self.names if name not in {c.name for c in self.features}],
+            "label_kind": self.target.column.kind,
+            "missing": self.roles.missing,
+            "names": self.names,
         }
         classes = None if labels is None else len(labels)
         return Source(
@@ -300,9 +311,9 @@ class Table:
         if self.idle:
             yield f"{path}: {', '.join(self.idle)} {'has' if len(self.idle) == 1 else 'have'} no name and no value"
         for column in self.features:
-            if _counts_rows(column):
-                yield f"{path}: {column.name} counts the rows; data.exclude=[{column.name}] leaves it out"
-            if column.kind == "number" and _all_whole(column) and np.abs(column.values[~column.missing]).max() >= EXACT:
+            if counts_rows(column):
+                yield f"{path}: {column.name} counts the rows; {_typed('exclude', [column.name])} leaves it out"
+            if column.kind == "number" and all_whole(column) and np.abs(column.values[~column.missing]).max() >= EXACT:
                 yield f"{path}: {column.name} holds whole numbers of 16 digits and more, whose last ones are rounded"
         for column in (*self.features, *([self.label] if self.label is not None else ())):
             if column.kind == "text" and column.name not in self.reading.text:
@@ -311,8 +322,10 @@ class Table:
                     shown = ", ".join(words)
                     yield (
                         f"{path}: {column.name} has {shown} among its texts, taken as a value; "
-                        f"data.missing_values=[{shown}] takes it for missing"
+                        f"{_typed('missing_values', words)} takes it for missing"
                     )
+                if broken := sum("\n" in value for value in column.values):
+                    yield f"{path}: {broken} cells of {column.name} hold line ends, as a stray quote would make them"
         if self.target is not None and (few := self.target.lone_classes()):
             yield f"{path}: of {', '.join(few[:5])} there is one sample, which is in one part alone"
 
@@ -329,7 +342,7 @@ class Table:
         table, settings = self, dict[str, Any]()
         for _ in range(MOST_ROUNDS):
             if not table.troubles:
-                return settings
+                break
             if any(not trouble.settings for trouble in table.troubles):
                 return None
             settings |= _together([settings, *(trouble.settings for trouble in table.troubles)])
@@ -341,12 +354,21 @@ class Table:
                 )
             except ConfigError:
                 return None
-        return settings if not table.troubles else None
+        return settings if not table.troubles and self._keeps_numbers(table) else None
+
+    def _keeps_numbers(self, other: "Table") -> bool:
+        """Say whether every column that is numbers under these settings is so under those of another, and used."""
+        used = {column.name for column in other.features if column.kind == "number"}
+        troubled = {trouble.column for trouble in self.troubles}
+        numbers = [c for c in self.features if c.kind == "number" and c.name not in troubled]
+        return all(column.name in used for column in numbers)
 
 
 def _together(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return all settings; lists of one are joined, but of columns to use, which each leaves one out of."""
     settings: dict[str, Any] = {}
+    decimals = {one["decimal"] for one in found if "decimal" in one}
+    found = [{k: v for k, v in one.items() if k != "thousands" or v not in decimals} for one in found]
     for one in found:
         for key, value in one.items():
             if not isinstance(value, list) or key not in settings:
@@ -364,21 +386,8 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _all_whole(column: Column) -> bool:
-    values = column.values[~column.missing]
-    return bool(len(values) and np.isfinite(values).all() and (values % 1 == 0).all())
-
-
-def _counts_rows(column: Column) -> bool:
-    """Say whether a column counts the rows, from 0 or from 1."""
-    if column.kind != "number" or column.missing.any() or len(column.values) < 2:
-        return False
-    return column.values[0] in (0, 1) and bool((np.diff(column.values) == 1).all())
+def _typed(key: str, names: Sequence[str]) -> str:
+    """Return a setting that is a list of texts as it is typed in a shell."""
+    plain = all(re.fullmatch(r"[^\W\d]\w*", name, re.ASCII) for name in names)
+    listed = ",".join(names if plain else (f"'{name}'" for name in names))
+    return f"data.{key}=[{listed}]" if plain else f'"data.{key}=[{listed}]"'

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from runner.data import Array
-from runner.data.tables.columns import Column
+from runner.data.tables.columns import TRUE, Column
 
 MOST_CLASSES = 20
 """A column of whole numbers with no more values than this is taken for classes."""
@@ -46,40 +47,61 @@ class Target:
         return sorted(set(values.tolist()))
 
     @cached_property
+    def _words(self) -> npt.NDArray[Any]:
+        """The cells as they are written, ``[n]``; empty where there is none."""
+        return written(self.column.written)
+
+    @cached_property
     def _exact(self) -> npt.NDArray[Any]:
         """A column of numbers as objects, ``[n]``: whole ones as integers of any length."""
-        words = self.column.written.map(str, na_action="ignore").to_numpy(object)
-        cells = zip(words, self.column.missing, self.column.values, strict=True)
+        cells = zip(self._words, self.column.missing, self.column.values, strict=True)
         return np.array([None if gone else exact(word, value) for word, gone, value in cells], dtype=object)
 
     @cached_property
-    def encoded(self) -> tuple[Array, tuple[Any, ...] | None]:
-        """The targets of the rows that are used, and what the classes are called."""
+    def encoded(self) -> tuple[Array, tuple[str, ...] | None]:
+        """The targets of the rows that are used, and what the classes are called: as the file first writes them."""
         if self.classes is None:
             return self.column.values[self.kept].astype(np.float64).reshape(-1, 1), None
-        values = self._exact if self.column.kind == "number" else self.column.values
+        values = (self._exact if self.column.kind == "number" else self.column.values)[self.kept]
         place = {value: i for i, value in enumerate(self.classes)}
-        y = np.array([place[value] for value in values[self.kept]], dtype=np.int64)
-        return y, tuple(self._called(value) for value in self.classes)
-
-    def _called(self, value: Any) -> Any:
-        """Return a class as the file writes it."""
-        if self.column.kind != "boolean":
-            return value
-        texts = (str(word).strip() for word in dict.fromkeys(self.column.written))
-        return next(text for text in texts if (text.lower() == "true") == value)
+        y = np.array([place[value] for value in values], dtype=np.int64)
+        _, firsts = np.unique(y, return_index=True)
+        return y, tuple(self._words[self.kept][firsts].tolist())
 
     def lone_classes(self) -> list[str]:
         """Return the classes of which there is one sample."""
-        if self.classes is None:
-            return []
         y, labels = self.encoded
-        return [str(label) for label, n in zip(labels or (), np.bincount(y.astype(np.int64)), strict=True) if n == 1]
+        if labels is None:
+            return []
+        return [label for label, n in zip(labels, np.bincount(y.astype(np.int64)), strict=True) if n == 1]
+
+
+def written(cells: pd.Series) -> npt.NDArray[Any]:
+    """Return cells as texts ``[n]``, without spaces around them; empty where there is none."""
+    there = zip(cells, cells.isna(), strict=True)
+    return np.array(["" if gone else str(word).strip() for word, gone in there], dtype=object)
 
 
 def exact(word: str, value: float) -> int | float:
     """Return a number as it is written: a whole one as an integer of any length."""
-    bare = word.strip()
-    if bare.removeprefix("-").removeprefix("+").isdecimal():
-        return int(bare)
-    return int(value) if value.is_integer() else float(value)
+    bare = word.removeprefix("-").removeprefix("+")
+    if bare.isascii() and bare.isdecimal():
+        return int(word)
+    return int(value) if value.is_integer() and abs(value) < 1e15 else float(value)
+
+
+def as_called(words: npt.NDArray[Any], labels: list[str], kind: str) -> list[str]:
+    """Return labels of another file as the training file wrote their classes; what is no class stays as it is."""
+
+    def meant(word: str) -> object:
+        if kind == "boolean":
+            return word in TRUE
+        if kind == "number":
+            try:
+                return exact(word, float(word))
+            except (ValueError, OverflowError):
+                return word
+        return word
+
+    called = {meant(label): label for label in labels}
+    return [word if word == "" else called.get(meant(word), word) for word in words]
