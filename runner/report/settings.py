@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +26,8 @@ OBEYED = {"target.metric": "target", "target.value": "target"}
 BAD = ("diverged", "failed")
 GOOD = ("completed", "stopped_early")
 LR = "optim.lr"
+CONTENT = "data_fingerprint"
+"""The column that tells data apart which are read from the same place."""
 
 
 @dataclass(frozen=True)
@@ -205,15 +207,45 @@ def workloads(records: Records, asked: str | None, better: str | None) -> list[W
     """Divide a sweep's runs by their data, as measures of different data cannot be compared."""
     keys = [c for c in records.choices if c.partition(".")[0] == "data" and c not in SHARED_BY_WORKLOADS]
     keys = [c for c in keys if records.runs[c].nunique() > 1]
+    content = _content(records, keys)
+    if content is not None:
+        records = replace(records, runs=records.runs.assign(**{CONTENT: content}))
+        records.caveats.insert(
+            0,
+            f"the data changed while these runs were made: there are {content.nunique()} contents, told apart by "
+            "their fingerprints, and runs on different ones are not compared",
+        )
+        keys.append(CONTENT)
     if not keys:
         return [_workload("", records, records.runs, asked, better)]
-    found = []
+    found, empty = [], list[tuple[str, ConfigError]]()
     for values, runs in records.runs.groupby(keys, sort=True):
         names = [
             _words(k, str(v)) for k, v in zip(keys, values, strict=True) if "." not in k or not _follows(records, k)
         ]
-        found.append(_workload(", ".join(names), records, runs, asked, better))
+        try:
+            found.append(_workload(", ".join(names), records, runs, asked, better))
+        except ConfigError as error:  # none of its runs has what is to be judged by
+            empty.append((", ".join(names), error))
+    if not found:
+        raise empty[0][1]
+    records.caveats += [f"left out: {name}: {str(error).splitlines()[0]}" for name, error in empty]
     return found
+
+
+def _content(records: Records, keys: Sequence[str]) -> "pd.Series[str] | None":
+    """Return each run's fingerprint of its data, where runs of the same choices of data have several; or None.
+
+    A run that has recorded none counts among those with the most common one.
+    """
+    if CONTENT not in records.runs:
+        return None
+    alike = records.runs[list(keys)].apply(tuple, axis=1) if keys else pd.Series("", index=records.runs.index)
+    known = records.runs[CONTENT].where(records.runs[CONTENT] != "")
+    by_choice = known.groupby(alike)
+    if (by_choice.nunique() <= 1).all():
+        return None
+    return known.fillna(alike.map(by_choice.agg(lambda found: next(iter(found.mode()), "")))).astype(str)
 
 
 def _follows(records: Records, column: str) -> bool:
