@@ -1,7 +1,12 @@
 """optbench from Python: the same runs, records and refusals as the command line.
 
-``train("init=he", "optim=adamw")`` trains one run, ``load_runs("outputs/default")`` returns a row for each run of a
-folder, ``load_model(folder)`` a trained network on raw inputs, and ``export(folder, path)`` writes it as a program.
+- ``train("init=he", "optim=adamw")`` trains one run.
+- ``sweep("init=he,xavier", "optim=sgd,adamw", "seeds=3")`` trains a grid.
+- ``report("outputs/default")`` draws the answer.
+- ``load_runs("outputs/default")`` returns a row for each run, ``curves("outputs/default")`` one for each evaluation;
+  ``to_xarray`` makes a labelled array of either.
+- ``load_model(folder)`` returns a trained network on raw inputs, and ``export(folder, path)`` writes it as a program.
+
 Each is imported when it is first used, so that ``import optbench`` takes no time.
 """
 
@@ -9,15 +14,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from optbench.runs import Result, load_runs, train
+    from optbench.sweeps import Report, Sweep, curves, report, sweep, to_xarray
     from runner.after.export import export
     from runner.run.load import load_model
 
-__all__ = ["Result", "export", "load_model", "load_runs", "train"]
+__all__ = [
+    "Report",
+    "Result",
+    "Sweep",
+    "curves",
+    "export",
+    "load_model",
+    "load_runs",
+    "report",
+    "sweep",
+    "to_xarray",
+    "train",
+]
 
 _HOMES = {
     "Result": "optbench.runs",
     "load_runs": "optbench.runs",
     "train": "optbench.runs",
+    "Report": "optbench.sweeps",
+    "Sweep": "optbench.sweeps",
+    "curves": "optbench.sweeps",
+    "report": "optbench.sweeps",
+    "sweep": "optbench.sweeps",
+    "to_xarray": "optbench.sweeps",
     "export": "runner.after.export",
     "load_model": "runner.run.load",
 }

@@ -27,6 +27,9 @@ class Result:
 
         return pd.read_csv(self.folder / "metrics.csv")
 
+    def _repr_html_(self) -> str:
+        return f"<p>{self.folder}: {self.summary['status']}</p>{self.metrics.to_html(max_rows=20, notebook=True)}"
+
 
 def train(*overrides: str | Sequence[str], config_dir: str | None = None) -> Result:
     """Train one run, as ``optbench train OVERRIDES`` does, and return what it found.
@@ -41,7 +44,7 @@ def train(*overrides: str | Sequence[str], config_dir: str | None = None) -> Res
 
     forget_data()
     hydra = start_hydra(config_dir)
-    outcome = run_job(prepare(Composer(hydra.config_loader).compose(_flat(overrides))))
+    outcome = run_job(prepare(Composer(hydra.config_loader).compose(flat(overrides))))
     assert outcome is not None, "it waits where another process trains the run"
     return Result(outcome.summary, outcome.job.folder, outcome.trained)
 
@@ -60,5 +63,6 @@ def load_runs(path: str | Path) -> "pd.DataFrame":
     return pd.read_csv(found, dtype={"run_id": str})
 
 
-def _flat(overrides: Sequence[str | Sequence[str]]) -> list[str]:
+def flat(overrides: Sequence[str | Sequence[str]]) -> list[str]:
+    """Return overrides that were given one by one or as lists, one by one."""
     return [o for given in overrides for o in ([given] if isinstance(given, str) else given)]

@@ -264,7 +264,7 @@ def _workload(name: str, records: Records, runs: pd.DataFrame, asked: str | None
         part.caveat(
             int(lacking.sum()), f"{{runs}} ended without {measure.title}, not counted", runs.loc[lacking, "run_id"]
         )
-    axes = _axes(runs, records.choices)
+    axes = axes_of(runs, records.choices)
     if measure.name == "val_loss" and "loss" in axes:
         caveats.append("losses of several kinds are compared by their value: give --metric")
     which = [c for c in REPLICATES if c in runs and runs[c].nunique() > 1] or ["seed"]
@@ -304,7 +304,7 @@ def ordered_replicates(runs: pd.DataFrame, which: Sequence[str], labels: "pd.Ser
     return [str(v) for v in frame.sort_values([*which, "label"])["label"]]
 
 
-def _axes(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
+def axes_of(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
     """Return the choices that vary by themselves: not those that merely follow from the options chosen."""
     ways = {name for cell in (runs["stop"].unique() if "stop" in runs else []) for name in str(cell).split("+")}
     outside = outside_identity() - {"init.run", *(c for c, way in OBEYED.items() if way in ways)}

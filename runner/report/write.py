@@ -48,6 +48,8 @@ class Report:
 
     text: str
     """What the terminal shows."""
+    commands: tuple[str, ...]
+    """The recommended command line of each data set."""
     write: Callable[[], str]
     """Writes the page, plots and tables, and says where they are; raises RecordError if it cannot."""
 
@@ -87,7 +89,7 @@ def _report(folder: Path, asked: Asked) -> Report:
             count = _write(folder, f"optbench report: {folder.resolve().name}", summary, built, care)
         return f"{folder / 'report.html'} shows it all; {count} files of plots and tables are in {folder / 'report'}\n"
 
-    return Report("\n".join(lines) + "\n", write)
+    return Report("\n".join(lines) + "\n", tuple(a.command for a, _ in built if a.command is not None), write)
 
 
 def _place(folder: Path, single: bool) -> Place:

@@ -151,6 +151,8 @@ class Life:
             with self._costing(self._job_of[id(state)], state):
                 self._recorder(state).open(rows_kept=state.rows)
         trainee.leave_ended()
+        if not trainee.states:  # none could write its folder
+            return
         going = [self._job_of[id(state)] for state in trainee.states]
         record.update_runs_csv([(j, {"status": "running", "data_fingerprint": j.source.fingerprint}) for j in going])
         pause_at = trainee.jobs[0].config["pause_at"]

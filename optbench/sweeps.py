@@ -1,0 +1,167 @@
+"""Sweeps from Python: run a grid, read what its runs recorded, and draw the answer."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optbench.runs import flat, load_runs
+from runner.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What became of a grid."""
+
+    folder: Path
+    """``outputs/<name>``, which may hold other runs too."""
+    run_ids: tuple[str, ...]
+    """Of the grid's runs, in its order."""
+
+    @property
+    def runs(self) -> "pd.DataFrame":
+        """One row a run, in the grid's order: every choice, then every number of its summary."""
+        found = load_runs(self.folder).set_index("run_id", drop=False)
+        return found.loc[list(self.run_ids)].reset_index(drop=True)
+
+    @property
+    def curves(self) -> "pd.DataFrame":
+        """See ``optbench.curves``; of the grid's runs alone."""
+        found = curves(self.folder)
+        return found[found["run_id"].isin(self.run_ids)].reset_index(drop=True)
+
+    def _repr_html_(self) -> str:
+        return str(self.runs.to_html(max_rows=20, notebook=True))
+
+
+@dataclass(frozen=True)
+class Report:
+    """The answer that a folder's runs give."""
+
+    text: str
+    """What ``optbench report`` prints."""
+    commands: tuple[str, ...]
+    """The recommended command line of each data set."""
+    page: Path
+    """The whole report, one file."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.text)}</pre>"
+
+
+def sweep(*overrides: str | Sequence[str], config_dir: str | None = None) -> Sweep:
+    """Run a grid, as ``optbench train -m OVERRIDES`` does; finished runs are skipped.
+
+    On CUDA, and where processes are not forked, a script needs ``if __name__ == "__main__":`` around it.
+
+    Args:
+        overrides: as on the command line, such as ``"optim=sgd,adamw"``, one by one or as lists.
+        config_dir: a folder of YAMLs of one's own.
+
+    Raises:
+        ConfigError: for what cannot be run, before anything is written; for ``dry_run`` and other sweepers of Hydra's.
+        RecordError: if the runs' folder cannot be written.
+    """
+    from runner.config.compose import start_hydra
+    from runner.run.job import forget_data
+    from runner.run.outcome import Outcome
+    from runner.sweep.plan import launch
+
+    asked = flat(overrides)
+    if odd := [o for o in asked if o.startswith(("dry_run=", "hydra/sweeper="))]:
+        raise ConfigError(f"{odd[0]} is for the command line: optbench.sweep runs the grid")
+    forget_data()
+    outcomes = launch(start_hydra(config_dir), asked)
+    assert all(isinstance(outcome, Outcome) for outcome in outcomes), "optbench's own sweeper returns its outcomes"
+    return Sweep(outcomes[0].job.folder.parent, tuple(outcome.job.run_id for outcome in outcomes))
+
+
+def curves(folder: str | Path) -> "pd.DataFrame":
+    """Return every evaluation of every run of a folder: the choices that vary, ``run_id``, then the row's numbers.
+
+    Raises:
+        ConfigError: if the folder holds no runs.
+        RecordError: if it cannot be read.
+    """
+    import pandas as pd
+
+    from runner.report.load import load, numbers
+
+    records = load(Path(folder))
+    varying = [choice for choice in records.choices if records.runs[choice].nunique() > 1]
+    chosen = records.runs[[*varying, "run_id"]].copy()
+    for choice in varying:
+        found = numbers(chosen[choice])
+        chosen[choice] = found if found.notna().all() else chosen[choice]
+    rows = records.curves
+    return pd.DataFrame(chosen.merge(rows, on="run_id", how="inner"))
+
+
+def report(
+    folder: str | Path,
+    *,
+    metric: str | None = None,
+    better: str | None = None,
+    target: float | None = None,
+    axes: tuple[str, str] | None = None,
+    within: float = 1.0,
+    config_dir: str | None = None,
+) -> Report:
+    """Draw the answer from a folder's runs and write its page, plots and tables, as ``optbench report`` does.
+
+    Args:
+        folder: of a sweep or a run.
+        metric: what to judge by, such as ``val_loss``; None: accuracy, r2 or loss.
+        better: of a measure of one's own, ``higher`` or ``lower``.
+        target: time to this value of the metric is told.
+        axes: of the heat map.
+        within: what counts as near the best, in percent.
+        config_dir: a folder of YAMLs of one's own.
+
+    Raises:
+        ConfigError: if the folder holds no runs, or what is asked for is not there.
+        RecordError: if it cannot be read or written.
+    """
+    from runner.report.write import Asked
+    from runner.report.write import report as drawn
+
+    if better not in (None, "higher", "lower"):
+        raise ConfigError(f"better must be higher or lower, got {better!r}")
+    if not 0 < within < 100:
+        raise ConfigError(f"within must be > 0 and < 100, in percent of the best, got {within:g}")
+    found = drawn(folder, Asked(metric, better, target, axes, within, config_dir))
+    found.write()
+    return Report(found.text, found.commands, Path(folder) / "report.html")
+
+
+def to_xarray(rows: "pd.DataFrame") -> "xr.Dataset":
+    """Return the rows of ``load_runs`` or ``curves`` as a labelled array: a dimension a choice that varies, and step.
+
+    A choice that follows from others, as one option's settings do, is no dimension. Combinations that were not run
+    are NaN.
+
+    Raises:
+        ConfigError: if xarray is not installed, or two rows have the same choices.
+    """
+    try:
+        import xarray as xr
+    except ImportError as error:
+        raise ConfigError("to_xarray needs xarray: pip install 'optbench[xarray]'") from error
+    from runner.report.settings import REPLICATES, axes_of
+
+    choices = [str(column) for column in rows.columns[: list(rows.columns).index("run_id")]]
+    replicates = [choice for choice in REPLICATES if choice in choices and rows[choice].nunique() > 1]
+    dimensions = [*axes_of(rows, choices), *replicates, *(["step"] if "step" in rows else [])] or ["run_id"]
+    if rows.duplicated(dimensions).any():
+        raise ConfigError(f"several rows have the same {', '.join(dimensions)}: leave some runs out")
+    kept = [c for c in rows if c not in dimensions and (rows[c].dtype.kind in "biuf" or c == "run_id")]
+    found: xr.Dataset = rows.set_index(dimensions)[kept].to_xarray()
+    return found

@@ -1,0 +1,90 @@
+"""Sweeps, reports and curves from Python: the same as the command line's."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import optbench
+from runner.errors import ConfigError, RecordError
+
+GRID = ["init=he,xavier", "optim=sgd,adamw", "optim.lr=1e-3,1e-2", "seeds=2", "epochs=1", "model.width=8", "workers=1"]
+
+
+@pytest.fixture
+def command(request: pytest.FixtureRequest) -> Callable:
+    """The command line, whose fixture has the package's name."""
+    return request.getfixturevalue("optbench")
+
+
+@pytest.fixture
+def grid(folder: Path) -> optbench.Sweep:
+    return optbench.sweep(*GRID)
+
+
+def test_a_sweep_is_what_the_command_line_runs(grid: optbench.Sweep, command: Callable, folder: Path) -> None:
+    assert grid.folder == Path("outputs/default") and len(grid.run_ids) == 16
+    assert grid.runs["status"].tolist() == ["completed"] * 16
+    assert grid.runs["run_id"].tolist() == list(grid.run_ids)
+    again = command("train", "-m", *GRID)
+    assert again.code == 0 and len(list((folder / "outputs/default").glob("*/summary.json"))) == 16
+    assert optbench.sweep(GRID).run_ids == grid.run_ids
+    assert optbench.sweep("optim=sgd", "seeds=2", *GRID[4:]).run_ids != grid.run_ids
+
+
+def test_a_report_is_what_the_command_line_prints(grid: optbench.Sweep, command: Callable) -> None:
+    found = optbench.report(grid.folder)
+    printed = command("report", "outputs/default").out
+    assert printed.startswith(str(found)) and found.page.is_file()
+    assert len(found.commands) == 1 and found.commands[0] in printed
+    assert "<pre>" in found._repr_html_() and "<table" in grid._repr_html_()
+    by_loss = optbench.report(grid.folder, metric="val_loss", within=5)
+    assert "validation loss" in by_loss.text
+
+
+def test_curves_hold_every_evaluation_with_the_choices_that_vary(grid: optbench.Sweep) -> None:
+    found = grid.curves
+    assert {"init", "optim", "optim.lr", "seed"} <= set(found.columns[: list(found.columns).index("run_id")])
+    assert len(found) == 32 and sorted(found["step"].unique()) == [0, 21]
+    row = found[(found["run_id"] == grid.run_ids[0]) & (found["step"] == 21)].iloc[0]
+    metrics = pd.read_csv(next(grid.folder.glob(f"*-{grid.run_ids[0]}")) / "metrics.csv")
+    assert row["val_loss"] == metrics["val_loss"].iloc[-1]
+
+
+def test_runs_and_curves_become_labelled_arrays(grid: optbench.Sweep) -> None:
+    runs = optbench.to_xarray(grid.runs)
+    assert dict(runs.sizes) == {"init": 2, "optim": 2, "optim.lr": 2, "seed": 2}
+    chosen = runs.sel({"init": "he_normal", "optim": "adamw", "optim.lr": 0.01, "seed": 1})
+    row = grid.runs[(grid.runs["init"] == "he_normal") & (grid.runs["optim"] == "adamw")]
+    row = row[(row["optim.lr"] == 0.01) & (row["seed"] == 1)].iloc[0]
+    assert float(chosen["test_loss"]) == row["test_loss"] and str(chosen["run_id"].item()) == row["run_id"]
+    curves = optbench.to_xarray(grid.curves)
+    assert dict(curves.sizes) == {"init": 2, "optim": 2, "optim.lr": 2, "seed": 2, "step": 2}
+    assert not np.isnan(curves["val_loss"]).any()
+    with pytest.raises(ConfigError, match="several rows have the same"):
+        optbench.to_xarray(pd.concat([grid.runs, grid.runs]))
+
+
+def test_what_is_not_there_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="lrr"):
+        optbench.sweep("optim.lrr=1,2")
+    with pytest.raises(ConfigError, match="dry_run=true is for the command line"):
+        optbench.sweep("optim=sgd,adam", "dry_run=true")
+    for read in (optbench.report, optbench.curves):
+        with pytest.raises((ConfigError, RecordError), match="nowhere"):
+            read("nowhere")
+    with pytest.raises(ConfigError, match="within must be"):
+        optbench.report("nowhere", within=0)
+    with pytest.raises(ConfigError, match="better must be higher or lower"):
+        optbench.report("nowhere", better="more")
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(ConfigError, match=r"optbench\[xarray\]"):
+        optbench.to_xarray(pd.DataFrame({"seed": [0], "run_id": ["a"]}))
+
+
+def test_help_lists_what_there_is() -> None:
+    assert {*optbench.__all__} <= set(dir(optbench))
+    assert all(name in (optbench.__doc__ or "") for name in optbench.__all__ if name.islower())
