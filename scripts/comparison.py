@@ -1,4 +1,7 @@
-"""What two folders of runs have written, held against each other byte for byte, timing aside."""
+"""What two folders of runs have written, held against each other byte for byte, timing aside.
+
+Settings, columns and keys that were added since are no difference; those that are gone are.
+"""
 
 import csv
 import json
@@ -6,6 +9,8 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 TIMING = ("train_seconds", "inference_seconds_per_sample", "seconds_to_target", "peak_memory_bytes")
 VERSIONS = ("optbench_version", "torch_version", "python_version", "git_commit")
@@ -67,6 +72,8 @@ def _of_files(
                 difference = _of_tables(*texts, {*ASIDE, *aside})
             elif file.name == "summary.json":
                 difference = _of_summaries(*texts, {*ASIDE, *aside})
+            elif file.name == "config.yaml":
+                difference = _of_configs(*(yaml.safe_load(text) for text in texts), "")
             else:
                 difference = of_lines(*texts)
         if difference:
@@ -90,7 +97,8 @@ def of_lines(old: str, new: str) -> str | None:
 def _of_tables(old: str, new: str, aside: set[str]) -> str | None:
     """Compare tables cell by cell, and the text around the cells where nothing is aside."""
     (head, *rows), (head_now, *rows_now) = (list(csv.reader(text.splitlines())) for text in (old, new))
-    kept, kept_now = ([c for c in columns if c not in aside] for columns in (head, head_now))
+    kept = [c for c in head if c not in aside]
+    kept_now = [c for c in head_now if c in kept]
     if kept != kept_now:
         return f"columns: {_first_of(kept, kept_now)}"
     for number, (row, now) in enumerate(zip_longest(rows, rows_now), 1):
@@ -100,14 +108,25 @@ def _of_tables(old: str, new: str, aside: set[str]) -> str | None:
         for column in kept:
             if before[column] != after[column]:
                 return f"row {number}, column {column}: {before[column]!r} is now {after[column]!r}"
-    return None if aside & {*head, *head_now} else of_lines(old, new)
+    return None if aside & {*head, *head_now} or head != head_now else of_lines(old, new)
 
 
 def _of_summaries(old: str, new: str, aside: set[str]) -> str | None:
     before, after = ({k: v for k, v in json.loads(text).items() if k not in aside} for text in (old, new))
+    after = {k: v for k, v in after.items() if k in before}
     if list(before) != list(after):
         return f"keys: {_first_of(list(before), list(after))}"
     return next((f"{k}: {v!r} is now {after[k]!r}" for k, v in before.items() if repr(v) != repr(after[k])), None)
+
+
+def _of_configs(old: Any, new: Any, where: str) -> str | None:
+    """Compare settings by their keys."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return None if old == new else f"{where}: {old!r} is now {new!r}"
+    if gone := [key for key in old if key not in new]:
+        return f"{where}{gone[0]} is gone"
+    found = (_of_configs(value, new[key], f"{where}.{key}".removeprefix(".")) for key, value in old.items())
+    return next((difference for difference in found if difference), None)
 
 
 def _first_of(old: list[str], new: list[str]) -> str:
@@ -134,8 +153,9 @@ def _of_values(old: Any, new: Any, where: str) -> str | None:
     if type(old) is not type(new):
         return f"{where}: {type(old).__name__} is now {type(new).__name__}"
     if isinstance(old, dict):
-        if list(old) != list(new):
-            return f"{where}: {_first_of(list(map(str, old)), list(map(str, new)))}"
+        kept = [key for key in new if key in old]
+        if list(old) != kept:
+            return f"{where}: {_first_of(list(map(str, old)), list(map(str, kept)))}"
         pairs = ((old[key], new[key], f"{where}.{key}".lstrip(".")) for key in old)
         return next((found for pair in pairs if (found := _of_values(*pair))), None)
     if isinstance(old, list | tuple):

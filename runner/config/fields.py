@@ -105,6 +105,9 @@ class Field:
 
     def _refuse(self, key: str, value: object) -> ConfigError:
         hint = instead.of_word(key, value, self.words) if isinstance(value, str) else ""
+        if self.length == ANY_LENGTH and isinstance(value, str | int | float) and not isinstance(value, bool):
+            plain = isinstance(value, str) and re.fullmatch(r"[\w.-]+", value)
+            hint = f"; did you mean {key}=[{value if plain else show(value)}]?"
         return ConfigError(f"{key} must be {self.describe()}, got {show(value)}{hint}")
 
     def describe(self) -> str:

@@ -194,3 +194,8 @@ def test_a_flag_that_is_a_key_here_is_named(flag: str, meant: str, optbench: Cal
     refused = optbench("train", flag)
     assert refused.code == 2
     assert f"did you mean {meant}?" in refused.err
+
+
+def test_a_single_value_in_the_place_of_a_list_is_answered_with_the_list(optbench: Callable) -> None:
+    refused = optbench("train", "data=csv", "data.path=t.csv", "data.label=y", "data.missing_values='?'")
+    assert refused.code == 2 and "; did you mean data.missing_values=['?']?" in refused.err
