@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # of what a job needs, which `optbench doctor` can do without
     from runner.run.job import Job
 
 POLL_SECONDS = 0.5
-SMALL_STEP_FLOPS = 2e8
-"""Multiply-adds, two FLOPs each, of a step that is over in a few milliseconds on one core."""
+SMALL_STEP_FLOPS = 5e7
+"""Of a step that is over in a millisecond or two on one core: there a second one saves a third of the time at most."""
 GLIBC_KEEPS = ((-3, 2**25), (-1, 2**28))
 """Its ``M_MMAP_THRESHOLD``, the most it takes, and ``M_TRIM_THRESHOLD`` (malloc.h), in bytes."""
 
