@@ -4,6 +4,7 @@ An option's function, in one of the files beside this one, returns a ``Source``;
 arguments.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -64,7 +65,7 @@ class Source:
     categories: tuple[tuple[int, int], ...] = ()
     """First and end of the inputs that hold one category, or one boolean, each: 1 where it is; NaN where missing."""
 
-    @property
+    @functools.cached_property
     def names(self) -> str | None:
         """16 hexadecimal digits of what classes and inputs are called; None where neither has names."""
         inputs = None if self.reading is None else self.reading.get("inputs")

@@ -1,10 +1,13 @@
 """What became of a job, and which finished runs need not be trained again. Never imports torch."""
 
+import functools
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from runner.config.check import mistake
 from runner.config.conflicts import version_of
+from runner.data import Source
 from runner.data.split import scales_rounding
 from runner.run import files
 from runner.run.job import Job, parts_of
@@ -60,11 +63,17 @@ def outdated(job: Job, summary: dict[str, Any]) -> str | None:
     if not isinstance(version, str) or version_of(version) >= NORMALIZES_WELL:  # nothing is known of later ones
         return None
     known = mistake(job.config, job.known, version)
-    if known is None and scales_rounding(
-        parts_of(job.config, job.source, "float64").train, job.config["data"]["normalize"]
-    ):
+    if known is None and _scaled_rounding(job.source, json.dumps(job.config["data"])):
         return "a feature that is constant but for rounding was scaled by its rounding"
     return known
+
+
+@functools.lru_cache(maxsize=16)  # the runs of a sweep share their data
+def _scaled_rounding(source: Source, settings: str) -> bool:
+    if source.samples.x.dtype == "uint8":  # of which no feature is nearly constant
+        return False
+    data = json.loads(settings)
+    return scales_rounding(parts_of({"data": data}, source, "float64").train, data["normalize"])
 
 
 def _is_paused_there(job: Job, summary: dict[str, Any]) -> bool:
