@@ -146,11 +146,7 @@ class _Reader:
         self.divisor = divisor
         """None where there are no pictures of numbers."""
         self._unreadable: list[tuple[Path, Exception]] = []
-        self._converted = {
-            "turned as EXIF says": 0,
-            "put on white where they are transparent": 0,
-            "brought to 8 bits": 0,
-        }
+        self._converted = {TURNED: 0, ON_WHITE: 0, TO_BYTES: 0}
         self._numbers: list[_Part] = []
         self._largest = 0.0
 
