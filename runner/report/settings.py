@@ -11,11 +11,11 @@ import pandas as pd
 
 from runner.config.chosen import GROUPS
 from runner.config.identity import outside_identity
-from runner.errors import ConfigError, closest
-from runner.measures import HEADLINES, HIGHER_IS_BETTER, PERCENT, title
+from runner.errors import ConfigError
 from runner.report.load import Records
+from runner.report.measure import Measure, choose_measure
 from runner.statistics import scores as statistics
-from runner.statistics.scores import Array, Interval
+from runner.statistics.scores import Array
 
 REPLICATES = ("seed", "data.split_seed", "data.bootstrap", "data.fold")
 """Choices that make another run of the same setting."""
@@ -28,76 +28,6 @@ GOOD = ("completed", "stopped_early")
 LR = "optim.lr"
 CONTENT = "data_fingerprint"
 """The column that tells data apart which are read from the same place."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What runs are judged by."""
-
-    name: str
-    """As in ``metrics.csv``, such as ``val_accuracy``."""
-    higher: bool
-
-    @property
-    def column(self) -> str:
-        """Its column of ``runs.csv``."""
-        return f"final_{self.name}"
-
-    @property
-    def test(self) -> str:
-        """The same measure on the test set."""
-        return "test_" + self.name.partition("_")[2]
-
-    @property
-    def title(self) -> str:
-        """In words."""
-        return title(self.name)
-
-    @property
-    def counted(self) -> bool:
-        """Whether it is a share of samples, which moves in steps."""
-        return self.name.partition("_")[2] in PERCENT
-
-    @property
-    def sign(self) -> float:
-        """What makes a score, of which more is better, of a value."""
-        return 1.0 if self.higher else -1.0
-
-    def clip(self, interval: Interval) -> tuple[float, float]:
-        """Return an interval's ends, kept to what the measure can be."""
-        low, high = interval.low, interval.high
-        if self.counted:
-            return max(low, 0.0), min(high, 1.0)
-        if self.name == "val_r2":
-            return low, min(high, 1.0)
-        return (
-            (max(low, 0.0), high) if self.name.endswith(("loss", "mse", "mae")) and interval.mean >= 0 else (low, high)
-        )
-
-
-def choose_measure(records: Records, asked: str | None, better: str | None) -> Measure:
-    """Return what to judge by: what was asked for, or the headline measure that most runs have.
-
-    Raises:
-        ConfigError: if no run has it, or it is one that nothing may be chosen by.
-    """
-    there = [c.removeprefix("final_val_") for c in map(str, records.runs) if c.startswith("final_val_")]
-    there = [name for name in there if records.number(f"final_val_{name}").notna().any()]
-    if asked is None:
-        if not there:
-            raise ConfigError(f"{records.folder}: no run has ended with a validation measure: nothing to report yet")
-        counts = {name: int(records.number(f"final_val_{name}").notna().sum()) for name in HEADLINES if name in there}
-        asked = max(counts, key=lambda n: counts[n] if n != "loss" else 0) if counts else there[0]
-    name = asked.removeprefix("final_").removeprefix("val_")
-    if asked.startswith(("test_", "final_test_")):
-        raise ConfigError(f"--metric {asked}: the test set is read once, after choosing; choose by val_{asked[5:]}")
-    if name not in there:
-        raise ConfigError(
-            f"--metric {asked} is no measure of these runs{closest(name, there)}\nvalid: {', '.join(there)}"
-        )
-    if name not in HIGHER_IS_BETTER and better is None:
-        raise ConfigError(f"--metric {asked} is your own: add --better higher or --better lower")
-    return Measure(f"val_{name}", HIGHER_IS_BETTER[name] if better is None else better == "higher")
 
 
 @dataclass(frozen=True)
