@@ -80,7 +80,8 @@ def sweep(*overrides: str | Sequence[str], config_dir: str | None = None) -> Swe
         raise ConfigError(f"{odd[0]} is for the command line: optbench.sweep runs the grid")
     forget_data()
     outcomes = launch(start_hydra(config_dir), asked)
-    assert all(isinstance(outcome, Outcome) for outcome in outcomes), "optbench's own sweeper returns its outcomes"
+    if not isinstance(outcomes, list) or not all(isinstance(outcome, Outcome) for outcome in outcomes):
+        raise ConfigError("another sweeper of Hydra's is for the command line: optbench.sweep runs the grid")
     return Sweep(outcomes[0].job.folder.parent, tuple(outcome.job.run_id for outcome in outcomes))
 
 

@@ -34,20 +34,21 @@ def _counted(source: Source) -> Source:
     return replace(source, samples=source.samples.counted(), val=val, test=test)
 
 
-def targets_of(samples: Samples, model: Trained) -> list[Any] | None:
+def targets_of(samples: Samples, model: Trained) -> list[Any]:
     """Return the targets of a run's own part as they are called; of a text the one after the last character."""
     last = samples.y.reshape(len(samples), -1)[:, -1].tolist()
     return last if model.classes is None else [_label(model, int(y)) for y in last]
 
 
 def read_own(path: str | Path, model: Trained) -> tuple[Samples, str | None]:
-    """Read a user's samples: as the run read its data, or as plain numbers; y is empty where no target is known.
-
-    Returned with what is to be said of how they were read, if anything.
+    """Read a user's samples: as the run read its data, or as plain numbers.
 
     Of a table run that is a table with its columns; of a run on pictures a picture or a folder of them; of a text the
     end of a file, as one sample. Else, and from .npy always, it is arrays of inputs as the network is given them before
     they are normalized, a row of a .csv each.
+
+    Returns:
+        The samples, whose y is empty where no target is known, and a note on how they were read, if there is any.
 
     Raises:
         ConfigError: if the file cannot be read or does not hold such inputs.

@@ -47,9 +47,9 @@ def doubts(config: Config, known: Chosen) -> list[str]:
 
 def mistake(config: Config, known: Chosen, version: str) -> str | None:
     """Return what a version of optbench did wrongly in such a run; None where nothing is known."""
-    values = by_key(config)
-    found = (m.of for m in known.mistakes if version_of(version) < m.before and m.of.holds(values))
-    return next((of.message(values) for of in found), None)
+    possible = [m.of for m in known.mistakes if version_of(version) < m.before]
+    values = by_key(config) if possible else {}
+    return next((of.message(values) for of in possible if of.holds(values)), None)
 
 
 def sized(config: Config, size: int, micro: int | None, known: Chosen) -> tuple[Config, Chosen]:

@@ -208,8 +208,8 @@ class Composer:
         config = base.with_values(values)
         if config is None:
             config = hydra_door.plain(base.composition.applied(values))
-        checked, known = check(config, base.known), base.known
-        return Composed(checked, known, tuple(overrides), base.composition.hydra, _has_default_batch(config))
+        checked = check(config, base.known)
+        return Composed(checked, base.known, tuple(overrides), base.composition.hydra, _has_default_batch(config))
 
     def _base(self, choices: tuple[str, ...]) -> "_Base":
         if choices not in self._bases:

@@ -98,9 +98,9 @@ def _as_numbers(
     if source.classes is not None and normalize_target != "none":
         raise ConfigError(f"data.normalize_target={normalize_target} beside classes, which have no scale: use none")
     imputes = source.reading is not None and source.reading.get("missing") == "impute"
-    fill = filling(cast(Floats, parts[0].x), source) if imputes or any(map(_has_holes, parts)) else None
+    fill = _filling(cast(Floats, parts[0].x), source) if imputes or any(map(_has_holes, parts)) else None
     if fill is not None:
-        parts = tuple(Samples(filled(p.x, fill), p.y, p.at) for p in parts)  # type: ignore[assignment]
+        parts = tuple(Samples(np.where(np.isnan(p.x), fill, p.x), p.y, p.at) for p in parts)  # type: ignore[assignment]
     target_shift = target_scale = None
     with np.errstate(all="ignore"):  # what is not finite then is refused by name
         shift, scale = _statistics(parts[0].x, normalize)
@@ -129,11 +129,11 @@ def _as_numbers(
         shift,
         scale,
         source.alphabet,
-        fill,
-        target_shift,
-        target_scale,
-        source.labels,
-        source.reading,
+        fill=fill,
+        target_shift=target_shift,
+        target_scale=target_scale,
+        labels=source.labels,
+        reading=source.reading,
     )
 
 
@@ -141,7 +141,7 @@ def _has_holes(part: Samples) -> bool:
     return part.x.ndim == 2 and part.x.dtype == np.float64 and bool(np.isnan(part.x).any())
 
 
-def filling(x: Floats, source: Source) -> Floats:
+def _filling(x: Floats, source: Source) -> Floats:
     """Return what stands in for missing numbers of ``[n, f]``, ``[1, f]``: the median, or the most frequent category.
 
     Raises:
@@ -163,11 +163,6 @@ def filling(x: Floats, source: Source) -> Floats:
         counts = np.nansum(x[:, first:end], axis=0)
         fill[0, first:end] = np.arange(end - first) == np.argmax(counts)
     return fill
-
-
-def filled(x: Array, fill: Array) -> Array:
-    """Return inputs ``[n, f]`` with missing ones filled."""
-    return np.where(np.isnan(x), fill, x)
 
 
 def _target(y: Array, shift: Floats | None, scale: Floats | None, dtype: str) -> Array:

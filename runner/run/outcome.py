@@ -60,12 +60,13 @@ def outdated(job: Job, summary: dict[str, Any]) -> str | None:
     if summary.get("data_names") not in (None, job.source.names):
         return "the classes or columns of its data are called otherwise now"
     version = summary.get("optbench_version")
-    if not isinstance(version, str) or version_of(version) >= NORMALIZES_WELL:  # nothing is known of later ones
+    if not isinstance(version, str):
         return None
-    known = mistake(job.config, job.known, version)
-    if known is None and _scaled_rounding(job.source, json.dumps(job.config["data"])):
+    if (known := mistake(job.config, job.known, version)) is not None:
+        return known
+    if version_of(version) < NORMALIZES_WELL and _scaled_rounding(job.source, json.dumps(job.config["data"])):
         return "a feature that is constant but for rounding was scaled by its rounding"
-    return known
+    return None
 
 
 @functools.lru_cache(maxsize=16)  # the runs of a sweep share their data

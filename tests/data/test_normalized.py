@@ -12,7 +12,6 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from runner import metrics
 from runner.data import Samples, Source
 from runner.data.split import split
-from runner.run.build import build
 from tests.support.records import run_folder, summary_of
 
 SPLIT = {"split_seed": 0, "val_fraction": 0.1, "fraction": 1.0}
@@ -124,7 +123,7 @@ def test_a_run_that_diverges_on_large_targets_is_told_what_helps(optbench: Calla
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4, 1e8])
-def test_measures_of_numbers_are_computed_in_float64(offset: float, job: Callable) -> None:
+def test_measures_of_numbers_are_computed_in_float64(offset: float) -> None:
     import torch
 
     rng = np.random.default_rng(0)
@@ -132,9 +131,8 @@ def test_measures_of_numbers_are_computed_in_float64(offset: float, job: Callabl
     outputs = (y + 0.1 * rng.normal(size=(500, 1))).astype(np.float32)
     for name, measure in (("mse", mean_squared_error), ("mae", mean_absolute_error), ("r2", r2_score)):
         found = float(metrics.OF_NUMBERS[name](torch.from_numpy(outputs), torch.from_numpy(y)))
-        expected = measure(y.astype(np.float64), outputs.astype(np.float64)) if offset < 1e8 or name != "r2" else found
+        expected = measure(y.astype(np.float64), outputs.astype(np.float64))
         assert found == pytest.approx(expected, rel=1e-9)
-    assert build(job("data=diabetes", "dtype=float32")).metrics.keys() == {"mse", "mae", "r2"}
 
 
 def test_r2_of_a_constant_target_is_that_of_scikit_learn() -> None:

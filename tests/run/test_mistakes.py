@@ -42,3 +42,10 @@ def test_what_was_wrong_is_trained_again(
     old = folder / "outputs" / "default" / ".old"
     assert len(list(old.iterdir()) if old.exists() else []) == bool(said)
     assert (summary_of(run_folder(folder))["optbench_version"] == version) == (not said or version == "0.2.0")
+
+
+def test_a_mistake_of_any_version_counts(job: Callable) -> None:
+    from runner.config.check import mistake
+
+    made = job(*SWA, "model.normalization=batch")
+    assert mistake(made.config, made.known, "0.1.9") and mistake(made.config, made.known, "0.2.0") is None
