@@ -52,6 +52,10 @@ class Answer:
     notes: tuple[str, ...]
     surer: tuple[tuple[str, str], ...]
     """What would make the answer surer, and the command for it."""
+    warnings: tuple[str, ...] = ()
+    """What is said before everything else, such as a network that predicts one class."""
+    matters: tuple[str, ...] = ()
+    """A sentence for each axis: what it is worth."""
 
 
 @dataclass(frozen=True)

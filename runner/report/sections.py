@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -33,6 +34,8 @@ class Plot:
     width: float = 7.5
     """Inches, as ``height``."""
     height: float = 4.2
+    chart: Callable[[], Mapping[str, Any]] | None = None
+    """The same for the page: a plotly figure as plain ``{"data": [...], "layout": {...}}``."""
 
 
 @dataclass(frozen=True)

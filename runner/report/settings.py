@@ -85,6 +85,17 @@ class Workload:
         names = {"seed": "seed", "data.split_seed": "split", "data.bootstrap": "resample", "data.fold": "fold"}
         return names[self.varying[0]] if len(self.varying) == 1 else "replicate"
 
+    @property
+    def about(self) -> str:
+        """On what was trained: data · model · length, as far as all runs share them."""
+        said = []
+        for column in ("data", "model", "epochs", "max_steps"):
+            values = set(self.runs[column]) - {"", "None"} if column in self.runs else set()
+            if len(values) == 1:
+                value = number(str(values.pop()))
+                said.append({"epochs": f"{value} epochs", "max_steps": f"{value} steps"}.get(column, value))
+        return " · ".join(said)
+
     def words(self, setting: int) -> str:
         """Name a setting by what varies."""
         return ", ".join(_words(axis, str(self.table.at[setting, axis])) for axis in self.axes) or "the only setting"
@@ -356,3 +367,4 @@ def _judge(workload: Workload) -> None:
         "p_leader_better_high",
     ]
     table.loc[0, unpaired] = math.nan
+    table["in_set"] = table["verdict"].isin(["best", "tied"])
