@@ -26,7 +26,7 @@ import pandas as pd
 from scipy import stats
 from tqdm import tqdm
 
-from runner.statistics.best import best_set, equivalence, settled_variances, share_spread
+from runner.statistics.best import best_set, equivalence, half_widths, share_spread
 from runner.statistics.effects import best_of, effect
 from runner.statistics.scores import holm
 
@@ -94,14 +94,12 @@ def coverage(scores: Array, settings: list[tuple[str, ...]], seeds: Array, step:
     """Return how often the intervals hold what they should, and how often a setting a margin away is equivalent."""
     truth = scores.mean(1)
     means, together, effects, wrong = [], [], [], []
-    quantile = float(stats.t.ppf(0.975, seeds.shape[1] - 1))
     levels = [sorted({s[axis] for s in settings}) for axis in range(3)]
     groups = [[[i for i, s in enumerate(settings) if s[axis] == v] for v in levels[axis]] for axis in range(3)]
     pairs = [(a, b) for of_axis in groups for a, b in combinations(of_axis, 2)]
     for drawn in seeds:
         x = scores[:, drawn]
-        half = quantile * np.sqrt(settled_variances(x, step, share_spread) / x.shape[1])
-        means += (np.abs(x.mean(1) - truth) <= half).tolist()
+        means += (np.abs(x.mean(1) - truth) <= half_widths(x, step, share_spread)).tolist()
         found = best_set(x, step, share_spread)
         difference = truth[found.leader] - truth
         others = np.arange(len(x)) != found.leader

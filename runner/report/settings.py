@@ -15,7 +15,7 @@ from runner.errors import ConfigError
 from runner.report.load import Records
 from runner.report.measure import Measure, choose_measure
 from runner.statistics import scores as statistics
-from runner.statistics.best import BestSet, best_set, settled_variances
+from runner.statistics.best import BestSet, best_set, half_widths
 from runner.statistics.scores import Array
 
 REPLICATES = ("seed", "data.split_seed", "data.bootstrap", "data.fold")
@@ -349,8 +349,7 @@ def _means(table: pd.DataFrame, scores: Array, test: Array, measure: Measure, st
         mean, half = (np.full(len(table), math.nan) for _ in range(2))
         mean[there] = [row[np.isfinite(row)].mean() * sign for row in values[there]]
         n = np.isfinite(values).sum(1)
-        variance = settled_variances(values[there], step, measure.spread)
-        half[there] = statistics.student(n[there]) * np.sqrt(variance / n[there])
+        half[there] = half_widths(values[there], step, measure.spread)
         table[f"{prefix}mean"], table[f"{prefix}half"] = mean, half
         if not prefix:
             table["sd"] = [_deviation(row[np.isfinite(row)]) for row in values]

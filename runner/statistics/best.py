@@ -120,11 +120,12 @@ def _floor(ratios: Array) -> float:
     return math.sqrt(float(np.mean(ratios**2)))
 
 
-def settled_variances(scores: Array, step: float = 0.0, spread: Spread = even_spread) -> Array:
-    """Return the variance of each setting's runs, for the interval of its mean; NaN where it has one score.
+def half_widths(scores: Array, step: float = 0.0, spread: Spread = even_spread) -> Array:
+    """Return half the width of the 95 % interval of each setting's mean; NaN where it has one score.
 
-    It is the setting's own, or what the settings' geometric mean makes one expect if that is more: a few runs that
-    happen to agree say little.
+    A few runs that happen to agree say little, so a variance is the setting's own, or what the settings' geometric mean
+    makes one expect if that is more; its degrees of freedom are the setting's own and those that the others lend
+    (Smyth 2004), no more than the others have. With one setting it is Student's interval.
 
     Args:
         scores: ``[k, n]``, more is better; NaN is a missing run. A setting has one score at least.
@@ -135,8 +136,13 @@ def settled_variances(scores: Array, step: float = 0.0, spread: Spread = even_sp
     weight, several = spread(mean), n > 1
     if not several.any():
         return np.full(len(mean), math.nan)
-    usual = math.exp(float(np.mean(np.log(variance[several] / weight[several])))) * weight
-    return np.where(several, np.maximum(variance, usual), math.nan)
+    ratio = variance[several] / weight[several]
+    _, lent = moderated(ratio, n[several] - 1)
+    usual = math.exp(float(np.mean(np.log(ratio)))) * weight
+    own = np.maximum(n - 1, 1)
+    degrees = own + np.minimum(lent, (n[several] - 1).sum() - own)
+    half = special.stdtrit(degrees, (1 + LEVEL) / 2) * np.sqrt(np.maximum(variance, usual) / n)
+    return np.where(several, half, math.nan)
 
 
 def _moments(scores: Array, step: float) -> tuple[npt.NDArray[np.int64], Array, Array]:

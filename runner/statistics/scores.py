@@ -66,11 +66,6 @@ def _interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: flo
     return Interval(mean, mean - half, mean + half, n)
 
 
-def student(n: npt.NDArray[np.int64]) -> Array:
-    """Return Student's t(n - 1) for a 95 % interval of a mean of n values; NaN for fewer than two."""
-    return np.where(n > 1, stats.t.ppf((1 + LEVEL) / 2, np.maximum(n - 1, 1)), np.nan)
-
-
 def resolution(values: Array) -> float:
     """Return the step in which a share is counted, such as 1/143 of an accuracy on 143 samples, as its values tell.
 

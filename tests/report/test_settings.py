@@ -19,7 +19,7 @@ from tests.support.reports import a_grid, only_workload, report
 def test_a_planted_difference_is_found(tmp_path: Path):
     workload = only_workload(make_sweep(tmp_path / "sweep", a_grid(np.random.default_rng(0))))
     assert workload.words(0) == "he_normal, adam, optim.lr=0.01"
-    assert workload.tied == []
+    assert workload.rivals == []
     assert (workload.table["verdict"][1:] == "worse").all()
 
 
@@ -46,7 +46,7 @@ def test_no_winner_is_declared_where_nothing_differs(seeds: int):
     winners = worse = 0
     for _ in range(200):
         workload = simulated(rng, [0.9, 0.9, 0.9], seeds)
-        winners += workload.tied == []
+        winners += workload.rivals == []
         worse += (workload.table["verdict"] == "worse").any()
     assert winners <= 0.05 * 200
     assert worse <= 0.05 * 200  # any setting at all wrongly told from the luckiest one
@@ -56,7 +56,7 @@ def test_no_winner_is_declared_where_nothing_differs(seeds: int):
 def test_a_difference_of_three_deviations_is_found(seeds: int):
     rng = np.random.default_rng(seeds)
     found = [simulated(rng, [0.9, 0.9, 0.95], seeds) for _ in range(50)]
-    assert np.mean([w.table.at[0, "optim"] == "o2" and w.tied == [] for w in found]) >= 0.9
+    assert np.mean([w.table.at[0, "optim"] == "o2" and w.rivals == [] for w in found]) >= 0.9
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
@@ -79,6 +79,7 @@ def test_diverged_and_failed_seeds_rank_a_setting_last(tmp_path: Path):
     workload = only_workload(folder)
     assert list(workload.table["optim"]) == ["sgd", "adam", "adamw"]
     assert list(workload.table["verdict"]) == ["best", "diverges or fails", "diverges or fails"]
+    assert not workload.table["in_set"][1:].any()
     text = report(folder)
     assert "1 run diverged" in text and "3 runs failed" in text
 
@@ -103,7 +104,7 @@ def test_a_measure_of_ones_own_needs_a_direction(tmp_path: Path):
 
 
 def test_folds_are_replicates_and_no_axis(optbench, folder: Path):
-    sweep = ["train", "-m", "data.folds=3", "data.fold=0,1,2", "optim.lr=0.01,0.1", "max_steps=5", "model.width=8"]
+    sweep = ["train", "-m", "data.folds=3", "data.fold=0,1,2", "optim.lr=0.01,0.02", "max_steps=5", "model.width=8"]
     assert optbench(*sweep).code == 0
     workload = only_workload(folder / "outputs" / "default")
     assert workload.axes == ["optim.lr"] and workload.replicate_word == "fold"
@@ -117,7 +118,7 @@ def test_folds_are_replicates_and_no_axis(optbench, folder: Path):
     assert optbench("train", "-m", "dry_run=true", *shlex.split(more)[3:]).code == 0
     words = dict(w.split("=", 1) for w in shlex.split(more) if "=" in w)
     splits = len(words["data.split_seed"].split(","))
-    assert words["data.fold"] == "0,1,2" and words["data.folds"] == "3" and splits == 2  # 6 pairs are enough
+    assert words["data.fold"] == "0,1,2" and words["data.folds"] == "3" and splits >= 2
 
 
 def test_other_numbers_of_folds_are_not_chosen_among(optbench, folder: Path):
@@ -135,13 +136,29 @@ def test_a_target_that_is_not_obeyed_is_no_axis(optbench, folder: Path):
     assert only_workload(folder / "outputs" / "default").axes == ["optim.lr"]
 
 
+def test_a_crash_is_a_missing_run_and_divergence_is_counted(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    runs = [made_run(0.9 + rng.normal(0, 0.01), optim=o, seed=s) for o in ("sgd", "adam", "adamw") for s in range(4)]
+    runs[4], runs[8] = made_run(None, "failed", optim="adam", seed=0), made_run(None, "diverged", optim="adamw", seed=0)
+    table = only_workload(make_sweep(tmp_path / "sweep", runs)).table.set_index("optim")
+    assert table.at["adam", "verdict"] in ("best", "open") and table.at["adam", "n"] == 3
+    assert table.at["adamw", "verdict"] == "diverges or fails"
+
+
+def test_one_diverged_run_among_54_costs_its_own_setting_alone(tmp_path: Path):
+    runs = a_grid(np.random.default_rng(0), seeds=3)
+    runs[5] = {**made_run(None, "diverged"), **{k: runs[5][k] for k in ("init", "optim", "optim.lr", "seed")}}
+    text = report(make_sweep(tmp_path / "sweep", runs))
+    assert "1 diverged or failed more often" in text and "of 12 settings" in text
+
+
 def test_a_newcomer_with_fewer_seeds_can_lead_and_is_compared_on_those_it_shares(tmp_path: Path):
     rng = np.random.default_rng(0)
     runs = [made_run(0.9 + rng.normal(0, 0.004), optim=o, seed=s) for o in ("sgd", "adam") for s in range(12)]
     runs += [made_run(0.98 + rng.normal(0, 0.004), optim="adamw", seed=s) for s in range(5)]
     workload = only_workload(make_sweep(tmp_path / "sweep", runs))
     assert workload.table.at[0, "optim"] == "adamw"
-    assert list(workload.table["pairs"][1:]) == [5, 5] and list(workload.table["verdict"][1:]) == ["worse", "worse"]
+    assert list(workload.table["verdict"][1:]) == ["worse", "worse"]
 
 
 def test_settings_with_the_same_trouble_are_compared_all_the_same(tmp_path: Path):
@@ -149,13 +166,13 @@ def test_settings_with_the_same_trouble_are_compared_all_the_same(tmp_path: Path
     runs = [made_run(None, "diverged", optim=o, seed=0) for o in ("sgd", "adam")]
     runs += [made_run(0.9 + rng.normal(0, 0.02), optim=o, seed=s) for o in ("sgd", "adam") for s in range(1, 5)]
     workload = only_workload(make_sweep(tmp_path / "sweep", runs))
-    assert list(workload.table["verdict"]) == ["best", "tied"]
+    assert list(workload.table["verdict"]) == ["best", "open"]
 
 
 def test_two_seeds_that_agree_prove_nothing(tmp_path: Path):
-    runs = [made_run(k / 143, optim=o, seed=s) for o, k in (("sgd", 100), ("adam", 104)) for s in range(2)]
+    runs = [made_run(k / 143, optim=o, seed=s) for o, k in (("sgd", 100), ("adam", 101)) for s in range(2)]
     text = report(make_sweep(tmp_path / "sweep", runs))
-    assert "share fewer than 3 seeds" in text
+    assert "2 of 2 settings can be the best" in text
     (low, high) = json.loads((tmp_path / "sweep/report/answer.json").read_text())[0]["measures"]["validation accuracy"][
         "interval"
     ]

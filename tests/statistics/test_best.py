@@ -130,9 +130,23 @@ def test_as_many_seeds_are_asked_for_as_tell():
     assert b.seeds_to_tell(found, 1, 0.02, most=seeds - 1) is None
 
 
-def test_a_mean_has_its_own_variance_or_the_usual_one():
+def test_a_single_settings_interval_is_students():
+    values = np.array([[0.9, 0.92, 0.85]])
+    interval = stats.ttest_1samp(values[0], 0).confidence_interval()
+    assert b.half_widths(values)[0] == pytest.approx((interval.high - interval.low) / 2)
+    assert np.isnan(b.half_widths(np.array([[1.0], [2.0]]))).all()
+
+
+def test_seeds_that_happen_to_agree_have_the_usual_interval():
     scores = np.array([[0.0, 2.0], [0.0, 0.02], [0.0, 0.2]])
-    own = scores.var(1, ddof=1)
-    usual = math.exp(np.log(own).mean())
-    assert b.settled_variances(scores) == pytest.approx([own[0], usual, max(usual, own[2])])
-    assert np.isnan(b.settled_variances(np.array([[1.0], [2.0]]))).all()
+    usual, widest = math.exp(np.log(scores.var(1, ddof=1)).mean()), scores[0].var(ddof=1)
+    half = b.half_widths(scores)
+    assert half[0] / half[1] == pytest.approx(math.sqrt(widest / usual))
+    assert half[1] == pytest.approx(half[2])
+
+
+@pytest.mark.parametrize(("settings", "seeds"), [(2, 3), (4, 3), (18, 3), (4, 5), (18, 10)])
+def test_intervals_of_means_cover(settings: int, seeds: int):
+    rng = np.random.default_rng(settings + seeds)
+    covered = [(np.abs(x.mean(1)) <= b.half_widths(x)).mean() for x in rng.normal(0, 1, (600, settings, seeds))]
+    assert abs(np.mean(covered) - 0.95) <= 0.03

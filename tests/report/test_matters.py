@@ -1,0 +1,85 @@
+"""What each choice is worth is said in a sentence, with its interval."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from runner.report.equivalent import with_margin
+from runner.report.matters import levels, sentences
+from tests.support.made_sweep import made_run, make_sweep
+from tests.support.reports import a_grid, only_workload, report
+
+
+def grid(folder: Path, means: dict[tuple[str, str], float], seeds: int = 6, noise: float = 0.004) -> Path:
+    rng = np.random.default_rng(1)
+    runs = [
+        made_run(m + rng.normal(0, noise), init=i, optim=o, seed=s) for (i, o), m in means.items() for s in range(seeds)
+    ]
+    return make_sweep(folder, runs)
+
+
+def test_what_beats_what_is_said_in_points(tmp_path: Path):
+    cells = {("he_normal", "adam"): 0.9, ("he_normal", "sgd"): 0.899, ("zeros", "adam"): 0.5, ("zeros", "sgd"): 0.5}
+    init, optim, *rest = sentences(with_margin(only_workload(grid(tmp_path / "s", cells)), 0.01))
+    assert init.startswith("Initializer: he_normal beats zeros by 4")
+    assert optim.startswith("Optimizer: ") and "makes no difference against" in optim
+    assert not any("depend on each other" in line for line in rest)
+    assert rest[-1].startswith("The initializer matters most")
+
+
+def test_an_interaction_is_named_with_what_each_gains(tmp_path: Path):
+    cells = {("he_normal", "adam"): 0.9, ("he_normal", "sgd"): 0.7, ("zeros", "adam"): 0.6, ("zeros", "sgd"): 0.69}
+    said = " ".join(sentences(with_margin(only_workload(grid(tmp_path / "s", cells)), 0.01)))
+    assert "Initializer and optimizer depend on each other" in said
+    assert re.search(
+        r"he_normal against zeros gains (29|30|31)[.\d]* points with adam and [01]\.\d+ points with sgd", said
+    )
+
+
+def test_few_seeds_leave_an_effect_open_and_one_seed_says_nothing(tmp_path: Path):
+    cells = {("he_normal", "adam"): 0.9, ("zeros", "adam"): 0.89}
+    (said,) = sentences(only_workload(grid(tmp_path / "three", cells, seeds=3, noise=0.03)))
+    assert "is not told from" in said
+    assert sentences(only_workload(grid(tmp_path / "one", cells, seeds=1))) == ()
+
+
+def test_an_effect_is_at_every_other_axis_own_best(tmp_path: Path):
+    """he_normal is best with adam, zeros with sgd: they are held against each other there."""
+    cells = {("he_normal", "adam"): 0.9, ("he_normal", "sgd"): 0.5, ("zeros", "adam"): 0.4, ("zeros", "sgd"): 0.8}
+    workload = only_workload(grid(tmp_path / "s", cells))
+    of_init = [level for level in levels(workload) if level.axis == "init"]
+    assert [workload.words(level.effect.other) for level in of_init] == ["he_normal, adam", "zeros, sgd"]
+    assert abs(of_init[1].effect.difference.mean - 0.1) < 0.02
+
+
+def test_heat_map_robustness_table_and_answer_name_the_same_best_rate(tmp_path: Path):
+    """Two rates have the same mean; the lower loss decides, everywhere."""
+    runs = [
+        {**made_run(0.9, init="he_normal", optim="adam", optim__lr=lr, seed=s), "final_val_loss": loss}
+        for lr, loss in ((0.001, 0.4), (0.01, 0.3), (0.1, 0.5))
+        for s in range(3)
+    ]
+    runs += [
+        made_run(0.7, init="zeros", optim="adam", optim__lr=lr, seed=s) for lr in (0.001, 0.01, 0.1) for s in range(3)
+    ]
+    folder = make_sweep(tmp_path / "sweep", runs)
+    text = report(folder)
+    assert "optim.lr=0.01" in next(line for line in text.splitlines() if line.startswith("optbench train"))
+    robust = pd.read_csv(folder / "report" / "learning-rate.csv").set_index("init")
+    assert robust.at["he_normal", "best_lr"] == 0.01
+
+
+def test_a_network_that_does_not_learn_is_not_advised_a_larger_rate(tmp_path: Path):
+    runs = [r for r in a_grid(np.random.default_rng(0), seeds=3) if r["init"] == "he_normal"]
+    runs += [
+        made_run(0.1 + lr / 100, init="zeros", optim="adam", optim__lr=lr, seed=s)
+        for lr in (0.01, 0.1, 1.0)
+        for s in range(3)
+    ]
+    folder = make_sweep(tmp_path / "sweep", runs)
+    report(folder)
+    robust = pd.read_csv(folder / "report" / "learning-rate.csv").set_index(["init", "optim"])
+    assert pd.isna(robust.at[("zeros", "adam"), "values_to_add"])
+    assert "10" not in (folder / "report.html").read_text().partition("On the edge")[2][:200]
