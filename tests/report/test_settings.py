@@ -104,7 +104,7 @@ def test_a_measure_of_ones_own_needs_a_direction(tmp_path: Path):
 
 
 def test_folds_are_replicates_and_no_axis(optbench, folder: Path):
-    sweep = ["train", "-m", "data.folds=3", "data.fold=0,1,2", "optim.lr=0.01,0.02", "max_steps=5", "model.width=8"]
+    sweep = ["train", "-m", "data.folds=3", "data.fold=0,1,2", "optim.lr=0.01,0.011", "max_steps=5", "model.width=8"]
     assert optbench(*sweep).code == 0
     workload = only_workload(folder / "outputs" / "default")
     assert workload.axes == ["optim.lr"] and workload.replicate_word == "fold"
