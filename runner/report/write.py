@@ -1,6 +1,7 @@
 """``optbench report``: from a folder of records to the answer and its files."""
 
 import csv
+import functools
 import json
 import math
 import re
@@ -24,6 +25,7 @@ from runner.report.load import Records, as_number, load
 from runner.report.page import page
 from runner.report.sections import Section, Table
 from runner.report.settings import Workload, workloads
+from runner.report.tensorboard import write_events
 from runner.run.job import OUTPUTS
 from runner.run.record import write_whole, writing
 
@@ -41,6 +43,19 @@ class Asked:
     within_percent: float = 1.0
     config_dir: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what no runs are needed to refuse.
+
+        Raises:
+            ConfigError: naming the option.
+        """
+        if self.better not in (None, "higher", "lower"):
+            raise ConfigError(f"--better must be higher or lower, got {self.better!r}")
+        if self.axes is not None and len(self.axes) != 2:
+            raise ConfigError(f"--axes takes two axes, such as init,optim, got {','.join(self.axes)!r}")
+        if not 0 < self.within_percent < 100:
+            raise ConfigError(f"--within must be > 0 and < 100, in percent of the best, got {self.within_percent:g}")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -50,8 +65,12 @@ class Report:
     """What the terminal shows."""
     commands: tuple[str, ...]
     """The recommended command line of each data set."""
+    page: Path
+    """Where ``write`` puts the page; plots and tables are in ``report/`` beside it."""
     write: Callable[[], str]
     """Writes the page, plots and tables, and says where they are; raises RecordError if it cannot."""
+    write_events: Callable[[Path], str]
+    """Writes the runs for TensorBoard, and says where they are; raises as ``runner.report.tensorboard`` does."""
 
 
 def report(folder: str | Path, asked: Asked | None = None) -> Report:
@@ -89,7 +108,9 @@ def _report(folder: Path, asked: Asked) -> Report:
             count = _write(folder, f"optbench report: {folder.resolve().name}", summary, built, care)
         return f"{folder / 'report.html'} shows it all; {count} files of plots and tables are in {folder / 'report'}\n"
 
-    return Report("\n".join(lines) + "\n", tuple(a.command for a, _ in built if a.command is not None), write)
+    commands = tuple(a.command for a, _ in built if a.command is not None)
+    text_of_all, events = "\n".join(lines) + "\n", functools.partial(write_events, records)
+    return Report(text_of_all, commands, folder / "report.html", write, events)
 
 
 def _place(folder: Path, single: bool) -> Place:
