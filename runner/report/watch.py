@@ -18,7 +18,7 @@ from runner.report.serve import Server, Shown
 from runner.report.write import Report
 
 POLL_SECONDS = 2.0
-POLLING_SHARE, MAKING_SHARE = 0.05, 0.25
+POLLING_SHARE, MAKING_SHARE = 0.05, 0.33
 """At most this share of the time goes into looking at the runs, and into making pages, however many runs there are."""
 NICENESS = 10
 SERVED = f"{POLICY}; connect-src 'self'"
@@ -56,7 +56,7 @@ def watch(folders: Sequence[Path], make: Callable[[], Report], port: int, starte
 
 def _follow(folders: Sequence[Path], make: Callable[[], Report], server: Server, seen: str, took: float) -> NoReturn:
     """Make the page anew whenever the runs have changed, and not more often than it may cost."""
-    next_at = time.monotonic() + took / MAKING_SHARE
+    next_at = time.monotonic() + _rest(took)
     pause = POLL_SECONDS
     while True:
         time.sleep(pause)
@@ -75,7 +75,11 @@ def _follow(folders: Sequence[Path], make: Callable[[], Report], server: Server,
             server.shown, seen = _waiting(folders, str(error)), now
         except OSError as error:  # a full disk, a folder that is just going: tried again
             server.shown = noted(server.shown, f"The page could not be made anew: {error}")
-        next_at = time.monotonic() + (time.monotonic() - began) / MAKING_SHARE
+        next_at = time.monotonic() + _rest(time.monotonic() - began)
+
+
+def _rest(took: float) -> float:
+    return took * (1 / MAKING_SHARE - 1)
 
 
 def stamp(folders: Sequence[Path]) -> str:

@@ -21,6 +21,7 @@ from runner.report import grids, histories, rates, scaling, target, text, troubl
 from runner.report.across import across
 from runner.report.answer import Answer, Place, answer
 from runner.report.figures import render
+from runner.report.latex import for_papers
 from runner.report.load import Records, as_number, load
 from runner.report.page import page
 from runner.report.sections import Section, Table
@@ -65,6 +66,8 @@ class Report:
     """What the terminal shows."""
     commands: tuple[str, ...]
     """The recommended command line of each data set."""
+    answers: tuple[dict[str, Any], ...]
+    """Each data set's answer, as ``report/answer.json`` holds it."""
     page: Path
     """Where ``write`` puts the page; plots and tables are in ``report/`` beside it."""
     write: Callable[[], str]
@@ -110,7 +113,8 @@ def _report(folder: Path, asked: Asked) -> Report:
 
     commands = tuple(a.command for a, _ in built if a.command is not None)
     text_of_all, events = "\n".join(lines) + "\n", functools.partial(write_events, records)
-    return Report(text_of_all, commands, folder / "report.html", write, events)
+    answers = tuple(_json(a) for a, _ in built)
+    return Report(text_of_all, commands, answers, folder / "report.html", write, events)
 
 
 def _place(folder: Path, single: bool) -> Place:
@@ -236,6 +240,10 @@ def _write(
     for table in (t for _, sections in built for s in sections for t in s.tables):
         write_whole(place / f"{table.name}.csv", table.frame.map(_guarded).to_csv(index=False, lineterminator="\n"))
         index.append((f"{table.name}.csv", table.title))
+    for a, sections in built:
+        for stem, shows, tex in for_papers(a.workload, sections):
+            write_whole(place / f"{stem}.tex", tex)
+            index.append((f"{stem}.tex", shows))
     write_whole(place / "answer.json", json.dumps([_json(a) for a, _ in built], indent=2, allow_nan=False) + "\n")
     index.append(("answer.json", "The answer"))
     _forget_earlier(place, {file for file, _ in index})
@@ -259,7 +267,7 @@ def _forget_earlier(place: Path, kept: set[str]) -> None:
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         named = [row.get("file") or "" for row in csv.DictReader(file)]
     for name in set(named) - kept:
-        if re.fullmatch(r"[\w-]+\.(png|svg|csv|json)", name):
+        if re.fullmatch(r"[\w-]+\.(png|svg|csv|json|tex)", name):
             (place / name).unlink(missing_ok=True)
 
 
