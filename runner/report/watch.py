@@ -85,7 +85,7 @@ def _rest(took: float) -> float:
 def stamp(folders: Sequence[Path]) -> str:
     """Return what changes when a run gets a row or a result, or comes or goes.
 
-    10,000 runs are 10,000 looks at a file's time and size, 0.05 s on a local disk.
+    10,000 runs are 10,000 looks at a file's time and size, 0.1 s on a local disk.
     """
     found = hashlib.sha256()
     for folder in folders:

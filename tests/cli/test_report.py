@@ -50,7 +50,7 @@ def test_without_a_browser_it_is_said_where_the_page_is(
         (["--axes", "init"], "--axes takes two axes, such as init,optim, got 'init'"),
         (["--watc"], "unrecognized arguments: --watc; did you mean '--watch'?"),
     ],
-    ids=" ".join,
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
 def test_what_does_not_go_is_refused(asked: list[str], said: str, sweep: Path, optbench: Callable) -> None:
     refused = optbench("report", "sweep", *asked)

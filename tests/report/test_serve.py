@@ -2,6 +2,10 @@
 
 import gzip
 import http.client
+import json
+import re
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +14,7 @@ import pytest
 
 from runner.errors import ConfigError
 from runner.report.page import POLICY, document
-from runner.report.serve import Server
+from runner.report.serve import Server, Shown
 from runner.report.watch import served
 
 PAGE = document("A title", "a line", "<p>the body</p>", "an end", ("main", "Skip"))
@@ -117,3 +121,45 @@ def test_a_port_that_is_taken_is_named(server: Server, tmp_path: Path) -> None:
     port = server.server_address[1]
     with pytest.raises(ConfigError, match=rf"--port {port}.*Address already in use"):
         Server(port, tmp_path, server.shown)
+
+
+BROWSER = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
+PROBE = """<script>
+  addEventListener("load", () => {
+    if (!sessionStorage.getItem("seen")) {
+      sessionStorage.setItem("seen", "1");
+      document.getElementById("fold").open = true;
+      scrollTo(0, 1500);
+    } else setTimeout(() => {
+      const found = { y: scrollY, open: document.getElementById("fold").open };
+      document.body.dataset.probe = JSON.stringify(found);
+    }, 3000);
+  });</script></body>"""
+
+
+class Changing(Server):
+    """Shows one page after another, and goes on with the last."""
+
+    coming: list[Shown]
+
+    @property
+    def shown(self) -> Shown:
+        return self.coming.pop(0) if len(self.coming) > 1 else self.coming[0]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+def test_a_browser_takes_the_new_page_where_its_reader_was(server: "Changing", tmp_path: Path) -> None:
+    """The first page scrolls and unfolds; the second, which is longer above, says where its reader then is."""
+    fold = '<section id="late"><details id="fold"><summary>More</summary>text</details>'
+    long = f'<div style="height: 1000px"></div>{fold}<div style="height: 3000px"></div></section>'
+    first = PAGE.replace("<p>the body</p>", long).replace("</body>", PROBE)
+    second = first.replace("<main>", '<main><div style="height: 700px"></div>')
+    server.__class__, server.coming = Changing, [served(page) for page in (first, first, second)]
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=900,700"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=15000", "--dump-dom"]
+    done = subprocess.run([BROWSER, *flags, server.url], capture_output=True, text=True, timeout=120)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    match = re.search(r'data-probe="([^"]*)"', done.stdout)
+    assert match is not None, done.stdout[-2000:] + done.stderr
+    assert json.loads(match[1].replace("&quot;", '"')) == {"y": pytest.approx(2200, abs=2), "open": True}
+    assert "Watching: this page follows its runs." in done.stdout

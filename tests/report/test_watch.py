@@ -119,14 +119,14 @@ def test_runs_are_seen_to_change_and_nothing_else_is(tmp_path: Path) -> None:
     assert stamp([folder, tmp_path / "other"]) == seen[-1]  # what is not there is not seen
 
 
-def test_10_000_runs_are_looked_at_in_a_moment(tmp_path: Path) -> None:
+def test_1_000_runs_are_looked_at_in_a_moment(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     for number in range(1000):
         (folder / f"run-{number}").mkdir(parents=True)
         (folder / f"run-{number}" / "metrics.csv").touch()
     began = time.process_time()
     stamp([folder])
-    assert time.process_time() - began < 0.2  # ten times as many are as many times slower, and take 0.05 s or so
+    assert time.process_time() - began < 0.2
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_10_000_runs_are_looked_at_in_a_moment(tmp_path: Path) -> None:
         (["--port", "70000"], "--port must be 1 to 65535, got 70000"),
         (["--tensorboard", "new"], "--tensorboard is written once: leave --watch out"),
     ],
-    ids=" ".join,
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
 def test_what_can_never_be_shown_is_refused_before_it_is_watched(
     asked: list[str], said: str, folder: Path, optbench: Callable
