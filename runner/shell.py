@@ -1,4 +1,4 @@
-"""Commands as they are typed in a shell: bash, zsh and fish take each word back as it was."""
+"""Commands as they are typed in a shell: bash, zsh and every other of POSIX take each word back as it was."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ def quoted(word: str) -> str:
 
     In double quotes a shell still reads ``" $ ` \\ !``; words with those, and all others, go into single quotes.
     """
-    if re.fullmatch(r"[\w…=,.:/+@%-]+", word) and word[0] not in "=%":  # which zsh and fish read at a word's start
+    if re.fullmatch(r"[\w…=,.:/+@%-]+", word) and word[0] not in "=%":  # which zsh reads at a word's start
         return word
     return f'"{word}"' if "'" in word and not re.search(r'["$`\\!]', word) else shlex.quote(word)
 
