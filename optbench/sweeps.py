@@ -100,10 +100,11 @@ def _answer_html(answer: dict[str, Any]) -> str:
         interval = "one run: no interval" if low is None or high is None else f"{low:.4g} to {high:.4g}"
         mean = "–" if found["mean"] is None else f"{found['mean']:.4g}"
         rows.append(f"<tr><td>{html.escape(title)}</td><td>{mean}</td><td>{interval}</td></tr>")
-    said = " ".join(filter(None, (answer["verdict"], answer["tied_with"])))
+    warned = "".join(f"<p><b>{html.escape(line)}</b></p>" for line in answer["warnings"])
+    said = " ".join(filter(None, (answer["doubt"], answer["verdict"], answer["rivals"])))
     heads = "<tr><th></th><th>mean</th><th>95 % interval</th></tr>"
     return (
-        f"<p><b>Use{of}:</b> <code>{html.escape(answer['command'])}</code></p>"
+        f"{warned}<p><b>Use{of}:</b> <code>{html.escape(answer['command'])}</code></p>"
         f"<table><thead>{heads}</thead><tbody>{''.join(rows)}</tbody></table><p>{html.escape(said)}</p>"
     )
 

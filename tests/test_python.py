@@ -1,5 +1,6 @@
 """Sweeps, reports and curves from Python: the same as the command line's."""
 
+import html
 import pydoc
 import re
 import sys
@@ -77,6 +78,7 @@ def test_results_show_themselves_in_a_notebook(grid: optbench.Sweep) -> None:
     (answer,) = found.answers
     assert f"{answer['measures']['validation accuracy']['mean']:.4g}" in shown
     assert answer["command"] == found.commands[0]
+    assert html.escape(answer["verdict"]) in shown and html.escape(answer["rivals"]) in shown
     assert "16 runs" in grid._repr_html_() and "<table" in grid._repr_html_()
 
 
