@@ -44,7 +44,7 @@ class Run:
     setting: str
     replicate: str
     chosen: Mapping[str, str | float]
-    """The choices that vary."""
+    """The choices that vary, replicates left out."""
     results: Mapping[str, float]
     status: str
     metrics: Path | None
@@ -111,7 +111,8 @@ def _runs(records: Records) -> list[Run]:
     varying = [c for c in records.choices if table[c].nunique() > 1]
     axes = axes_of(table, records.choices)
     replicates = [c for c in REPLICATES if c in varying] or [c for c in ("seed",) if c in table]
-    chosen = _numbers_where_all_are(table[varying or [c for c in ("init", "optim", "optim.lr") if c in table]])
+    of_settings = [c for c in varying if c not in REPLICATES]  # seeds differ within a group, whose hparams are one
+    chosen = _numbers_where_all_are(table[of_settings or [c for c in ("init", "optim", "optim.lr") if c in table]])
     results = {c: records.number(c) for c in map(str, table) if c.startswith(RESULTS) and c not in records.choices}
     found, taken = [], set[tuple[str, str]]()
     for i in table.index:
