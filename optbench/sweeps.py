@@ -4,17 +4,17 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optbench.runs import flat, load_runs
-from runner.errors import ConfigError
+from runner.errors import ConfigError, closest
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """What became of a grid."""
 
@@ -35,11 +35,23 @@ class Sweep:
         found = curves(self.folder)
         return found[found["run_id"].isin(self.run_ids)].reset_index(drop=True)
 
+    def to_xarray(self) -> "xr.Dataset":
+        """Return every evaluation of the grid's runs by axes, seed and step; see ``optbench.to_xarray``."""
+        return to_xarray(self.curves)
+
+    def report(self, **asked: Any) -> "Report":
+        """Draw the answer; see ``optbench.report``. All runs of the folder have a part in it."""
+        return report(self.folder, **asked)
+
+    def __repr__(self) -> str:
+        count = len(self.run_ids)
+        return f"Sweep of {count:,} run{'s' * (count != 1)} in {self.folder}"
+
     def _repr_html_(self) -> str:
-        return str(self.runs.to_html(max_rows=20, notebook=True))
+        return f"<p>{html.escape(repr(self))}</p>{self.runs.to_html(max_rows=20, notebook=True)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The answer that a folder's runs give."""
 
@@ -49,12 +61,52 @@ class Report:
     """The recommended command line of each data set."""
     page: Path
     """The whole report, one file."""
+    answers: tuple[dict[str, Any], ...]
+    """Each data set's answer, as ``report/answer.json`` holds it."""
+
+    def table(self, name: str) -> "pd.DataFrame":
+        """Return a table of the report by the name of its CSV, such as ``settings`` or ``heatmap-init-optim``.
+
+        Raises:
+            ConfigError: if there is none of that name.
+        """
+        import pandas as pd
+
+        tables = {path.stem: path for path in sorted((self.page.parent / "report").glob("*.csv"))}
+        if name not in tables:
+            raise ConfigError(f"{name!r} is no table{closest(name, tables)}\nvalid: {', '.join(tables)}")
+        return pd.read_csv(tables[name])
 
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        return self.text
+
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.text)}</pre>"
+        shown = "".join(_answer_html(answer) for answer in self.answers)
+        where = html.escape(str(self.page), quote=True)
+        return f'<div>{shown}<p>The whole report: <a href="{where}">{where}</a></p></div>'
+
+
+def _answer_html(answer: dict[str, Any]) -> str:
+    """Return an answer in short, as a notebook shows it."""
+    of = f" for {html.escape(answer['workload'])}" if answer["workload"] else ""
+    if answer["command"] is None:
+        return f"<p><b>No answer yet{of}.</b> {html.escape(answer['verdict'])}</p>"
+    rows = []
+    for title, found in answer["measures"].items():
+        low, high = found["interval"]
+        interval = "one run: no interval" if low is None or high is None else f"{low:.4g} to {high:.4g}"
+        mean = "–" if found["mean"] is None else f"{found['mean']:.4g}"
+        rows.append(f"<tr><td>{html.escape(title)}</td><td>{mean}</td><td>{interval}</td></tr>")
+    warned = "".join(f"<p><b>{html.escape(line)}</b></p>" for line in answer["warnings"])
+    said = " ".join(filter(None, (answer["doubt"], answer["verdict"], answer["rivals"])))
+    heads = "<tr><th></th><th>mean</th><th>95 % interval</th></tr>"
+    return (
+        f"{warned}<p><b>Use{of}:</b> <code>{html.escape(answer['command'])}</code></p>"
+        f"<table><thead>{heads}</thead><tbody>{''.join(rows)}</tbody></table><p>{html.escape(said)}</p>"
+    )
 
 
 def sweep(*overrides: str | Sequence[str], config_dir: str | None = None) -> Sweep:
@@ -115,6 +167,7 @@ def report(
     axes: tuple[str, str] | None = None,
     within: float = 1.0,
     config_dir: str | None = None,
+    tensorboard: str | Path | None = None,
 ) -> Report:
     """Draw the answer from a folder's runs and write its page, plots and tables, as ``optbench report`` does.
 
@@ -126,21 +179,23 @@ def report(
         axes: of the heat map.
         within: what counts as near the best, in percent.
         config_dir: a folder of YAMLs of one's own.
+        tensorboard: a folder to write the runs to for TensorBoard too.
 
     Raises:
         ConfigError: if the folder holds no runs, or what is asked for is not there.
         RecordError: if it cannot be read or written.
     """
+    from runner.report.tensorboard import check_destination
     from runner.report.write import Asked
     from runner.report.write import report as drawn
 
-    if better not in (None, "higher", "lower"):
-        raise ConfigError(f"better must be higher or lower, got {better!r}")
-    if not 0 < within < 100:
-        raise ConfigError(f"within must be > 0 and < 100, in percent of the best, got {within:g}")
+    if tensorboard is not None:
+        check_destination(Path(tensorboard))
     found = drawn(folder, Asked(metric, better, target, axes, within, config_dir))
     found.write()
-    return Report(found.text, found.commands, Path(folder) / "report.html")
+    if tensorboard is not None:
+        found.write_events(Path(tensorboard))
+    return Report(found.text, found.commands, found.page, found.answers)
 
 
 def to_xarray(rows: "pd.DataFrame") -> "xr.Dataset":

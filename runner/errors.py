@@ -2,7 +2,8 @@
 
 OptbenchError
 ├── ConfigError   what the user asked for cannot be done; nothing was written       exit 2
-│   └── TableError    a table that cannot be used as it is, and the settings by which it can
+│   ├── TableError    a table that cannot be used as it is, and the settings by which it can
+│   └── NothingYet    there are no results to report, and there may be later
 └── RecordError   a file could not be written or read while a run was on its way    exit 1
 """
 
@@ -34,6 +35,10 @@ class TableError(ConfigError):
         """A line a column, the headings first."""
         self.settings = settings
         """Of data, under which it can be used; None where none are known."""
+
+
+class NothingYet(ConfigError):
+    """There are no results to report: no run has ended with one."""
 
 
 class RecordError(OptbenchError, OSError):

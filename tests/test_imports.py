@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
-    ("ground", {"runner", "errors", "noise", "measures", "metrics", "statistics"}),
+    ("ground", {"runner", "errors", "noise", "measures", "metrics", "shell", "statistics"}),
     ("config", {"config"}),
     ("engine", {"engine"}),
     ("options", {"data", "model", "init", "optim", "scheduler", "regularization", "augment", "batch", "stop", "mup"}),
@@ -36,7 +36,8 @@ LATE = {
         study.noise_scale after.export after.predict search.lr_range
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """
-        report.write report.figures data.tables.features study.catalogue study.page study.study
+        report.write report.watch report.tensorboard report.figures data.tables.features study.catalogue
+        study.page study.study
     """,
     "hydra: help, lists and completion compose nothing": """
         config.compose run.job run.claim run.outcome run.record sweep.plan sweep.queue sweep.terminal sweep.launch
@@ -48,8 +49,8 @@ LATE = {
 """What imports inside functions spare whom, and the modules that are so imported."""
 NAMED_LATE = {name for names in LATE.values() for name in names.split()}
 
-LATE_LIBRARIES = {*HEAVY, "PIL", "pytorch_optimizer", "signal"}
-"""Of other packages; the last three read pictures, are an extra, and wait as ``cli.main`` does."""
+LATE_LIBRARIES = {*HEAVY, "PIL", "pytorch_optimizer", "tensorboard", "google_crc32c", "signal"}
+"""Of other packages: what reads pictures, extras, and what waits as ``cli.main`` does."""
 
 WITHOUT_TORCH = (
     *("config", "data", "statistics", "report", "cli", "sweep", "scheduler", "stop", "measures", "errors"),

@@ -1,5 +1,8 @@
 """Sweeps, reports and curves from Python: the same as the command line's."""
 
+import html
+import pydoc
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +43,7 @@ def test_a_report_is_what_the_command_line_prints(grid: optbench.Sweep, command:
     printed = command("report", "outputs/default").out
     assert printed.startswith(str(found)) and found.page.is_file()
     assert len(found.commands) == 1 and found.commands[0] in printed
-    assert "<pre>" in found._repr_html_() and "<table" in grid._repr_html_()
+    assert repr(found) == found.text and repr(grid) == "Sweep of 16 runs in outputs/default"
     by_loss = optbench.report(grid.folder, metric="val_loss", within=5)
     assert "validation loss" in by_loss.text
 
@@ -68,6 +71,38 @@ def test_runs_and_curves_become_labelled_arrays(grid: optbench.Sweep) -> None:
         optbench.to_xarray(pd.concat([grid.runs, grid.runs]))
 
 
+def test_results_show_themselves_in_a_notebook(grid: optbench.Sweep) -> None:
+    found = grid.report(within=2)
+    shown = found._repr_html_()
+    assert found.commands[0] in shown and str(found.page) in shown and len(shown) < 3000
+    (answer,) = found.answers
+    assert f"{answer['measures']['validation accuracy']['mean']:.4g}" in shown
+    assert answer["command"] == found.commands[0]
+    assert html.escape(answer["verdict"]) in shown and html.escape(answer["rivals"]) in shown
+    assert "16 runs" in grid._repr_html_() and "<table" in grid._repr_html_()
+
+
+def test_a_reports_tables_are_read_by_their_names(grid: optbench.Sweep) -> None:
+    found = grid.report()
+    assert len(found.table("settings")) == 8 and {"init", "optim"} <= set(found.table("heatmap-init-optim"))
+    with pytest.raises(ConfigError, match="'setings' is no table; did you mean 'settings'"):
+        found.table("setings")
+
+
+def test_a_sweep_becomes_a_labelled_array_over_axes_seeds_and_steps(grid: optbench.Sweep) -> None:
+    found = grid.to_xarray()
+    assert dict(found.sizes) == {"init": 2, "optim": 2, "optim.lr": 2, "seed": 2, "step": 2}
+    assert found["val_loss"].mean("seed").isel(step=-1).shape == (2, 2, 2)
+
+
+def test_runs_are_written_for_tensorboard(grid: optbench.Sweep, folder: Path) -> None:
+    pytest.importorskip("tensorboard")
+    optbench.report(grid.folder, tensorboard="events")
+    assert len(list(folder.glob("events/*/seed=*/*tfevents*"))) == 16
+    with pytest.raises(ConfigError, match="--tensorboard"):
+        optbench.report(grid.folder, tensorboard="outputs")
+
+
 def test_what_is_not_there_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="lrr"):
         optbench.sweep("optim.lrr=1,2")
@@ -88,3 +123,6 @@ def test_what_is_not_there_is_refused(folder: Path, monkeypatch: pytest.MonkeyPa
 def test_help_lists_what_there_is() -> None:
     assert {*optbench.__all__} <= set(dir(optbench))
     assert all(name in (optbench.__doc__ or "") for name in optbench.__all__ if name.islower())
+    shown = pydoc.plain(pydoc.render_doc(optbench))
+    for name in optbench.__all__:
+        assert re.search(rf"^    (class )?{name}\(", shown, re.MULTILINE), name

@@ -59,7 +59,10 @@ TABLE = (
     Command(
         "report",
         "runner.cli.report",
-        (("DIR", "the answer: what to use, how sure, tables and plots, DIR/report.html"),),
+        (
+            ("DIR", "the answer: what to use, how sure, tables and plots, DIR/report.html"),
+            ("DIR --watch", "the same as a page on this machine that follows the runs"),
+        ),
     ),
     Command(
         "study",

@@ -1,6 +1,5 @@
 """``optbench lr-range [overrides]``: the loss while the learning rate rises, and the axis that it suggests."""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from runner.cli.one_run import prepared
 from runner.cli.pictures import PICTURES, plot
 from runner.cli.typed import FILES
 from runner.errors import ConfigError
+from runner.shell import joined
 
 ABOUT = "Smith's range test: the loss while the learning rate rises; ends with the command of a sweep."
 
@@ -58,5 +58,5 @@ def run(argv: Sequence[str]) -> int:
         print(f"optbench: the loss had not risen at {arguments.highest:g} yet: try --highest", file=sys.stderr)
     folder = ["--config-dir", arguments.config_dir] if arguments.config_dir else []
     axis = f"optim.lr={','.join(f'{v:g}' for v in found.axis)}"
-    print(shlex.join(["optbench", "train", "-m", *folder, *arguments.overrides, axis]))
+    print(joined(["optbench", "train", "-m", *folder, *arguments.overrides, axis]))
     return 0

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from runner.config.fields import show
 from runner.config.identity import choices
 from runner.measures import HIGHER_IS_BETTER, headlines
 from runner.run.outcome import Outcome
+from runner.shell import joined
 from runner.sweep.terminal import LINES_FOR_RUNS
 
 SHOWN_BEST = 5
@@ -62,14 +62,14 @@ def _next_command(outcome: Outcome, config_dir: str | None) -> str:
     folder = ["--config-dir", config_dir] if config_dir else []
     if outcome.summary["status"] in ("interrupted", "paused"):
         at = ["pause_at", "force"] if outcome.summary["status"] == "paused" else []
-        return shlex.join(["optbench", "train", *folder, *(o for o in job.overrides if _key(o) not in at)])
+        return joined(["optbench", "train", *folder, *(o for o in job.overrides if _key(o) not in at)])
     if outcome.summary["status"] == "failed":
         kept = [o for o in job.overrides if _key(o) != "retry"]
-        return shlex.join(["optbench", "train", *folder, *kept, "retry=failed"])
+        return joined(["optbench", "train", *folder, *kept, "retry=failed"])
     kept = [o for o in job.overrides if _key(o) not in ("optim.lr", "force", "pause_at", "save", "retry")]
     typed = [o.partition("=")[2] for o in job.overrides if _key(o) == "optim.lr"] or [repr(lr)]
     lower, higher = ([f"{rate:.2g}"] if 0 < rate < math.inf else [] for rate in (lr / 3, lr * 3))
-    return shlex.join(["optbench", "train", "-m", *folder, *kept, f"optim.lr={','.join([*lower, *typed, *higher])}"])
+    return joined(["optbench", "train", "-m", *folder, *kept, f"optim.lr={','.join([*lower, *typed, *higher])}"])
 
 
 def _key(override: str) -> str:
@@ -83,7 +83,7 @@ def sweep(outcomes: Sequence[Outcome], config_dir: str | None = None) -> str:
     parts = [_every_run(outcomes, configs, axes)] if len(outcomes) < LINES_FOR_RUNS else []
     parts += [_best(outcomes, configs, [axis for axis in axes if axis not in REPLICATES])]
     own = ["--config-dir", config_dir] if config_dir else []
-    report = shlex.join(["optbench", "report", str(outcomes[0].job.folder.parent), *own])
+    report = joined(["optbench", "report", str(outcomes[0].job.folder.parent), *own])
     return "".join(f"{part}\n" for part in parts if part) + f"report  {report}\n"
 
 

@@ -1,8 +1,12 @@
 """``optbench report DIR``: the answer on stdout, ``DIR/report.html`` and ``DIR/report/``."""
 
-from collections.abc import Sequence
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from runner.cli.arguments import Parser, finite_number
+from runner.cli.arguments import Parser, finite_number, whole_number
+from runner.cli.browser import shown_in_browser
 from runner.cli.keys import settable
 from runner.cli.typed import FOLDERS, Typed
 from runner.config.chosen import GROUPS
@@ -10,6 +14,7 @@ from runner.errors import ConfigError
 from runner.measures import HIGHER_IS_BETTER
 
 ABOUT = "The answer that runs give: on the terminal, in DIR/report.html, its plots and tables in DIR/report/."
+LARGEST_PORT = 65535
 
 
 def parser() -> Parser:
@@ -27,6 +32,12 @@ def parser() -> Parser:
     parser.add_argument("--axes", metavar="ROWS,COLUMNS", help=about, words=_axes)
     about = "what counts as near the best (default: 1)"
     parser.add_argument("--within", type=finite_number, default=1.0, metavar="PERCENT", help=about)
+    parser.add_argument("--open", action="store_true", help="show the page in the browser")
+    about = "serve the page on this machine and keep it up to date while runs go on, until Ctrl-C"
+    parser.add_argument("--watch", action="store_true", help=about)
+    parser.add_argument("--port", type=whole_number, metavar="N", help="of --watch (default: one that is free)")
+    about = "write the runs for TensorBoard too, into a new folder or one that was written before"
+    parser.add_argument("--tensorboard", metavar="FOLDER", help=about, words=FOLDERS)
     parser.add_config_dir()
     return parser
 
@@ -39,15 +50,47 @@ def _axes(typed: Typed) -> list[str]:
 def run(argv: Sequence[str]) -> int:
     """Write the report and print the answer."""
     arguments = parser().parse_args(argv)
-    axes = tuple(arguments.axes.split(",")) if arguments.axes else None
-    if axes is not None and len(axes) != 2:
-        raise ConfigError(f"--axes takes two axes, such as init,optim, got {arguments.axes!r}")
-    if not 0 < arguments.within < 100:
-        raise ConfigError(f"--within must be > 0 and < 100, in percent of the best, got {arguments.within:g}")
+    _check(arguments)
     from runner.report.write import Asked, report
 
+    axes = tuple(arguments.axes.split(",")) if arguments.axes else None
     asked = Asked(arguments.metric, arguments.better, arguments.target, axes, arguments.within, arguments.config_dir)
+    if arguments.watch:
+        from runner.report.watch import watch
+
+        folders = [Path(arguments.folder)]
+        watch(folders, lambda: report(arguments.folder, asked), arguments.port or 0, _started(arguments))
     found = report(arguments.folder, asked)
     print(found.text, flush=True)  # first: it stands even where the folder cannot be written
     print(found.write(), end="")
+    if arguments.open and not shown_in_browser(found.page.resolve().as_uri()):
+        print(f"optbench: there is no browser here; the page is {found.page}", file=sys.stderr)
+    if arguments.tensorboard is not None:
+        print(found.write_events(Path(arguments.tensorboard)), end="")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what does not go together, and what cannot be written."""
+    port = arguments.port
+    if port is not None and not arguments.watch:
+        raise ConfigError(f"--port {port} is of --watch: add it, or leave --port out")
+    if port is not None and not 1 <= port <= LARGEST_PORT:
+        raise ConfigError(f"--port must be 1 to {LARGEST_PORT}, got {port}")
+    if arguments.tensorboard is not None:
+        if arguments.watch:
+            raise ConfigError("--tensorboard is written once: leave --watch out")
+        from runner.report.tensorboard import check_destination
+
+        check_destination(Path(arguments.tensorboard))
+
+
+def _started(arguments: argparse.Namespace) -> Callable[[str], None]:
+    """Return what is done once the page is there."""
+
+    def started(url: str) -> None:
+        print(f"{url} shows the report of {arguments.folder} and follows its runs; Ctrl-C ends it", flush=True)
+        if arguments.open and not shown_in_browser(url):
+            print(f"optbench: there is no browser here; the page is {url}", file=sys.stderr)
+
+    return started

@@ -4,12 +4,12 @@ Imports nothing else of the config, so that whatever refuses can ask.
 """
 
 import re
-import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.config.synonyms import CHOOSERS, GROUPS, KEYS, NUMBERS, OPTIONS, TORCHVISION, WORDS
 from runner.errors import closest, nearest
+from runner.shell import joined
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _choice(group: str, value: str, known: Known) -> str:
         return meant[0].removeprefix(f"{group}=") if meant and meant[0].startswith(f"{group}=") else match[0]
 
     replaced = re.sub(r"[\w.+-]+", named, value)
-    return _typed([f"{group}={replaced}"])
+    return joined([f"{group}={replaced}"])
 
 
 def _option(group: str, name: str, known: Known) -> list[str]:
@@ -128,7 +128,7 @@ def _named(group: str, name: str, known: Known) -> list[str]:
         return []
     number = re.sub(r"\D", "", name)
     choices = [m if "=" in m else f"{group}={m}" for m in meant.split(" | ")]
-    return [_typed(choice.replace("{number}", number).replace("{}", name.lower()).split(" ")) for choice in choices]
+    return [joined(choice.replace("{number}", number).replace("{}", name.lower()).split(" ")) for choice in choices]
 
 
 def _filled(meant: Iterable[str], value: str, known: Known) -> str | None:
@@ -145,7 +145,7 @@ def _filled(meant: Iterable[str], value: str, known: Known) -> str | None:
         if options_alone and value.lower() in ("true", "yes", "…"):
             parts = options_alone
         parts = [_beside(part, known) for part in parts]
-        return _typed([part.replace("{}", value) for part in parts if part])
+        return joined([part.replace("{}", value) for part in parts if part])
     return None
 
 
@@ -156,18 +156,6 @@ def _beside(part: str, known: Known) -> str:
     if name in chosen:
         return ""
     return f"{group}=[{','.join([*chosen, name])}]" if chosen else part
-
-
-def _typed(overrides: Iterable[str]) -> str:
-    """Return overrides as they are typed in a shell."""
-    return " ".join(quoted(override) for override in overrides)
-
-
-def quoted(word: str) -> str:
-    """Return a word as it is typed in a shell, in double quotes where single ones are part of it."""
-    if not re.search(r"[^\w…=,.:/+-]", word):
-        return word
-    return f'"{word}"' if "'" in word and not re.search(r'["$`\\!]', word) else shlex.quote(word)
 
 
 def _hint(meant: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 import functools
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from runner.config.identity import choices, outside_identity
 from runner.config.options import of_every_run, options
 from runner.errors import ConfigError
 from runner.run import record
+from runner.shell import joined
 
 GIVEN = frozenset({"init.run", "data.path", "metrics", "target.metric", "target.value"})
 """Choices that are given although they do not decide what a run finds: without them it would not be the same."""
@@ -144,14 +144,14 @@ def _is_text(key: str) -> bool:
 
 def train(given: Sequence[str]) -> str:
     """Return the command of one run."""
-    return shlex.join(["optbench", "train", *given])
+    return joined(["optbench", "train", *given])
 
 
 def sweep(shared: Sequence[str], parts: Sequence[Sequence[str]]) -> str:
     """Return the command of a sweep: what all runs share, then each part's own, joined by a lone plus."""
     if len(parts) == 1:
-        return shlex.join(["optbench", "train", "-m", *shared, *parts[0]])
-    return shlex.join(["optbench", "train", "-m", *shared, *(word for part in parts for word in ("+", *part))])
+        return joined(["optbench", "train", "-m", *shared, *parts[0]])
+    return joined(["optbench", "train", "-m", *shared, *(word for part in parts for word in ("+", *part))])
 
 
 def split_shared(settings: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:

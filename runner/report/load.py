@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from runner.errors import ConfigError, RecordError, closest
+from runner.errors import ConfigError, NothingYet, RecordError, closest
 from runner.run import files, record
 from runner.run.lock import owner_of
 
@@ -101,7 +101,7 @@ def load(folder: Path) -> Records:
             raise
         raise RecordError(f"cannot read {error.filename or folder}: {error.strerror or error}") from error
     if not rows:
-        raise ConfigError(f"{folder / 'runs.csv'} has no rows: nothing was run")
+        raise NothingYet(f"{folder / 'runs.csv'} has no rows: nothing was run")
     runs = pd.DataFrame(rows, dtype=str).fillna("")
     columns = list(runs.columns)
     records = Records(folder, runs, columns[: columns.index("run_id")], places, caveats)
@@ -128,9 +128,8 @@ def _nothing_in(folder: Path) -> ConfigError:
         {p.parent for p in folder.glob("*/runs.csv")} | {p.parent for p in folder.glob("outputs/*/runs.csv")}
     )
     instead = f"; did you mean {', '.join(map(str, below[:5]))}?" if below else ""
-    return ConfigError(
-        f"{folder} holds no runs{instead}\nvalid: the folder of a sweep or a run, such as outputs/default"
-    )
+    kind = ConfigError if below else NothingYet
+    return kind(f"{folder} holds no runs{instead}\nvalid: the folder of a sweep or a run, such as outputs/default")
 
 
 def _rows(sweep: Path, places: dict[str, Path], single: bool) -> tuple[list[dict[str, str]], list[str]]:

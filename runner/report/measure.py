@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from runner.errors import ConfigError, closest
+from runner.errors import ConfigError, NothingYet, closest
 from runner.measures import HEADLINES, HIGHER_IS_BETTER, PERCENT, title
 from runner.report.load import Records
 from runner.statistics.best import Spread, even_spread, loss_spread, share_spread
@@ -90,7 +90,7 @@ def choose_measure(records: Records, asked: str | None, better: str | None) -> M
     there = [name for name in there if records.number(f"final_val_{name}").notna().any()]
     if asked is None:
         if not there:
-            raise ConfigError(f"{records.folder}: no run has ended with a validation measure: nothing to report yet")
+            raise NothingYet(f"{records.folder}: no run has ended with a validation measure: nothing to report yet")
         counts = {name: int(records.number(f"final_val_{name}").notna().sum()) for name in HEADLINES if name in there}
         asked = max(counts, key=lambda n: counts[n] if n != "loss" else 0) if counts else there[0]
     name = asked.removeprefix("final_").removeprefix("val_")

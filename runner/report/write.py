@@ -1,6 +1,7 @@
 """``optbench report``: from a folder of records to the answer and its files."""
 
 import csv
+import functools
 import json
 import math
 import re
@@ -21,10 +22,12 @@ from runner.report.across import across
 from runner.report.answer import Answer, Place, answer
 from runner.report.equivalent import default_margin, equivalents, with_margin
 from runner.report.figures import render
+from runner.report.latex import for_papers
 from runner.report.load import Records, as_number, load
 from runner.report.page import page
 from runner.report.sections import Section, Table
 from runner.report.settings import Workload, workloads
+from runner.report.tensorboard import write_events
 from runner.run.job import OUTPUTS
 from runner.run.record import write_whole, writing
 
@@ -44,6 +47,19 @@ class Asked:
     margin: float | None = None
     """Settings within it of the leader are as good, in the metric's units."""
 
+    def __post_init__(self) -> None:
+        """Refuse what no runs are needed to refuse.
+
+        Raises:
+            ConfigError: naming the option.
+        """
+        if self.better not in (None, "higher", "lower"):
+            raise ConfigError(f"--better must be higher or lower, got {self.better!r}")
+        if self.axes is not None and len(self.axes) != 2:
+            raise ConfigError(f"--axes takes two axes, such as init,optim, got {','.join(self.axes)!r}")
+        if not 0 < self.within_percent < 100:
+            raise ConfigError(f"--within must be > 0 and < 100, in percent of the best, got {self.within_percent:g}")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -53,8 +69,14 @@ class Report:
     """What the terminal shows."""
     commands: tuple[str, ...]
     """The recommended command line of each data set."""
+    answers: tuple[dict[str, Any], ...]
+    """Each data set's answer, as ``report/answer.json`` holds it."""
+    page: Path
+    """Where ``write`` puts the page; plots and tables are in ``report/`` beside it."""
     write: Callable[[], str]
     """Writes the page, plots and tables, and says where they are; raises RecordError if it cannot."""
+    write_events: Callable[[Path], str]
+    """Writes the runs for TensorBoard, and says where they are; raises as ``runner.report.tensorboard`` does."""
 
 
 def report(folder: str | Path, asked: Asked | None = None) -> Report:
@@ -93,7 +115,10 @@ def _report(folder: Path, asked: Asked) -> Report:
             count = _write(folder, f"optbench report: {folder.resolve().name}", summary, built, care)
         return f"{folder / 'report.html'} shows it all; {count} files of plots and tables are in {folder / 'report'}\n"
 
-    return Report("\n".join(lines) + "\n", tuple(a.command for a, _ in built if a.command is not None), write)
+    commands = tuple(a.command for a, _ in built if a.command is not None)
+    text_of_all, events = "\n".join(lines) + "\n", functools.partial(write_events, records)
+    answers = tuple(_json(a) for a, _ in built)
+    return Report(text_of_all, commands, answers, folder / "report.html", write, events)
 
 
 def _place(folder: Path, single: bool) -> Place:
@@ -223,6 +248,10 @@ def _write(
     for table in (t for _, sections in built for s in sections for t in s.tables):
         write_whole(place / f"{table.name}.csv", table.frame.map(_guarded).to_csv(index=False, lineterminator="\n"))
         index.append((f"{table.name}.csv", table.title))
+    for a, sections in built:
+        for stem, shows, tex in for_papers(a.workload, sections):
+            write_whole(place / f"{stem}.tex", tex)
+            index.append((f"{stem}.tex", shows))
     write_whole(place / "answer.json", json.dumps([_json(a) for a, _ in built], indent=2, allow_nan=False) + "\n")
     index.append(("answer.json", "The answer"))
     _forget_earlier(place, {file for file, _ in index})
@@ -246,7 +275,7 @@ def _forget_earlier(place: Path, kept: set[str]) -> None:
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         named = [row.get("file") or "" for row in csv.DictReader(file)]
     for name in set(named) - kept:
-        if re.fullmatch(r"[\w-]+\.(png|svg|csv|json)", name):
+        if re.fullmatch(r"[\w-]+\.(png|svg|csv|json|tex)", name):
             (place / name).unlink(missing_ok=True)
 
 

@@ -16,11 +16,11 @@ from runner.config.compose import Composed
 from runner.config.identity import folder_name
 from runner.config.identity import run_id as identify
 from runner.config.imports import bind, named_by_user, resolve, source_digest, standing_in
-from runner.config.instead import quoted
 from runner.data import Data, Source
 from runner.data.split import split, training_samples
 from runner.errors import ConfigError, TableError
 from runner.run.files import read_config, refuse_changed_data
+from runner.shell import joined
 
 TRAINING_KEYS = ("val_fraction", "fraction", "folds", "fold")
 """What decides how many samples are trained on."""
@@ -163,8 +163,8 @@ def _read(data: str, allow: tuple[str, ...]) -> Source:
     except TableError as error:
         if error.settings is None:
             raise
-        typed = [quoted(f"data.{key}={hydra_door.written(value)}") for key, value in error.settings.items()]
-        said = f"{error}\nit can be used with  {' '.join(typed)}"
+        typed = joined(f"data.{key}={hydra_door.written(value)}" for key, value in error.settings.items())
+        said = f"{error}\nit can be used with  {typed}"
         raise TableError(said, error.overview, error.settings) from error
     except ConfigError:
         raise

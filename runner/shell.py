@@ -1,0 +1,20 @@
+"""Commands as they are typed in a shell: bash, zsh and every other of POSIX take each word back as it was."""
+
+import re
+import shlex
+from collections.abc import Iterable
+
+
+def quoted(word: str) -> str:
+    """Return a word as it is typed: bare where that is safe, in double quotes where single ones are part of it.
+
+    In double quotes a shell still reads ``" $ ` \\ !``; words with those, and all others, go into single quotes.
+    """
+    if re.fullmatch(r"[\w…=,.:/+@%-]+", word) and word[0] not in "=%":  # which zsh reads at a word's start
+        return word
+    return f'"{word}"' if "'" in word and not re.search(r'["$`\\!]', word) else shlex.quote(word)
+
+
+def joined(words: Iterable[str]) -> str:
+    """Return words as one command line."""
+    return " ".join(map(quoted, words))
