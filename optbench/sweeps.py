@@ -41,12 +41,12 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Report:
-    """The answer that a folder's runs give."""
+    """The answer that the runs of a folder, or of several, give."""
 
     text: str
     """What ``optbench report`` prints."""
     commands: tuple[str, ...]
-    """The recommended command line of each data set."""
+    """The recommended command line of each workload."""
     page: Path
     """The whole report, one file."""
 
@@ -94,7 +94,8 @@ def curves(folder: str | Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    from runner.report.load import load, numbers
+    from runner.report.evaluations import numbers
+    from runner.report.load import load
 
     records = load(Path(folder))
     varying = [choice for choice in records.choices if records.runs[choice].nunique() > 1]
@@ -107,7 +108,7 @@ def curves(folder: str | Path) -> "pd.DataFrame":
 
 
 def report(
-    folder: str | Path,
+    folder: str | Path | Sequence[str | Path],
     *,
     metric: str | None = None,
     better: str | None = None,
@@ -115,20 +116,24 @@ def report(
     axes: tuple[str, str] | None = None,
     within: float = 1.0,
     config_dir: str | None = None,
+    into: str | None = None,
 ) -> Report:
-    """Draw the answer from a folder's runs and write its page, plots and tables, as ``optbench report`` does.
+    """Draw the answer from a folder's runs, or from several sweeps', and write its page, plots and tables.
+
+    It does what ``optbench report`` does.
 
     Args:
-        folder: of a sweep or a run.
+        folder: of a sweep or a run; or several sweeps', each with an answer, and what holds across them.
         metric: what to judge by, such as ``val_loss``; None: accuracy, r2 or loss.
         better: of a measure of one's own, ``higher`` or ``lower``.
         target: time to this value of the metric is told.
         axes: of the heat map.
         within: what counts as near the best, in percent.
         config_dir: a folder of YAMLs of one's own.
+        into: where the page and its files go; None: into the folder, or into the one that several lie in.
 
     Raises:
-        ConfigError: if the folder holds no runs, or what is asked for is not there.
+        ConfigError: if a folder holds no runs, or what is asked for is not there.
         RecordError: if it cannot be read or written.
     """
     from runner.report.write import Asked
@@ -138,9 +143,9 @@ def report(
         raise ConfigError(f"better must be higher or lower, got {better!r}")
     if not 0 < within < 100:
         raise ConfigError(f"within must be > 0 and < 100, in percent of the best, got {within:g}")
-    found = drawn(folder, Asked(metric, better, target, axes, within, config_dir))
+    found = drawn(folder, Asked(metric, better, target, axes, within, config_dir, into))
     found.write()
-    return Report(found.text, found.commands, Path(folder) / "report.html")
+    return Report(found.text, found.commands, found.page)
 
 
 def to_xarray(rows: "pd.DataFrame") -> "xr.Dataset":

@@ -1,4 +1,4 @@
-"""``optbench report DIR``: the answer on stdout, ``DIR/report.html`` and ``DIR/report/``."""
+"""``optbench report DIR…``: the answer on stdout, ``report.html`` and ``report/`` in DIR, or beside several."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,19 @@ from runner.config.chosen import GROUPS
 from runner.errors import ConfigError
 from runner.measures import HIGHER_IS_BETTER
 
-ABOUT = "The answer that runs give: on the terminal, in DIR/report.html, its plots and tables in DIR/report/."
+ABOUT = (
+    "The answer that runs give: on the terminal, in DIR/report.html, its plots and tables in DIR/report/. Several "
+    "sweeps are read together: an answer for each, and what holds across them, beside them."
+)
 
 
 def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("report", ABOUT)
-    about = "the folder of a sweep, such as outputs/default, or of a run"
-    parser.add_argument("folder", metavar="DIR", help=about, words=FOLDERS)
+    about = "the folder of a sweep, such as outputs/default, or of a run; or several sweeps'"
+    parser.add_argument("folders", metavar="DIR", nargs="+", help=about, words=FOLDERS)
+    about = "where report.html and report/ go (default: DIR, or the folder that several lie in)"
+    parser.add_argument("--into", metavar="FOLDER", help=about, words=FOLDERS)
     about = "what to judge by, such as val_loss (default: accuracy, r2, loss)"
     parser.add_argument("--metric", metavar="NAME", help=about, words=tuple(f"val_{m}" for m in HIGHER_IS_BETTER))
     parser.add_word(
@@ -46,8 +51,9 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError(f"--within must be > 0 and < 100, in percent of the best, got {arguments.within:g}")
     from runner.report.write import Asked, report
 
-    asked = Asked(arguments.metric, arguments.better, arguments.target, axes, arguments.within, arguments.config_dir)
-    found = report(arguments.folder, asked)
+    given = arguments
+    asked = Asked(given.metric, given.better, given.target, axes, given.within, given.config_dir, given.into)
+    found = report(given.folders, asked)
     print(found.text, flush=True)  # first: it stands even where the folder cannot be written
     print(found.write(), end="")
     return 0

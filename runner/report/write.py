@@ -1,6 +1,5 @@
 """``optbench report``: from a folder of records to the answer and its files."""
 
-import csv
 import json
 import math
 import re
@@ -14,20 +13,18 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from runner.errors import ConfigError, RecordError, closest
+from runner.errors import ConfigError, closest
 from runner.measures import title
-from runner.report import grids, histories, rates, scaling, target, text, trouble
+from runner.report import grids, histories, output, rates, scaling, target, text, trouble
 from runner.report.across import across
-from runner.report.answer import Answer, Place, answer
+from runner.report.answer import Answer, answer
 from runner.report.figures import render
-from runner.report.load import Records, as_number, load
+from runner.report.load import Records, as_number
 from runner.report.page import page
 from runner.report.sections import Section, Table
-from runner.report.settings import Workload, workloads
-from runner.run.job import OUTPUTS
-from runner.run.record import write_whole, writing
-
-INDEX = "index.csv"
+from runner.report.settings import Workload
+from runner.report.sources import Source, read
+from runner.run.record import write_whole
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,8 @@ class Asked:
     axes: tuple[str, str] | None = None
     within_percent: float = 1.0
     config_dir: str | None = None
+    into: str | None = None
+    """Where the page and its files go; None: into the folder, or beside several."""
 
 
 @dataclass(frozen=True)
@@ -50,54 +49,96 @@ class Report:
     """What the terminal shows."""
     commands: tuple[str, ...]
     """The recommended command line of each data set."""
+    page: Path
+    """Where the page will be."""
     write: Callable[[], str]
     """Writes the page, plots and tables, and says where they are; raises RecordError if it cannot."""
 
 
-def report(folder: str | Path, asked: Asked | None = None) -> Report:
-    """Draw the answer from a sweep's or a run's folder.
+def report(folders: str | Path | Sequence[str | Path], asked: Asked | None = None) -> Report:
+    """Draw the answer from the folder of a sweep or a run, or from several sweeps' together.
 
     Raises:
-        ConfigError: if the folder holds no runs, or what is asked for is not there.
+        ConfigError: if a folder holds no runs, or what is asked for is not there.
         RecordError: if it cannot be read.
     """
+    given = [folders] if isinstance(folders, str | Path) else folders
     with np.errstate(all="ignore"):
-        return _report(Path(folder), asked or Asked())
+        return _report([Path(folder) for folder in given], asked or Asked())
 
 
-def _report(folder: Path, asked: Asked) -> Report:
-    records = load(folder)
-    found = workloads(records, asked.metric, asked.better)
+@dataclass(frozen=True)
+class _Part:
+    """One workload's share of a report."""
+
+    answer: Answer
+    records: Records
+    scaling: Section | None
+    """The only one of its sections of which the terminal shows something."""
+
+
+def _report(folders: Sequence[Path], asked: Asked) -> Report:
+    into = output.target(folders, asked.into)
+    sources, left_out = read(folders, asked.metric, asked.better)
+    found = [(w, source) for source in sources for w in source.workloads]
     if asked.axes is not None:
-        _check_axes(asked.axes, found)
-    place = _place(folder, single=folder in records.places.values())
-    built = [(answer(w, records, place, asked.config_dir), _sections(w, records, asked)) for w in found]
-    if len(built) > 1:
-        built = [(a, [_prefixed(s, f"{i}-") for s in sections]) for i, (a, sections) in enumerate(built, 1)]
-        together = across(found, records, asked.within_percent)
-        if together is not None:
-            built[-1][1].append(together)
-    summary = _summary(records, found)
-    lines = [summary, ""]
-    for a, sections in built:
-        lines += [text.answer_text(a), *(f"{section.terminal}\n" for section in sections if section.terminal)]
-    care = [*records.caveats, *(c for w in found for c in w.caveats)]
-    lines += [text.bullets("Read with care", care)] if care else []
+        _check_axes(asked.axes, [w for w, _ in found])
+    parts = [
+        _Part(
+            answer(w, source.records, source.place, asked.config_dir),
+            source.records,
+            scaling.scaling(w, source.records) if len(w.table) > 1 else None,
+        )
+        for w, source in found
+    ]
+    together = across([(w, source.records) for w, source in found], asked.within_percent)
+    summary = _summary(sources)
+    told = _care(sources, left_out)
+    lines = [summary, "", *(f"{line}\n" for line in text.wrapped(_first(sources)))]
+    for part in parts:
+        lines += [text.answer_text(part.answer), *_of_terminal(part.scaling)]
+    lines += _of_terminal(together)
+    lines += [text.bullets("Read with care", told)] if told else []
 
     def write() -> str:
         with np.errstate(all="ignore"):
-            count = _write(folder, f"optbench report: {folder.resolve().name}", summary, built, care)
-        return f"{folder / 'report.html'} shows it all; {count} files of plots and tables are in {folder / 'report'}\n"
+            built = [(part.answer, _sections(part, asked)) for part in parts]
+            if len(built) > 1:
+                built = [(a, [_prefixed(s, f"{i}-") for s in sections]) for i, (a, sections) in enumerate(built, 1)]
+            if together is not None:
+                built[-1][1].append(together)
+            care = _care(sources, left_out)  # what was read meanwhile has caveats too
+            names = ", ".join(folder.resolve().name for folder in folders)
+            count = _write(into, f"optbench report: {names}", summary, built, (_first(sources), care))
+        more = text.bullets("Read the curves with care", [line for line in care if line not in told])
+        return (
+            f"{more}{into / 'report.html'} shows it all; {count} files of plots and tables are in {into / 'report'}\n"
+        )
 
-    return Report("\n".join(lines) + "\n", tuple(a.command for a, _ in built if a.command is not None), write)
+    commands = tuple(part.answer.command for part in parts if part.answer.command is not None)
+    return Report("\n".join(lines) + "\n", commands, into / output.PAGE, write)
 
 
-def _place(folder: Path, single: bool) -> Place:
-    """Return where a sweep's runs lie: its name, and the folder to start from where that is another one."""
-    sweep = folder.resolve().parent if single else folder.resolve()
-    here = (OUTPUTS / sweep.name).resolve() == sweep
-    beside = sweep.parent.name == OUTPUTS.name
-    return Place(sweep.name, str(sweep.parent.parent) if beside and not here else None, here or beside)
+def _of_terminal(section: Section | None) -> list[str]:
+    return [f"{section.terminal}\n"] if section is not None and section.terminal else []
+
+
+def _first(sources: Sequence[Source]) -> list[str]:
+    """Return what is said before every answer; with its folder where there are several."""
+    return [f"{_of(source, sources)}{line}" for source in sources for line in source.records.warnings]
+
+
+def _care(sources: Sequence[Source], left_out: Sequence[str]) -> list[str]:
+    """Return what a reader must know before believing anything."""
+    found = list(left_out)
+    for source in sources:
+        caveats = [*source.records.caveats, *(c for w in source.workloads for c in w.caveats)]
+        found += [f"{_of(source, sources)}{line}" for line in caveats]
+    return found
+
+
+def _of(source: Source, sources: Sequence[Source]) -> str:
+    return f"{source.records.folder}: " if len(sources) > 1 else ""
 
 
 def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
@@ -112,20 +153,22 @@ def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
         raise ConfigError(f"--axes {','.join(axes)}: give two different axes of {', '.join(valid)}")
 
 
-def _summary(records: Records, found: Sequence[Workload]) -> str:
-    runs = len(records.runs)
+def _summary(sources: Sequence[Source]) -> str:
+    runs = sum(len(source.records.runs) for source in sources)
+    folders = ", ".join(str(source.records.folder) for source in sources)
     if runs == 1:
-        return f"1 run in {records.folder}"
+        return f"1 run in {folders}"
     of = []
-    for w in found:
+    for w in (w for source in sources for w in source.workloads):
         crossed = " × ".join(f"{a} {len(w.levels(a))}" for a in w.axes)
         seeds = f"{len(w.replicates)} {w.replicate_word}{'s' * (len(w.replicates) > 1)}"
         settings = f"{len(w.table)} setting{'s' * (len(w.table) > 1)}"
         of.append((f"{w.name}: " if w.name else "") + f"{settings}{f' ({crossed})' if crossed else ''}, {seeds}")
-    return f"{runs:,} runs in {records.folder}: {'; '.join(of)}"
+    return f"{runs:,} runs in {folders}: {'; '.join(of)}"
 
 
-def _sections(workload: Workload, records: Records, asked: Asked) -> list[Section]:
+def _sections(part: _Part, asked: Asked) -> list[Section]:
+    workload, records = part.answer.workload, part.records
     several = len(workload.table) > 1
     found = [
         grids.heat_maps(workload, asked.axes if asked.axes and set(asked.axes) <= set(workload.axes) else None),
@@ -133,7 +176,7 @@ def _sections(workload: Workload, records: Records, asked: Asked) -> list[Sectio
         histories.learning_curves(workload, records),
         histories.layers(workload, records),
         target.time_to_target(workload, records, asked.target, asked.within_percent),
-        scaling.scaling(workload, records) if several else None,
+        part.scaling,
         trouble.explained(workload) if several else None,
         _settings(workload) if several else None,
         trouble.trouble(workload, records),
@@ -196,50 +239,37 @@ def _prefixed(section: Section, prefix: str) -> Section:
 
 
 def _write(
-    folder: Path, name: str, summary: str, built: Sequence[tuple[Answer, Sequence[Section]]], care: Sequence[str]
+    folder: Path,
+    name: str,
+    summary: str,
+    built: Sequence[tuple[Answer, Sequence[Section]]],
+    said: tuple[Sequence[str], Sequence[str]],
 ) -> int:
     """Write the page, every plot and table, and the list of them; return how many files there are."""
-    place = folder / "report"
-    if place.is_symlink():
-        raise RecordError(f"cannot write {place}: it is a link to somewhere else; remove it first")
-    with writing(place):
-        place.mkdir(exist_ok=True)
-    index: list[tuple[str, str]] = []
     plots = [p for _, sections in built for s in sections for p in s.plots]
+    tables = [t for _, sections in built for s in sections for t in s.tables]
+    index = [(f"{plot.name}.{kind}", plot.title) for plot in plots for kind in ("png", "svg")]
+    index += [*((f"{table.name}.csv", table.title) for table in tables), ("answer.json", "The answer")]
+    place = folder / output.FILES
+    earlier = output.begin(folder, index)
     drawn: dict[str, str] = {}
     for plot in tqdm(plots, desc="drawing", unit="plot", disable=not sys.stderr.isatty(), leave=False):
         png, drawn[plot.name] = render(plot)
         write_whole(place / f"{plot.name}.svg", drawn[plot.name])
         write_whole(place / f"{plot.name}.png", png)
-        index += [(f"{plot.name}.png", plot.title), (f"{plot.name}.svg", plot.title)]
-    for table in (t for _, sections in built for s in sections for t in s.tables):
+    for table in tables:
         write_whole(place / f"{table.name}.csv", table.frame.map(_guarded).to_csv(index=False, lineterminator="\n"))
-        index.append((f"{table.name}.csv", table.title))
     write_whole(place / "answer.json", json.dumps([_json(a) for a, _ in built], indent=2, allow_nan=False) + "\n")
-    index.append(("answer.json", "The answer"))
-    _forget_earlier(place, {file for file, _ in index})
-    lines = pd.DataFrame(index, columns=["file", "shows"])
-    write_whole(place / INDEX, lines.to_csv(index=False, lineterminator="\n"))
+    output.forget(place, earlier - {file for file, _ in index})
+    output.finish(place, index)
     shown = [(a, [(s, drawn) for s in sections]) for a, sections in built]
-    write_whole(folder / "report.html", page(name, summary, shown, care))
+    write_whole(folder / output.PAGE, page(name, summary, shown, said[1], first=said[0]))
     return len(index)
 
 
 def _guarded(value: object) -> object:
     """Keep a spreadsheet from taking a text for a formula."""
     return f"'{value}" if isinstance(value, str) and re.match(r"[=+@\t\r]|-\D", value) else value
-
-
-def _forget_earlier(place: Path, kept: set[str]) -> None:
-    """Remove what an earlier report wrote and this one did not, as its own list names it."""
-    path = place / INDEX
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        named = [row.get("file") or "" for row in csv.DictReader(file)]
-    for name in set(named) - kept:
-        if re.fullmatch(r"[\w-]+\.(png|svg|csv|json)", name):
-            (place / name).unlink(missing_ok=True)
 
 
 def _json(a: Answer) -> dict[str, Any]:

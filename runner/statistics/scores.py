@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,14 @@ def _interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: flo
     if n == 1:
         return Interval(mean, math.nan, math.nan, 1)
     spread = math.sqrt(max(float(x.var(ddof=1)), step**2 / 12) * (1 / n + of_next))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * spread
+    half = _t_quantile(n - 1) * spread
     return Interval(mean, mean - half, mean + half, n)
+
+
+@cache
+def _t_quantile(freedom: int) -> float:
+    """Return Student's t that bounds the level on both sides."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
 def resolution(values: Array) -> float:

@@ -14,8 +14,9 @@ import pandas as pd
 from runner.config.compose import Composer, start_hydra
 from runner.config.identity import identity
 from runner.errors import ConfigError, OptbenchError, RecordError
+from runner.report.evaluations import FIRST
 from runner.report.figures import render
-from runner.report.load import FIRST, Records, load
+from runner.report.load import Records, load
 from runner.report.sections import Plot
 from runner.run import files, record
 from runner.run.job import OUTPUTS, Job

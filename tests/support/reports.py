@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from runner.report.load import load
-from runner.report.settings import Workload, workloads
+from runner.report.settings import Workload
+from runner.report.workloads import workloads
 from runner.report.write import Asked
 from runner.report.write import report as answer
 from tests.support.made_sweep import made_run
