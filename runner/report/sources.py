@@ -26,12 +26,11 @@ def read(folders: Sequence[Path], metric: str | None, better: str | None) -> tup
     """Read each folder; return them, and what is to be said of those that give nothing.
 
     Raises:
-        ConfigError: if a folder holds no runs or is given twice, a run is given beside others, or none has a value.
+        ConfigError: if none has a value.
         RecordError: if the only folder cannot be read.
     """
     if len(folders) == 1:
         return [_read(folders[0], metric, better)], []
-    _check(folders)
     found, left_out = [], list[tuple[Path, ConfigError | RecordError]]()
     for folder in folders:
         try:
@@ -43,8 +42,14 @@ def read(folders: Sequence[Path], metric: str | None, better: str | None) -> tup
     return _named(found), [f"left out: {folder}: {str(error).splitlines()[0]}" for folder, error in left_out]
 
 
-def _check(folders: Sequence[Path]) -> None:
-    """Refuse folders that cannot be meant, before any is read."""
+def check(folders: Sequence[Path]) -> None:
+    """Refuse several folders that cannot be meant together, before any is read.
+
+    Raises:
+        ConfigError: if one holds no runs or is given twice, or a run is given beside others.
+    """
+    if len(folders) < 2:
+        return
     seen: dict[Path, Path] = {}
     for folder in folders:
         single, _ = find(folder)

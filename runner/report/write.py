@@ -23,7 +23,7 @@ from runner.report.load import Records, as_number
 from runner.report.page import page
 from runner.report.sections import Section, Table
 from runner.report.settings import Workload
-from runner.report.sources import Source, read
+from runner.report.sources import Source, check, read
 from runner.run.record import write_whole
 
 
@@ -78,6 +78,7 @@ class _Part:
 
 
 def _report(folders: Sequence[Path], asked: Asked) -> Report:
+    check(folders)
     into = output.target(folders, asked.into)
     sources, left_out = read(folders, asked.metric, asked.better)
     found = [(w, source) for source in sources for w in source.workloads]
