@@ -88,16 +88,19 @@ def read_evaluations(known: Sequence[str], places: Mapping[str, Path]) -> Evalua
     if not found:
         nothing = pd.DataFrame({"run_id": pd.Series(dtype=str), **{c: pd.Series(dtype=float) for c in FIRST}})
         return Evaluations(nothing, caveats, 0)
-    curves = pd.concat(found, ignore_index=True)
-    wrong = curves["number"].isna() | (curves["number"] % 1 != 0) | ~curves["number"].between(0, len(known) - 1)
-    wrong |= curves["step"].isna()
-    curves = curves[~wrong]
-    unread = lines - len(curves)
-    of = np.asarray(known, object)[curves["number"].astype(int)]
-    curves = curves.drop(columns="number")
+    rows = _with_ids(pd.concat(found, ignore_index=True), known)
+    return Evaluations(rows, caveats, max(0, lines - len(rows)))
+
+
+def _with_ids(rows: pd.DataFrame, known: Sequence[str]) -> pd.DataFrame:
+    """Return the rows that can be read, with their run's id in the place of its number."""
+    wrong = rows["number"].isna() | (rows["number"] % 1 != 0) | ~rows["number"].between(0, len(known) - 1)
+    rows = rows[~(wrong | rows["step"].isna())]
+    of = np.asarray(known, object)[rows["number"].astype(int)]
+    rows = rows.drop(columns="number")
     run_id = pd.Categorical(of, categories=pd.unique(np.asarray(known, object)))
-    curves.insert(0, "run_id", pd.Series(run_id, index=curves.index))
-    return Evaluations(curves.reset_index(drop=True), caveats, max(0, unread))
+    rows.insert(0, "run_id", pd.Series(run_id, index=rows.index))
+    return rows.reset_index(drop=True)
 
 
 def _parse(header: bytes, bodies: list[bytes]) -> pd.DataFrame:
