@@ -1,6 +1,7 @@
 """Several workloads together: which choices are good on all of them. Seeds are not workloads."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,18 +48,23 @@ def across(found: Sequence[tuple[Workload, Records]], percent: float) -> Section
         found: the workloads, and where each comes from.
         percent: what counts as near the best.
     """
-    pool, twice = _distinct(found)
+    pool, left_out = _distinct(found)
+    shared = _shared([w for w, _ in pool])
+    without = [w for w, _ in pool if not set(shared) <= set(w.axes)]
+    pool = [one for one in pool if one[0] not in without]
+    if len(pool) < 2 or not shared:
+        return None
     workloads = [w for w, _ in pool]
-    if len(pool) < 2:
-        return None
-    shared = [a for a in ("init", "optim") if all(a in w.axes for w in workloads)]
-    shared = shared or [a for a in workloads[0].axes if a != LR and all(a in w.axes for w in workloads)]
-    if not shared:
-        return None
+    left_out += [f"{w.name} compares no {' and '.join(shared)}, and has no part in it." for w in without]
     best = [w.best_of(shared) for w in workloads]
     choices = sorted(set.intersection(*(set(b) for b in best)))
     if len(choices) < 2:
         return None
+    if some := len(set.union(*(set(b) for b in best))) - len(choices):
+        which = (
+            "choice that only some workloads have has" if some == 1 else "choices that only some workloads have have"
+        )
+        left_out.append(f"{some} {which} no part in it.")
     on = [_on(w, records, [b[c] for c in choices], percent) for (w, records), b in zip(pool, best, strict=True)]
     table, rho, alike = _table(on, shared, choices)
     frame = table.drop(columns="at")
@@ -72,7 +78,7 @@ def across(found: Sequence[tuple[Workload, Records]], percent: float) -> Section
     columns = [c for c in (*shared, "score", "iqm", "mean_rank", "group") if c in frame]
     return Section(
         "Across workloads",
-        (*_said(on, shared, choices, percent, alike is not None), *twice),
+        (*_said(on, shared, choices, percent, alike is not None), *left_out),
         tuple(plots),
         (Table("across", "Across workloads", frame),),
         f"{heading}:\n{aligned(frame[columns].head(SHOWN))}",
@@ -96,6 +102,17 @@ def _distinct(found: Sequence[tuple[Workload, Records]]) -> tuple[list[tuple[Wor
         if w is not one[0]
     ]
     return kept, said
+
+
+def _shared(workloads: Sequence[Workload]) -> list[str]:
+    """Return the axes to compare by: initializers and optimizers, or what else most workloads vary."""
+    having = Counter(a for w in workloads for a in w.axes if a != LR)
+    most = max(having.values(), default=0)
+    if most < 2:
+        return []
+    pool = [w for w in workloads if any(having[a] == most for a in w.axes)]
+    of_all = [a for a in having if all(a in w.axes for w in pool)] or [a for a in having if having[a] == most][:1]
+    return [a for a in ("init", "optim") if a in of_all] or of_all
 
 
 def _on(workload: Workload, records: Records, settings: Sequence[int], percent: float) -> _On:

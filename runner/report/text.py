@@ -65,7 +65,7 @@ def _cell(value: object) -> str:
 
 def wrapped(lines: Sequence[str]) -> list[str]:
     """Return sentences broken into lines."""
-    return [textwrap.fill(line[:1].upper() + line[1:], WIDTH, break_on_hyphens=False) for line in lines]
+    return [textwrap.fill(line, WIDTH, break_on_hyphens=False) for line in lines]
 
 
 def bullets(title: str, lines: Sequence[str]) -> str:

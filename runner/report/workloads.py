@@ -67,7 +67,8 @@ def _told_apart(records: Records) -> tuple[pd.DataFrame, list[str]]:
         which = ", ".join(f"{name or 'unknown'} ({n} run{'s' * (n > 1)})" for name, n in counts.items())
         records.warnings.append(
             f"the data changed while these runs were made: there are {len(counts)} contents, told apart by "
-            f"their fingerprints, {which}; runs on different ones are not compared"
+            f"their fingerprints, {which}; runs on different ones are not compared, and a command trains on what is "
+            "there now"
         )
         runs, keys = runs.assign(**{CONTENT: content}), [*keys, CONTENT]
     return runs, keys

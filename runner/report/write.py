@@ -126,7 +126,8 @@ def _of_terminal(section: Section | None) -> list[str]:
 
 def _first(sources: Sequence[Source]) -> list[str]:
     """Return what is said before every answer; with its folder where there are several."""
-    return [f"{_of(source, sources)}{line}" for source in sources for line in source.records.warnings]
+    said = [(_of(source, sources), line) for source in sources for line in source.records.warnings]
+    return [f"{folder}{line}" if folder else f"{line[:1].upper()}{line[1:]}" for folder, line in said]
 
 
 def _care(sources: Sequence[Source], left_out: Sequence[str]) -> list[str]:

@@ -158,3 +158,13 @@ def test_six_workloads_tell_two_choices_apart_and_five_do_not(tmp_path: Path):
     table = pd.read_csv(tmp_path / "report" / "across.csv", dtype={"group": str})
     assert list(table["group"]) == ["1", "2"] and list(table["mean_rank"]) == [1.0, 2.0]
     assert list(table["iqm"].round(6)) == [1.0, pytest.approx(table["iqm"][1])] and table["iqm"][1] < 1
+
+
+def test_a_workload_that_compares_nothing_does_not_keep_the_others_from_it(tmp_path: Path):
+    folders = [a_sweep(tmp_path / name, data=name) for name in ("digits", "wine")]
+    alone = make_sweep(tmp_path / "mnist", [made_run(0.9, data="mnist", seed=s) for s in range(3)])
+    more = make_sweep(tmp_path / "more", [made_run(0.5, data="more", optim=o) for o in ("adam", "sgd", "adamw")])
+    assert "Across 3 workloads" in report([*folders, alone, more])
+    page = (tmp_path / "report.html").read_text()
+    assert "mnist · mlp compares no optim, and has no part in it" in page
+    assert "1 choice that only some workloads have has no part in it" in page

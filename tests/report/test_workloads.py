@@ -88,7 +88,7 @@ def test_a_change_of_data_is_said_before_the_answer(tmp_path: Path):
     warning = text.index("The data changed while these runs were made: there are 2 contents")
     assert warning < text.index("For data_fingerprint=aaaa: Use:") < text.index("For data_fingerprint=bbbb: Use:")
     page = (folder / "report.html").read_text()
-    assert page.index("the data changed while these runs were made") < page.index("<h2>Use")
+    assert page.index("The data changed while these runs were made") < page.index("<h2>Use")
 
 
 def test_one_content_read_from_two_places_is_one_data_set(tmp_path: Path):
