@@ -143,7 +143,7 @@ def report(
         raise ConfigError(f"better must be higher or lower, got {better!r}")
     if not 0 < within < 100:
         raise ConfigError(f"within must be > 0 and < 100, in percent of the best, got {within:g}")
-    found = drawn(folder, Asked(metric, better, target, axes, within, config_dir, into))
+    found = drawn(folder, Asked(metric, better, target, axes, within, config_dir, into=into))
     found.write()
     return Report(found.text, found.commands, found.page)
 

@@ -52,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
     from runner.report.write import Asked, report
 
     given = arguments
-    asked = Asked(given.metric, given.better, given.target, axes, given.within, given.config_dir, given.into)
+    asked = Asked(given.metric, given.better, given.target, axes, given.within, given.config_dir, into=given.into)
     found = report(given.folders, asked)
     print(found.text, flush=True)  # first: it stands even where the folder cannot be written
     print(found.write(), end="")

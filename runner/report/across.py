@@ -210,11 +210,11 @@ def _said(
     if tested:
         said.append(
             "Groups: choices of which no two are told apart over workloads, by Wilcoxon's signed-rank test of their "
-            f"mean scores, corrected for all {statistics.all_pairs(k)} pairs (Holm). Seeds are not workloads."
+            f"mean scores, corrected for all {pools.number_of_pairs(k)} pairs (Holm). Seeds are not workloads."
         )
     else:
         said.append(
             f"With {n} workloads no test over workloads can tell {k} choices apart (Wilcoxon's, corrected for all "
-            f"{statistics.all_pairs(k)} pairs); it takes {needed}."
+            f"{pools.number_of_pairs(k)} pairs); it takes {needed}."
         )
     return [*said, "All of it depends on the pool: on which workloads and choices there are."]

@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from runner.errors import ConfigError, closest
 from runner.measures import title
-from runner.report import grids, histories, output, rates, scaling, target, text, trouble
+from runner.report import grids, histories, matters, output, rates, scaling, target, text, trouble
 from runner.report.across import across
 from runner.report.answer import Answer, answer
+from runner.report.equivalent import default_margin, equivalents, with_margin
 from runner.report.figures import render
 from runner.report.load import Records, as_number
 from runner.report.page import page
@@ -37,6 +38,8 @@ class Asked:
     axes: tuple[str, str] | None = None
     within_percent: float = 1.0
     config_dir: str | None = None
+    margin: float | None = None
+    """Settings within it of the leader are as good, in the metric's units."""
     into: str | None = None
     """Where the page and its files go; None: into the folder, or beside several."""
 
@@ -84,6 +87,8 @@ def _report(folders: Sequence[Path], asked: Asked) -> Report:
     found = [(w, source) for source in sources for w in source.workloads]
     if asked.axes is not None:
         _check_axes(asked.axes, [w for w, _ in found])
+    margins = [default_margin(w, None) if asked.margin is None else asked.margin for w, _ in found]
+    found = [(with_margin(w, margin), source) for (w, source), margin in zip(found, margins, strict=True)]
     parts = [
         _Part(
             answer(w, source.records, source.place, asked.config_dir),
@@ -179,6 +184,7 @@ def _sections(part: _Part, asked: Asked) -> list[Section]:
         histories.layers(workload, records),
         target.time_to_target(workload, records, asked.target, asked.within_percent),
         part.scaling,
+        matters.matters(workload),
         trouble.explained(workload) if several else None,
         _settings(workload) if several else None,
         trouble.trouble(workload, records),
@@ -189,13 +195,16 @@ def _sections(part: _Part, asked: Asked) -> list[Section]:
 
 def _settings(workload: Workload) -> Section:
     said = (
-        f"Best first, by mean {workload.measure.title} over seeds; settings with a diverged or failed seed come last, "
-        "and their mean is over the runs that survived. The difference is to the best, in pairs of the same seed, with "
-        "its 95 % interval; p is of the paired t-test and p exact of the sign-flip test, both corrected for all "
-        "pairs of settings (Holm); the last three say how often the best is the better one (above 0.75 is meaningful)."
+        f"Best first, by mean {workload.measure.title} over seeds; settings that diverge more often come last, and "
+        "their mean is over the runs that survived. The difference is to the leader, with an interval that holds for "
+        "all settings together (95 %). The last three say how often the leader is the better one of a pair that "
+        "shares its seed (above 0.75 is meaningful)."
     )
     return Section(
-        "Every setting", (said,), (), (Table("settings", "Every setting", workload.table.drop(columns="contends")),)
+        "Every setting",
+        (said,),
+        (),
+        (Table("settings", "Every setting", workload.table.drop(columns=["contends", "half", "test_half"])),),
     )
 
 
@@ -291,11 +300,19 @@ def _json(a: Answer) -> dict[str, Any]:
             for e in a.estimates
         },
         "verdict": a.verdict,
-        "tied_with": a.tied,
-        "tied": [{axis: workload.table.at[s, axis] for axis in workload.axes} for s in workload.tied],
+        "rivals": a.rivals,
+        "can_be_best": [_named(workload, s) for s in ([0, *workload.rivals] if workload.best is not None else [])],
+        "margin": workload.margin,
+        "equivalent": [_named(workload, s) for s in equivalents(workload)],
+        "matters": list(a.matters),
+        "warnings": list(a.warnings),
         "notes": list(a.notes),
         "surer": [{"what": reason, "command": command} for reason, command in a.surer],
     }
+
+
+def _named(workload: Workload, setting: int) -> dict[str, str]:
+    return {axis: str(workload.table.at[setting, axis]) for axis in workload.axes}
 
 
 def _finite(value: float) -> float | None:

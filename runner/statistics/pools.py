@@ -3,6 +3,7 @@
 All of it depends on the pool: add a workload or a choice, and scores, ranks and groups may change.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from runner.statistics.scores import LEVEL, Array, Interval, all_pairs, fewest_pairs, holm, performance_profile
+from runner.statistics.scores import LEVEL, Array, Interval, holm, performance_profile
 
 RESAMPLES = 2000
 SEED = 0
@@ -99,8 +100,16 @@ def profile_scores(times: Sequence[Array]) -> list[Interval]:
 
 
 def fewest_workloads(choices: int) -> int:
-    """Return with how many workloads a test over them can tell two of so many choices apart at all."""
-    return fewest_pairs(all_pairs(choices))
+    """Return with how many workloads a test over them can tell two of so many choices apart at all.
+
+    The smallest p of n workloads is 2^(1-n), and it is corrected for every pair of choices.
+    """
+    return math.ceil(1 + math.log2(max(1, number_of_pairs(choices)) / (1 - LEVEL)))
+
+
+def number_of_pairs(choices: int) -> int:
+    """Return in how many pairs so many choices can be compared."""
+    return choices * (choices - 1) // 2
 
 
 def pairwise(scores: Array) -> Array:
@@ -119,7 +128,7 @@ def pairwise(scores: Array) -> Array:
     p = np.full((k, k), np.nan)
     first, second = np.triu_indices(k, 1)
     found = np.array([_signed_rank(scores[i] - scores[j]) for i, j in zip(first, second, strict=True)])
-    p[first, second] = p[second, first] = holm(found, all_pairs(k))
+    p[first, second] = p[second, first] = holm(found, number_of_pairs(k))
     return p
 
 
