@@ -67,7 +67,7 @@ def ranks(names: Sequence[str], mean: Array, alike: "npt.NDArray[np.bool_] | Non
     order = np.argsort(mean, kind="stable")[:MOST_RANKED]
     shown, at = [names[i] for i in order], mean[order]
     bars = [] if alike is None else [g for g in pools.groups(alike[np.ix_(order, order)]) if len(g) > 1]
-    joined = f" Bars join the {len(bars)} groups that are not told apart." if bars else ""
+    joined = " Bars join choices that are not told apart." if bars else ""
     return Plot(
         "mean-ranks",
         "Mean ranks",

@@ -51,7 +51,7 @@ class Report:
     text: str
     """What the terminal shows."""
     commands: tuple[str, ...]
-    """The recommended command line of each data set."""
+    """The recommended command line of each workload."""
     page: Path
     """Where the page will be."""
     write: Callable[[], str]
