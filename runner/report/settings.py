@@ -158,11 +158,7 @@ def number(value: str) -> str:
 
 
 def workload_of(name: str, records: Records, runs: pd.DataFrame, asked: str | None, better: str | None) -> Workload:
-    """Draw up a workload from some of a folder's runs.
-
-    Raises:
-        ConfigError: if none of them has what is to be judged by.
-    """
+    """Draw up a workload from some of a folder's runs; a ConfigError says that none has what is to be judged by."""
     part = Records(records.folder, runs, records.choices, records.places)
     measure = choose_measure(part, asked, better)
     caveats: list[str] = []
