@@ -3,6 +3,7 @@
 Hydra imports this module whenever it starts, so nothing heavy is imported at its top.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,20 @@ class ShippedConfigs(ConfigSource):
         return Path(self.path, self._normalize_file_name(config_path))
 
 
+def _note(config: DictConfig | None, jobs: "Sequence[Job]") -> None:
+    """Record which runs a command asks for."""
+    from runner.config.hydra_door import unpack
+    from runner.run import launches
+
+    assert config is not None  # each was set up
+    given = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
+    given = [override for override in given if not override.startswith("hydra.sweeper.unions=")]
+    unions = unpack(config.hydra.sweeper.unions) if "unions" in config.hydra.sweeper else []
+    parts = [word for union in unions for word in ("+", *shlex.split(union))]
+    command = shlex.join(["optbench", "train", "-m", *given, *parts])
+    launches.note(jobs[0].folder.parent, command, [job.run_id for job in jobs])
+
+
 class OptbenchSweeper(Sweeper):
     """Every combination of values, all of them composed and checked before anything is written or launched."""
 
@@ -98,6 +113,7 @@ class OptbenchSweeper(Sweeper):
         report_doubts(jobs)
         if jobs[0].config["dry_run"]:
             return describe(jobs, number_of_workers(jobs))
+        _note(self.config, jobs)
         if isinstance(self._launcher, OptbenchLauncher):
             return self._launcher.run(jobs)
         self._launcher.launch([composer.for_launcher(job.overrides) for job in jobs], initial_job_idx=0)
@@ -128,6 +144,7 @@ class OptbenchLauncher(Launcher):
         composer = Composer(self.hydra_context.config_loader)
         returned = []
         planned = [plan(composer, [overrides])[0] for overrides in job_overrides]
+        _note(self.config, planned)
         found = {
             outcome.job.run_id: outcome for outcome in self.run(list({job.run_id: job for job in planned}.values()))
         }

@@ -53,12 +53,12 @@ class Sweep:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The answer that a folder's runs give."""
+    """The answer that the runs of a folder, or of several, give."""
 
     text: str
     """What ``optbench report`` prints."""
     commands: tuple[str, ...]
-    """The recommended command line of each data set."""
+    """The recommended command line of each workload."""
     page: Path
     """The whole report, one file."""
     answers: tuple[dict[str, Any], ...]
@@ -146,7 +146,8 @@ def curves(folder: str | Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    from runner.report.load import load, numbers
+    from runner.report.evaluations import numbers
+    from runner.report.load import load
 
     records = load(Path(folder))
     varying = [choice for choice in records.choices if records.runs[choice].nunique() > 1]
@@ -159,30 +160,37 @@ def curves(folder: str | Path) -> "pd.DataFrame":
 
 
 def report(
-    folder: str | Path,
+    folder: str | Path | Sequence[str | Path],
     *,
     metric: str | None = None,
     better: str | None = None,
     target: float | None = None,
     axes: tuple[str, str] | None = None,
     within: float = 1.0,
+    margin: float | None = None,
     config_dir: str | None = None,
     tensorboard: str | Path | None = None,
+    into: str | None = None,
 ) -> Report:
-    """Draw the answer from a folder's runs and write its page, plots and tables, as ``optbench report`` does.
+    """Draw the answer from a folder's runs, or from several sweeps', and write its page, plots and tables.
+
+    It does what ``optbench report`` does.
 
     Args:
-        folder: of a sweep or a run.
+        folder: of a sweep or a run; or several sweeps', each with an answer, and what holds across them.
         metric: what to judge by, such as ``val_loss``; None: accuracy, r2 or loss.
         better: of a measure of one's own, ``higher`` or ``lower``.
         target: time to this value of the metric is told.
         axes: of the heat map.
         within: what counts as near the best, in percent.
+        margin: settings within it of the best are as good, in the metric's units; None: 0.01 of an accuracy, else a
+            twentieth of what the best gains over the trivial baseline.
         config_dir: a folder of YAMLs of one's own.
         tensorboard: a folder to write the runs to for TensorBoard too.
+        into: where the page and its files go; None: into the folder, or into the one that several lie in.
 
     Raises:
-        ConfigError: if the folder holds no runs, or what is asked for is not there.
+        ConfigError: if a folder holds no runs, or what is asked for is not there.
         RecordError: if it cannot be read or written.
     """
     from runner.report.tensorboard import check_destination
@@ -190,8 +198,8 @@ def report(
     from runner.report.write import report as drawn
 
     if tensorboard is not None:
-        check_destination(Path(tensorboard))
-    found = drawn(folder, Asked(metric, better, target, axes, within, config_dir))
+        check_destination(Path(tensorboard), 1 if isinstance(folder, str | Path) else len(folder))
+    found = drawn(folder, Asked(metric, better, target, axes, within, config_dir, margin, into))
     found.write()
     if tensorboard is not None:
         found.write_events(Path(tensorboard))

@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
     def add_argument(self, *names: str, words: Words = (), **options: Any) -> argparse.Action:
         """Add an argument; ``words`` are what completion offers for it."""
         action = super().add_argument(*names, **options)
-        takes_value, repeats = action.nargs != 0, action.nargs == "*" or options.get("action") == "append"
+        takes_value, repeats = action.nargs != 0, action.nargs in ("*", "+") or options.get("action") == "append"
         self.arguments.append(Argument(tuple(action.option_strings), action.dest, takes_value, repeats, words))
         return action
 

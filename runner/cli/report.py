@@ -1,4 +1,4 @@
-"""``optbench report DIR``: the answer on stdout, ``DIR/report.html`` and ``DIR/report/``."""
+"""``optbench report DIR…``: the answer on stdout, ``report.html`` and ``report/`` in DIR, or beside several."""
 
 import argparse
 import sys
@@ -13,15 +13,20 @@ from runner.config.chosen import GROUPS
 from runner.errors import ConfigError
 from runner.measures import HIGHER_IS_BETTER
 
-ABOUT = "The answer that runs give: on the terminal, in DIR/report.html, its plots and tables in DIR/report/."
+ABOUT = (
+    "The answer that runs give: on the terminal, in DIR/report.html, its plots and tables in DIR/report/. Several "
+    "sweeps are read together: an answer for each, and what holds across them, beside them."
+)
 LARGEST_PORT = 65535
 
 
 def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("report", ABOUT)
-    about = "the folder of a sweep, such as outputs/default, or of a run"
-    parser.add_argument("folder", metavar="DIR", help=about, words=FOLDERS)
+    about = "the folder of a sweep, such as outputs/default, or of a run; or several sweeps'"
+    parser.add_argument("folders", metavar="DIR", nargs="+", help=about, words=FOLDERS)
+    about = "where report.html and report/ go (default: DIR, or the folder that several lie in)"
+    parser.add_argument("--into", metavar="FOLDER", help=about, words=FOLDERS)
     about = "what to judge by, such as val_loss (default: accuracy, r2, loss)"
     parser.add_argument("--metric", metavar="NAME", help=about, words=tuple(f"val_{m}" for m in HIGHER_IS_BETTER))
     parser.add_word(
@@ -32,6 +37,8 @@ def parser() -> Parser:
     parser.add_argument("--axes", metavar="ROWS,COLUMNS", help=about, words=_axes)
     about = "what counts as near the best (default: 1)"
     parser.add_argument("--within", type=finite_number, default=1.0, metavar="PERCENT", help=about)
+    about = "what is as good as the best, in the metric's units (default: 0.01 of an accuracy)"
+    parser.add_argument("--margin", type=finite_number, metavar="VALUE", help=about)
     parser.add_argument("--open", action="store_true", help="show the page in the browser")
     about = "serve the page on this machine and keep it up to date while runs go on, until Ctrl-C"
     parser.add_argument("--watch", action="store_true", help=about)
@@ -53,14 +60,17 @@ def run(argv: Sequence[str]) -> int:
     _check(arguments)
     from runner.report.write import Asked, report
 
-    axes = tuple(arguments.axes.split(",")) if arguments.axes else None
-    asked = Asked(arguments.metric, arguments.better, arguments.target, axes, arguments.within, arguments.config_dir)
-    if arguments.watch:
+    given = arguments
+    axes = tuple(given.axes.split(",")) if given.axes else None
+    asked = Asked(
+        given.metric, given.better, given.target, axes, given.within, given.config_dir, given.margin, given.into
+    )
+    if given.watch:
         from runner.report.watch import watch
 
-        folders = [Path(arguments.folder)]
-        watch(folders, lambda: report(arguments.folder, asked), arguments.port or 0, _started(arguments))
-    found = report(arguments.folder, asked)
+        folders = [Path(folder) for folder in given.folders]
+        watch(folders, lambda: report(folders, asked), given.port or 0, _started(given))
+    found = report(given.folders, asked)
     print(found.text, flush=True)  # first: it stands even where the folder cannot be written
     print(found.write(), end="")
     if arguments.open and not shown_in_browser(found.page.resolve().as_uri()):
@@ -82,14 +92,16 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError("--tensorboard is written once: leave --watch out")
         from runner.report.tensorboard import check_destination
 
-        check_destination(Path(arguments.tensorboard))
+        check_destination(Path(arguments.tensorboard), len(arguments.folders))
 
 
 def _started(arguments: argparse.Namespace) -> Callable[[str], None]:
     """Return what is done once the page is there."""
 
+    shown = ", ".join(arguments.folders)
+
     def started(url: str) -> None:
-        print(f"{url} shows the report of {arguments.folder} and follows its runs; Ctrl-C ends it", flush=True)
+        print(f"{url} shows the report of {shown} and follows its runs; Ctrl-C ends it", flush=True)
         if arguments.open and not shown_in_browser(url):
             print(f"optbench: there is no browser here; the page is {url}", file=sys.stderr)
 

@@ -56,10 +56,10 @@ class Translator:
     def overrides(self, row: "pd.Series[str]") -> Overrides:
         """Return the overrides that compose to a run's choices, those that differ from the defaults."""
         wanted, varying = {c: str(row[c]) for c in self._columns}, self._varying
-        groups = [_group(g, wanted[g]) for g in GROUPS if g in wanted]
         auto = next((loss for measure, loss in AUTO_LOSS.items() if row.get(f"final_val_{measure}")), "auto")
         kept = [c for c in GROUPS if c in wanted and (c in varying or wanted[c] != self._default[c])]
         given_too = {*varying, *_needed(wanted)}
+        groups = _in_order(kept, varying, wanted)  # as below: Hydra composes a combination once
         try:
             base = _cells(self._composer.compose(_enough(groups, wanted)).config, auto)
             # A column of other runs' options is empty here, and no key of these.

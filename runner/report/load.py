@@ -2,32 +2,25 @@
 
 import csv
 import io
-import math
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from runner.errors import ConfigError, NothingYet, RecordError, closest
+from runner.report.evaluations import LARGEST_BYTES, numbers, read_evaluations
+from runner.report.evaluations import as_number as as_number
 from runner.run import files, record
+from runner.run.launches import launches
 from runner.run.lock import owner_of
 
-BATCH_BYTES = 32 * 2**20
-"""So much of the runs' CSVs is parsed at a time."""
-LARGEST_BYTES = 256 * 2**20
-"""A larger ``metrics.csv`` is left out, and named."""
-LARGEST_NUMBER = 1e100
-"""A larger one is no measurement, and its square is infinite."""
 NAMED = 3
 """A caveat names so many of the runs that it is about."""
-FIRST = ("step", "train_seconds", "val_loss", "train_loss")
 
 
 @dataclass
@@ -42,8 +35,20 @@ class Records:
     places: dict[str, Path]
     """Each run's folder by its id, where it has one."""
     caveats: list[str] = field(default_factory=list)
-    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """A row an evaluation: ``run_id``, then numbers."""
+    warnings: list[str] = field(default_factory=list)
+    """What is said before the answer."""
+    launches: list[frozenset[str]] = field(default_factory=list)
+    """The ids of the runs that each command asked for, as far as it is recorded."""
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """A row an evaluation: ``run_id``, then numbers; read where it is looked at, which adds to ``caveats``."""
+        found = read_evaluations([i for i in self.runs["run_id"] if i in self.places], self.places)
+        for text, names in found.caveats:
+            self.caveat(len(names), text, names)
+        if found.unread:
+            self.caveats.append(f"{found.unread:,} rows of metrics.csv files cannot be read and are left out")
+        return found.rows
 
     def number(self, column: str) -> "pd.Series[float]":
         """Return a column of ``runs`` as numbers, NaN where it holds none."""
@@ -61,26 +66,6 @@ class Records:
         self.caveats.append(text.format(runs=runs) + (f": {', '.join(few)}{more}" if few else ""))
 
 
-def numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
-    """Return a column's numbers, NaN where a cell holds none or one that is not finite."""
-    if column.dtype == float:
-        found = column
-    else:
-        try:
-            found = pd.to_numeric(column, errors="coerce").astype(float)
-        except OverflowError:  # a whole number of hundreds of digits
-            found = column.map(as_number).astype(float)
-    return found.where(found.abs() < LARGEST_NUMBER)
-
-
-def as_number(cell: object) -> float:
-    """Return a cell's number, NaN where it holds none."""
-    try:
-        return float(str(cell))
-    except ValueError:
-        return math.nan
-
-
 def load(folder: Path) -> Records:
     """Read a sweep's folder, or a single run's.
 
@@ -88,13 +73,8 @@ def load(folder: Path) -> Records:
         ConfigError: if it is neither; the message says what is there instead.
         RecordError: if it cannot be read.
     """
-    if not folder.is_dir():
-        raise _nothing_in(folder)
     try:
-        single = (folder / "config.yaml").is_file() and (folder / "metrics.csv").is_file()
-        places = {folder.name.rpartition("-")[2]: folder} if single else dict(_run_folders(folder))
-        if not single and not places and not (folder / "runs.csv").is_file():
-            raise _nothing_in(folder)
+        single, places = find(folder)
         rows, caveats = _rows(folder.parent if single else folder, places, single)
     except OSError as error:
         if isinstance(error, ConfigError | RecordError):
@@ -105,9 +85,24 @@ def load(folder: Path) -> Records:
     runs = pd.DataFrame(rows, dtype=str).fillna("")
     columns = list(runs.columns)
     records = Records(folder, runs, columns[: columns.index("run_id")], places, caveats)
+    records.launches = launches(folder.parent if single else folder)
     _settle_statuses(records, folder.parent if single else folder)
-    records.curves = _read_curves(records)
     return records
+
+
+def find(folder: Path) -> tuple[bool, dict[str, Path]]:
+    """Return whether a folder is a single run's, and the folders of runs by their ids.
+
+    Raises:
+        ConfigError: if it holds no runs; the message says what is there instead.
+    """
+    if not folder.is_dir():
+        raise _nothing_in(folder)
+    single = (folder / "config.yaml").is_file() and (folder / "metrics.csv").is_file()
+    places = {folder.name.rpartition("-")[2]: folder} if single else dict(_run_folders(folder))
+    if not single and not places and not (folder / "runs.csv").is_file():
+        raise _nothing_in(folder)
+    return single, places
 
 
 def _run_folders(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -259,85 +254,6 @@ def _settle_statuses(records: Records, sweep: Path) -> None:
 def _names(records: Records, mask: "pd.Series[bool]") -> Iterator[str]:
     for identifier in records.runs.loc[mask, "run_id"]:
         yield records.places[identifier].name if identifier in records.places else identifier
-
-
-def _read_curves(records: Records) -> pd.DataFrame:
-    """Read every run's ``metrics.csv``; files with the same header are parsed together, which is what makes it fast."""
-    known = [i for i in records.runs["run_id"] if i in records.places]
-    batches: dict[bytes, list[bytes]] = {}
-    held, lines = 0, 0
-    found: list[pd.DataFrame] = []
-    torn, without, huge = [], [], []
-
-    def parse() -> None:
-        nonlocal held
-        found.extend(_parse(header, bodies) for header, bodies in batches.items())
-        batches.clear()
-        held = 0
-
-    show = sys.stderr.isatty()
-    for number, identifier in enumerate(tqdm(known, desc="reading", unit="run", disable=not show, leave=False)):
-        path = records.places[identifier] / "metrics.csv"
-        try:
-            if not path.is_file():
-                without.append(path.parent.name)
-                continue
-            if path.stat().st_size > LARGEST_BYTES:
-                huge.append(path.parent.name)
-                continue
-            text = path.read_bytes()
-        except OSError:
-            without.append(path.parent.name)
-            continue
-        header, _, body = text.partition(b"\n")
-        if not body.endswith(b"\n") and body:
-            body = body[: body.rfind(b"\n") + 1]
-            torn.append(path.parent.name)
-        if not body:
-            without.append(path.parent.name)
-            continue
-        mark = b"%d," % number
-        batches.setdefault(header.rstrip(b"\r"), []).append(mark + body[:-1].replace(b"\n", b"\n" + mark) + b"\n")
-        held += len(body)
-        lines += body.count(b"\n")
-        if held > BATCH_BYTES:
-            parse()
-    parse()
-    records.caveat(len(torn), "{runs} with a torn last row, left out", torn)
-    records.caveat(len(without), "{runs} without rows in metrics.csv: no curve", without)
-    records.caveat(len(huge), "{runs} with a metrics.csv of over 256 MiB: no curve", huge)
-    if not found:
-        return pd.DataFrame({"run_id": pd.Series(dtype=str), **{c: pd.Series(dtype=float) for c in FIRST}})
-    curves = pd.concat(found, ignore_index=True)
-    wrong = curves["number"].isna() | (curves["number"] % 1 != 0) | ~curves["number"].between(0, len(known) - 1)
-    wrong |= curves["step"].isna()
-    curves = curves[~wrong]
-    if lines > len(curves):
-        records.caveats.append(f"{lines - len(curves):,} rows of metrics.csv files cannot be read and are left out")
-    of = np.asarray(known, object)[curves["number"].astype(int)]
-    curves = curves.drop(columns="number")
-    run_id = pd.Categorical(of, categories=pd.unique(np.asarray(known, object)))
-    curves.insert(0, "run_id", pd.Series(run_id, index=curves.index))
-    return curves.reset_index(drop=True)
-
-
-def _parse(header: bytes, bodies: list[bytes]) -> pd.DataFrame:
-    names = next(csv.reader([header.decode("utf-8", "replace").replace("\0", "�")]), [])
-    read = [n for n in dict.fromkeys(names) if n in FIRST or n.startswith("val_")]
-    at = [names.index(n) + 1 for n in read]
-    table = pd.read_csv(
-        io.BytesIO(b"-1" + b"," * len(names) + b"\n" + b"".join(bodies)),  # a first row as wide as the header says
-        header=None,
-        names=list(range(len(names) + 1)),
-        usecols=[0, *at],
-        encoding_errors="replace",
-        on_bad_lines="skip",
-        quoting=csv.QUOTE_NONE,
-        low_memory=False,
-        index_col=False,
-    )
-    columns = {name: numbers(table[i]) for name, i in zip(["number", *read], [0, *at], strict=True)}
-    return pd.DataFrame(columns).reindex(columns=["number", *dict.fromkeys([*FIRST, *read])])
 
 
 def read_layers(place: Path) -> pd.DataFrame | None:

@@ -23,6 +23,7 @@ def page(
     summary: str,
     answers: Sequence[tuple[Answer, Sequence[tuple[Section, dict[str, str]]]]],
     care: Sequence[str],
+    first: Sequence[str] = (),
 ) -> str:
     """Return the page.
 
@@ -31,6 +32,7 @@ def page(
         summary: what was run, in a line.
         answers: each workload's answer and sections, with their plots' SVG by name.
         care: what a reader must know before believing anything.
+        first: what is said before every answer.
     """
     body, contents = [], []
     for at, (answer, sections) in enumerate(answers):
@@ -44,10 +46,11 @@ def page(
     links = "".join(f'<li><a href="#{anchor}">{_e(text)}</a></li>' for anchor, text in contents)
     cautious = "".join(f"<li>{_e(line)}</li>" for line in care)
     warned = f'<div class="care" role="note"><b>Read with care</b><ul>{cautious}</ul></div>' if care else ""
-    first, rest = (body[0], body[1:]) if body else ("", [])
+    before = "".join(f'<p class="care" role="note">{_e(line)}</p>' for line in first)
+    answered, rest = (body[0], body[1:]) if body else ("", [])
     footer = """Tables sort by a click on a heading. Every plot lies as PNG and SVG, every table as CSV, in
 <a href="report/index.csv">report/</a> beside this page."""
-    main = f"""{first}
+    main = f"""{before}{answered}
 {warned}
 <nav aria-label="Contents"><ol>{links}</ol></nav>
 {"".join(rest)}"""

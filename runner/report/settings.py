@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,6 @@ import pandas as pd
 
 from runner.config.chosen import GROUPS
 from runner.config.identity import outside_identity
-from runner.errors import ConfigError
 from runner.report.load import Records
 from runner.report.measure import Measure, choose_measure
 from runner.statistics import scores as statistics
@@ -20,8 +19,6 @@ from runner.statistics.scores import Array
 
 REPLICATES = ("seed", "data.split_seed", "data.bootstrap", "data.fold")
 """Choices that make another run of the same setting."""
-SHARED_BY_WORKLOADS = (*REPLICATES, "data.normalize", "data.fraction")
-"""Settings of the data in which runs may differ and still be compared."""
 OBEYED = {"target.metric": "target", "target.value": "target"}
 """Choices that decide what a run finds where this way to stop reads them, and are mere notes where none does."""
 BAD = ("diverged", "failed")
@@ -29,8 +26,6 @@ GOOD = ("completed", "stopped_early")
 IN_SET = ("best", "equivalent", "open", "untested")
 """Verdicts of settings that can be the best."""
 LR = "optim.lr"
-CONTENT = "data_fingerprint"
-"""The column that tells data apart which are read from the same place."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,7 @@ class Workload:
 
     def words(self, setting: int) -> str:
         """Name a setting by what varies."""
-        return ", ".join(_words(axis, str(self.table.at[setting, axis])) for axis in self.axes) or "the only setting"
+        return ", ".join(words_of(axis, str(self.table.at[setting, axis])) for axis in self.axes) or "the only setting"
 
     def row(self, setting: int) -> "pd.Series[str]":
         """Return one of a setting's runs, with a value if there is one."""
@@ -149,7 +144,8 @@ def ordered(values: Sequence[str] | npt.NDArray[np.object_]) -> list[str]:
     return sorted(map(str, values), key=key)
 
 
-def _words(axis: str, value: str) -> str:
+def words_of(axis: str, value: str) -> str:
+    """Name a choice by its value: an option by itself, a number with its key."""
     return f"{axis}={number(value) or '–'}" if "." in axis or axis not in GROUPS else value or "–"
 
 
@@ -161,56 +157,8 @@ def number(value: str) -> str:
         return value
 
 
-def workloads(records: Records, asked: str | None, better: str | None) -> list[Workload]:
-    """Divide a sweep's runs by their data, as measures of different data cannot be compared."""
-    keys = [c for c in records.choices if c.partition(".")[0] == "data" and c not in SHARED_BY_WORKLOADS]
-    keys = [c for c in keys if records.runs[c].nunique() > 1]
-    content = _content(records, keys)
-    if content is not None:
-        records = replace(records, runs=records.runs.assign(**{CONTENT: content}))
-        records.caveats.insert(
-            0,
-            f"the data changed while these runs were made: there are {content.nunique()} contents, told apart by "
-            "their fingerprints, and runs on different ones are not compared",
-        )
-        keys.append(CONTENT)
-    if not keys:
-        return [_workload("", records, records.runs, asked, better)]
-    found, empty = [], list[tuple[str, ConfigError]]()
-    for values, runs in records.runs.groupby(keys, sort=True):
-        names = [
-            _words(k, str(v)) for k, v in zip(keys, values, strict=True) if "." not in k or not _follows(records, k)
-        ]
-        try:
-            found.append(_workload(", ".join(names), records, runs, asked, better))
-        except ConfigError as error:  # none of its runs has what is to be judged by
-            empty.append((", ".join(names), error))
-    if not found:
-        raise empty[0][1]
-    records.caveats += [f"left out: {name}: {str(error).splitlines()[0]}" for name, error in empty]
-    return found
-
-
-def _content(records: Records, keys: Sequence[str]) -> "pd.Series[str] | None":
-    """Return each run's fingerprint of its data, where runs of the same choices of data have several; or None.
-
-    A run that has recorded none counts among those with the most common one.
-    """
-    if CONTENT not in records.runs:
-        return None
-    alike = records.runs[list(keys)].apply(tuple, axis=1) if keys else pd.Series("", index=records.runs.index)
-    known = records.runs[CONTENT].where(records.runs[CONTENT] != "")
-    by_choice = known.groupby(alike)
-    if (by_choice.nunique() <= 1).all():
-        return None
-    return known.fillna(alike.map(by_choice.agg(lambda found: next(iter(found.mode()), "")))).astype(str)
-
-
-def _follows(records: Records, column: str) -> bool:
-    return bool((records.runs.groupby("data")[column].nunique() <= 1).all())
-
-
-def _workload(name: str, records: Records, runs: pd.DataFrame, asked: str | None, better: str | None) -> Workload:
+def workload_of(name: str, records: Records, runs: pd.DataFrame, asked: str | None, better: str | None) -> Workload:
+    """Draw up a workload from some of a folder's runs; a ConfigError says that none has what is to be judged by."""
     part = Records(records.folder, runs, records.choices, records.places)
     measure = choose_measure(part, asked, better)
     caveats: list[str] = []
@@ -235,7 +183,9 @@ def _workload(name: str, records: Records, runs: pd.DataFrame, asked: str | None
         caveats.append("runs on a resampled training set are averaged with runs on the whole one")
     runs["seed"] = runs["seed"] if "seed" in runs else runs["run_id"]
     runs["setting"] = runs.groupby(axes, sort=False).ngroup() if axes else 0
-    labels = runs[which].apply(lambda row: ", ".join(f"{c}={row[c]}" for c in which), axis=1)
+    labels = (which[0] + "=") + runs[which[0]]
+    for column in which[1:]:
+        labels = labels + f", {column}=" + runs[column]
     replicates = ordered_replicates(runs, which, labels)
     runs["replicate"] = pd.Categorical(labels, categories=replicates).codes
     twice = runs.duplicated(["setting", "replicate"], keep="last")

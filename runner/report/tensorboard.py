@@ -51,12 +51,18 @@ class Run:
     """Its ``metrics.csv``, if it has one that is read."""
 
 
-def check_destination(folder: Path) -> None:
+def check_destination(folder: Path, sources: int = 1) -> None:
     """Refuse what cannot be written, before the work that it is for.
+
+    Args:
+        folder: where the events go.
+        sources: of how many folders of runs.
 
     Raises:
         ConfigError: if the extra is not installed, or the folder holds what was not written by this.
     """
+    if sources > 1:
+        raise ConfigError(f"--tensorboard writes one folder's runs, got {sources} folders: give each its own")
     if any(importlib.util.find_spec(package) is None for package in EXTRA):
         raise ConfigError("--tensorboard needs TensorBoard: pip install 'optbench[tensorboard]'")
     if not folder.parent.is_dir():

@@ -69,6 +69,11 @@ def _cell(value: object) -> str:
     return short(number(str(value))) or "–"
 
 
+def wrapped(lines: Sequence[str]) -> list[str]:
+    """Return sentences broken into lines."""
+    return [textwrap.fill(line, WIDTH, break_on_hyphens=False) for line in lines]
+
+
 def bullets(title: str, lines: Sequence[str]) -> str:
     """Return lines below a title, or nothing."""
     return "\n".join([f"{title}:", *(f"- {line}" for line in lines)]) + "\n" if lines else ""

@@ -11,7 +11,7 @@ from runner.report.figures import COLOURS, short
 from runner.report.load import Records
 from runner.report.sections import Plot, Section, Table
 from runner.report.settings import BAD, Workload
-from runner.statistics import scores as statistics
+from runner.statistics.variance import variance_explained
 
 MOST_FACTORS = 5
 NEARLY = 0.8
@@ -74,9 +74,7 @@ def shares_explained(workload: Workload) -> pd.DataFrame | None:
         return None
     score = (runs["value"] * workload.measure.sign).fillna(-np.inf)
     ranks = stats.rankdata(score.to_numpy())
-    found = statistics.variance_explained(
-        [runs[f].astype(str).tolist() for f in factors], ranks, runs["replicate"].tolist()
-    )
+    found = variance_explained([runs[f].astype(str).tolist() for f in factors], ranks, runs["replicate"].tolist())
     names = [*factors, *(f"{factors[j]} × {factors[i]}" for i in range(len(factors)) for j in range(i))]
     rows = [{"choice": n, "share": s.mean, "low": s.low, "high": s.high} for n, s in zip(names, found, strict=True)]
     return pd.DataFrame(rows).sort_values("share", ascending=False)

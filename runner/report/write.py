@@ -1,6 +1,5 @@
 """``optbench report``: from a folder of records to the answer and its files."""
 
-import csv
 import functools
 import json
 import math
@@ -15,23 +14,21 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from runner.errors import ConfigError, RecordError, closest
+from runner.errors import ConfigError, closest
 from runner.measures import title
-from runner.report import grids, histories, matters, rates, scaling, target, text, trouble
+from runner.report import grids, histories, matters, output, rates, scaling, target, text, trouble
 from runner.report.across import across
-from runner.report.answer import Answer, Place, answer
+from runner.report.answer import Answer, answer
 from runner.report.equivalent import default_margin, equivalents, with_margin
 from runner.report.figures import render
 from runner.report.latex import for_papers
-from runner.report.load import Records, as_number, load
+from runner.report.load import Records, as_number
 from runner.report.page import page
 from runner.report.sections import Section, Table
-from runner.report.settings import Workload, workloads
+from runner.report.settings import Workload
+from runner.report.sources import Source, check, read
 from runner.report.tensorboard import write_events
-from runner.run.job import OUTPUTS
-from runner.run.record import write_whole, writing
-
-INDEX = "index.csv"
+from runner.run.record import write_whole
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,8 @@ class Asked:
     config_dir: str | None = None
     margin: float | None = None
     """Settings within it of the leader are as good, in the metric's units."""
+    into: str | None = None
+    """Where the page and its files go; None: into the folder, or beside several."""
 
     def __post_init__(self) -> None:
         """Refuse what no runs are needed to refuse.
@@ -59,6 +58,8 @@ class Asked:
             raise ConfigError(f"--axes takes two axes, such as init,optim, got {','.join(self.axes)!r}")
         if not 0 < self.within_percent < 100:
             raise ConfigError(f"--within must be > 0 and < 100, in percent of the best, got {self.within_percent:g}")
+        if self.margin is not None and not 0 < self.margin < math.inf:
+            raise ConfigError(f"--margin must be > 0 and finite, in the metric's units, got {self.margin:g}")
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ class Report:
     text: str
     """What the terminal shows."""
     commands: tuple[str, ...]
-    """The recommended command line of each data set."""
+    """The recommended command line of each workload."""
     answers: tuple[dict[str, Any], ...]
-    """Each data set's answer, as ``report/answer.json`` holds it."""
+    """Each workload's answer, as ``report/answer.json`` holds it."""
     page: Path
     """Where ``write`` puts the page; plots and tables are in ``report/`` beside it."""
     write: Callable[[], str]
@@ -79,54 +80,95 @@ class Report:
     """Writes the runs for TensorBoard, and says where they are; raises as ``runner.report.tensorboard`` does."""
 
 
-def report(folder: str | Path, asked: Asked | None = None) -> Report:
-    """Draw the answer from a sweep's or a run's folder.
+def report(folders: str | Path | Sequence[str | Path], asked: Asked | None = None) -> Report:
+    """Draw the answer from the folder of a sweep or a run, or from several sweeps' together.
 
     Raises:
-        ConfigError: if the folder holds no runs, or what is asked for is not there.
+        ConfigError: if a folder holds no runs, or what is asked for is not there.
         RecordError: if it cannot be read.
     """
+    given = [folders] if isinstance(folders, str | Path) else folders
     with np.errstate(all="ignore"):
-        return _report(Path(folder), asked or Asked())
+        return _report([Path(folder) for folder in given], asked or Asked())
 
 
-def _report(folder: Path, asked: Asked) -> Report:
-    records = load(folder)
-    found = workloads(records, asked.metric, asked.better)
+@dataclass(frozen=True)
+class _Part:
+    """One workload's share of a report."""
+
+    answer: Answer
+    records: Records
+    scaling: Section | None
+    """The only one of its sections of which the terminal shows something."""
+
+
+def _report(folders: Sequence[Path], asked: Asked) -> Report:
+    check(folders)
+    into = output.target(folders, asked.into)
+    sources, left_out = read(folders, asked.metric, asked.better)
+    found = [(w, source) for source in sources for w in source.workloads]
     if asked.axes is not None:
-        _check_axes(asked.axes, found)
-    found = [with_margin(w, default_margin(w, None) if asked.margin is None else asked.margin) for w in found]
-    place = _place(folder, single=folder in records.places.values())
-    built = [(answer(w, records, place, asked.config_dir), _sections(w, records, asked)) for w in found]
-    if len(built) > 1:
-        built = [(a, [_prefixed(s, f"{i}-") for s in sections]) for i, (a, sections) in enumerate(built, 1)]
-        together = across(found, records, asked.within_percent)
-        if together is not None:
-            built[-1][1].append(together)
-    summary = _summary(records, found)
-    lines = [summary, ""]
-    for a, sections in built:
-        lines += [text.answer_text(a), *(f"{section.terminal}\n" for section in sections if section.terminal)]
-    care = [*records.caveats, *(c for w in found for c in w.caveats)]
-    lines += [text.bullets("Read with care", care)] if care else []
+        _check_axes(asked.axes, [w for w, _ in found])
+    margins = [default_margin(w, None) if asked.margin is None else asked.margin for w, _ in found]
+    found = [(with_margin(w, margin), source) for (w, source), margin in zip(found, margins, strict=True)]
+    parts = [
+        _Part(
+            answer(w, source.records, source.place, asked.config_dir),
+            source.records,
+            scaling.scaling(w, source.records) if len(w.table) > 1 else None,
+        )
+        for w, source in found
+    ]
+    together = across([(w, source.records) for w, source in found], asked.within_percent)
+    summary = _summary(sources)
+    told = _care(sources, left_out)
+    lines = [summary, "", *(f"{line}\n" for line in text.wrapped(_first(sources)))]
+    for part in parts:
+        lines += [text.answer_text(part.answer), *_of_terminal(part.scaling)]
+    lines += _of_terminal(together)
+    lines += [text.bullets("Read with care", told)] if told else []
 
     def write() -> str:
         with np.errstate(all="ignore"):
-            count = _write(folder, f"optbench report: {folder.resolve().name}", summary, built, care)
-        return f"{folder / 'report.html'} shows it all; {count} files of plots and tables are in {folder / 'report'}\n"
+            built = [(part.answer, _sections(part, asked)) for part in parts]
+            if len(built) > 1:
+                built = [(a, [_prefixed(s, f"{i}-") for s in sections]) for i, (a, sections) in enumerate(built, 1)]
+            if together is not None:
+                built[-1][1].append(together)
+            care = _care(sources, left_out)  # what was read meanwhile has caveats too
+            names = ", ".join(folder.resolve().name for folder in folders)
+            count = _write(into, f"optbench report: {names}", summary, built, (_first(sources), care))
+        more = text.bullets("Read the curves with care", [line for line in care if line not in told])
+        return (
+            f"{more}{into / 'report.html'} shows it all; {count} files of plots and tables are in {into / 'report'}\n"
+        )
 
-    commands = tuple(a.command for a, _ in built if a.command is not None)
-    text_of_all, events = "\n".join(lines) + "\n", functools.partial(write_events, records)
-    answers = tuple(_json(a) for a, _ in built)
-    return Report(text_of_all, commands, answers, folder / "report.html", write, events)
+    commands = tuple(part.answer.command for part in parts if part.answer.command is not None)
+    answers, events = tuple(_json(part.answer) for part in parts), functools.partial(write_events, sources[0].records)
+    return Report("\n".join(lines) + "\n", commands, answers, into / output.PAGE, write, events)
 
 
-def _place(folder: Path, single: bool) -> Place:
-    """Return where a sweep's runs lie: its name, and the folder to start from where that is another one."""
-    sweep = folder.resolve().parent if single else folder.resolve()
-    here = (OUTPUTS / sweep.name).resolve() == sweep
-    beside = sweep.parent.name == OUTPUTS.name
-    return Place(sweep.name, str(sweep.parent.parent) if beside and not here else None, here or beside)
+def _of_terminal(section: Section | None) -> list[str]:
+    return [f"{section.terminal}\n"] if section is not None and section.terminal else []
+
+
+def _first(sources: Sequence[Source]) -> list[str]:
+    """Return what is said before every answer; with its folder where there are several."""
+    said = [(_of(source, sources), line) for source in sources for line in source.records.warnings]
+    return [f"{folder}{line}" if folder else f"{line[:1].upper()}{line[1:]}" for folder, line in said]
+
+
+def _care(sources: Sequence[Source], left_out: Sequence[str]) -> list[str]:
+    """Return what a reader must know before believing anything."""
+    found = list(left_out)
+    for source in sources:
+        caveats = [*source.records.caveats, *(c for w in source.workloads for c in w.caveats)]
+        found += [f"{_of(source, sources)}{line}" for line in caveats]
+    return found
+
+
+def _of(source: Source, sources: Sequence[Source]) -> str:
+    return f"{source.records.folder}: " if len(sources) > 1 else ""
 
 
 def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
@@ -141,20 +183,22 @@ def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
         raise ConfigError(f"--axes {','.join(axes)}: give two different axes of {', '.join(valid)}")
 
 
-def _summary(records: Records, found: Sequence[Workload]) -> str:
-    runs = len(records.runs)
+def _summary(sources: Sequence[Source]) -> str:
+    runs = sum(len(source.records.runs) for source in sources)
+    folders = ", ".join(str(source.records.folder) for source in sources)
     if runs == 1:
-        return f"1 run in {records.folder}"
+        return f"1 run in {folders}"
     of = []
-    for w in found:
+    for w in (w for source in sources for w in source.workloads):
         crossed = " × ".join(f"{a} {len(w.levels(a))}" for a in w.axes)
         seeds = f"{len(w.replicates)} {w.replicate_word}{'s' * (len(w.replicates) > 1)}"
         settings = f"{len(w.table)} setting{'s' * (len(w.table) > 1)}"
         of.append((f"{w.name}: " if w.name else "") + f"{settings}{f' ({crossed})' if crossed else ''}, {seeds}")
-    return f"{runs:,} runs in {records.folder}: {'; '.join(of)}"
+    return f"{runs:,} runs in {folders}: {'; '.join(of)}"
 
 
-def _sections(workload: Workload, records: Records, asked: Asked) -> list[Section]:
+def _sections(part: _Part, asked: Asked) -> list[Section]:
+    workload, records = part.answer.workload, part.records
     several = len(workload.table) > 1
     found = [
         grids.heat_maps(workload, asked.axes if asked.axes and set(asked.axes) <= set(workload.axes) else None),
@@ -162,7 +206,7 @@ def _sections(workload: Workload, records: Records, asked: Asked) -> list[Sectio
         histories.learning_curves(workload, records),
         histories.layers(workload, records),
         target.time_to_target(workload, records, asked.target, asked.within_percent),
-        scaling.scaling(workload, records) if several else None,
+        part.scaling,
         matters.matters(workload),
         trouble.explained(workload) if several else None,
         _settings(workload) if several else None,
@@ -229,54 +273,41 @@ def _prefixed(section: Section, prefix: str) -> Section:
 
 
 def _write(
-    folder: Path, name: str, summary: str, built: Sequence[tuple[Answer, Sequence[Section]]], care: Sequence[str]
+    folder: Path,
+    name: str,
+    summary: str,
+    built: Sequence[tuple[Answer, Sequence[Section]]],
+    said: tuple[Sequence[str], Sequence[str]],
 ) -> int:
     """Write the page, every plot and table, and the list of them; return how many files there are."""
-    place = folder / "report"
-    if place.is_symlink():
-        raise RecordError(f"cannot write {place}: it is a link to somewhere else; remove it first")
-    with writing(place):
-        place.mkdir(exist_ok=True)
-    index: list[tuple[str, str]] = []
     plots = [p for _, sections in built for s in sections for p in s.plots]
+    tables = [t for _, sections in built for s in sections for t in s.tables]
+    index = [(f"{plot.name}.{kind}", plot.title) for plot in plots for kind in ("png", "svg")]
+    index += [*((f"{table.name}.csv", table.title) for table in tables), ("answer.json", "The answer")]
+    papers = [paper for a, sections in built for paper in for_papers(a.workload, sections)]
+    index += [(f"{stem}.tex", shows) for stem, shows, _ in papers]
+    place = folder / output.FILES
+    earlier = output.begin(folder, index)
     drawn: dict[str, str] = {}
     for plot in tqdm(plots, desc="drawing", unit="plot", disable=not sys.stderr.isatty(), leave=False):
         png, drawn[plot.name] = render(plot)
         write_whole(place / f"{plot.name}.svg", drawn[plot.name])
         write_whole(place / f"{plot.name}.png", png)
-        index += [(f"{plot.name}.png", plot.title), (f"{plot.name}.svg", plot.title)]
-    for table in (t for _, sections in built for s in sections for t in s.tables):
+    for table in tables:
         write_whole(place / f"{table.name}.csv", table.frame.map(_guarded).to_csv(index=False, lineterminator="\n"))
-        index.append((f"{table.name}.csv", table.title))
-    for a, sections in built:
-        for stem, shows, tex in for_papers(a.workload, sections):
-            write_whole(place / f"{stem}.tex", tex)
-            index.append((f"{stem}.tex", shows))
+    for stem, _, tex in papers:
+        write_whole(place / f"{stem}.tex", tex)
     write_whole(place / "answer.json", json.dumps([_json(a) for a, _ in built], indent=2, allow_nan=False) + "\n")
-    index.append(("answer.json", "The answer"))
-    _forget_earlier(place, {file for file, _ in index})
-    lines = pd.DataFrame(index, columns=["file", "shows"])
-    write_whole(place / INDEX, lines.to_csv(index=False, lineterminator="\n"))
+    output.forget(place, earlier - {file for file, _ in index})
+    output.finish(place, index)
     shown = [(a, [(s, drawn) for s in sections]) for a, sections in built]
-    write_whole(folder / "report.html", page(name, summary, shown, care))
+    write_whole(folder / output.PAGE, page(name, summary, shown, said[1], first=said[0]))
     return len(index)
 
 
 def _guarded(value: object) -> object:
     """Keep a spreadsheet from taking a text for a formula."""
     return f"'{value}" if isinstance(value, str) and re.match(r"[=+@\t\r]|-\D", value) else value
-
-
-def _forget_earlier(place: Path, kept: set[str]) -> None:
-    """Remove what an earlier report wrote and this one did not, as its own list names it."""
-    path = place / INDEX
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        named = [row.get("file") or "" for row in csv.DictReader(file)]
-    for name in set(named) - kept:
-        if re.fullmatch(r"[\w-]+\.(png|svg|csv|json|tex)", name):
-            (place / name).unlink(missing_ok=True)
 
 
 def _json(a: Answer) -> dict[str, Any]:

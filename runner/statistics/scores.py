@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,14 @@ def _interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: flo
     if n == 1:
         return Interval(mean, math.nan, math.nan, 1)
     spread = math.sqrt(max(float(x.var(ddof=1)), step**2 / 12) * (1 / n + of_next))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * spread
+    half = _t_quantile(n - 1) * spread
     return Interval(mean, mean - half, mean + half, n)
+
+
+@cache
+def _t_quantile(freedom: int) -> float:
+    """Return Student's t that bounds the level on both sides."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
 def resolution(values: Array) -> float:
@@ -230,63 +237,3 @@ def performance_profile(times: Array, ratios: Array) -> tuple[Array, Array]:
     rho = (r[:, :, None] <= ratios).mean(1)
     score = np.clip(4 - np.maximum(r, 1), 0, 3).mean(1) / 3  # ∫₁⁴ 1[r ≤ τ] dτ = 4 - r
     return rho, score
-
-
-def variance_explained(factors: Sequence[Sequence[object]], values: Array, seeds: Sequence[object]) -> list[Interval]:
-    """Return the share of the variance that each factor, then each pair of them, explains (ANOVA of type II).
-
-    A factor's share is what leaving it out of the model of all factors costs, over the total; a pair's, what it adds
-    to all factors and the other pairs. Intervals are of the jackknife over seeds, with t(n-1).
-
-    Args:
-        factors: each factor's level, ``[n]``.
-        values: ``[n]``, finite.
-        seeds: what is left out in turn, ``[n]``.
-    """
-    codes = [np.unique(np.asarray(f, str), return_inverse=True)[1] for f in factors]
-    pairs = [(i, j) for i in range(len(codes)) for j in range(i)]
-    names = [*codes, *(codes[i] * (codes[j].max() + 1) + codes[j] for i, j in pairs)]
-    columns, where = [np.ones((len(values), 1))], [0]
-    for code in names:
-        levels = np.unique(code)
-        columns.append((code[:, None] == levels[1:]).astype(float))
-        where.append(columns[-1].shape[1])
-    # One Gram matrix a seed: leaving a seed out is a subtraction.
-    x = np.concatenate(columns, axis=1)
-    ends = np.cumsum([1, *where[1:]])
-    seed_codes = np.unique(np.asarray(seeds, str), return_inverse=True)[1]
-    n_seeds = int(seed_codes.max()) + 1
-    xy = np.concatenate([x, values[:, None]], axis=1)
-    grams = np.stack([xy[seed_codes == s].T @ xy[seed_codes == s] for s in range(n_seeds)])
-    blocks = [np.arange(ends[i], ends[i + 1]) for i in range(len(names))]
-    whole = grams.sum(0)
-    share = _shares(whole, blocks, len(codes))
-    if n_seeds < 3:
-        return [Interval(float(s), math.nan, math.nan, n_seeds) for s in share]
-    without = np.stack([_shares(whole - gram, blocks, len(codes)) for gram in grams])
-    pseudo = n_seeds * share - (n_seeds - 1) * without
-    found = []
-    for i, s in enumerate(share):
-        interval = mean_interval(pseudo[:, i])
-        half = (interval.high - interval.low) / 2
-        found.append(Interval(float(s), max(0.0, float(s) - half), min(1.0, float(s) + half), n_seeds))
-    return found
-
-
-def _shares(gram: Array, blocks: Sequence[npt.NDArray[np.int64]], mains: int) -> Array:
-    """Return each block's share of the total sum of squares, from the Gram matrix of (1, blocks, values)."""
-
-    def residual(chosen: Sequence[int]) -> float:
-        keep = np.concatenate([[0], *(blocks[i] for i in chosen)]).astype(int)
-        a, b = gram[np.ix_(keep, keep)], gram[keep, -1]
-        tiny = 1e-9 * np.trace(a) / len(a) * np.eye(len(a))  # levels that never meet leave the matrix singular
-        return float(gram[-1, -1] - b @ np.linalg.solve(a + tiny, b))
-
-    total = residual([])
-    if total <= 1e-12 * abs(gram[-1, -1]):
-        return np.zeros(len(blocks))
-    all_mains, everything = range(mains), range(len(blocks))
-    main, full = residual(all_mains), residual(everything)
-    found = [residual([j for j in all_mains if j != i]) - main for i in all_mains]
-    found += [residual([j for j in everything if j != i]) - full for i in range(mains, len(blocks))]
-    return np.clip(np.array(found) / total, 0.0, 1.0)

@@ -14,10 +14,11 @@ import pandas as pd
 from runner.config.compose import Composer, start_hydra
 from runner.config.identity import identity
 from runner.errors import ConfigError, OptbenchError, RecordError
+from runner.report.evaluations import FIRST
 from runner.report.figures import render
-from runner.report.load import FIRST, Records, load
+from runner.report.load import Records, load
 from runner.report.sections import Plot
-from runner.run import files, record
+from runner.run import files, launches, record
 from runner.run.job import OUTPUTS, Job
 from runner.run.lock import holding
 from runner.run.outcome import finished
@@ -112,6 +113,7 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
     if any(finished(job) is None for job in jobs):
         for name in VERDICT:  # none is left of a study that does not end
             (study.folder / name).unlink(missing_ok=True)
+    launches.note(study.folder, f"optbench study {study.name}", [job.run_id for job in jobs])
     outcomes = run_all(jobs, launch, number_of_workers(jobs), lambda outcome: None)
     troubled = [o for o in outcomes if o.summary["status"] in ("failed", "interrupted")]
     if troubled:

@@ -33,4 +33,4 @@ def test_several_data_sets_are_scored_together(tmp_path: Path):
     assert table.at["adam", "score"] == 1.0 and table.at["sgd", "score"] == 0.0
     assert table.at["adam", "mean_rank"] == 1.0 and table.at["sgd", "targets_reached"] == 0
     page = (folder / "report.html").read_text()
-    assert "Across data sets" in page and Page(page).open == []
+    assert "Across workloads" in page and Page(page).open == []

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from runner.errors import ConfigError
+from runner.report.write import report as answer
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.reports import a_grid, report
 
@@ -146,3 +147,16 @@ def test_numbers_that_are_none_are_no_measurement(tmp_path: Path):
     runs = [made_run(v, seed=s) for s, v in enumerate((1e308, -1e308, 0.9))] + [made_run(0.8, seed=10**25)]
     text = report(make_sweep(tmp_path / "sweep", runs))
     assert "2 runs ended without validation accuracy" in text and "seed=-" not in text
+
+
+def test_the_text_reads_no_runs_own_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = make_sweep(tmp_path / "sweep", a_grid(np.random.default_rng(0), seeds=2))
+
+    def read(*_: object) -> None:
+        raise AssertionError("metrics.csv was read")
+
+    monkeypatch.setattr("runner.report.load.read_evaluations", read)
+    found = answer(folder)
+    assert "Use:" in found.text
+    with pytest.raises(AssertionError, match="was read"):  # the page does
+        found.write()

@@ -10,7 +10,7 @@ import pytest
 
 from runner.report import rates, target
 from runner.report.load import load
-from runner.report.settings import workloads
+from runner.report.workloads import workloads
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.reports import report
 

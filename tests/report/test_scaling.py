@@ -9,7 +9,7 @@ import pytest
 
 from runner.report.load import load
 from runner.report.scaling import best_of_each_size
-from runner.report.settings import workloads
+from runner.report.workloads import workloads
 from runner.report.write import report
 from tests.support.laws import SIZES, law
 from tests.support.made_sweep import made_run, make_sweep

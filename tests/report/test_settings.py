@@ -10,7 +10,8 @@ import pytest
 
 from runner.errors import ConfigError
 from runner.report.load import Records, load
-from runner.report.settings import Workload, workloads
+from runner.report.settings import Workload
+from runner.report.workloads import workloads
 from runner.report.write import Asked
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.reports import a_grid, only_workload, report

@@ -122,35 +122,6 @@ def test_performance_profile_by_hand():
     assert score == pytest.approx([(3 + 2) / 6, (2 + 3) / 6, 2.5 / 6])
 
 
-def test_variance_explained_finds_what_was_planted():
-    rng = np.random.default_rng(0)
-    a, b, seed = (x.ravel() for x in np.meshgrid(range(4), range(3), range(5), indexing="ij"))
-    values = 3.0 * a + 1.0 * b + rng.normal(0, 0.1, a.size)
-    share_a, share_b, share_ab = s.variance_explained([a, b], values, seed)
-    total = values.var()
-    assert share_a.mean == pytest.approx((3.0 * np.arange(4)).var() / total, abs=0.02)
-    assert share_b.mean == pytest.approx(np.arange(3).var() / total, abs=0.02)
-    assert share_ab.mean < 0.01
-    assert share_a.low < share_a.mean < share_a.high
-
-
-def test_variance_explained_is_type_ii_in_an_unbalanced_table():
-    rng = np.random.default_rng(1)
-    a, b = rng.integers(0, 3, 60), rng.integers(0, 2, 60)
-    values = rng.normal(0, 1, 60) + a + 2 * b
-
-    def residual(*factors):
-        columns = [np.ones(60), *[(f == level).astype(float) for f in factors for level in np.unique(f)[1:]]]
-        x = np.stack(columns, 1)
-        return float(((values - x @ np.linalg.lstsq(x, values, rcond=None)[0]) ** 2).sum())
-
-    found = s.variance_explained([a, b], values, [0] * 60)
-    total = residual()
-    assert found[0].mean == pytest.approx((residual(b) - residual(a, b)) / total, rel=1e-5)
-    assert found[1].mean == pytest.approx((residual(a) - residual(a, b)) / total, rel=1e-5)
-    assert found[2].mean == pytest.approx((residual(a, b) - residual(a, b, 2 * a + b)) / total, rel=1e-4)
-
-
 def test_resolution_is_that_of_a_counted_measure():
     accuracies = np.random.default_rng(0).integers(120, 143, 200) / 143
     assert s.resolution(accuracies) == pytest.approx(1 / 143)

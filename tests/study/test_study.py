@@ -12,7 +12,7 @@ import pytest
 from runner.errors import OptbenchError
 from runner.report import rates
 from runner.report.load import Records, load
-from runner.report.settings import workloads
+from runner.report.workloads import workloads
 from runner.study import generalization, optimization, ordering, page, steps
 from runner.study.catalogue import STUDIES
 from runner.study.sayings import SAYINGS

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,11 @@ def made_run(value: float | None, status: str = "completed", **choices: Any) -> 
     return run | {"train_seconds": 2.0, "parameters": 100, "stop_reason": "finished"}
 
 
-def make_sweep(folder: Path, runs: Iterable[Mapping[str, Any]], rows: bool = True) -> Path:
-    """Write ``runs.csv`` and a folder with ``metrics.csv`` and ``summary.json`` for each run."""
+def make_sweep(folder: Path, runs: Iterable[Mapping[str, Any]], rows: bool = True, choices: Sequence[str] = ()) -> Path:
+    """Write ``runs.csv`` and a folder with ``metrics.csv`` and ``summary.json`` for each run.
+
+    ``choices`` names columns that are choices beside the usual ones.
+    """
     folder.mkdir(parents=True)
     lines = []
     for number, run in enumerate(runs):
@@ -42,8 +45,8 @@ def make_sweep(folder: Path, runs: Iterable[Mapping[str, Any]], rows: bool = Tru
             curve.append(f"{i * STEPS},{i},{i * 0.4},{1 - accuracy},{1 - accuracy},{accuracy},ok")
         (place / "metrics.csv").write_text("\n".join(curve) + "\n")
     names = dict.fromkeys(k for line in lines for k in line)
-    choices = [*CHOICES, *(n for n in names if n.startswith("model."))]
-    columns = [*choices, "run_id", "status", *(n for n in names if n not in (*choices, "run_id", "status"))]
+    chosen = [*CHOICES, *(n for n in names if n.startswith("model.")), *(c for c in choices if c in names)]
+    columns = [*chosen, "run_id", "status", *(n for n in names if n not in (*chosen, "run_id", "status"))]
     with (folder / "runs.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()

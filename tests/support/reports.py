@@ -1,19 +1,21 @@
 """Reports of sweeps: their text, their settings, and what their page refers to."""
 
 import math
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 
 from runner.report.load import load
-from runner.report.settings import Workload, workloads
+from runner.report.settings import Workload
+from runner.report.workloads import workloads
 from runner.report.write import Asked
 from runner.report.write import report as answer
 from tests.support.made_sweep import made_run
 
 
-def report(folder: str | Path, asked: Asked | None = None) -> str:
+def report(folder: str | Path | Sequence[Path], asked: Asked | None = None) -> str:
     """The whole of it: the text, and everything written."""
     found = answer(folder, asked)
     return found.text + found.write()
