@@ -1,0 +1,132 @@
+"""What simple baselines reach on the data that runs are trained on: ``outputs/<name>/baselines.csv``, once a split.
+
+A report holds the runs against them. Nothing that goes wrong here stops a run: it is said on stderr and in the file.
+"""
+
+import csv
+import io
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from runner.run.baseline_models import Baseline, Unfit, baselines, quiet
+from runner.run.files import read_csv
+from runner.run.job import SPLIT_KEYS, Job
+from runner.run.lock import exclusive
+from runner.run.record import cell, write_whole, writing
+from runner.run.samples import data_of
+
+FILE = "baselines.csv"
+MOST_SECONDS = 30.0
+"""That all baselines of a command may take together."""
+KEY = ("data_fingerprint", *(f"data.{key}" for key in (*SPLIT_KEYS, "test_fraction")), "loss")
+"""What tells data splits apart, as columns of ``runs.csv``; the loss, as ``val_loss`` is of it."""
+MEASURES = (
+    *("loss", "accuracy", "balanced_accuracy", "f1", "precision", "recall", "roc_auc", "perplexity"),
+    *("predicted_classes", "mse", "mae", "r2"),
+)
+COLUMNS = (
+    *(*KEY, "baseline", "kind", "status"),
+    *(f"val_{name}" for name in MEASURES),
+    *("train_samples", "seconds", "note"),
+)
+Row = dict[str, Any]
+
+
+def beside(jobs: Sequence[Job]) -> None:
+    """Measure the baselines of jobs that lie in one folder, unless they are known; jobs must be known to be sound."""
+    wanted = {key_of(job): job for job in reversed(jobs) if job.config["baselines"]}
+    if not wanted:
+        return
+    path = jobs[0].folder.parent / FILE
+    try:
+        if not _lacking(path, wanted):
+            return
+        with writing(path), exclusive(path.parent / ".locks", FILE):  # others that start at once wait here
+            _complete(path, _lacking(path, wanted))
+    except Exception as error:
+        _say(f"{path} is not written: {error}")
+
+
+def key_of(job: Job) -> tuple[str, ...]:
+    """Return what tells a job's data split from others, as the cells of a CSV."""
+    data = job.config["data"]
+    values = [job.source.fingerprint, *(data.get(key) for key in (*SPLIT_KEYS, "test_fraction")), job.config["loss"]]
+    return tuple(str(cell(value)) for value in values)
+
+
+def _lacking(path: Path, wanted: Mapping[tuple[str, ...], Job]) -> dict[tuple[str, ...], Job]:
+    """Return the splits that the file holds nothing of.
+
+    Raises:
+        ValueError: if it is another file, which is left alone.
+    """
+    rows = read_csv(path)
+    if rows and not set(COLUMNS) <= rows[0].keys():
+        raise ValueError("a file of other columns is there; move it away")
+    known = {tuple(row[column] for column in KEY) for row in rows}
+    return {key: job for key, job in wanted.items() if key not in known}
+
+
+def _complete(path: Path, lacking: Mapping[tuple[str, ...], Job]) -> None:
+    """Measure what is lacking and add it to the file, a split at a time."""
+    end = time.monotonic() + MOST_SECONDS
+    tqdm.monitor_interval = 0  # no thread beside this one: workers are forked
+    hidden = not sys.stderr.isatty()
+    with tqdm(lacking.items(), "baselines", unit="split", leave=False, disable=hidden, dynamic_ncols=True) as splits:
+        for key, job in splits:
+            rows = [{**dict(zip(KEY, key, strict=True)), **row} for row in _measured(job, end)]
+            _append(path, rows)
+            _name_troubles(rows)
+
+
+def _measured(job: Job, end: float) -> Iterable[Row]:
+    """Return a row a baseline, or one that says why there is none.
+
+    One thread: the same numbers on any number of cores, and no threads of another library in workers that are forked.
+    """
+    try:
+        with threadpool_limits(limits=1), quiet():
+            data = data_of(job)
+            return [_row(baseline, end) for baseline in baselines(job, data)]
+    except Unfit as reason:
+        return [{"baseline": "none", "kind": "none", "status": "skipped", "note": str(reason)}]
+
+
+def _row(baseline: Baseline, end: float) -> Row:
+    began = time.monotonic()
+    row: Row = {"baseline": baseline.name, "kind": baseline.kind, "status": "ok"}
+    try:
+        if began > end:
+            raise Unfit(f"the {MOST_SECONDS:g} s that all baselines may take were over")
+        measures, samples, note = baseline.measure(end - began)
+        row |= {f"val_{name}": value for name, value in measures.items()}
+        row |= {"train_samples": samples, "note": note}
+    except Unfit as reason:
+        row |= {"status": "skipped", "note": str(reason)}
+    except Exception as error:
+        row |= {"status": "failed", "note": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+    return row | {"seconds": round(time.monotonic() - began, 3)}
+
+
+def _append(path: Path, rows: Sequence[Row]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([*read_csv(path), *({name: cell(value) for name, value in row.items()} for row in rows)])
+    write_whole(path, text.getvalue())
+
+
+def _name_troubles(rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row["status"] != "ok" and row["baseline"] != "none":
+            _say(f"{row['baseline']} {row['status']}: {row['note']}")
+
+
+def _say(what: str) -> None:
+    tqdm.write(f"optbench: baselines: {what}", file=sys.stderr)
