@@ -13,7 +13,7 @@ from runner.config.chosen import GROUPS
 from runner.config.identity import outside_identity
 from runner.errors import ConfigError
 from runner.report.load import Records
-from runner.report.measure import Measure, choose_measure
+from runner.report.measure import Measure, choose_measure, steps_of
 from runner.statistics import scores as statistics
 from runner.statistics.scores import Array
 
@@ -282,8 +282,8 @@ def _table(
     ):
         table[name] = mask.groupby(runs["setting"]).sum().to_numpy()
     step, test_step = (
-        _step(records.number(column).loc[runs.index], np.abs(v)) if measure.counted else 0.0
-        for column, v in (("val_samples", scores), ("test_samples", test))
+        steps_of(measure, lambda column: records.number(column).loc[runs.index], part, np.abs(v))
+        for part, v in (("val", scores), ("test", test))
     )
     means = [statistics.mean_interval(row[np.isfinite(row)] * measure.sign, step) for row in scores]
     table["mean"] = [m.mean for m in means]
@@ -302,15 +302,6 @@ def _table(
     order |= {"score": pd.Series(-_adjusted(scores)).round(9), "loss": table.pop("final_val_loss")}
     index = pd.DataFrame(order).sort_values(list(order), kind="stable").index
     return table.loc[index].reset_index(drop=True), scores[index.to_numpy()], step, test_step
-
-
-def _step(samples: "pd.Series[float]", values: Array) -> float:
-    """Return in what steps a share is counted: one over its samples where that is recorded, else as its values tell.
-
-    Of parts of several sizes, as folds are, it is the smallest's.
-    """
-    known = samples.dropna()
-    return 1.0 / float(known.min()) if len(known) and known.min() >= 1 else statistics.resolution(values)
 
 
 def _adjusted(scores: Array) -> Array:

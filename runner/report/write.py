@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from runner.errors import ConfigError, RecordError, closest
 from runner.measures import title
-from runner.report import grids, histories, rates, scaling, target, text, trouble
+from runner.report import baselines, grids, histories, rates, scaling, target, text, trouble
 from runner.report.across import across
 from runner.report.answer import Answer, Place, answer
 from runner.report.figures import render
@@ -71,7 +71,7 @@ def _report(folder: Path, asked: Asked) -> Report:
     if asked.axes is not None:
         _check_axes(asked.axes, found)
     place = _place(folder, single=folder in records.places.values())
-    built = [(answer(w, records, place, asked.config_dir), _sections(w, records, asked)) for w in found]
+    built = [(_answer(w, records, place, asked.config_dir), _sections(w, records, asked)) for w in found]
     if len(built) > 1:
         built = [(a, [_prefixed(s, f"{i}-") for s in sections]) for i, (a, sections) in enumerate(built, 1)]
         together = across(found, records, asked.within_percent)
@@ -90,6 +90,15 @@ def _report(folder: Path, asked: Asked) -> Report:
         return f"{folder / 'report.html'} shows it all; {count} files of plots and tables are in {folder / 'report'}\n"
 
     return Report("\n".join(lines) + "\n", tuple(a.command for a, _ in built if a.command is not None), write)
+
+
+def _answer(workload: Workload, records: Records, place: Place, config_dir: str | None) -> Answer:
+    """Return a workload's answer, first of all what is to be said of simple baselines."""
+    beside = baselines.beside(workload, records)
+    if beside is None and workload.best is not None:
+        workload.caveats.append(baselines.MISSING)
+    found = answer(workload, records, place, config_dir)
+    return replace(found, warnings=(*baselines.warnings(workload, records, beside), *found.warnings))
 
 
 def _place(folder: Path, single: bool) -> Place:
@@ -128,6 +137,7 @@ def _summary(records: Records, found: Sequence[Workload]) -> str:
 def _sections(workload: Workload, records: Records, asked: Asked) -> list[Section]:
     several = len(workload.table) > 1
     found = [
+        baselines.section(workload, baselines.beside(workload, records)),
         grids.heat_maps(workload, asked.axes if asked.axes and set(asked.axes) <= set(workload.axes) else None),
         rates.sensitivity(workload, asked.within_percent) if several else None,
         histories.learning_curves(workload, records),
@@ -248,6 +258,7 @@ def _json(a: Answer) -> dict[str, Any]:
         "workload": workload.name,
         "command": a.command,
         "doubt": a.doubt,
+        "warnings": list(a.warnings),
         "metric": workload.measure.name,
         "measures": {
             e.title: {

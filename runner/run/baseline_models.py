@@ -169,7 +169,7 @@ def _trees(parts: Parts, end: float) -> Floats:
 
     rounds, each = _rounds(parts.data), 1.0 if parts.data.classes is not None else float(parts.y.shape[1])
     rate = min(0.3, 10 / rounds)
-    settings = {"learning_rate": rate, "max_leaf_nodes": LEAVES, "early_stopping": False, "random_state": 0}
+    settings = {"learning_rate": rate, "max_leaf_nodes": LEAVES, "random_state": 0}  # every round is made
     boosting = HistGradientBoostingRegressor if parts.data.classes is None else HistGradientBoostingClassifier
     columns = [parts.y] if parts.data.classes is not None else list(parts.y.astype(np.float64).T)
     if parts.x.size * rounds * _trees_a_round(parts.data) > WORTH_A_TRIAL:

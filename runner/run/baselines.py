@@ -16,22 +16,19 @@ from tqdm import tqdm
 
 from runner.run.baseline_models import Baseline, Unfit, baselines, quiet
 from runner.run.files import read_csv
-from runner.run.job import SPLIT_KEYS, Job
+from runner.run.job import BASELINES, SPLIT_COLUMNS, SPLIT_KEYS, Job
 from runner.run.lock import exclusive
 from runner.run.record import cell, write_whole, writing
 from runner.run.samples import data_of
 
-FILE = "baselines.csv"
 MOST_SECONDS = 30.0
 """That all baselines of a command may take together."""
-KEY = ("data_fingerprint", *(f"data.{key}" for key in (*SPLIT_KEYS, "test_fraction")), "loss")
-"""What tells data splits apart, as columns of ``runs.csv``; the loss, as ``val_loss`` is of it."""
 MEASURES = (
     *("loss", "accuracy", "balanced_accuracy", "f1", "precision", "recall", "roc_auc", "perplexity"),
     *("predicted_classes", "mse", "mae", "r2"),
 )
 COLUMNS = (
-    *(*KEY, "baseline", "kind", "status"),
+    *(*SPLIT_COLUMNS, "baseline", "kind", "status"),
     *(f"val_{name}" for name in MEASURES),
     *("train_samples", "seconds", "note"),
 )
@@ -40,14 +37,17 @@ Row = dict[str, Any]
 
 def beside(jobs: Sequence[Job]) -> None:
     """Measure the baselines of jobs that lie in one folder, unless they are known; jobs must be known to be sound."""
-    wanted = {key_of(job): job for job in reversed(jobs) if job.config["baselines"]}
+    wanted: dict[tuple[str, ...], Job] = {}
+    for job in jobs:
+        if job.config["baselines"]:
+            wanted.setdefault(key_of(job), job)
     if not wanted:
         return
-    path = jobs[0].folder.parent / FILE
+    path = jobs[0].folder.parent / BASELINES
     try:
         if not _lacking(path, wanted):
             return
-        with writing(path), exclusive(path.parent / ".locks", FILE):  # others that start at once wait here
+        with writing(path), exclusive(path.parent / ".locks", BASELINES):  # others that start at once wait here
             _complete(path, _lacking(path, wanted))
     except Exception as error:
         _say(f"{path} is not written: {error}")
@@ -69,7 +69,7 @@ def _lacking(path: Path, wanted: Mapping[tuple[str, ...], Job]) -> dict[tuple[st
     rows = read_csv(path)
     if rows and not set(COLUMNS) <= rows[0].keys():
         raise ValueError("a file of other columns is there; move it away")
-    known = {tuple(row[column] for column in KEY) for row in rows}
+    known = {tuple(row[column] for column in SPLIT_COLUMNS) for row in rows}
     return {key: job for key, job in wanted.items() if key not in known}
 
 
@@ -80,7 +80,7 @@ def _complete(path: Path, lacking: Mapping[tuple[str, ...], Job]) -> None:
     hidden = not sys.stderr.isatty()
     with tqdm(lacking.items(), "baselines", unit="split", leave=False, disable=hidden, dynamic_ncols=True) as splits:
         for key, job in splits:
-            rows = [{**dict(zip(KEY, key, strict=True)), **row} for row in _measured(job, end)]
+            rows = [{**dict(zip(SPLIT_COLUMNS, key, strict=True)), **row} for row in _measured(job, end)]
             _append(path, rows)
             _name_troubles(rows)
 
