@@ -98,10 +98,10 @@ def _of_skewed(records: Records) -> str:
     if share is None:
         return "accuracy"
     said = f"classes are skewed: {share * 100:.0f} % of the validation samples are of the largest"
-    if lacking.any():
-        said += f", and {int(lacking.sum())} runs of an older version recorded no balanced accuracy: all are judged by "
+    if n := int(lacking.sum()):
         records.caveats.append(
-            f"{said}accuracy, which naming the largest class makes high; force=true trains them again"
+            f"{said}, and {n} run{'s' * (n > 1)} of an older version recorded no balanced accuracy: all are judged by "
+            "accuracy, which naming the largest class makes high; force=true trains them again"
         )
         return "accuracy"
     records.caveats.append(

@@ -5,7 +5,6 @@ the validation part by the runs' own functions. None reads the test part.
 """
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,8 +23,10 @@ from runner.run.job import Job
 from runner.run.samples import measured_in
 
 Floats = npt.NDArray[np.float64]
-Fit = Callable[["Parts", float], Floats]
-"""Fits in so many seconds; returns what is predicted of the validation part: probabilities, or numbers."""
+Fit = Callable[["Parts"], Floats]
+"""Fits, and returns what is predicted of the validation part: probabilities, or numbers."""
+Measured = tuple[dict[str, float], int, str]
+"""Measures by name, the number of training samples, and what is to be said."""
 
 MOST_ROWS = 10_000
 """Training samples of a linear model and of trees at most: drawn once, the same for all."""
@@ -33,22 +34,20 @@ MOST_CELLS = 3.2e7
 """Numbers that a linear model is fitted on at most; of wide samples fewer are taken."""
 MOST_PRODUCTS = 2e10
 """Multiplications of ridge regression's own equations at most."""
-MOST_TREE_CELLS = 1.5e9
-"""Samples × features × trees at most: some ten seconds on one core."""
-ITERATIONS = 200
+MOST_CLASS_CELLS = 8e7
+"""The same times the classes that they are told apart in: MNIST's pictures, ten thousand of them, just fit."""
+MOST_TREE_CELLS = 1e9
+"""Samples × features × trees at most: some five seconds on one core."""
+ITERATIONS = 100
 """Of logistic regression's optimizer at most."""
 TREES, LEAST_ROUNDS, MOST_ROUNDS, LEAVES = 300, 10, 100, 8
 """Boosted trees in all, a class each; rounds of them; leaves of each: less than a second for the ten digits."""
-TRIED = 3
-"""Iterations of a linear model from which it is told how long all would take."""
-WORTH_A_TRIAL = 1e7
-"""Cells × classes (or trees) from which on a fit is tried out first."""
 LEAST = float(np.finfo(np.float64).eps)
 """A probability of 0 counts as this one, as in scikit-learn's ``log_loss``."""
 
 
 class Unfit(Exception):
-    """A baseline that does not fit the data, the loss or the time; the message says why."""
+    """A baseline that fits neither the data nor the time; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ class Baseline:
     name: str
     kind: str
     """``trivial``, ``linear``, ``trees`` or ``ngram``."""
-    measure: Callable[[float], tuple[dict[str, float], int, str]]
-    """Fits in so many seconds at most; returns the measures, the number of training samples, and what is to be said."""
+    measure: Callable[[], Measured]
+    """Fits it."""
 
 
 class Parts:
@@ -104,12 +103,10 @@ def baselines(job: Job, data: Data) -> Iterator[Baseline]:
     yield Baseline("trees", "trees", _measuring(job, data, _trees, _rows_of_trees(data)))
 
 
-def _measuring(
-    job: Job, data: Data, fit: Fit, cost: Callable[[int, int], int] | None
-) -> Callable[[float], tuple[dict[str, float], int, str]]:
-    def measure(seconds: float) -> tuple[dict[str, float], int, str]:
+def _measuring(job: Job, data: Data, fit: Fit, cost: Callable[[int, int], int] | None) -> Callable[[], Measured]:
+    def measure() -> Measured:
         parts = Parts(data, cost)
-        predicted = fit(parts, time.monotonic() + seconds)
+        predicted = fit(parts)
         return _measures(job, data, predicted), len(parts.x), parts.note
 
     return measure
@@ -135,62 +132,44 @@ def _as_outputs(loss: str, predicted: Floats, outputs: Tensor) -> Tensor:
     return {"mse": p, "bce": p.clamp(LEAST, 1 - LEAST).logit()}.get(loss, outputs)
 
 
-def _majority(parts: Parts, end: float) -> Floats:
+def _majority(parts: Parts) -> Floats:
     """Predict the classes' shares of train for every sample."""
     shares = np.bincount(parts.y, minlength=parts.data.outputs) / len(parts.y)
     return np.tile(shares, (len(parts.data.val), 1))
 
 
-def _mean(parts: Parts, end: float) -> Floats:
+def _mean(parts: Parts) -> Floats:
     return np.tile(parts.y.astype(np.float64).mean(0), (len(parts.data.val), 1))
 
 
-def _logistic(parts: Parts, end: float) -> Floats:
+def _logistic(parts: Parts) -> Floats:
     from sklearn.linear_model import LogisticRegression
 
-    if parts.x.size * parts.data.outputs > WORTH_A_TRIAL:
-        tried = LogisticRegression(max_iter=TRIED)
-        _refuse_to_last(lambda: tried.fit(parts.x, parts.y), ITERATIONS / TRIED, end)
     model = LogisticRegression(max_iter=ITERATIONS).fit(parts.x, parts.y)
     if model.n_iter_.max() >= ITERATIONS:
         parts.note = f"not converged after {ITERATIONS} iterations"
     return _probabilities(model, parts)
 
 
-def _ridge(parts: Parts, end: float) -> Floats:
+def _ridge(parts: Parts) -> Floats:
     from sklearn.linear_model import Ridge
 
     found: Floats = Ridge().fit(parts.x, parts.y.astype(np.float64)).predict(parts.val_x)
     return found.reshape(len(found), -1)
 
 
-def _trees(parts: Parts, end: float) -> Floats:
+def _trees(parts: Parts) -> Floats:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    rounds, each = _rounds(parts.data), 1.0 if parts.data.classes is not None else float(parts.y.shape[1])
+    rounds = _rounds(parts.data)
     rate = min(0.3, 10 / rounds)
     settings = {"learning_rate": rate, "max_leaf_nodes": LEAVES, "random_state": 0}  # every round is made
     boosting = HistGradientBoostingRegressor if parts.data.classes is None else HistGradientBoostingClassifier
     columns = [parts.y] if parts.data.classes is not None else list(parts.y.astype(np.float64).T)
-    if parts.x.size * rounds * _trees_a_round(parts.data) > WORTH_A_TRIAL:
-        _refuse_to_last(lambda: boosting(max_iter=1, **settings).fit(parts.x, columns[0]), rounds * each, end)
     models = [boosting(max_iter=rounds, **settings).fit(parts.x, column) for column in columns]
     if parts.data.classes is not None:
         return _probabilities(models[0], parts)
     return np.stack([model.predict(parts.val_x) for model in models], axis=1)
-
-
-def _refuse_to_last(fit: Callable[[], object], times: float, end: float) -> None:
-    """Try a part of a fit, of which the whole takes so many times as long.
-
-    Raises:
-        Unfit: if the whole would not end in time.
-    """
-    began = time.monotonic()
-    fit()
-    whole = (time.monotonic() - began) * times
-    if time.monotonic() + whole > end:
-        raise Unfit(f"it would take some {whole:.0f} s, which is longer than the baselines may")
 
 
 def _probabilities(model: Any, parts: Parts) -> Floats:
@@ -202,7 +181,7 @@ def _probabilities(model: Any, parts: Parts) -> Floats:
 
 def _rows_of_linear(data: Data) -> Callable[[int, int], int]:
     if data.classes is not None:
-        return lambda n, features: int(MOST_CELLS / features)
+        return lambda n, features: int(min(MOST_CELLS, MOST_CLASS_CELLS / data.outputs) / features)
     return lambda n, features: int(
         min(MOST_CELLS / features, max(MOST_PRODUCTS / features**2, (MOST_PRODUCTS / features) ** 0.5))
     )
@@ -227,7 +206,7 @@ def _of_text(data: Data) -> Iterator[Baseline]:
     alphabet = data.outputs
     for longest, name in enumerate(("unigram", "bigram", "trigram")):
 
-        def measure(seconds: float, longest: int = longest) -> tuple[dict[str, float], int, str]:
+        def measure(longest: int = longest) -> Measured:
             rows = Parts(data, lambda n, features: n)
             x, y = rows.x.astype(np.int64), rows.y.astype(np.int64)
             model = ngrams.count(x, y, alphabet, longest)

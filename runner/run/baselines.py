@@ -3,12 +3,16 @@
 A report holds the runs against them. Nothing that goes wrong here stops a run: it is said on stderr and in the file.
 """
 
+import contextlib
 import csv
 import io
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -93,18 +97,19 @@ def _measured(job: Job, end: float) -> Iterable[Row]:
     try:
         with threadpool_limits(limits=1), quiet():
             data = data_of(job)
-            return [_row(baseline, end) for baseline in baselines(job, data)]
+            models = list(baselines(job, data))
+            return [_row(model, end, len(models) - number) for number, model in enumerate(models)]
     except Unfit as reason:
         return [{"baseline": "none", "kind": "none", "status": "skipped", "note": str(reason)}]
 
 
-def _row(baseline: Baseline, end: float) -> Row:
+def _row(baseline: Baseline, end: float, left: int) -> Row:
+    """Return what is written of a baseline, which may take its share of the time, of so many that are left."""
     began = time.monotonic()
     row: Row = {"baseline": baseline.name, "kind": baseline.kind, "status": "ok"}
     try:
-        if began > end:
-            raise Unfit(f"the {MOST_SECONDS:g} s that all baselines may take were over")
-        measures, samples, note = baseline.measure(end - began)
+        with _at_most((end - began) / left):
+            measures, samples, note = baseline.measure()
         row |= {f"val_{name}": value for name, value in measures.items()}
         row |= {"train_samples": samples, "note": note}
     except Unfit as reason:
@@ -112,6 +117,31 @@ def _row(baseline: Baseline, end: float) -> Row:
     except Exception as error:
         row |= {"status": "failed", "note": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
     return row | {"seconds": round(time.monotonic() - began, 3)}
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise Unfit in the block once so much time has passed; beside a main thread, which signals reach, only before it.
+
+    scikit-learn's fits come back to Python after each iteration and each tree, where a signal is heard.
+    """
+    reason = Unfit(f"it was stopped, as all baselines together may take {MOST_SECONDS:g} s")
+    if seconds <= 0:
+        raise reason
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def over(number: int, frame: FrameType | None) -> None:
+        raise reason
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _append(path: Path, rows: Sequence[Row]) -> None:
