@@ -1,4 +1,4 @@
-"""The answer: what to use, how good it is, what it is tied with, and what would make that surer."""
+"""The answer: what to use, how good it is, what can be the best as well, and what would make that surer."""
 
 import math
 from collections.abc import Sequence
@@ -9,15 +9,19 @@ import pandas as pd
 
 from runner.measures import title
 from runner.report import rates
-from runner.report.command import Overrides, Translator, override, split_shared, sweep, train
+from runner.report.command import Translator, override, split_shared, sweep, train
+from runner.report.equivalent import cheapest, equivalents, seeds_for
 from runner.report.load import Records, as_number, data_root
+from runner.report.matters import sentences
 from runner.report.settings import LR, Workload
 from runner.statistics import scores as statistics
 
 MOST_FOLLOWED = 8
-"""So many of the tied settings are followed up with more seeds."""
+"""So many of the settings that can be the best are followed up with more seeds."""
 MOST_SEEDS = 20
 """More are not asked for: what so many do not tell apart is equal in practice."""
+FIRST_SEEDS = 5
+"""So many are asked for where one seed says nothing of how much they vary."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,9 @@ class Answer:
     """Why the command may not run as it stands."""
     estimates: tuple[Estimate, ...]
     verdict: str
-    """In a sentence: whether it won."""
-    tied: str
-    """What it is tied with."""
+    """In a sentence: whether it won, and what is clearly worse."""
+    rivals: str
+    """What can be the best as well, and what of it is as good for less."""
     notes: tuple[str, ...]
     surer: tuple[tuple[str, str], ...]
     """What would make the answer surer, and the command for it."""
@@ -82,7 +86,8 @@ def answer(workload: Workload, records: Records, place: Place, config_dir: str |
     if workload.best is None:
         verdict = "No run has ended with a value yet: there is nothing to recommend."
         return Answer(workload, None, None, (), verdict, "", (), ())
-    row = workload.row(0)
+    chosen = cheapest(workload, equivalents(workload))
+    row = workload.row(chosen)
     root = data_root(records.places.get(str(row["run_id"])))
     replicates = workload.varying if len(workload.replicates) > 1 else []
     # Without them the command would train on other samples than any run that was judged: it names the row's.
@@ -98,113 +103,152 @@ def answer(workload: Workload, records: Records, place: Place, config_dir: str |
         workload,
         train(recommended.given),
         doubt,
-        _estimates(workload, records),
-        _verdict(workload),
-        _tied(workload),
+        _estimates(workload, records, chosen),
+        _verdict(workload, chosen),
+        _rivals(workload, chosen),
         tuple(_notes(workload)),
-        () if doubt else tuple(_surer(workload, translator, recommended, place)),
+        () if doubt else tuple(_surer(workload, translator, place)),
+        matters=sentences(workload),
     )
 
 
-def _estimates(workload: Workload, records: Records) -> tuple[Estimate, ...]:
-    measure = workload.measure
-    its = workload.runs[(workload.runs["setting"] == 0) & workload.runs["value"].notna()].index
+def _estimates(workload: Workload, records: Records, chosen: int) -> tuple[Estimate, ...]:
+    """Return the recommended setting's means, with the intervals of its row of the table."""
+    measure, line = workload.measure, workload.table.iloc[chosen]
+    its = workload.runs[(workload.runs["setting"] == chosen) & workload.runs["value"].notna()].index
     found = []
-    for name, column in ((measure.name, measure.column), (measure.test, measure.test)):
-        everything = records.number(column)
-        values = everything.loc[its].dropna().to_numpy(float)
+    for name, column, prefix in ((measure.name, measure.column, ""), (measure.test, measure.test, "test_")):
+        values = records.number(column).loc[its].dropna()
         if len(values):
-            step = workload.step if column == measure.column else workload.test_step
-            interval, following = (f(values, step) for f in (statistics.mean_interval, statistics.next_interval))
+            n, mean = len(values), float(line[f"{prefix}mean"])
+            half = float(line[f"{prefix}half"])
+            next_half = half * math.sqrt(n + 1)
+            interval = statistics.Interval(mean, mean - half, mean + half, n)
+            following = statistics.Interval(mean, mean - next_half, mean + next_half, n)
             found.append(Estimate(title(name), interval, *measure.clip(interval), *measure.clip(following)))
     return tuple(found)
 
 
-def _verdict(workload: Workload) -> str:
-    table, others, tied = workload.table, len(workload.table) - 1, workload.tied
-    n, word = int(table["n"].iloc[0]), workload.replicate_word
-    untested = int((table["verdict"] == "untested").sum())
-    beaten = int((table["verdict"] == "worse").sum())
-    few = f"share fewer than {statistics.FEWEST_PAIRS} {word}s with it, which tells nothing"
-    if others == 0:
+def _verdict(workload: Workload, chosen: int) -> str:
+    table, word, measure = workload.table, workload.replicate_word, workload.measure
+    n, everything = int(table["n"].iloc[0]), len(table)
+    if everything == 1:
         return "There was nothing to compare it with: only one setting was run."
     if n < 2:
-        return f"One {word} only: it came first of {others + 1} settings, which may be chance."
-    if tied:
-        more = f", and {untested} {few}" if untested else ""
-        return f"No clear winner: {len(tied)} of the {others} other settings cannot be told from it{more}."
-    if untested:
-        return f"It leads, but {untested} of the {others} other settings {few}."
-    bad, none = (int((table["verdict"] == v).sum()) for v in ("diverges or fails", "no value yet"))
-    rest = f" {bad} of the others diverged or failed more often." if bad else ""
-    rest += f" {none} of the others {'have' if none > 1 else 'has'} no value yet." if none else ""
-    if not beaten:
-        return f"No other setting can be compared with it.{rest}"
-    them = "the other setting" if others == 1 else f"each of {'the' * (beaten == others)} {beaten} other settings"
-    return f"It is better than {' '.join(them.split())}, beyond what {n} {word}s leave to chance.{rest}"
+        return f"One {word} only: it came first of {everything} settings, which may be chance."
+    count = {v: int((table["verdict"] == v).sum()) for v in ("worse", "diverges or fails", "no value yet", "untested")}
+    members = 1 + len(workload.rivals)
+    of = f"of {everything} settings"
+    if members == 1:
+        said = f"It is the best {of} (95 % confidence)."
+    elif chosen:
+        said = f"{members} {of} can be the best (95 %). This one is the cheapest that is as good as the leader."
+    else:
+        said = f"{members} {of} can be the best (95 %); this one leads."
+    if count["worse"]:
+        first = int(np.flatnonzero(table["verdict"] == "worse")[0])
+        sign = -measure.sign
+        by = measure.amount(sign * workload.of(first, "difference"))
+        ends = sorted(sign * workload.of(first, f"difference_{end}") for end in ("low", "high"))
+        span = measure.span(ends[0], ends[1])
+        some = "the other is" if members == 1 and everything == 2 else f"{count['worse']} are"
+        said += f" {some.capitalize()} clearly worse; the nearest, {workload.words(first)}, by {by} {span}."
+    if count["diverges or fails"]:
+        said += f" {count['diverges or fails']} diverged or failed more often."
+    if count["untested"]:
+        said += f" {count['untested']} of those that can be the best {_have(count['untested'])} one {word} only."
+    if count["no value yet"]:
+        said += f" {count['no value yet']} of the others {_have(count['no value yet'])} no value yet."
+    return said
 
 
-def _tied(workload: Workload) -> str:
-    """Name what the leader is tied with, and which choices are among it."""
-    table, tied, which = workload.table, workload.tied, []
-    if not tied:
+def _have(count: int) -> str:
+    return "have" if count > 1 else "has"
+
+
+def _rivals(workload: Workload, chosen: int) -> str:
+    """Name what can be the best as well, which choices are among it, and what costs less."""
+    table, rivals, which = workload.table, workload.rivals, []
+    if not rivals or workload.of(0, "n") < 2:
         return ""
     for axis in (a for a in workload.axes if a != LR):
-        levels = workload.levels(axis)
-        there = [v for v in levels if v in set(table.loc[tied, axis]) | {table.at[0, axis]}]
-        if len(there) == len(levels):
+        values = workload.levels(axis)
+        there = [v for v in values if v in set(table.loc[[0, *rivals], axis])]
+        if len(there) == len(values):
             which.append(f"any {axis}")
         else:
             which.append(f"{axis} {', '.join(there)}{' alone' * (len(there) == 1)}")
-    few = "; ".join(workload.words(s) for s in tied[:3]) + (f" and {len(tied) - 3} more" if len(tied) > 3 else "")
-    among = f" Among them: {'; '.join(which)}." if len(tied) > 1 and which else ""
-    return f"Tied with {few}.{among}"
+    others = [s for s in ([0, *rivals] if chosen else rivals) if s != chosen]
+    few = "; ".join(workload.words(s) for s in others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    said = f"Also possible: {few}."
+    said += f" Among them all: {'; '.join(which)}." if len(rivals) > 1 and which else ""
+    return f"{said} {_as_good(workload, chosen)}".strip()
+
+
+def _as_good(workload: Workload, chosen: int) -> str:
+    """Say what is equivalent to the leader, or what is the cheapest and how many seeds would tell."""
+    margin = workload.margin
+    if margin is None:
+        return "Without a margin nothing can be called as good as the leader: give --margin."
+    within = f"within {workload.measure.amount(margin)}"
+    if alike := equivalents(workload):
+        few = "; ".join(workload.words(s) for s in alike[:3]) + (
+            f" and {len(alike) - 3} more" if len(alike) > 3 else ""
+        )
+        said = f"As good as the leader, {within}: {few}."
+        return f"{said} It takes {_cost(workload, chosen)} against {_cost(workload, 0)}." if chosen else said
+    cheap = cheapest(workload, workload.rivals)
+    asked = cheap or workload.rivals[0]
+    seeds = seeds_for(workload, asked)
+    tell = f"about {seeds} {workload.replicate_word}s" if seeds else "more seeds than are worth it"
+    said = f"None is known to be as good yet, {within}."
+    if cheap:
+        said += f" The cheapest is {workload.words(cheap)}, {_cost(workload, cheap)} against {_cost(workload, 0)}:"
+        return (
+            f"{said} it takes {tell} to say whether it is as good." if workload.of(cheap, "n") > 1 else said[:-1] + "."
+        )
+    return f"{said} For {workload.words(asked)} it takes {tell} to say."
+
+
+def _cost(workload: Workload, setting: int) -> str:
+    seconds, memory = (workload.of(setting, c) for c in ("train_seconds", "memory_bytes"))
+    parts = [f"{seconds:.3g} s of training"] if math.isfinite(seconds) else []
+    parts += [f"{memory / 2**20:.3g} MiB"] if math.isfinite(memory) else []
+    return " and ".join(parts)
 
 
 def _notes(workload: Workload) -> list[str]:
     table, measure, word = workload.table, workload.measure, workload.replicate_word
-    tested = table["verdict"].isin(["tied", "worse"])
     n, notes = int(table["n"].iloc[0]), []
-    if compared := int(tested.sum()):
-        pairs, family = int(table["pairs"][tested].max()), statistics.all_pairs(compared + 1)
-        note = (
-            f"Compared {word} by {word} with {compared} setting{'s' * (compared > 1)}: paired t-tests, which take "
-            "differences to be about normal"
-            + (f", corrected (Holm) for all {family} pairs of settings, as the best was picked." if family > 1 else ".")
+    if n > 1 and workload.contenders > 1:
+        notes.append(
+            f"Compared with {workload.contenders - 1} other setting{'s' * (workload.contenders > 2)}: a setting is "
+            "clearly worse if some other beats it by more than Dunnett's critical value. Variances over "
+            f"{word}s are moderated, and none is taken to be below the root mean square of those still in the running, "
+            "so that a few alike results prove nothing. A truly best setting is left out in at most 5 % of sweeps."
         )
-        exact = int((table["p_exact"] <= 1 - statistics.LEVEL).sum())
-        fewest = statistics.fewest_pairs(family)
-        if pairs < fewest:
-            note += " The exact sign-flip test, which takes nothing for granted, can tell nothing here: "
-            note += f"it needs {fewest} {word}s."
-        else:
-            note += f" The exact test (signs flipped) finds {exact} of them worse."
-        notes.append(note)
+    if workload.margin is not None and workload.rivals and n > 1:
+        notes.append(
+            "As good means: two one-sided tests put the difference to the leader within "
+            f"{measure.amount(workload.margin)}."
+        )
     if workload.contenders > 1 and n > 1 and math.isfinite(workload.bias):
         honest = float(table["mean"].iloc[0]) - measure.sign * workload.bias
         notes.append(
-            f"Picked as the best of {workload.contenders}, it may look better than it is: chosen on all {word}s but "
-            f"one and judged on that one, its {measure.title} is {honest:.4g}. The test set had no part in the choice."
+            f"Picked as the best of {workload.contenders}, the leader may look better than it is: chosen on all "
+            f"{word}s but one and judged on that one, its {measure.title} is {honest:.4g}. The test set had no part in "
+            "it."
         )
     if workload.step > 0:
         notes.append(f"The {measure.title} moves in steps of {workload.step:.2g}: smaller differences are nothing.")
     if n > 1 and workload.step == 0 and table["sd"].iloc[0] == 0:
         notes.append(f"Its {word}s give identical results: the {word} changes nothing here, and the interval is empty.")
-    tied = [0, *workload.tied]
-    cost = table["train_seconds"]
-    if len(tied) > 1 and cost[tied].notna().all():
-        fastest = tied[int(np.argmin(cost[tied]))]
-        if fastest != 0 and cost[fastest] < 0.8 * cost[0]:
-            notes.append(
-                f"The fastest of those tied: {workload.words(fastest)}, {cost[fastest]:.3g} s of training "
-                f"against {cost[0]:.3g} s."
-            )
     if table["bad"].iloc[0]:
         notes.append(f"{table['bad'].iloc[0]} of its runs diverged or failed; the mean is over those that survived.")
     return notes
 
 
-def _surer(workload: Workload, translator: Translator, recommended: Overrides, place: Place) -> list[tuple[str, str]]:
+def _surer(workload: Workload, translator: Translator, place: Place) -> list[tuple[str, str]]:
     """Offer more replicates of what is not told apart, and a wider or finer learning-rate axis.
 
     Replicates are asked for from the first on, those that are there included, which the sweep skips: so all of the
@@ -223,10 +267,9 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
         splits = workload.runs.get("data.split_seed", pd.Series(["0"]))
         levels = {"data.split_seed": _whole_numbers(splits), **levels}
     first, *fixed = levels
-    given = [o for o in recommended.given if o.partition("=")[0] not in levels]
-    open_ones = [s for s in table.index if table.at[s, "verdict"] in ("best", "tied", "untested") and table.at[s, "n"]]
-    followed = [int(s) for s in open_ones[:MOST_FOLLOWED]]
-    wanted = statistics.fewest_pairs(statistics.all_pairs(max(2, len(followed))))
+    given = [o for o in translator.overrides(workload.row(0)).given if o.partition("=")[0] not in levels]
+    followed = [0, *workload.rivals][:MOST_FOLLOWED]
+    wanted = _wanted(workload, followed)
     fewest = int(table["n"][followed].min())
     kept = [f"{c}={','.join(map(str, levels[c]))}" for c in fixed]
     of_each = math.prod(len(levels[c]) for c in fixed)
@@ -239,7 +282,7 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
                 for s in followed
             ]
         )
-        of = f"the {len(followed)} best that are not told apart" if len(followed) > 1 else "the best"
+        of = f"the {len(followed)} that can be the best" if len(followed) > 1 else "the best"
         reason = f"{len(every) * of_each} {workload.replicate_word}s for {of}; {again}{where}"
         axis = f"{first}={','.join(map(str, every))}"
         found.append((reason, sweep([*name, *shared, *kept, axis], parts)))
@@ -262,6 +305,14 @@ def _surer(workload: Workload, translator: Translator, recommended: Overrides, p
         between = (rate / math.sqrt(ratio), rate * math.sqrt(ratio))
         found.append((f"a finer learning-rate axis around {rate:g}{where}", rates_of(between)))
     return found
+
+
+def _wanted(workload: Workload, followed: Sequence[int]) -> int:
+    """Return with how many replicates those followed are expected to be told apart, or to be called as good."""
+    if workload.table["n"].iloc[0] < 2:
+        return FIRST_SEEDS
+    known = [seeds_for(workload, s) or MOST_SEEDS for s in followed[1:]]
+    return min(MOST_SEEDS, max([*known, int(workload.table["n"].iloc[0])]))
 
 
 def _whole_numbers(column: "pd.Series[str]") -> list[int]:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from runner.measures import BALANCED
+from runner.report.equivalent import cheapest, equivalents
 from runner.report.figures import COLOURS, DASHES, clean, legend_below
 from runner.report.load import Records, as_number
 from runner.report.sections import Plot, Section, Table
@@ -83,7 +84,7 @@ def beside(workload: Workload, records: Records) -> Baselines | None:
     rows = _rows(records)
     runs = workload.runs[workload.runs["value"].notna()]
     if workload.best is not None:
-        runs = runs[runs["setting"] == 0]
+        runs = runs[runs["setting"] == recommended(workload)]
     keys = [tuple(str(run.get(column, "")) for column in SPLIT_COLUMNS) for _, run in runs.iterrows()]
     of: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
     for row in rows:
@@ -109,6 +110,11 @@ def beside(workload: Workload, records: Records) -> Baselines | None:
             )
         )
     return Baselines(tuple(found), len(splits))
+
+
+def recommended(workload: Workload) -> int:
+    """Return the setting that the answer recommends: the cheapest that is as good as the leader."""
+    return cheapest(workload, equivalents(workload))
 
 
 def _rows(records: Records) -> list[dict[str, str]]:
@@ -155,7 +161,7 @@ def warnings(workload: Workload, records: Records, baselines: Baselines | None) 
 
 
 def _of_one_class(workload: Workload, records: Records) -> Iterator[str]:
-    its = workload.runs[(workload.runs["setting"] == 0) & workload.runs["value"].notna()].index
+    its = workload.runs[(workload.runs["setting"] == recommended(workload)) & workload.runs["value"].notna()].index
     called, there = (records.number(c).loc[its] for c in ("final_val_predicted_classes", "val_classes"))
     n = int(((called == 1) & (there > 1)).sum())
     if not n:
@@ -212,7 +218,7 @@ def _of_models(workload: Workload, baselines: Baselines) -> Iterator[str]:
 
 
 def _value(workload: Workload) -> str:
-    row = workload.table.iloc[0]
+    row = workload.table.iloc[recommended(workload)]
     if math.isfinite(row["low"]) and math.isfinite(row["high"]):
         return f"{row['mean']:.4g} (95 % interval {row['low']:.4g} to {row['high']:.4g})"
     return f"{row['mean']:.4g}"
@@ -263,8 +269,8 @@ def section(workload: Workload, baselines: Baselines | None) -> Section | None:
 
 def _reached(workload: Workload) -> tuple[list[float], float, float, float]:
     """Return the recommended setting's values, their mean, and how far its interval goes below and above."""
-    runs, row = workload.runs, workload.table.iloc[0]
-    values = runs.loc[(runs["setting"] == 0) & runs["value"].notna(), "value"].tolist()
+    runs, row = workload.runs, workload.table.iloc[recommended(workload)]
+    values = runs.loc[(runs["setting"] == recommended(workload)) & runs["value"].notna(), "value"].tolist()
     mean = float(row["mean"])
     low, high = (float(row[c]) if math.isfinite(row[c]) else mean for c in ("low", "high"))
     return [float(v) for v in values], mean, max(0.0, mean - low), max(0.0, high - mean)
@@ -274,7 +280,7 @@ def _draw(figure: Figure, workload: Workload, baselines: Baselines) -> dict[str,
     ax = figure.subplots()
     values, mean, below, above = _reached(workload)
     ax.plot(values, [0.0] * len(values), "o", color=COLOURS[0], alpha=0.4, ms=5)
-    label = f"recommended: {clean(workload.words(0))}"
+    label = f"recommended: {clean(workload.words(recommended(workload)))}"
     ax.errorbar([mean], [0.0], xerr=[[below], [above]], fmt="D", color=COLOURS[0], capsize=4, label=label)
     for number, one in enumerate(baselines.known, 1):
         colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
@@ -298,7 +304,7 @@ def _chart(workload: Workload, baselines: Baselines) -> Mapping[str, Any]:
         "mode": "markers",
         "x": [mean],
         "y": [0.0],
-        "name": f"recommended: {workload.words(0)}",
+        "name": f"recommended: {workload.words(recommended(workload))}",
     }
     lines = [
         {

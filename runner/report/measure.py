@@ -9,7 +9,11 @@ from runner.errors import ConfigError, closest
 from runner.measures import BALANCED, COUNTS, HEADLINES, HIGHER_IS_BETTER, PERCENT, is_skewed, title
 from runner.report.load import Records
 from runner.statistics import scores as statistics
+from runner.statistics.best import Spread, even_spread, loss_spread, share_spread
 from runner.statistics.scores import Array, Interval
+
+SHARES = (*PERCENT, "precision", "recall", "f1", "roc_auc")
+"""Measures between 0 and 1, whose variance falls towards both ends."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,29 @@ class Measure:
     def sign(self) -> float:
         """What makes a score, of which more is better, of a value."""
         return 1.0 if self.higher else -1.0
+
+    @property
+    def spread(self) -> Spread:
+        """How settings' variances over seeds should compare, by their scores' means."""
+        name = self.name.partition("_")[2]
+        if name in SHARES:
+            return share_spread
+        if name == "r2":
+            return lambda means: loss_spread(1 - means)
+        return loss_spread if name.endswith(("loss", "mse", "mae", "perplexity")) else even_spread
+
+    def amount(self, value: float) -> str:
+        """Return a difference in words: a share's in points, another's as it is."""
+        if not self.counted:
+            return f"{value:.3g}"
+        points = f"{100 * value:.3g}"
+        return f"{points} point{'s' * (points != '1')}"
+
+    def span(self, low: float, high: float) -> str:
+        """Return an interval of differences, in the same unit."""
+        if not self.counted:
+            return f"[{low:.3g}, {high:.3g}]"
+        return f"[{100 * max(low, -1.0):.3g}, {100 * min(high, 1.0):.3g}]"
 
     def clip(self, interval: Interval) -> tuple[float, float]:
         """Return an interval's ends, kept to what the measure can be."""

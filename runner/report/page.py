@@ -107,7 +107,7 @@ def _answer(answer: Answer, anchor: str) -> str:
 <h2>Use{of}</h2>
 {command_line(answer.command)}{doubt}
 <div class="tiles">{tiles}</div>
-<p class="verdict">{_e(answer.verdict)}</p><p>{_e(answer.tied)}</p>
+<p class="verdict">{_e(answer.verdict)}</p><p>{_e(answer.rivals)}</p>
 <details><summary>How this was compared</summary><ul>{notes}</ul></details>
 {f"<h3>To be surer</h3>{surer}" if surer else ""}
 </section>"""

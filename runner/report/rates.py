@@ -35,6 +35,12 @@ class Curve:
     diverged: npt.NDArray[np.int64]
     """How many of them diverged."""
 
+    @property
+    def best(self) -> int | None:
+        """Where the best rate is: the first of the table of settings, unless seeds diverged or failed there."""
+        usable = np.flatnonzero((self.bad == 0) & np.isfinite(self.mean))
+        return int(usable[np.argmin(self.settings[usable])]) if len(usable) else None
+
     def scores(self, higher: bool) -> npt.NDArray[np.float64]:
         """Return the means so that more is better, -∞ where a rate has none or a seed diverged or failed."""
         return np.where((self.bad == 0) & np.isfinite(self.mean), self.mean * (1 if higher else -1), -np.inf)
@@ -114,7 +120,7 @@ def sensitivity(workload: Workload, percent: float) -> Section | None:
     if LR not in workload.axes:
         return None
     found, by, measure = curves(workload), lines_of(workload), workload.measure
-    rows = [_robustness(curve, by, percent, measure.higher) for curve in found]
+    rows = [_robustness(workload, curve, by, percent) for curve in found]
     points = [point for curve in found for point in _points(curve, by)]
     warnings = _edge_warnings(workload, found)
     said = [
@@ -142,12 +148,18 @@ def sensitivity(workload: Workload, percent: float) -> Section | None:
     )
 
 
-def _robustness(curve: Curve, by: list[str], percent: float, higher: bool) -> dict[str, object]:
-    """Return a curve's row: its best rate, how wide the good range is, where it diverges, and the edge."""
-    score, at_edge = curve.scores(higher), edge(curve, higher)
-    top = int(np.argmax(score))
-    usable = bool(np.isfinite(score[top]))
-    lr, mean, low, high = (float(v[top]) if usable else math.nan for v in (curve.lr, curve.mean, curve.low, curve.high))
+def _robustness(workload: Workload, curve: Curve, by: list[str], percent: float) -> dict[str, object]:
+    """Return a curve's row: its best rate, how wide the good range is, where it diverges, and the edge.
+
+    Further rates are named only where the best one can be the best of all: a network that does not learn at any rate
+    needs no larger one.
+    """
+    higher = workload.measure.higher
+    at_edge, top = edge(curve, higher), curve.best
+    lr, mean, low, high = (
+        math.nan if top is None else float(v[top]) for v in (curve.lr, curve.mean, curve.low, curve.high)
+    )
+    worth = top is not None and bool(workload.of(int(curve.settings[top]), "in_set"))
     diverged = curve.lr[curve.diverged > 0]
     return {
         **dict(zip(by, curve.group, strict=True)),
@@ -158,7 +170,7 @@ def _robustness(curve: Curve, by: list[str], percent: float, higher: bool) -> di
         f"decades_within_{percent:g}_percent": decades_within(curve, mean, percent, higher),
         "diverges_from_lr": float(diverged.min()) if len(diverged) else math.nan,
         "edge": at_edge[0] if at_edge else "",
-        "values_to_add": _listed(at_edge[1]) if at_edge else "",
+        "values_to_add": _listed(at_edge[1]) if at_edge and worth else "",
     }
 
 
@@ -181,8 +193,8 @@ def _edge_warnings(workload: Workload, found: list[Curve]) -> list[str]:
     """Say of the curves whose best is in the running that it lies on the edge of what was tried."""
     warnings = []
     for curve in found:
-        at_edge, top = edge(curve, workload.measure.higher), int(np.argmax(curve.scores(workload.measure.higher)))
-        if at_edge is not None and curve.settings[top] in (workload.best, *workload.tied):
+        at_edge, top = edge(curve, workload.measure.higher), curve.best
+        if at_edge is not None and top is not None and workload.of(int(curve.settings[top]), "in_set"):
             name = ", ".join(curve.group) or "every run"
             tried = f"the best optim.lr is the {at_edge[0]} tried ({curve.lr[top]:g})"
             warnings.append(f"{name}: {tried}; add {_listed(at_edge[1])}")

@@ -15,6 +15,7 @@ from runner.errors import ConfigError
 from runner.report.load import Records
 from runner.report.measure import Measure, choose_measure, steps_of
 from runner.statistics import scores as statistics
+from runner.statistics.best import BestSet, best_set, settled_variances
 from runner.statistics.scores import Array
 
 REPLICATES = ("seed", "data.split_seed", "data.bootstrap", "data.fold")
@@ -25,6 +26,8 @@ OBEYED = {"target.metric": "target", "target.value": "target"}
 """Choices that decide what a run finds where this way to stop reads them, and are mere notes where none does."""
 BAD = ("diverged", "failed")
 GOOD = ("completed", "stopped_early")
+IN_SET = ("best", "equivalent", "open", "untested")
+"""Verdicts of settings that can be the best."""
 LR = "optim.lr"
 CONTENT = "data_fingerprint"
 """The column that tells data apart which are read from the same place."""
@@ -50,9 +53,13 @@ class Workload:
     """In what steps the measure is counted, 0 if in none."""
     test_step: float
     """The same of the test measure."""
+    seed_effects: Array
+    """What each replicate adds to every setting's score, ``[replicates]``; 0 where every setting has every one."""
     varying: list[str]
     """The replicates' choices that vary: ``seed``, or the split, the resample, or the fold."""
     caveats: list[str]
+    margin: float | None = None
+    """Settings within it of the leader are as good, in the measure's units; None where it is not known."""
 
     @property
     def best(self) -> int | None:
@@ -65,19 +72,25 @@ class Workload:
         return statistics.compare(self.scores[0], self.scores, self.step)
 
     @cached_property
+    def best_set(self) -> BestSet:
+        """Which of the contenders can be the best; they are the first of the table."""
+        scores = self.scores[: self.contenders] - self.seed_effects
+        return best_set(scores, self.step, self.measure.spread, leader=0)
+
+    @cached_property
     def bias(self) -> float:
         """How much better the best is expected to look than it is, having been picked."""
         return statistics.selection_bias(self.scores[: self.contenders])
 
     @property
     def contenders(self) -> int:
-        """How many settings could have come first; they are the first of the table."""
+        """How many settings can be compared with the leader; they are the first of the table."""
         return int(self.table["contends"].sum())
 
     @property
-    def tied(self) -> list[int]:
-        """Settings that cannot be told from the leader."""
-        return [int(i) for i in np.flatnonzero(self.table["verdict"] == "tied")]
+    def rivals(self) -> list[int]:
+        """The settings that can be the best as well as the leader, best first."""
+        return [int(i) for i in np.flatnonzero(self.table["in_set"]) if i != 0]
 
     @property
     def replicate_word(self) -> str:
@@ -95,6 +108,10 @@ class Workload:
                 value = number(str(values.pop()))
                 said.append({"epochs": f"{value} epochs", "max_steps": f"{value} steps"}.get(column, value))
         return " · ".join(said)
+
+    def of(self, setting: int, column: str) -> float:
+        """Return a number of the table."""
+        return float(self.table[column].iloc[setting])
 
     def words(self, setting: int) -> str:
         """Name a setting by what varies."""
@@ -228,11 +245,22 @@ def _workload(name: str, records: Records, runs: pd.DataFrame, asked: str | None
         runs.loc[twice, "run_id"],
     )
     runs = runs[~twice]
-    table, scores, step, test_step = _table(runs, part, axes, measure, len(replicates))
+    table, scores, seed_effects, step, test_step = _table(runs, part, axes, measure, len(replicates))
     runs = runs.assign(setting=runs["setting"].map({old: new for new, old in enumerate(table["setting"])}))
     table = table.drop(columns="setting")
     workload = Workload(
-        name, measure, runs, axes, replicates, table, scores, step, test_step, which, [*part.caveats, *caveats]
+        name,
+        measure,
+        runs,
+        axes,
+        replicates,
+        table,
+        scores,
+        step,
+        test_step,
+        seed_effects,
+        which,
+        [*part.caveats, *caveats],
     )
     _judge(workload)
     return workload
@@ -263,7 +291,7 @@ def axes_of(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
 
 def _table(
     runs: pd.DataFrame, records: Records, axes: Sequence[str], measure: Measure, replicates: int
-) -> tuple[pd.DataFrame, Array, float, float]:
+) -> tuple[pd.DataFrame, Array, Array, float, float]:
     settings = int(runs["setting"].max()) + 1
     at = (runs["setting"].to_numpy(), runs["replicate"].to_numpy())
     scores = np.full((settings, replicates), np.nan)
@@ -285,39 +313,67 @@ def _table(
         steps_of(measure, lambda column: records.number(column).loc[runs.index], part, np.abs(v))
         for part, v in (("val", scores), ("test", test))
     )
-    means = [statistics.mean_interval(row[np.isfinite(row)] * measure.sign, step) for row in scores]
-    table["mean"] = [m.mean for m in means]
-    table["sd"] = [_deviation(row[np.isfinite(row)]) for row in scores]
-    table[["low", "high"]] = [measure.clip(m) for m in means]
-    tests = [statistics.mean_interval(row[np.isfinite(row)], test_step) for row in test]
-    table["test_mean"] = [m.mean for m in tests]
-    table[["test_low", "test_high"]] = [measure.clip(m) for m in tests]
-    for column in ("train_seconds", "parameters", "final_val_loss"):
-        values = records.number(column).loc[runs.index]
-        table[column] = values.groupby(runs["setting"]).mean().to_numpy()
-    share_bad = table["bad"] / (table["n"] + table["bad"]).clip(lower=1)
+    _means(table, scores, test, measure, (step, test_step))
+    for column, values in (
+        ("train_seconds", records.number("train_seconds")),
+        ("memory_bytes", _memory(records)),
+        ("parameters", records.number("parameters")),
+        ("final_val_loss", records.number("final_val_loss")),
+    ):
+        table[column] = values.loc[runs.index].groupby(runs["setting"]).mean().to_numpy()
+    share = table["diverged"] / (table["n"] + table["diverged"]).clip(lower=1)
     enough = table["n"] >= max(1, min(2, table["n"].max()))
-    table["contends"] = enough & (share_bad == share_bad[enough].min() if enough.any() else False)
-    order = {"last": ~table["contends"], "none": table["n"] == 0, "bad": share_bad, "few": ~enough}
-    order |= {"score": pd.Series(-_adjusted(scores)).round(9), "loss": table.pop("final_val_loss")}
+    table["contends"] = (table["n"] > 0) & (share == share[enough].min() if enough.any() else False)
+    seed_effects = _seed_effects(scores)
+    order = {"last": ~table["contends"], "none": table["n"] == 0, "bad": share, "few": ~enough}
+    means = pd.DataFrame(scores - seed_effects).mean(axis=1)
+    order |= {"score": (-means).round(9), "loss": table.pop("final_val_loss")}
     index = pd.DataFrame(order).sort_values(list(order), kind="stable").index
-    return table.loc[index].reset_index(drop=True), scores[index.to_numpy()], step, test_step
+    return table.loc[index].reset_index(drop=True), scores[index.to_numpy()], seed_effects, step, test_step
 
 
-def _adjusted(scores: Array) -> Array:
-    """Return settings' means with their seeds' own effects taken off, so that lucky seeds lift none above the others.
+def _memory(records: Records) -> "pd.Series[float]":
+    """Return what each run needs beside its data: its peak on a GPU; elsewhere, where a peak is the whole process's,
+    its optimizer's state."""
+    state = records.number("optimizer_state_bytes")
+    if "actual_device" not in records.runs:
+        return state
+    return state.mask(records.runs["actual_device"] == "cuda", records.number("peak_memory_bytes"))
 
-    Least squares of score = setting + seed by alternation; where every setting has every seed, the plain means.
+
+def _means(table: pd.DataFrame, scores: Array, test: Array, measure: Measure, steps: tuple[float, float]) -> None:
+    """Add each setting's mean over its seeds, validation and test, with intervals."""
+    some = np.isfinite(scores).any(1)
+    for prefix, values, step, sign in (("", scores, steps[0], measure.sign), ("test_", test, steps[1], 1.0)):
+        there = some & np.isfinite(values).any(1)
+        mean, half = (np.full(len(table), math.nan) for _ in range(2))
+        mean[there] = [row[np.isfinite(row)].mean() * sign for row in values[there]]
+        n = np.isfinite(values).sum(1)
+        variance = settled_variances(values[there], step, measure.spread)
+        half[there] = statistics.student(n[there]) * np.sqrt(variance / n[there])
+        table[f"{prefix}mean"], table[f"{prefix}half"] = mean, half
+        if not prefix:
+            table["sd"] = [_deviation(row[np.isfinite(row)]) for row in values]
+        table[[f"{prefix}low", f"{prefix}high"]] = [
+            measure.clip(statistics.Interval(m, m - h, m + h, int(k))) for m, h, k in zip(mean, half, n, strict=True)
+        ]
+
+
+def _seed_effects(scores: Array) -> Array:
+    """Return what each seed adds to every setting's score, so that lucky seeds lift no setting above the others.
+
+    Least squares of score = setting + seed by alternation; 0 where every setting that has a score has every seed.
     """
+    scores = scores[np.isfinite(scores).any(1)]
     known = np.isfinite(scores)
     filled, n, m = np.where(known, scores, 0.0), known.sum(1), known.sum(0)
     seeds = np.zeros(scores.shape[1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        for _ in range(1 if known.all() else 100):
-            settings = np.where(n > 0, (filled - known * seeds).sum(1) / n, 0.0)
+        for _ in range(0 if known.all() else 100):
+            settings = (filled - known * seeds).sum(1) / n
             seeds = np.where(m > 0, (filled - known * settings[:, None]).sum(0) / m, 0.0)
             seeds -= seeds.mean()
-        return np.where(n > 0, (filled - known * seeds).sum(1) / n, np.nan)
+    return seeds
 
 
 def _deviation(values: Array) -> float:
@@ -329,33 +385,21 @@ def _deviation(values: Array) -> float:
 
 
 def _judge(workload: Workload) -> None:
-    """Say of each setting whether it can be told from the leader."""
-    table, found = workload.table, workload.comparisons
-    tested = (table["contends"] & (table.index > 0) & (found.pairs >= statistics.FEWEST_PAIRS)).to_numpy()
-    family = statistics.all_pairs(int(tested.sum()) + 1)
-    p, p_flip = (statistics.holm(np.where(tested, x, np.nan), family) for x in (found.p_t, found.p_flip))
-    verdict = np.where(
-        tested, np.where((p <= 1 - statistics.LEVEL) & (found.difference > 0), "worse", "tied"), "untested"
-    ).astype(object)
-    verdict[((table["bad"] > 0) & ~table["contends"]).to_numpy()] = "diverges or fails"
+    """Say of each setting whether it can be the best, and how far it is from the leader."""
+    table, found, sign = workload.table, workload.comparisons, workload.measure.sign
+    able, several = np.arange(len(table)) < workload.contenders, (table["n"] > 1).to_numpy()
+    verdict = np.full(len(table), "diverges or fails", object)
     verdict[(table["n"] == 0).to_numpy() & (table["bad"] == 0).to_numpy()] = "no value yet"
-    verdict[0] = "best" if workload.best is not None else verdict[0]
-    sign = workload.measure.sign
-    difference, one, other = -found.difference * sign, -found.low * sign, -found.high * sign
+    difference, low, high = (np.full(len(table), math.nan) for _ in range(3))
+    if workload.best is not None:
+        chosen = workload.best_set
+        verdict[able] = np.where(chosen.inside, np.where(several[able], "open", "untested"), "worse")
+        verdict[0] = "best"
+        ends = (-chosen.difference * sign, -chosen.low * sign, -chosen.high * sign)
+        difference[able], low[able], high[able] = ends[0], np.minimum(*ends[1:]), np.maximum(*ends[1:])
     table["verdict"] = verdict
-    table["difference"] = difference
-    table["difference_low"], table["difference_high"] = np.minimum(one, other), np.maximum(one, other)
-    table["pairs"] = found.pairs
-    table["p"], table["p_exact"] = p, p_flip
+    table["in_set"] = np.isin(verdict.astype(str), IN_SET)
+    table["difference"], table["difference_low"], table["difference_high"] = difference, low, high
     table["p_leader_better"] = found.better
     table["p_leader_better_low"], table["p_leader_better_high"] = found.better_low, found.better_high
-    unpaired = [
-        "difference",
-        "difference_low",
-        "difference_high",
-        "p_leader_better",
-        "p_leader_better_low",
-        "p_leader_better_high",
-    ]
-    table.loc[0, unpaired] = math.nan
-    table["in_set"] = table["verdict"].isin(["best", "tied"])
+    table.loc[0, [c for c in table if str(c).startswith(("difference", "p_leader"))]] = math.nan

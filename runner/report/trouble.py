@@ -60,8 +60,11 @@ def _missing(workload: Workload) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def explained(workload: Workload) -> Section | None:
-    """Say how much of the differences between runs each choice explains, on ranks, so that diverged runs count."""
+def shares_explained(workload: Workload) -> pd.DataFrame | None:
+    """Return the share of the runs' ranks that each choice and pair explains, most first; None where runs are few.
+
+    On ranks, so that diverged runs count.
+    """
     runs = workload.runs[workload.runs["value"].notna() | workload.runs["status"].isin(BAD)]
     factors = [a for a in workload.axes if runs[a].nunique() > 1][:MOST_FACTORS]
     if len(runs["replicate"].unique()) > 1:
@@ -76,7 +79,14 @@ def explained(workload: Workload) -> Section | None:
     )
     names = [*factors, *(f"{factors[j]} × {factors[i]}" for i in range(len(factors)) for j in range(i))]
     rows = [{"choice": n, "share": s.mean, "low": s.low, "high": s.high} for n, s in zip(names, found, strict=True)]
-    table = pd.DataFrame(rows).sort_values("share", ascending=False)
+    return pd.DataFrame(rows).sort_values("share", ascending=False)
+
+
+def explained(workload: Workload) -> Section | None:
+    """Say how much of the differences between runs each choice explains."""
+    table = shares_explained(workload)
+    if table is None:
+        return None
     said = (
         f"Share of the variance of the runs' ranks by {workload.measure.title} that each choice, and each pair beyond "
         "its two, explains (ANOVA of type II; diverged runs rank last; 95 % intervals of the jackknife over seeds). "

@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from runner.errors import ConfigError, RecordError, closest
 from runner.measures import title
-from runner.report import baselines, grids, histories, rates, scaling, target, text, trouble
+from runner.report import baselines, grids, histories, matters, rates, scaling, target, text, trouble
 from runner.report.across import across
 from runner.report.answer import Answer, Place, answer
+from runner.report.equivalent import default_margin, equivalents, with_margin
 from runner.report.figures import render
 from runner.report.load import Records, as_number, load
 from runner.report.page import page
@@ -40,6 +41,8 @@ class Asked:
     axes: tuple[str, str] | None = None
     within_percent: float = 1.0
     config_dir: str | None = None
+    margin: float | None = None
+    """Settings within it of the leader are as good, in the metric's units."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ def _report(folder: Path, asked: Asked) -> Report:
     found = workloads(records, asked.metric, asked.better)
     if asked.axes is not None:
         _check_axes(asked.axes, found)
+    found = [
+        with_margin(w, default_margin(w, baselines.trivial_value(w, records)) if asked.margin is None else asked.margin)
+        for w in found
+    ]
     place = _place(folder, single=folder in records.places.values())
     built = [(_answer(w, records, place, asked.config_dir), _sections(w, records, asked)) for w in found]
     if len(built) > 1:
@@ -144,6 +151,7 @@ def _sections(workload: Workload, records: Records, asked: Asked) -> list[Sectio
         histories.layers(workload, records),
         target.time_to_target(workload, records, asked.target, asked.within_percent),
         scaling.scaling(workload, records) if several else None,
+        matters.matters(workload),
         trouble.explained(workload) if several else None,
         _settings(workload) if several else None,
         trouble.trouble(workload, records),
@@ -154,13 +162,16 @@ def _sections(workload: Workload, records: Records, asked: Asked) -> list[Sectio
 
 def _settings(workload: Workload) -> Section:
     said = (
-        f"Best first, by mean {workload.measure.title} over seeds; settings with a diverged or failed seed come last, "
-        "and their mean is over the runs that survived. The difference is to the best, in pairs of the same seed, with "
-        "its 95 % interval; p is of the paired t-test and p exact of the sign-flip test, both corrected for all "
-        "pairs of settings (Holm); the last three say how often the best is the better one (above 0.75 is meaningful)."
+        f"Best first, by mean {workload.measure.title} over seeds; settings that diverge more often come last, and "
+        "their mean is over the runs that survived. The difference is to the leader, with an interval that holds for "
+        "all settings together (95 %). The last three say how often the leader is the better one of a pair that "
+        "shares its seed (above 0.75 is meaningful)."
     )
     return Section(
-        "Every setting", (said,), (), (Table("settings", "Every setting", workload.table.drop(columns="contends")),)
+        "Every setting",
+        (said,),
+        (),
+        (Table("settings", "Every setting", workload.table.drop(columns=["contends", "half", "test_half"])),),
     )
 
 
@@ -258,7 +269,6 @@ def _json(a: Answer) -> dict[str, Any]:
         "workload": workload.name,
         "command": a.command,
         "doubt": a.doubt,
-        "warnings": list(a.warnings),
         "metric": workload.measure.name,
         "measures": {
             e.title: {
@@ -270,11 +280,19 @@ def _json(a: Answer) -> dict[str, Any]:
             for e in a.estimates
         },
         "verdict": a.verdict,
-        "tied_with": a.tied,
-        "tied": [{axis: workload.table.at[s, axis] for axis in workload.axes} for s in workload.tied],
+        "rivals": a.rivals,
+        "can_be_best": [_named(workload, s) for s in ([0, *workload.rivals] if workload.best is not None else [])],
+        "margin": workload.margin,
+        "equivalent": [_named(workload, s) for s in equivalents(workload)],
+        "matters": list(a.matters),
+        "warnings": list(a.warnings),
         "notes": list(a.notes),
         "surer": [{"what": reason, "command": command} for reason, command in a.surer],
     }
+
+
+def _named(workload: Workload, setting: int) -> dict[str, str]:
+    return {axis: str(workload.table.at[setting, axis]) for axis in workload.axes}
 
 
 def _finite(value: float) -> float | None:

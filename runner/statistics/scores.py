@@ -18,10 +18,6 @@ Array = npt.NDArray[np.float64]
 LEVEL = 0.95
 ROUNDING = 1e-12
 """Relative differences up to this are rounding, not a finding: sums of thousands of numbers are only so exact."""
-EXACT_PAIRS = 12
-"""Up to so many pairs every flip of the differences' signs is tried; beyond, of their ranks' signs."""
-FEWEST_PAIRS = 3
-"""Fewer pairs tell nothing: two that agree may do so by chance."""
 MOST_SAMPLES = 20_000
 """The finest step that is looked for; a finer one is of no account."""
 
@@ -70,6 +66,11 @@ def _interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: flo
     return Interval(mean, mean - half, mean + half, n)
 
 
+def student(n: npt.NDArray[np.int64]) -> Array:
+    """Return Student's t(n - 1) for a 95 % interval of a mean of n values; NaN for fewer than two."""
+    return np.where(n > 1, stats.t.ppf((1 + LEVEL) / 2, np.maximum(n - 1, 1)), np.nan)
+
+
 def resolution(values: Array) -> float:
     """Return the step in which a share is counted, such as 1/143 of an accuracy on 143 samples, as its values tell.
 
@@ -95,10 +96,6 @@ class Comparisons:
     """Mean over pairs of the one's score less the other's."""
     low: Array
     high: Array
-    p_t: Array
-    """Two-sided, of the paired t-test; NaN with fewer than two pairs."""
-    p_flip: Array
-    """Two-sided, of the exact sign-flip test."""
     better: Array
     """P(the one's score > the other's), ties counted half (Bouthillier 2021)."""
     better_low: Array
@@ -127,56 +124,10 @@ def compare(one: Array, others: Array, step: float = 0.0) -> Comparisons:
         mean = np.where(n > 0, d.sum(1) / n, np.nan)
         variance = np.where(n > 1, (np.where(shared, differences - mean[:, None], 0) ** 2).sum(1) / (n - 1), np.nan)
         error = np.sqrt(np.maximum(variance, step**2 / 6) / n)
-        t = np.where(error > 0, mean / error, np.where(mean == 0, 0.0, np.inf * np.sign(mean)))
-        p_t = np.where(n > 1, 2 * stats.t.sf(np.abs(t), np.maximum(n - 1, 1)), np.nan)
         half = stats.t.ppf((1 + LEVEL) / 2, np.maximum(n - 1, 1)) * error
         better = np.where(n > 0, ((d > 0) + 0.5 * (d == 0)).sum(1, where=shared) / n, np.nan)
     low, high = wilson(better, n)
-    return Comparisons(n, mean, mean - half, mean + half, p_t, sign_flip(differences), better, low, high)
-
-
-def sign_flip(differences: Array) -> Array:
-    """Return for each row of paired differences ``[k, n]`` the exact two-sided p that it is as likely to be reversed.
-
-    Under the null each difference is as likely to have the other sign (Fisher 1935); beyond ``EXACT_PAIRS`` pairs the
-    same of their ranks (Wilcoxon 1945). The smallest p of n pairs is 2^(1-n).
-    """
-    p = np.full(len(differences), np.nan)
-    shared = np.isfinite(differences)
-    for pattern in np.unique(shared, axis=0):
-        rows = (shared == pattern).all(1)
-        n = int(pattern.sum())
-        if n < 2:
-            p[rows] = np.nan if n == 0 else 1.0
-            continue
-        d = differences[rows][:, pattern]
-        if n > EXACT_PAIRS:
-            nothing = (d == 0).all(1)
-            found = np.ones(len(d))
-            if not nothing.all():
-                found[~nothing] = stats.wilcoxon(d[~nothing], axis=1, method="exact", zero_method="zsplit").pvalue
-            p[rows] = found
-            continue
-        p[rows] = stats.permutation_test(
-            (d,),
-            lambda x, axis: np.mean(x, axis=axis),
-            permutation_type="samples",
-            vectorized=True,
-            n_resamples=np.inf,
-            batch=512,
-            axis=1,
-        ).pvalue
-    return p
-
-
-def fewest_pairs(comparisons: int, alpha: float = 1 - LEVEL) -> int:
-    """Return how many pairs it takes for the sign-flip test, corrected for so many comparisons, to reach alpha."""
-    return math.ceil(1 + math.log2(max(1, comparisons) / alpha))
-
-
-def all_pairs(settings: int) -> int:
-    """Return in how many pairs so many settings can be compared."""
-    return settings * (settings - 1) // 2
+    return Comparisons(n, mean, mean - half, mean + half, better, low, high)
 
 
 def holm(p: Array, family: int | None = None) -> Array:

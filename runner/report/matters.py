@@ -1,0 +1,183 @@
+"""What matters: what each axis is worth at its own best of everything else, and which axes depend on each other."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from runner.report.sections import Section, Table
+from runner.report.settings import LR, Workload, number
+from runner.report.trouble import shares_explained
+from runner.statistics.effects import Effect, Interaction, effect, interactions
+from runner.statistics.scores import LEVEL, Interval
+
+TITLES = {
+    "init": "initializer",
+    "optim": "optimizer",
+    LR: "learning rate",
+    "scheduler": "schedule",
+    "batch.size": "batch size",
+}
+NAMED = 3
+"""A sentence names so many levels."""
+MOST_LEVELS = 8
+"""Interactions are looked for between axes of so many levels."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One value of an axis, held against the best one."""
+
+    axis: str
+    value: str
+    effect: Effect
+    """The best level's setting less this one's; of the best level itself, nothing."""
+    verdict: str
+    """``best``, ``worse``, ``equivalent``, ``open``, ``diverges or fails`` or ``one seed``."""
+
+
+def levels(workload: Workload) -> list[Level]:
+    """Return every axis's levels, best first, each at its own best of all other axes."""
+    found = []
+    for axis in workload.axes:
+        ranked = sorted((setting, level) for (level,), setting in workload.best_of([axis]).items())
+        best = ranked[0][0]
+        for setting, level in ranked:
+            held = effect(workload.scores, best, setting, workload.step)
+            found.append(Level(axis, level, held, _verdict(workload, best, setting, held.difference)))
+    return found
+
+
+def _verdict(workload: Workload, best: int, setting: int, difference: Interval) -> str:
+    if setting == best:
+        return "best"
+    if setting >= workload.contenders:
+        return "diverges or fails" if workload.of(setting, "bad") else "no value yet"
+    if not difference.known:
+        return "one seed"
+    if difference.low > 0:
+        return "worse"
+    margin = workload.margin or 0.0
+    return "equivalent" if -margin < difference.low and difference.high < margin else "open"
+
+
+def crossed(workload: Workload) -> dict[tuple[str, str], list[Interaction]]:
+    """Return the contrasts of every two axes with few levels, the surest first.
+
+    The learning rate is no such axis: each pair of levels stands at its own best one.
+    """
+    axes = [a for a in workload.axes if a != LR and 1 < len(workload.levels(a)) <= MOST_LEVELS]
+    found = {}
+    for i, one in enumerate(axes):
+        for other in axes[i + 1 :]:
+            best = {(a, b): s for (a, b), s in workload.best_of([one, other]).items() if s < workload.contenders}
+            found[one, other] = interactions(workload.scores, best, workload.step)
+    return {pair: contrasts for pair, contrasts in found.items() if contrasts}
+
+
+def sentences(workload: Workload) -> tuple[str, ...]:
+    """Say in a sentence for each axis what it is worth, then which matters most and what depends on what."""
+    if workload.best is None or not workload.axes or workload.of(0, "n") < 2:
+        return ()
+    by_axis: dict[str, list[Level]] = {}
+    for level in levels(workload):
+        by_axis.setdefault(level.axis, []).append(level)
+    said = [_sentence(workload, axis, found) for axis, found in by_axis.items() if len(found) > 1]
+    said += [_interaction(workload, pair, found[0]) for pair, found in crossed(workload).items() if _real(found[0])]
+    shares = shares_explained(workload)
+    if shares is not None:
+        most = shares[shares["choice"].isin(workload.axes)].iloc[0]
+        share = float(most["share"])
+        if share > 0:
+            said.append(
+                f"The {_title(str(most['choice']))} matters most over the whole grid: "
+                f"it explains {100 * share:.0f} % of the differences between runs."
+            )
+    return tuple(said)
+
+
+def _real(contrast: Interaction) -> bool:
+    return contrast.p <= 1 - LEVEL
+
+
+def _title(axis: str) -> str:
+    return TITLES.get(axis, axis)
+
+
+def _by(workload: Workload, difference: Interval) -> str:
+    return f"{workload.measure.amount(difference.mean)} {workload.measure.span(difference.low, difference.high)}"
+
+
+def _sentence(workload: Workload, axis: str, found: list[Level]) -> str:
+    best, others = found[0], found[1:]
+    first = number(best.value) or "–"
+
+    def named(verdict: str) -> list[Level]:
+        return [level for level in others if level.verdict == verdict]
+
+    parts = []
+    if worse := named("worse"):
+        them = [f"{number(x.value) or '–'} by {_by(workload, x.effect.difference)}" for x in worse[:NAMED]]
+        more = f" and {len(worse) - NAMED} more" if len(worse) > NAMED else ""
+        parts.append(f"{first} beats {', '.join(them)}{more}")
+    for verdict, word in (("equivalent", "makes no difference against"), ("open", "is not told from")):
+        if some := named(verdict):
+            them = [f"{number(x.value) or '–'}, {_by(workload, x.effect.difference)}" for x in some[:NAMED]]
+            more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
+            parts.append(f"{'it' if parts else first} {word} {'; '.join(them)}{more}")
+    for verdict in ("diverges or fails", "one seed", "no value yet"):
+        if some := named(verdict):
+            values = ", ".join(number(x.value) or "–" for x in some[:NAMED])
+            more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
+            has = {"one seed": "with one seed only", "no value yet": "without a value yet"}.get(verdict, verdict)
+            parts.append(f"{values}{more}: {has}" if has != verdict else f"{values}{more} {verdict} more often")
+    title = _title(axis)
+    return f"{title[:1].upper()}{title[1:]}: {'; '.join(parts)}."
+
+
+def _interaction(workload: Workload, pair: tuple[str, str], contrast: Interaction) -> str:
+    (a, b), (x, y) = (tuple(number(v) or "–" for v in names) for names in (contrast.levels, contrast.at))
+    gain, other = contrast.gains
+    measure = workload.measure
+    return (
+        f"{_title(pair[0]).capitalize()} and {_title(pair[1])} depend on each other: {a} against {b} gains "
+        f"{measure.amount(gain.mean)} with {x} and {measure.amount(other.mean)} with {y}, a difference of "
+        f"{_by(workload, contrast.difference)}."
+    )
+
+
+def matters(workload: Workload) -> Section | None:
+    """Show every axis's levels, and the contrasts between axes."""
+    if workload.best is None or not workload.axes or len(workload.table) < 2:
+        return None
+    sign = workload.measure.sign
+    rows = []
+    for level in levels(workload):
+        setting, held = level.effect.other, level.effect.difference
+        ends = sorted((-sign * held.low, -sign * held.high))
+        alone = level.verdict == "best"
+        rows.append(
+            {"axis": level.axis, "level": level.value, "verdict": level.verdict, "mean": workload.of(setting, "mean")}
+            | {"difference": float("nan") if alone else -sign * held.mean}
+            | {"low": float("nan") if alone else ends[0], "high": float("nan") if alone else ends[1]}
+            | {"seeds": held.n, "at": workload.words(setting)}
+        )
+    contrasts = [
+        {"axes": " × ".join(pair), "one": c.levels[0], "other": c.levels[1], "at": c.at[0], "and at": c.at[1]}
+        | {"gain": sign * c.gains[0].mean, "gain there": sign * c.gains[1].mean}
+        | {"difference": sign * c.difference.mean, "p": c.p}
+        for pair, found in crossed(workload).items()
+        for c in found
+    ]
+    said = [
+        "Each level of an axis stands for its own best setting of all other axes, and is held against the axis's best "
+        "level seed by seed (95 % interval of the paired difference). The settings are chosen on the seeds that judge "
+        "them, which flatters levels with more to choose from a little."
+    ]
+    tables = [Table("effects", "What each choice is worth", pd.DataFrame(rows))]
+    if contrasts:
+        said.append(
+            "Contrasts ask whether what one choice gains depends on another: the difference of the gains, with p "
+            "corrected for all contrasts of the two axes (Holm)."
+        )
+        tables.append(Table("interactions", "What depends on what", pd.DataFrame(contrasts), folded=True))
+    return Section("What is each choice worth?", tuple(said), (), tuple(tables))
