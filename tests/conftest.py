@@ -51,7 +51,7 @@ baselines.beside = lambda jobs: None
 @pytest.fixture(autouse=True)
 def _with_baselines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Baselines are measured in tests that are marked ``baselines``."""
-    if "baselines" in request.keywords:
+    if request.node.get_closest_marker("baselines"):
         monkeypatch.setattr(baselines, "beside", MEASURED)
 
 
