@@ -96,6 +96,9 @@ def baselines(job: Job, data: Data) -> Iterator[Baseline]:
         raise Unfit("baselines of whole texts are not known")
     if data.classes is None and not np.ptp(data.train.y, axis=0).any():
         raise Unfit("all targets are the same: there is nothing to predict")
+    import sklearn.ensemble
+    import sklearn.linear_model  # noqa: F401  # before any of them is timed
+
     table = (_majority, _logistic) if data.classes is not None else (_mean, _ridge)
     names = ("majority", "logistic") if data.classes is not None else ("mean", "ridge")
     yield Baseline(names[0], "trivial", _measuring(job, data, table[0], None))

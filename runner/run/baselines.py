@@ -27,6 +27,8 @@ from runner.run.samples import data_of
 
 MOST_SECONDS = 30.0
 """That all baselines of a command may take together."""
+AGAIN_SECONDS = 0.1
+"""After which it is looked again whether a library that was being imported is there."""
 MEASURES = (
     *("loss", "accuracy", "balanced_accuracy", "f1", "precision", "recall", "roc_auc", "perplexity"),
     *("predicted_classes", "mse", "mae", "r2"),
@@ -133,7 +135,10 @@ def _at_most(seconds: float) -> Iterator[None]:
         return
 
     def over(number: int, frame: FrameType | None) -> None:
-        raise reason
+        if _is_importing(frame):  # half a library would be left behind
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+        else:
+            raise reason
 
     before = signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -142,6 +147,12 @@ def _at_most(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_globals.get("__name__") != "importlib._bootstrap":
+        frame = frame.f_back
+    return frame is not None
 
 
 def _append(path: Path, rows: Sequence[Row]) -> None:

@@ -4,6 +4,7 @@ import csv
 import math
 import signal
 import time
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -204,6 +205,20 @@ def test_one_that_takes_too_long_is_stopped_and_named_and_the_others_are_measure
     assert result.code == 0 and "logistic skipped: it was stopped, as all baselines together may take 6 s" in result.err
     assert [row["status"] for row in rows(folder)] == ["ok", "skipped", "ok"]
     assert signal.getsignal(signal.SIGALRM) == before and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_library_is_imported_to_its_end_before_one_is_stopped(folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "slow_to_import.py").write_text("import time\nfor _ in range(60):\n    time.sleep(0.01)\nwhole = True\n")
+    monkeypatch.syspath_prepend(folder)
+
+    def fit() -> None:
+        with baselines._at_most(0.1):
+            import_module("slow_to_import")
+            time.sleep(5)
+
+    with pytest.raises(baseline_models.Unfit, match="stopped"):
+        fit()
+    assert import_module("slow_to_import").whole
 
 
 def test_where_the_time_is_over_none_is_begun(optbench, folder, monkeypatch: pytest.MonkeyPatch) -> None:
