@@ -59,7 +59,6 @@ def test_comparison_by_hand():
     t = stats.ttest_rel(one[:3], other[0, :3])
     assert found.pairs[0] == 3
     assert found.difference[0] == pytest.approx(0.1)
-    assert found.p_t[0] == pytest.approx(t.pvalue)
     interval = t.confidence_interval()
     assert (found.low[0], found.high[0]) == pytest.approx((interval.low, interval.high))
     assert found.better[0] == pytest.approx(2.5 / 3)  # two wins and a tie
@@ -69,33 +68,15 @@ def test_scores_that_differ_by_rounding_alone_are_equal():
     one, other = np.full(5, 0.1 + 0.2), np.full((1, 5), 0.3)
     assert (one != other).all()
     found = s.compare(one, other)
-    assert (found.difference[0], found.p_t[0], found.p_flip[0], found.better[0]) == (0, 1, 1, 0.5)
+    assert (found.difference[0], found.low[0], found.better[0]) == (0, 0, 0.5)
     small = s.compare(one, other * (1 - 1e-9))
-    assert small.p_t[0] < 1e-6 and small.better[0] == 1
+    assert small.low[0] > 0 and small.better[0] == 1
 
 
 def test_wilson_is_scipys():
     low, high = s.wilson(np.array([0.7]), np.array([10]))
     expected = stats.binomtest(7, 10).proportion_ci(method="wilson")
     assert (low[0], high[0]) == pytest.approx((expected.low, expected.high))
-
-
-def test_sign_flip_by_hand():
-    # of the 8 flips of (1, 2, 3), only the two with equal signs have a mean as far from 0
-    assert s.sign_flip(np.array([[1.0, 2.0, 3.0]]))[0] == pytest.approx(2 / 8)
-    # of (-1, 2, 3), those with |mean| ≥ 4/3: ±(1,2,3), ±(-1,2,3)
-    assert s.sign_flip(np.array([[-1.0, 2.0, 3.0]]))[0] == pytest.approx(4 / 8)
-    assert s.sign_flip(np.array([[np.nan, 2.0, 3.0]]))[0] == pytest.approx(1.0 / 2)
-
-
-@pytest.mark.parametrize("n", [3, 5, 8])
-def test_the_smallest_exact_p_is_2_to_the_1_minus_n(n):
-    assert s.sign_flip(np.arange(1.0, n + 1)[None])[0] == pytest.approx(2.0 ** (1 - n))
-
-
-def test_how_many_seeds_the_exact_test_needs():
-    assert s.fewest_pairs(1) == 6  # so 5 seeds can never reach 0.05
-    assert s.fewest_pairs(17) == 10
 
 
 def test_holm_by_hand():
@@ -178,25 +159,5 @@ def test_resolution_is_that_of_a_counted_measure():
     assert s.resolution(np.array([1.0, np.nan])) == 0.0
 
 
-def test_the_exact_test_of_many_pairs_reaches_its_smallest_p():
-    differences = np.random.default_rng(0).uniform(0.1, 1.0, (5, 15))
-    assert s.sign_flip(differences) == pytest.approx([2.0**-14] * 5)
-    assert s.sign_flip(np.zeros((1, 15)))[0] == 1.0
-
-
 def test_holm_in_a_family_larger_than_what_is_looked_at():
     assert s.holm(np.array([0.001, 0.01]), family=10) == pytest.approx([0.01, 0.09])
-    assert s.all_pairs(60) == 1770
-
-
-@pytest.mark.parametrize(("settings", "n"), [(12, 3), (12, 10), (60, 5)])
-def test_the_best_of_equals_is_rarely_told_from_any(settings: int, n: int):
-    rng = np.random.default_rng(settings + n)
-    wrong = 0
-    for _ in range(400):
-        scores = rng.normal(0, 1, (settings, n))
-        best = scores.mean(1).argmax()
-        others = np.delete(scores, best, axis=0)
-        p = s.holm(s.compare(scores[best], others).p_t, s.all_pairs(settings))
-        wrong += bool((p <= 0.05).any())
-    assert wrong <= 0.05 * 400
