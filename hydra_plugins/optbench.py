@@ -104,6 +104,7 @@ class OptbenchSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Launch every distinct job once; return what became of each, or with ``dry_run`` what would be done."""
         from runner.config.compose import Composer
+        from runner.run import baselines
         from runner.sweep.launch.processes import number_of_workers
         from runner.sweep.plan import Grid, describe, outcomes_of, plan
         from runner.sweep.terminal import report_doubts
@@ -114,6 +115,7 @@ class OptbenchSweeper(Sweeper):
         if jobs[0].config["dry_run"]:
             return describe(jobs, number_of_workers(jobs))
         _note(self.config, jobs)
+        baselines.beside(jobs)
         if isinstance(self._launcher, OptbenchLauncher):
             return self._launcher.run(jobs)
         self._launcher.launch([composer.for_launcher(job.overrides) for job in jobs], initial_job_idx=0)
@@ -138,6 +140,7 @@ class OptbenchLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run what another sweeper asks for; each job returns its final validation loss, infinite where it has none."""
         from runner.config.compose import Composer
+        from runner.run import baselines
         from runner.sweep.launch import RunFailed
         from runner.sweep.plan import plan
 
@@ -145,6 +148,7 @@ class OptbenchLauncher(Launcher):
         returned = []
         planned = [plan(composer, [overrides])[0] for overrides in job_overrides]
         _note(self.config, planned)
+        baselines.beside(planned)
         found = {
             outcome.job.run_id: outcome for outcome in self.run(list({job.run_id: job for job in planned}.values()))
         }

@@ -5,6 +5,7 @@ from typing import Any
 
 HIGHER_IS_BETTER = {
     "accuracy": True,
+    "balanced_accuracy": True,
     "precision": True,
     "recall": True,
     "f1": True,
@@ -19,13 +20,32 @@ HIGHER_IS_BETTER = {
 
 HEADLINES = ("accuracy", "r2", "loss")
 """What a run is judged by: the first of these that it has."""
-PERCENT = ("accuracy",)
+BALANCED = "balanced_accuracy"
+"""What a run is judged by instead of its accuracy where classes are skewed."""
+SKEWED = 2.0
+"""Classes are skewed where the largest has more than so many times the samples that the others have on average.
+
+Of two classes that is a share above 2/3, of ten one above 2/11: there, naming the largest class for every sample looks
+well by accuracy. Below it accuracy is what people expect to read, and it tells settings apart as well.
+"""
+PERCENT = ("accuracy", BALANCED)
 """Measures between 0 and 1."""
+COUNTS = ("predicted_classes",)
+"""What is counted of a run's predictions, of which neither more nor less is better."""
+
+
+def is_skewed(summary: Mapping[str, Any]) -> bool | None:
+    """Say whether the classes of a run's validation part are skewed; None where the summary does not tell."""
+    found = [summary.get(f"val_{key}") for key in ("samples", "classes", "largest_class")]
+    if not all(isinstance(value, int | float) for value in found):
+        return None
+    samples, classes, largest = map(float, found)  # type: ignore[arg-type]
+    return classes > 1 and largest * (classes - 1) > SKEWED * (samples - largest)
 
 
 def headlines(summary: Mapping[str, Any]) -> list[str]:
     """Return the names of a summary's headline measures that are there: validation first, then test."""
-    for measure in HEADLINES:
+    for measure in (BALANCED, *HEADLINES) if is_skewed(summary) else HEADLINES:
         names = [f"{part}_{measure}" for part in ("final_val", "test")]
         found = [n for n in names if isinstance(summary.get(n), int | float)]
         if found:

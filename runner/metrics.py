@@ -45,6 +45,15 @@ def accuracy(outputs: Tensor, y: Tensor) -> Tensor:
     return (outputs.argmax(1) == y).double().mean()
 
 
+def balanced_accuracy(outputs: Tensor, y: Tensor) -> Tensor:
+    """Share of a class that is called it, the mean over the classes that have samples, as scikit-learn takes it.
+
+    Predicting one class for every sample comes to 1/classes, however large that class is (Brodersen et al. 2010).
+    """
+    right, _, there = _counts(outputs, y)
+    return (right / there.clamp(min=1))[there > 0].mean()
+
+
 def mse(outputs: Tensor, y: Tensor) -> Tensor:
     """Mean squared error."""
     return (outputs.double() - y.double()).square().mean()
@@ -102,6 +111,11 @@ def roc_auc(outputs: Tensor, y: Tensor) -> Tensor:
     return torch.stack(areas).mean() if areas else torch.tensor(float("nan"), dtype=torch.float64)
 
 
+def predicted_classes(outputs: Tensor, y: Tensor) -> Tensor:
+    """How many classes are called at least once: 1 where every sample is called the same."""
+    return torch.tensor(len(torch.unique(outputs.argmax(1))))
+
+
 def perplexity(outputs: Tensor, y: Tensor) -> Tensor:
     """e to the mean cross-entropy: how many classes as likely would be as hard."""
     return F.cross_entropy(outputs.double(), y).exp()
@@ -125,6 +139,7 @@ def _average_ranks(scores: Tensor) -> Tensor:
 
 OF_CLASSES: dict[str, Metric] = {
     "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
     "precision": precision,
     "recall": recall,
     "f1": f1,
@@ -134,14 +149,22 @@ OF_CLASSES: dict[str, Metric] = {
 OF_NUMBERS: dict[str, Metric] = {"mse": mse, "mae": mae, "r2": r2}
 
 
-def metrics(classes: int | None) -> dict[str, Metric]:
-    """Return what every evaluation records for classes, or for numbers."""
-    return {"accuracy": accuracy} if classes is not None else dict(OF_NUMBERS)
+def metrics(classes: int | None, of_text: bool = False) -> dict[str, Metric]:
+    """Return what every evaluation records: of classes, of a text's next characters, or of numbers.
+
+    Which characters are rare says nothing of a model of text: it is judged by all of them alike.
+    """
+    if classes is None:
+        return dict(OF_NUMBERS)
+    names = ("accuracy",) if of_text else ("accuracy", "balanced_accuracy", "f1")
+    return {name: OF_CLASSES[name] for name in names}
 
 
-def final_metrics(classes: int | None) -> dict[str, Metric]:
+def final_metrics(classes: int | None, of_text: bool = False) -> dict[str, Metric]:
     """Return what is measured of the weights that a run ends with."""
-    return dict(OF_CLASSES) if classes is not None else dict(OF_NUMBERS)
+    if classes is None:
+        return dict(OF_NUMBERS)
+    return {**OF_CLASSES, "predicted_classes": predicted_classes} if not of_text else dict(OF_CLASSES)
 
 
 def metric(name: str, classes: int | None) -> Metric:
@@ -150,7 +173,7 @@ def metric(name: str, classes: int | None) -> Metric:
     Raises:
         ValueError: if it does not fit the targets.
     """
-    valid = final_metrics(classes)
+    valid = OF_CLASSES if classes is not None else OF_NUMBERS
     if name not in valid:
         kind = "classes" if classes is not None else "numbers"
         raise ValueError(f"metrics=[{name}] is not for {kind}\nvalid: {', '.join(valid)}, or an import path")

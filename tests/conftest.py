@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from runner.cli.main import main
+from runner.run import baselines
 from runner.run.job import Job, forget_data
 from tests.support.composed import compose_job
 from tests.support.known import MNIST_ROOT
@@ -40,6 +41,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     forget_data()
     return tmp_path
+
+
+MEASURED = baselines.beside
+"""Which measures baselines; in tests it would take longer than what most of them train."""
+baselines.beside = lambda jobs: None
+
+
+@pytest.fixture(autouse=True)
+def _with_baselines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Baselines are measured in tests that are marked ``baselines``."""
+    if request.node.get_closest_marker("baselines"):
+        monkeypatch.setattr(baselines, "beside", MEASURED)
 
 
 @pytest.fixture

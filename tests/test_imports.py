@@ -31,8 +31,8 @@ HEAVY = ("torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn", "hy
 LATE = {
     "torch: refusals, finished runs, reports and plans need none": """
         batch.noise_scale engine.checkpoint engine.diagnostics engine.fused engine.fused.batched engine.fused.members
-        engine.loop engine.measure engine.memory engine.state run.build run.load run.memory run.summary run.trainee
-        init model
+        engine.loop engine.measure engine.memory engine.state run.baselines run.build run.load run.memory
+        run.summary run.trainee init model
         study.noise_scale after.export after.predict search.lr_range
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """

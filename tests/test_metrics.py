@@ -26,6 +26,10 @@ def test_class_metrics_are_scikit_learns(classes: int, absent: int | None) -> No
     outputs, y = predictions(classes, absent)
     called = outputs.argmax(1)
     assert float(metrics.accuracy(outputs, y)) == pytest.approx(theirs.accuracy_score(y, called))
+    present = [theirs.recall_score(y, called, labels=[label], average="macro") for label in y.unique()]
+    assert float(metrics.balanced_accuracy(outputs, y)) == pytest.approx(np.mean(present))
+    if absent is None:
+        assert np.mean(present) == pytest.approx(theirs.balanced_accuracy_score(y, called))
     for ours, name in ((metrics.precision, "precision"), (metrics.recall, "recall"), (metrics.f1, "f1")):
         expected = getattr(theirs, f"{name}_score")(y, called, average="macro", zero_division=0)
         assert float(ours(outputs, y)) == pytest.approx(expected), name
@@ -68,12 +72,12 @@ def test_a_run_ends_with_every_metric_and_records_those_named(folder) -> None:
 
     plain = train("max_steps=30", "eval_every=15")
     assert {"test_f1", "test_roc_auc", "final_val_recall", "test_perplexity"} <= plain.summary.keys()
-    assert "val_f1" not in plain.metrics
-    asked = train("max_steps=30", "eval_every=15", "metrics=[f1,roc_auc]")
+    assert {"val_balanced_accuracy", "val_f1"} <= set(plain.metrics) and "val_recall" not in plain.metrics
+    asked = train("max_steps=30", "eval_every=15", "metrics=[recall,roc_auc]")
     assert asked.trained and asked.summary["run_id"] == plain.summary["run_id"]
-    assert {"val_f1", "train_roc_auc"} <= set(asked.metrics)
-    assert asked.metrics["val_f1"].iloc[-1] == pytest.approx(asked.summary["final_val_f1"])
-    assert not train("max_steps=30", "eval_every=15", "metrics=[f1]").trained
+    assert {"val_recall", "train_roc_auc"} <= set(asked.metrics)
+    assert asked.metrics["val_recall"].iloc[-1] == pytest.approx(asked.summary["final_val_recall"])
+    assert not train("max_steps=30", "eval_every=15", "metrics=[recall]").trained
 
 
 def test_metrics_asked_for_are_shown_when_a_run_ends(optbench) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from runner import __version__
 from runner.config.fields import show
 from runner.config.identity import choices
-from runner.measures import HIGHER_IS_BETTER, headlines
+from runner.measures import BALANCED, HIGHER_IS_BETTER, headlines, is_skewed
 from runner.run.outcome import Outcome
 from runner.shell import joined
 from runner.sweep.terminal import LINES_FOR_RUNS
@@ -32,7 +32,8 @@ def result(outcome: Outcome, config_dir: str | None = None) -> str:
         lines[0] += f" ({summary['stop_reason']})"
     rows = []
     asked = [path.rpartition(".")[2] for path in job.config["metrics"]]
-    for measure in dict.fromkeys(("loss", "accuracy", "r2", "mse", "mae", *asked)):
+    balanced = (BALANCED,) if is_skewed(summary) else ()
+    for measure in dict.fromkeys(("loss", "accuracy", *balanced, "r2", "mse", "mae", *asked)):
         values = [summary.get(f"{part}_{measure}") for part in ("final_train", "final_val", "test")]
         if any(v is not None for v in values):
             rows.append([measure, *(f"{v:.5g}" if v is not None else "–" for v in values)])

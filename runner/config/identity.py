@@ -11,7 +11,7 @@ from runner.config.chosen import GROUPS, Chosen, Config, chosen
 from runner.config.options import COMBINED_GROUPS, of_every_run, options, sections
 from runner.config.specs import INTERNAL
 
-CONTROL = ("name", "engine", "save", "force", "pause_at", "retry", "dry_run", "workers", "fail_fast")
+CONTROL = ("name", "engine", "save", "force", "pause_at", "retry", "dry_run", "workers", "fail_fast", "baselines")
 """Keys that are no choices of a run."""
 
 

@@ -1,12 +1,16 @@
 """The measure that runs are judged by."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from runner.errors import ConfigError, NothingYet, closest
-from runner.measures import HEADLINES, HIGHER_IS_BETTER, PERCENT, title
+from runner.measures import BALANCED, COUNTS, HEADLINES, HIGHER_IS_BETTER, PERCENT, is_skewed, title
 from runner.report.load import Records
+from runner.statistics import scores as statistics
 from runner.statistics.best import Spread, even_spread, loss_spread, share_spread
-from runner.statistics.scores import Interval
+from runner.statistics.scores import Array, Interval
 
 SHARES = (*PERCENT, "precision", "recall", "f1", "roc_auc")
 """Measures between 0 and 1, whose variance falls towards both ends."""
@@ -87,12 +91,13 @@ def choose_measure(records: Records, asked: str | None, better: str | None) -> M
         ConfigError: if no run has it, or it is one that nothing may be chosen by.
     """
     there = [c.removeprefix("final_val_") for c in map(str, records.runs) if c.startswith("final_val_")]
-    there = [name for name in there if records.number(f"final_val_{name}").notna().any()]
+    there = [n for n in there if n not in COUNTS and records.number(f"final_val_{n}").notna().any()]
     if asked is None:
         if not there:
             raise NothingYet(f"{records.folder}: no run has ended with a validation measure: nothing to report yet")
         counts = {name: int(records.number(f"final_val_{name}").notna().sum()) for name in HEADLINES if name in there}
         asked = max(counts, key=lambda n: counts[n] if n != "loss" else 0) if counts else there[0]
+        asked = _of_skewed(records) if asked == "accuracy" else asked
     name = asked.removeprefix("final_").removeprefix("val_")
     if asked.startswith(("test_", "final_test_")):
         raise ConfigError(f"--metric {asked}: the test set is read once, after choosing; choose by val_{asked[5:]}")
@@ -103,3 +108,60 @@ def choose_measure(records: Records, asked: str | None, better: str | None) -> M
     if name not in HIGHER_IS_BETTER and better is None:
         raise ConfigError(f"--metric {asked} is your own: add --better higher or --better lower")
     return Measure(f"val_{name}", HIGHER_IS_BETTER[name] if better is None else better == "higher")
+
+
+def _of_skewed(records: Records) -> str:
+    """Return what is judged by where that would be accuracy, and say so: where classes are skewed the balanced one."""
+    known, lacking = (records.number(f"final_val_{name}").notna() for name in (BALANCED, "accuracy"))
+    lacking &= ~known
+    if not known.any():
+        records.caveats.append(
+            "these runs do not tell how large their classes are, as an older version made them: they are judged by "
+            "accuracy, which naming the largest class for every sample makes high where one is much larger than the "
+            "others; force=true trains them again"
+        )
+        return "accuracy"
+    share = _share_of_largest(records)
+    if share is None:
+        return "accuracy"
+    said = f"classes are skewed: {share * 100:.0f} % of the validation samples are of the largest"
+    if n := int(lacking.sum()):
+        records.caveats.append(
+            f"{said}, and {n} run{'s' * (n > 1)} of an older version recorded no balanced accuracy: all are judged by "
+            "accuracy, which naming the largest class makes high; force=true trains them again"
+        )
+        return "accuracy"
+    records.caveats.append(
+        f"{said}, so runs are judged by balanced accuracy, the mean over classes of the share that is recognized; "
+        "--metric val_accuracy judges by accuracy"
+    )
+    return BALANCED
+
+
+def _share_of_largest(records: Records) -> float | None:
+    """Return the share of the largest class where most runs say that classes are skewed; None where they are not."""
+    columns = ["val_samples", "val_classes", "val_largest_class"]
+    sizes = pd.DataFrame({column: records.number(column) for column in columns}).dropna()
+    if not len(sizes) or not is_skewed({c: float(sizes[c].median()) for c in columns}):
+        return None
+    return float((sizes["val_largest_class"] / sizes["val_samples"]).median())
+
+
+def steps_of(measure: Measure, column: Callable[[str], "pd.Series[float]"], part: str, values: Array) -> float:
+    """Return in what steps a measure moves: one over what it is a share of, as recorded or as its values tell; or 0.
+
+    Of parts of several sizes, as folds are, it is the smallest's. A balanced accuracy moves by one over its classes
+    times the samples of the smallest.
+
+    Args:
+        measure: what runs are judged by.
+        column: returns a column of ``runs.csv``.
+        part: ``val`` or ``test``.
+        values: of the measure on that part.
+    """
+    if not measure.counted:
+        return 0.0
+    balanced = measure.name.endswith(BALANCED)
+    names: Sequence[str] = ("classes", "smallest_class") if balanced else ("samples",)
+    known = pd.concat([column(f"{part}_{name}") for name in names], axis=1).dropna().prod(axis=1)
+    return 1.0 / float(known.min()) if len(known) and known.min() >= 1 else statistics.resolution(values)

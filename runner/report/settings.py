@@ -12,7 +12,7 @@ import pandas as pd
 from runner.config.chosen import GROUPS
 from runner.config.identity import outside_identity
 from runner.report.load import Records
-from runner.report.measure import Measure, choose_measure
+from runner.report.measure import Measure, choose_measure, steps_of
 from runner.statistics import scores as statistics
 from runner.statistics.best import BestSet, best_set, half_widths
 from runner.statistics.scores import Array
@@ -260,8 +260,8 @@ def _table(
     ):
         table[name] = mask.groupby(runs["setting"]).sum().to_numpy()
     step, test_step = (
-        _step(records.number(column).loc[runs.index], np.abs(v)) if measure.counted else 0.0
-        for column, v in (("val_samples", scores), ("test_samples", test))
+        steps_of(measure, lambda column: records.number(column).loc[runs.index], part, np.abs(v))
+        for part, v in (("val", scores), ("test", test))
     )
     _means(table, scores, test, measure, (step, test_step))
     for column, values in (
@@ -306,15 +306,6 @@ def _means(table: pd.DataFrame, scores: Array, test: Array, measure: Measure, st
         table[[f"{prefix}low", f"{prefix}high"]] = [
             measure.clip(statistics.Interval(m, m - h, m + h, int(k))) for m, h, k in zip(mean, half, n, strict=True)
         ]
-
-
-def _step(samples: "pd.Series[float]", values: Array) -> float:
-    """Return in what steps a share is counted: one over its samples where that is recorded, else as its values tell.
-
-    Of parts of several sizes, as folds are, it is the smallest's.
-    """
-    known = samples.dropna()
-    return 1.0 / float(known.min()) if len(known) and known.min() >= 1 else statistics.resolution(values)
 
 
 def _seed_effects(scores: Array) -> Array:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from runner.errors import ConfigError, closest
 from runner.measures import title
-from runner.report import grids, histories, matters, output, rates, scaling, target, text, trouble
+from runner.report import baselines, grids, histories, matters, output, rates, scaling, target, text, trouble
 from runner.report.across import across
 from runner.report.answer import Answer, answer
 from runner.report.equivalent import default_margin, equivalents, with_margin
@@ -109,11 +109,10 @@ def _report(folders: Sequence[Path], asked: Asked) -> Report:
     found = [(w, source) for source in sources for w in source.workloads]
     if asked.axes is not None:
         _check_axes(asked.axes, [w for w, _ in found])
-    margins = [default_margin(w, None) if asked.margin is None else asked.margin for w, _ in found]
-    found = [(with_margin(w, margin), source) for (w, source), margin in zip(found, margins, strict=True)]
+    found = [(_with_margin(w, source.records, asked), source) for w, source in found]
     parts = [
         _Part(
-            answer(w, source.records, source.place, asked.config_dir),
+            _answer(w, source, asked.config_dir),
             source.records,
             scaling.scaling(w, source.records) if len(w.table) > 1 else None,
         )
@@ -171,6 +170,21 @@ def _of(source: Source, sources: Sequence[Source]) -> str:
     return f"{source.records.folder}: " if len(sources) > 1 else ""
 
 
+def _with_margin(workload: Workload, records: Records, asked: Asked) -> Workload:
+    if asked.margin is not None:
+        return with_margin(workload, asked.margin)
+    return with_margin(workload, default_margin(workload, baselines.trivial_value(workload, records)))
+
+
+def _answer(workload: Workload, source: Source, config_dir: str | None) -> Answer:
+    """Return a workload's answer, first of all what is to be said of simple baselines."""
+    beside = baselines.beside(workload, source.records)
+    if beside is None and workload.best is not None:
+        workload.caveats.append(baselines.MISSING)
+    found = answer(workload, source.records, source.place, config_dir)
+    return replace(found, warnings=(*baselines.warnings(workload, source.records, beside), *found.warnings))
+
+
 def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
     valid = list(dict.fromkeys(a for w in found for a in w.axes))
     for axis in axes:
@@ -201,6 +215,7 @@ def _sections(part: _Part, asked: Asked) -> list[Section]:
     workload, records = part.answer.workload, part.records
     several = len(workload.table) > 1
     found = [
+        baselines.section(workload, baselines.beside(workload, records)),
         grids.heat_maps(workload, asked.axes if asked.axes and set(asked.axes) <= set(workload.axes) else None),
         rates.sensitivity(workload, asked.within_percent) if several else None,
         histories.learning_curves(workload, records),

@@ -56,8 +56,8 @@ def _build(job: Job) -> Run:
     batch_size = strategy_of(job, len(data.train))
     steps = config["max_steps"] or count_steps(batch_size, len(data.train), config["epochs"])
     schedule, changing = schedule_of(job, steps)
-    measures = metrics_of(job, data.classes)
-    final_measures = {**metrics.final_metrics(data.classes), **measures}
+    measures = metrics_of(job, data)
+    final_measures = {**metrics.final_metrics(data.classes, data.alphabet is not None), **measures}
     augmentation, rule = augmentation_of(job, data, device), _mup_rule(job)
     loss = augmentation.loss(at_every_place(loss_of(job, data.classes), data))
     hooks = hooks_of(job, data, device)

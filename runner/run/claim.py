@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runner.run import packs, record
@@ -38,7 +38,7 @@ def run_job(
         RecordError: if the folder cannot be written.
     """
     refuse_runs_of_other_data([job], {job.source.fingerprint})
-    outcome = run_pack([job], save, interruption, Bar() if bar else None, wait)[0]
+    outcome = run_pack([job], save, interruption, Bar() if bar else None, wait, _with_baselines)[0]
     if outcome is not None and not outcome.trained:
         record.settle_runs_csv(job.folder.parent)
     return outcome
@@ -50,6 +50,7 @@ def run_pack(
     interruption: Interruption | None = None,
     progress: Progress | None = None,
     wait: bool = False,
+    first: Callable[[Sequence[Job]], None] = lambda jobs: None,
 ) -> list[Outcome | None]:
     """Train jobs as one to their end and record each, or return what finished runs found.
 
@@ -59,6 +60,7 @@ def run_pack(
         interruption: asks the runs to stop after the step they are in, checkpointed.
         progress: told how far they are.
         wait: where another process trains a run, wait for it; otherwise its outcome is None.
+        first: what is done with jobs that are known to be sound before any of them is trained.
 
     Raises:
         ConfigError: for what cannot be run, before anything is written.
@@ -67,10 +69,12 @@ def run_pack(
     folder = jobs[0].folder.parent
     found = {job.run_id: _found(job, save) for job in jobs}
     if all(found.values()):
+        first(jobs)
         if not (folder / "runs.csv").exists():
             record.rebuild_runs_csv(folder)
         return [found[job.run_id] for job in jobs]
     runs = _built([job for job in jobs if found[job.run_id] is None])
+    first(jobs)
     interruption, progress = interruption or Interruption(), progress or Progress()
     while True:
         with contextlib.ExitStack() as locks:
@@ -90,6 +94,12 @@ def run_pack(
         if not wait or all(found.values()):
             return [found[job.run_id] for job in jobs]
         time.sleep(WAIT_SECONDS)
+
+
+def _with_baselines(jobs: Sequence[Job]) -> None:
+    from runner.run import baselines
+
+    baselines.beside(jobs)
 
 
 def _found(job: Job, save: str) -> Outcome | None:

@@ -26,6 +26,10 @@ TRAINING_KEYS = ("val_fraction", "fraction", "folds", "fold")
 """What decides how many samples are trained on."""
 OUTPUTS = Path("outputs")
 SPLIT_KEYS = ("split_seed", "val_fraction", "folds", "fold", "bootstrap", "fraction", "normalize", "normalize_target")
+SPLIT_COLUMNS = ("data_fingerprint", *(f"data.{key}" for key in (*SPLIT_KEYS, "test_fraction")), "loss")
+"""What tells data splits apart, as columns of ``runs.csv``; the loss, as ``val_loss`` is of it."""
+BASELINES = "baselines.csv"
+"""Beside the runs: what simple baselines reach on each split of the data."""
 
 
 @dataclass(frozen=True)

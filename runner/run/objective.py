@@ -7,6 +7,7 @@ from typing import cast
 from runner import metrics
 from runner.config import fields
 from runner.config.imports import resolve
+from runner.data import Data
 from runner.engine.rules import Target
 from runner.errors import ConfigError, closest
 from runner.measures import HIGHER_IS_BETTER
@@ -25,13 +26,14 @@ def loss_of(job: Job, classes: int | None) -> Loss:
     return cast(Loss, found() if inspect.isclass(found) else found)
 
 
-def metrics_of(job: Job, classes: int | None) -> dict[str, Metric]:
+def metrics_of(job: Job, data: Data) -> dict[str, Metric]:
     """Return what every evaluation measures, by name.
 
     Raises:
         ConfigError: if one's own has the name of another column.
     """
-    measures = metrics.metrics(classes)
+    classes = data.classes
+    measures = metrics.metrics(classes, data.alphabet is not None)
     for path in job.config["metrics"]:
         name = path.rpartition(".")[2]
         if not fields.is_import_path(path):

@@ -18,9 +18,13 @@ PROBE_SAMPLES = 2048
 
 def samples_of(job: Job, device: torch.device) -> tuple[Data, Split, Split, Split]:
     """Return a job's data, and its train, validation and test samples on the device."""
-    arguments = tuple((k, job.config["data"][k]) for k in SPLIT_KEYS)
-    data, (train, val, test) = _prepared(job.source, arguments, job.config["dtype"], device)
+    data, (train, val, test) = _on_device(*_arguments(job), device)
     return data, train, val, test
+
+
+def data_of(job: Job) -> Data:
+    """Return a job's data, split and normalized."""
+    return _prepared(*_arguments(job))
 
 
 def probe(train: Split, data: Data) -> Split:
@@ -72,12 +76,24 @@ def at_every_place(measure: Metric, data: Data) -> Metric:
     return lambda outputs, y: measure(outputs.flatten(0, 1), y.flatten())
 
 
+Arguments = tuple[Source, tuple[tuple[str, Any], ...], str]
+
+
+def _arguments(job: Job) -> Arguments:
+    return job.source, tuple((k, job.config["data"][k]) for k in SPLIT_KEYS), job.config["dtype"]
+
+
 @functools.lru_cache(maxsize=4)  # the runs of a sweep share their data
-def _prepared(
-    source: Source, arguments: tuple[tuple[str, Any], ...], dtype: str, device: torch.device
+def _prepared(source: Source, settings: tuple[tuple[str, Any], ...], dtype: str) -> Data:
+    return split(source, **dict(settings), dtype=dtype)
+
+
+@functools.lru_cache(maxsize=4)
+def _on_device(
+    source: Source, settings: tuple[tuple[str, Any], ...], dtype: str, device: torch.device
 ) -> tuple[Data, tuple[Split, Split, Split]]:
     """Return a data set split and normalized, and its train, validation and test samples on the device."""
-    data = split(source, **dict(arguments), dtype=dtype)
+    data = _prepared(source, settings, dtype)
     return data, (_to_device(data.train, device), _to_device(data.val, device), _to_device(data.test, device))
 
 

@@ -45,6 +45,7 @@ def summarize(job: Job, state: State, last_row: dict[str, Any], measured: dict[s
         "train_samples": len(run.train.y),
         "val_samples": len(run.val.y),
         "test_samples": len(run.test.y),
+        **_class_sizes(run),
         "flops_per_sample": forward_flops(state),
         "optimizer_state_bytes": _optimizer_bytes(state),
         "peak_memory_bytes": _peak_memory(run.device),
@@ -67,6 +68,21 @@ def environment(job: Job, run: Run, stack_size: int) -> dict[str, Any]:
         "data_names": job.source.names,
         "run_id": job.run_id,
     }
+
+
+def _class_sizes(run: Run) -> dict[str, int]:
+    """Return of validation and test how many classes are there, and how many samples the largest and smallest have.
+
+    A report needs them: whether classes are skewed, and in what steps a balanced accuracy moves. A text has none.
+    """
+    if run.interface["classes"] is None or run.interface["alphabet"] is not None:
+        return {}
+    found = {}
+    for part, samples in (("val", run.val), ("test", run.test)):
+        sizes = torch.unique(samples.y, return_counts=True)[1]
+        found[f"{part}_classes"] = len(sizes)
+        found |= {f"{part}_largest_class": int(sizes.max()), f"{part}_smallest_class": int(sizes.min())}
+    return found
 
 
 def device_name(device: torch.device) -> str:

@@ -111,7 +111,7 @@ def alone(job: Job, run: Run) -> Alone:
     A run that is now asked for other rows, or for best weights that were not kept so far, begins anew; so does one
     whose checkpoint another version laid out, which is named.
     """
-    state, lines = start(run), _rows_on_disk(job)
+    state, lines = start(run), _rows_on_disk(job, run)
     layout, now, unknown = state.state_dict(), asked(job), []
     place = job.folder / "checkpoint.pt"
     for path in (place, checkpoint.previous(place)):
@@ -195,7 +195,7 @@ def _goes_on(job: Job, run: Run, saved: dict[str, Any]) -> bool:
     """Say whether a checkpoint holds a job, as it is now asked for, and its rows on disk reach as far."""
     if job.run_id not in saved["run_ids"] or saved["asked"] != asked(job):
         return False
-    return _reaches(saved["members"][saved["run_ids"].index(job.run_id)], run, _rows_on_disk(job))
+    return _reaches(saved["members"][saved["run_ids"].index(job.run_id)], run, _rows_on_disk(job, run))
 
 
 def _reaches(saved: Mapping[str, Any], run: Run, lines: int) -> bool:
@@ -204,8 +204,10 @@ def _reaches(saved: Mapping[str, Any], run: Run, lines: int) -> bool:
     return bool(saved["counters"]["rows"] <= lines and not lacks_best)
 
 
-def _rows_on_disk(job: Job) -> int:
-    return len(files.whole_lines(job.folder / "metrics.csv")) - 1
+def _rows_on_disk(job: Job, run: Run) -> int:
+    """Return how many rows a run has that are laid out as it writes them: an older version measured less."""
+    header, *rows = files.whole_lines(job.folder / "metrics.csv") or [""]
+    return len(rows) if {f"val_{name}" for name in run.metrics} <= set(header.rstrip().split(",")) else 0
 
 
 def _alike(saved: dict[str, Any], layout: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from tests.support.records import run_folder
 
 def start_run(folder: Path, *overrides: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "runner.train", *overrides],
+        [sys.executable, "-m", "runner.train", *overrides, "baselines=false"],
         cwd=folder,
         text=True,
         stdout=subprocess.PIPE,

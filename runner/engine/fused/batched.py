@@ -13,7 +13,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from runner.engine.hooks import Dropping
 from runner.engine.model import Drop, StackedPass, Weights, WrittenOut, keep
-from runner.metrics import accuracy
 
 Back = Callable[[Tensor], None]
 """Leaves in ``grad`` of every weight the gradient of a sum whose slopes by the outputs it is given."""
@@ -107,23 +106,12 @@ def each(measure: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor
     """Return a measure ``[runs]`` of outputs ``[runs, n, …]`` against the targets that all, or each, see."""
     if measure is F.cross_entropy and outputs.ndim == 3:
         return _cross_entropy(outputs.transpose(1, 2), _targets(outputs, y, shared))
-    if measure is accuracy and outputs.ndim == 3:
-        return _accuracy(outputs.transpose(1, 2), _targets(outputs, y, shared))
     return torch.vmap(measure, in_dims=(0, None if shared else 0))(outputs, y)
 
 
 def _targets(outputs: Tensor, y: Tensor, shared: bool) -> Tensor:
     """Return classes as ``[runs, 1, n]``."""
     return (y.expand(outputs.shape[:2]) if shared else y).unsqueeze(1)
-
-
-def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the share of samples whose target has the largest of ``[runs, classes, n]``, the first of equal ones."""
-    largest = outputs.amax(1, keepdim=True)
-    right = outputs.gather(1, targets) == largest
-    if (outputs - largest).count_nonzero() + right.numel() != outputs.numel():  # several are the largest, or NaN is
-        right = outputs.argmax(1, keepdim=True) == targets
-    return right.double().mean((1, 2))
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:

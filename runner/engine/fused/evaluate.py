@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from runner.engine.fused import batched
+from runner.engine.fused.called import COUNTED, Called
 from runner.engine.fused.members import Stack
 from runner.engine.optimizers import evaluating
 from runner.engine.run import Split
@@ -32,12 +33,16 @@ def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metri
             outputs = [batched.forward(model, members.tensors, x, True)[0].transpose(1, -1) for x in chunks]
             together = torch.cat(outputs, -1).transpose(1, -1).to(first.dtype)
             measures = {"loss": first.loss, **metrics}
-            values = [_measure(measure, together, part.y) for measure in measures.values()]
+            called = Called(together, part.y) if together.ndim == 3 else None
+            values = [_measure(measure, together, part.y, called) for measure in measures.values()]
             found.append([dict(zip(measures, of_one, strict=True)) for of_one in zip(*values, strict=True)])
     return found
 
 
-def _measure(measure: Metric, outputs: Tensor, y: Tensor) -> list[float]:
+def _measure(measure: Metric, outputs: Tensor, y: Tensor, called: Called | None) -> list[float]:
+    counted = next((counted for of_one, counted in COUNTED.items() if of_one is measure), None)
+    if called is not None and counted is not None:
+        return [float(v) for v in counted(called).tolist()]
     try:
         values = batched.each(measure, outputs, y, shared=True)
     except (RuntimeError, ValueError, TypeError):  # it has no batching rule
