@@ -8,8 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from runner.report.figures import COLOURS, DASHES, clean, legend_below
+from runner.report import charts
+from runner.report.figures import clean, legend_below
 from runner.report.load import Records
+from runner.report.looks import COLOURS, DASHES, Look
 from runner.report.sections import Plot, Section, Table
 from runner.report.settings import LR, Workload
 from runner.report.target import default_target, times
@@ -78,7 +80,8 @@ def across(workloads: Sequence[Workload], records: Records, percent: float) -> S
         "Performance profile",
         f"Share of data sets solved within a ratio of the fastest; first is {', '.join(choices[shown[0]])}.",
         lambda figure: _draw(figure, [choices[i] for i in shown], rho[shown]),
-        height=4.6,
+        height=3.0,
+        chart=lambda: _chart([choices[i] for i in shown], rho[shown]),
     )
     return Section("Across data sets", tuple(said), (plot,), (Table("across", "Across data sets", pd.DataFrame(rows)),))
 
@@ -99,7 +102,19 @@ def _p(scores: Array, one: int, first: int, comparisons: int) -> float | None:
     return min(1.0, comparisons * float(stats.wilcoxon(a[both], b[both]).pvalue))
 
 
-def _draw(figure: Figure, choices: Sequence[tuple[str, ...]], rho: Array) -> dict[str, str]:
+def _chart(choices: Sequence[tuple[str, ...]], rho: Array) -> charts.Chart:
+    lines = [
+        charts.line(RATIOS, share, ", ".join(choice), Look(COLOURS[i], i), hovertemplate="%{x:.3~g} times: %{y:.0%}")
+        for i, (choice, share) in enumerate(zip(choices, rho, strict=True))
+    ]
+    for one in lines:
+        one["line"] |= {"shape": "hv"}
+    x = charts.named("ratio to the fastest choice's time")
+    y = charts.named("share of data sets", range=[-0.03, 1.03], tickformat=".0%", zeroline=False)
+    return {"data": lines, "layout": charts.layout([""], [x], [y], 1, 340)}
+
+
+def _draw(figure: Figure, choices: Sequence[tuple[str, ...]], rho: Array) -> None:
     ax = figure.subplots()
     for number, (choice, share) in enumerate(zip(choices, rho, strict=True)):
         ax.step(RATIOS, share, where="post", color=COLOURS[number], ls=DASHES[number], label=clean(", ".join(choice)))
@@ -107,4 +122,3 @@ def _draw(figure: Figure, choices: Sequence[tuple[str, ...]], rho: Array) -> dic
     ax.set_ylabel("share of data sets")
     ax.set_ylim(-0.03, 1.03)
     legend_below(figure, [ax])
-    return {}

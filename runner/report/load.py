@@ -16,6 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from runner.errors import ConfigError, RecordError, closest
+from runner.measures import HEADLINES
 from runner.run import files, record
 from runner.run.lock import owner_of
 
@@ -28,6 +29,8 @@ LARGEST_NUMBER = 1e100
 NAMED = 3
 """A caveat names so many of the runs that it is about."""
 FIRST = ("step", "train_seconds", "val_loss", "train_loss")
+DRAWN = (*(f"train_{name}" for name in HEADLINES if name != "loss"), "sharpness")
+"""Columns that are drawn where a run has them."""
 
 
 @dataclass
@@ -324,7 +327,7 @@ def _read_curves(records: Records) -> pd.DataFrame:
 
 def _parse(header: bytes, bodies: list[bytes]) -> pd.DataFrame:
     names = next(csv.reader([header.decode("utf-8", "replace").replace("\0", "�")]), [])
-    read = [n for n in dict.fromkeys(names) if n in FIRST or n.startswith("val_")]
+    read = [n for n in dict.fromkeys(names) if n in (*FIRST, *DRAWN) or n.startswith("val_")]
     at = [names.index(n) + 1 for n in read]
     table = pd.read_csv(
         io.BytesIO(b"-1" + b"," * len(names) + b"\n" + b"".join(bodies)),  # a first row as wide as the header says

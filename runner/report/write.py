@@ -16,12 +16,13 @@ from tqdm import tqdm
 
 from runner.errors import ConfigError, RecordError, closest
 from runner.measures import title
-from runner.report import grids, histories, rates, scaling, target, text, trouble
+from runner.report import grids, histories, layers, parallel, ranking, scaling, sensitivity, target, text, trouble
 from runner.report.across import across
 from runner.report.answer import Answer, Place, answer
 from runner.report.figures import render
 from runner.report.load import Records, as_number, load
 from runner.report.page import page
+from runner.report.page_tables import FIRST_COLUMNS
 from runner.report.sections import Section, Table
 from runner.report.settings import Workload, workloads
 from runner.run.job import OUTPUTS
@@ -86,7 +87,7 @@ def _report(folder: Path, asked: Asked) -> Report:
 
     def write() -> str:
         with np.errstate(all="ignore"):
-            count = _write(folder, f"optbench report: {folder.resolve().name}", summary, built, care)
+            count = _write(folder, folder.resolve().name, summary, built, care)
         return f"{folder / 'report.html'} shows it all; {count} files of plots and tables are in {folder / 'report'}\n"
 
     return Report("\n".join(lines) + "\n", tuple(a.command for a, _ in built if a.command is not None), write)
@@ -128,10 +129,12 @@ def _summary(records: Records, found: Sequence[Workload]) -> str:
 def _sections(workload: Workload, records: Records, asked: Asked) -> list[Section]:
     several = len(workload.table) > 1
     found = [
+        ranking.ranking(workload) if several else None,
         grids.heat_maps(workload, asked.axes if asked.axes and set(asked.axes) <= set(workload.axes) else None),
-        rates.sensitivity(workload, asked.within_percent) if several else None,
+        sensitivity.sensitivity(workload, asked.within_percent) if several else None,
         histories.learning_curves(workload, records),
-        histories.layers(workload, records),
+        layers.layers(workload, records),
+        layers.sharpness(workload, records),
         target.time_to_target(workload, records, asked.target, asked.within_percent),
         scaling.scaling(workload, records) if several else None,
         trouble.explained(workload) if several else None,
@@ -149,9 +152,17 @@ def _settings(workload: Workload) -> Section:
         "its 95 % interval; p is of the paired t-test and p exact of the sign-flip test, both corrected for all "
         "pairs of settings (Holm); the last three say how often the best is the better one (above 0.75 is meaningful)."
     )
-    return Section(
-        "Every setting", (said,), (), (Table("settings", "Every setting", workload.table.drop(columns="contends")),)
+    axes = workload.axes
+    shown = (*axes[: len(axes) if len(axes) < 5 else 4], "mean", "low", "high", "verdict", "n", "test_mean", "sd")
+    table = Table(
+        "settings",
+        "Every setting",
+        workload.table.drop(columns="contends"),
+        names=len(axes),
+        first=shown[:FIRST_COLUMNS],
     )
+    plot = parallel.parallel(workload)
+    return Section("Every setting", (said,), () if plot is None else (plot,), (table,))
 
 
 def _in_full(workload: Workload, records: Records) -> Section | None:
@@ -206,12 +217,13 @@ def _write(
         place.mkdir(exist_ok=True)
     index: list[tuple[str, str]] = []
     plots = [p for _, sections in built for s in sections for p in s.plots]
-    drawn: dict[str, str] = {}
+    pictures: dict[str, bytes] = {}
     for plot in tqdm(plots, desc="drawing", unit="plot", disable=not sys.stderr.isatty(), leave=False):
-        png, drawn[plot.name] = render(plot)
-        write_whole(place / f"{plot.name}.svg", drawn[plot.name])
-        write_whole(place / f"{plot.name}.png", png)
-        index += [(f"{plot.name}.png", plot.title), (f"{plot.name}.svg", plot.title)]
+        drawn = render(plot)
+        pictures |= {plot.name: drawn["svg"]} if plot.chart is None else {}
+        for kind, content in drawn.items():
+            write_whole(place / f"{plot.name}.{kind}", content)
+            index.append((f"{plot.name}.{kind}", plot.title))
     for table in (t for _, sections in built for s in sections for t in s.tables):
         write_whole(place / f"{table.name}.csv", table.frame.map(_guarded).to_csv(index=False, lineterminator="\n"))
         index.append((f"{table.name}.csv", table.title))
@@ -220,8 +232,7 @@ def _write(
     _forget_earlier(place, {file for file, _ in index})
     lines = pd.DataFrame(index, columns=["file", "shows"])
     write_whole(place / INDEX, lines.to_csv(index=False, lineterminator="\n"))
-    shown = [(a, [(s, drawn) for s in sections]) for a, sections in built]
-    write_whole(folder / "report.html", page(name, summary, shown, care))
+    write_whole(folder / "report.html", page(name, summary, built, care, pictures))
     return len(index)
 
 
@@ -238,7 +249,7 @@ def _forget_earlier(place: Path, kept: set[str]) -> None:
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         named = [row.get("file") or "" for row in csv.DictReader(file)]
     for name in set(named) - kept:
-        if re.fullmatch(r"[\w-]+\.(png|svg|csv|json)", name):
+        if re.fullmatch(r"[\w-]+\.(png|svg|pdf|csv|json)", name):
             (place / name).unlink(missing_ok=True)
 
 
