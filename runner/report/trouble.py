@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from runner.report import charts
+from runner.report import charts, classified
 from runner.report.figures import short
 from runner.report.load import Records
 from runner.report.looks import COLOURS
@@ -39,7 +39,7 @@ def trouble(workload: Workload, records: Records) -> Section:
     alone = int((table["n"] == 1).sum())
     if alone:
         text.append(f"{alone} of {len(table)} settings have one seed only: no interval, no comparison.")
-    text += workload.caveats
+    text += [*([unknown] if (unknown := classified.missing(workload, records)) else []), *workload.caveats]
     return Section("What went wrong?", tuple(text), (), tuple(tables))
 
 

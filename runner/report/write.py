@@ -16,7 +16,19 @@ from tqdm import tqdm
 
 from runner.errors import ConfigError, RecordError, closest
 from runner.measures import title
-from runner.report import grids, histories, layers, parallel, ranking, scaling, sensitivity, target, text, trouble
+from runner.report import (
+    classified,
+    grids,
+    histories,
+    layers,
+    parallel,
+    ranking,
+    scaling,
+    sensitivity,
+    target,
+    text,
+    trouble,
+)
 from runner.report.across import across
 from runner.report.answer import Answer, Place, answer
 from runner.report.figures import render
@@ -135,6 +147,7 @@ def _sections(workload: Workload, records: Records, asked: Asked) -> list[Sectio
         histories.learning_curves(workload, records),
         layers.layers(workload, records),
         layers.sharpness(workload, records),
+        classified.classified(workload, records),
         target.time_to_target(workload, records, asked.target, asked.within_percent),
         scaling.scaling(workload, records) if several else None,
         trouble.explained(workload) if several else None,
