@@ -9,7 +9,8 @@ const config = {
   displayModeBar: 'hover',
   responsive: false,
   showTips: false,
-  modeBarButtonsToRemove: ['sendDataToCloud', 'select2d', 'lasso2d', 'zoomIn2d', 'zoomOut2d', 'autoScale2d'],
+  plotlyServerURL: '',
+  modeBarButtonsToRemove: ['sendChartToCloud', 'sendDataToCloud', 'select2d', 'lasso2d', 'zoomIn2d', 'zoomOut2d', 'autoScale2d'],
 };
 
 class Chart {

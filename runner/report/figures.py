@@ -63,6 +63,9 @@ def render(plot: Plot, formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
     with _style():
         figure = Figure(figsize=(plot.width, plot.height), layout="constrained")
         plot.draw(figure)
+        for ax in figure.axes:
+            for artist in (*ax.lines, *ax.collections, *ax.patches, *ax.texts):
+                artist.set_in_layout(False)  # they lie inside the axes, and measuring each is slow
         found = {}
         for kind in formats:
             file = io.BytesIO()

@@ -126,7 +126,7 @@ def _draw(figure: Figure, axes: list[dict[str, Any]], colours: npt.NDArray[np.fl
             for y, text in zip((at - low) / (high - low), texts, strict=True):
                 ax.annotate(short(text, 14), (i, y), xytext=(3, 0), textcoords="offset points", fontsize=6, va="center")
     lines = [np.column_stack([np.arange(len(axes)), spread[:, k]]) for k in np.argsort(colours)]
-    ax.add_collection(LineCollection(lines, colors=ORDER(np.sort(colours)), linewidths=0.8, alpha=0.7, rasterized=True))
+    ax.add_collection(LineCollection(lines, colors=ORDER(np.sort(colours)), linewidths=0.8, alpha=0.7))
     ax.set_xticks(range(len(axes)), [short(axis["label"], 20) for axis in axes])
     ax.set_yticks([])
     ax.set_xlim(-0.1, len(axes) - 0.6)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import linalg, sparse, stats
 
 Array = npt.NDArray[np.float64]
 
@@ -310,8 +310,8 @@ def variance_explained(factors: Sequence[Sequence[object]], values: Array, seeds
     ends = np.cumsum([1, *where[1:]])
     seed_codes = np.unique(np.asarray(seeds, str), return_inverse=True)[1]
     n_seeds = int(seed_codes.max()) + 1
-    xy = np.concatenate([x, values[:, None]], axis=1)
-    grams = np.stack([xy[seed_codes == s].T @ xy[seed_codes == s] for s in range(n_seeds)])
+    xy = sparse.csr_array(np.concatenate([x, values[:, None]], axis=1))
+    grams = np.stack([(xy[seed_codes == s].T @ xy[seed_codes == s]).toarray() for s in range(n_seeds)])
     blocks = [np.arange(ends[i], ends[i + 1]) for i in range(len(names))]
     whole = grams.sum(0)
     share = _shares(whole, blocks, len(codes))
@@ -334,7 +334,7 @@ def _shares(gram: Array, blocks: Sequence[npt.NDArray[np.int64]], mains: int) ->
         keep = np.concatenate([[0], *(blocks[i] for i in chosen)]).astype(int)
         a, b = gram[np.ix_(keep, keep)], gram[keep, -1]
         tiny = 1e-9 * np.trace(a) / len(a) * np.eye(len(a))  # levels that never meet leave the matrix singular
-        return float(gram[-1, -1] - b @ np.linalg.solve(a + tiny, b))
+        return float(gram[-1, -1] - b @ linalg.solve(a + tiny, b, assume_a="pos", check_finite=False))
 
     total = residual([])
     if total <= 1e-12 * abs(gram[-1, -1]):

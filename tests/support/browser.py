@@ -26,12 +26,10 @@ class Opened:
         return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
     def draw_all(self) -> None:
-        """Scroll through the page, so that every chart is drawn."""
-        step = 700
-        for y in range(0, int(self.page.evaluate("document.documentElement.scrollHeight")), step):
-            self.page.evaluate(f"scrollTo(0, {y})")
-            self.page.wait_for_timeout(60)
-        self.page.wait_for_function("charts.every(c => c.drawn)", timeout=60_000)
+        """Bring every chart into sight, so that it is drawn."""
+        for at in range(self.page.locator(".chart").count()):
+            self.page.locator(".chart").nth(at).scroll_into_view_if_needed()
+            self.page.wait_for_function("at => charts[at].drawn", arg=at)
 
 
 @contextmanager
