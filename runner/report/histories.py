@@ -41,12 +41,18 @@ def learning_curves(workload: Workload, records: Records) -> Section | None:
     rows = rows[["setting", *[c for c in rows if c != "setting"]]]
     plots = tuple(_plot(workload, histories, both, clock) for clock in CLOCKS)
     axis = first_axis(workload)
-    of = f"The best setting of each {axis}" if axis else "Every seed" if len(workload.runs) > 1 else "The run"
-    spread = ": the mean over seeds, the band from the worst to the best" if len(workload.replicates) > 1 else ""
-    said = f"{of}{spread}. A run that stopped early stays at its end."
-    if _touches_zero(histories, both):
-        said += " What is 0 is drawn on the lower edge."
-    return Section("How did they learn?", (said,), plots, (Table("curves", "The curves", rows, folded=True),))
+    said = []
+    if (alone := len(workload.runs) == 1) is False:
+        spread = ": the mean over seeds, the band from the worst to the best" if len(workload.replicates) > 1 else ""
+        of = f"The best setting of each {axis}" if axis else "Every seed"
+        said = [f"{of}{spread}. A run that stopped early stays at its end."]
+    said += ["What is 0 is drawn on the lower edge."] if _touches_zero(histories, both) else []
+    return Section(
+        f"How did {'it' if alone else 'they'} learn?",
+        (" ".join(said),) if said else (),
+        plots,
+        (Table("curves", "The curves", rows, folded=True),),
+    )
 
 
 def history(workload: Workload, records: Records, setting: int, columns: Sequence[str]) -> pd.DataFrame:

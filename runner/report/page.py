@@ -126,6 +126,7 @@ def _answer(answer: Answer, anchor: str) -> str:
     matters = "".join(f"<li>{_e(said)}</li>" for said in answer.matters)
     several = len(workload.table) > 1
     head = f"Use{of}" if several else f"The run{of}" if len(workload.runs) == 1 else f"The only setting{of}"
+    compared, further = ("How this was compared", "To be surer") if several else ("To know", "What to try next")
     surer = "".join(
         f"<p>{_e(reason[:1].upper() + reason[1:])}:</p>{command_line(command)}" for reason, command in answer.surer
     )
@@ -135,8 +136,8 @@ def _answer(answer: Answer, anchor: str) -> str:
 <div class="tiles">{_tiles(answer)}</div>
 <p class="verdict">{_e(answer.verdict)}</p>{f"<p>{_e(answer.tied)}</p>" if answer.tied else ""}
 {f"<h3>What matters</h3><ul>{matters}</ul>" if matters else ""}
-{f"<details><summary>How this was compared</summary><ul>{notes}</ul></details>" if notes else ""}
-{f"<details><summary>To be surer</summary>{surer}</details>" if surer else ""}
+{f"<details><summary>{compared}</summary><ul>{notes}</ul></details>" if notes else ""}
+{f"<details><summary>{further}</summary>{surer}</details>" if surer else ""}
 </section>"""
 
 

@@ -5,10 +5,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from runner.report import charts
-from runner.report.figures import short
+from runner.report.figures import log_axis, short
 from runner.report.looks import looks_of_settings
 from runner.report.sections import DOUBLE, Plot, Section
 from runner.report.settings import Workload
+from runner.report.wrong import Array, above, wrong
 
 MOST_SHOWN = 10
 CAN, CANNOT = "can be best", "worse, or cannot be compared"
@@ -41,33 +42,50 @@ def _chart(workload: Workload, shown: pd.DataFrame) -> charts.Chart:
     settings = [int(s) for s in shown.index]
     looks = looks_of_settings(workload, settings)
     names = [charts.wrapped(workload.words(s), 30) for s in settings]
-    traces = []
+    traces, (drawn, logarithmic) = [], _drawn(workload, shown)
     for title, mask in ((CAN, shown["in_set"].to_numpy(bool)), (CANNOT, ~shown["in_set"].to_numpy(bool))):
         at = np.flatnonzero(mask)
         part = shown.iloc[at]
-        mean = part["mean"].to_numpy(float)
         colours = [looks[settings[i]].colour for i in at]
         said = [f"{m:.5g} ({low:.4g} to {high:.4g})" for m, low, high in part[["mean", "low", "high"]].to_numpy(float)]
-        traces += [_interval(part.iloc[k], int(i), colours[k]) for k, i in enumerate(at)]
+        traces += [_interval(drawn[i, 1:], int(i), colours[k]) for k, i in enumerate(at)]
         marker = {
             "size": 11,
             "color": colours,
             "symbol": "circle" if title == CAN else "circle-open",
             "line": {"width": 2, "color": colours},
         }
-        dots = {"type": "scatter", "mode": "markers", "x": mean, "y": at, "name": title, "marker": marker}
+        dots = {"type": "scatter", "mode": "markers", "x": drawn[at, 0], "y": at, "name": title, "marker": marker}
         if len(at):
             traces.append(dots | {"text": said, "hovertemplate": "%{text}<extra>%{fullData.name}</extra>"})
     low, high = len(names) - 0.5, -0.5
     y = charts.named("", tickvals=list(range(len(names))), ticktext=names, range=[low, high], zeroline=False)
-    ends = shown[["mean", "low", "high"]].to_numpy(float)
-    margin = 0.04 * (np.nanmax(ends) - np.nanmin(ends)) or 1e-6
-    x = charts.named(workload.measure.title, range=[np.nanmin(ends) - margin, np.nanmax(ends) + margin], zeroline=False)
+    what = wrong(workload.measure, workload.measure.name)
+    ends = drawn.ravel()
+    if not logarithmic:
+        margin = 0.04 * (np.nanmax(ends) - np.nanmin(ends)) or 1e-6
+        x = charts.named(workload.measure.title, range=[np.nanmin(ends) - margin, np.nanmax(ends) + margin])
+    else:
+        low, high = float(np.log10(np.nanmin(ends))) - 0.03, float(np.log10(np.nanmax(ends))) + 0.03
+        x = charts.logarithmic(workload.measure.title, ends, wide=1.7)
+        x |= {"range": [high, low]} if what.from_one else {"range": [low, high]}
+        x["ticktext"] = [f"{1 - t:.6g}" if what.from_one else f"{t:g}" for t in x["tickvals"]]
     return {"data": traces, "layout": charts.layout([""], [x], [y], 1, 90 + 36 * len(names))}
 
 
-def _interval(row: "pd.Series[float]", at: int, colour: str) -> charts.Chart:
-    line = {"type": "scatter", "mode": "lines", "x": [row["low"], row["high"]], "y": [at, at], "hoverinfo": "skip"}
+def _drawn(workload: Workload, shown: pd.DataFrame) -> tuple[Array, bool]:
+    """Return each setting's mean and both ends of its interval as they are drawn, and whether on a logarithmic scale.
+
+    There, an accuracy is what is wrong.
+    """
+    what, numbers = wrong(workload.measure, workload.measure.name), shown[["mean", "low", "high"]].to_numpy(float)
+    values = what.of(numbers)
+    floor = what.floor([values[:, 0]])
+    return (numbers, False) if floor is None else (above(values, floor), True)
+
+
+def _interval(ends: Array, at: int, colour: str) -> charts.Chart:
+    line = {"type": "scatter", "mode": "lines", "x": ends, "y": [at, at], "hoverinfo": "skip"}
     return line | {"showlegend": False, "line": {"color": colour, "width": 3}}
 
 
@@ -75,7 +93,7 @@ def _draw(figure: Figure, workload: Workload, shown: pd.DataFrame) -> None:
     ax = figure.subplots()
     settings = [int(s) for s in shown.index]
     looks = looks_of_settings(workload, settings)
-    numbers = shown[["mean", "low", "high"]].to_numpy(float)
+    (numbers, logarithmic), what = _drawn(workload, shown), wrong(workload.measure, workload.measure.name)
     for at, (setting, (mean, low, high)) in enumerate(zip(settings, numbers, strict=True)):
         colour, inside = looks[setting].colour, bool(shown.at[setting, "in_set"])
         ax.plot([low, high], [at, at], color=colour, lw=1.5)
@@ -85,4 +103,11 @@ def _draw(figure: Figure, workload: Workload, shown: pd.DataFrame) -> None:
     ax.set_yticks(range(len(settings)), [short(workload.words(s), 48) for s in settings])
     ax.invert_yaxis()
     ax.set_xlabel(workload.measure.title)
+    if logarithmic:
+        known = numbers[np.isfinite(numbers)]
+        log_axis(ax, known, "x")
+        if what.from_one:
+            ax.invert_xaxis()
+            ax.xaxis.set_major_formatter(lambda value, _: f"{1 - value:.6g}")
+            ax.xaxis.set_minor_formatter(lambda value, _: f"{1 - value:.6g}" if known.max() < 20 * known.min() else "")
     figure.legend(loc="outside lower center", ncols=2)
