@@ -163,7 +163,7 @@ def _chart(grid: Grid, names: tuple[str, str], higher: bool) -> charts.Chart:
         **at_levels,
     )
     layout = charts.layout(
-        [""], [x], [y], 1, max(220, 70 + (18 * lines + 16) * len(grid.rows)), 190 + 78 * len(columns), legend=False
+        [""], [x], [y], 1, max(220, 70 + (18 * lines + 16) * len(grid.rows)), 120 + 74 * len(columns), legend=False
     )
     if grid.inside.any():
         layout["shapes"] = [_frame(i, j) for i, j in np.argwhere(grid.inside).tolist()]

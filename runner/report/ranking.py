@@ -41,7 +41,7 @@ def ranking(workload: Workload) -> Section | None:
 def _chart(workload: Workload, shown: pd.DataFrame) -> charts.Chart:
     settings = [int(s) for s in shown.index]
     looks = looks_of_settings(workload, settings)
-    names = [charts.wrapped(workload.words(s), 30) for s in settings]
+    names = [charts.wrapped(workload.words(s), 22) for s in settings]
     traces, (drawn, logarithmic) = [], _drawn(workload, shown)
     for title, mask in ((CAN, shown["in_set"].to_numpy(bool)), (CANNOT, ~shown["in_set"].to_numpy(bool))):
         at = np.flatnonzero(mask)
