@@ -122,12 +122,16 @@ def log_axis(ax: Axes, values: Sequence[float] | npt.NDArray[np.float64], axis: 
         which.set_major_locator(LogLocator(10, numticks=8))
         which.set_minor_formatter(NullFormatter())
     else:
-        which.set_minor_formatter(FuncFormatter(_plain))
+        which.set_minor_formatter(FuncFormatter(_plain if high / low < 3 else _at_2_and_5))
     which.set_major_formatter(FuncFormatter(_plain))
 
 
 def _plain(value: float, position: int | None = None) -> str:
     return f"{value:g}"
+
+
+def _at_2_and_5(value: float, position: int | None = None) -> str:
+    return _plain(value) if f"{value:e}"[0] in "25" else ""
 
 
 def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 2) -> None:

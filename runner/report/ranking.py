@@ -109,5 +109,8 @@ def _draw(figure: Figure, workload: Workload, shown: pd.DataFrame) -> None:
         if what.from_one:
             ax.invert_xaxis()
             ax.xaxis.set_major_formatter(lambda value, _: f"{1 - value:.6g}")
-            ax.xaxis.set_minor_formatter(lambda value, _: f"{1 - value:.6g}" if known.max() < 20 * known.min() else "")
+            all_of_them = known.max() < 3 * known.min()
+            ax.xaxis.set_minor_formatter(
+                lambda value, _: f"{1 - value:.6g}" if all_of_them or f"{value:e}"[0] in "25" else ""
+            )
     figure.legend(loc="outside lower center", ncols=2)
