@@ -43,7 +43,7 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "text.usetex": False,
 }
-DPI = 200
+DPI = 160
 FORMATS = ("png", "svg", "pdf")
 _DATES = {"svg": "Date", "pdf": "CreationDate"}
 """Left out, so that the same figure is the same file."""
