@@ -1,4 +1,4 @@
-"""How long a report takes, its text and all of it, and how much memory: 2,000 settings × 5 seeds × 100 rows.
+"""How long a report takes, its text and all of it, how much memory, and how large its page is.
 
 python scripts/bench_report.py [--settings 2000] [--seeds 5] [--rows 100]
 """
@@ -72,9 +72,13 @@ def main() -> None:
         folder = Path(place) / "outputs" / "made"
         make(folder, arguments.settings, arguments.seeds, arguments.rows)
         text, seconds = timed(folder)
+        size = (folder / "report.html").stat().st_size
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     runs = f"{arguments.settings:,} settings × {arguments.seeds} seeds × {arguments.rows} rows"
-    print(f"{runs}: text {text:.1f} s, page and files {seconds - text:.1f} s, {peak / 2**20:,.0f} MiB")
+    print(
+        f"{runs}: text {text:.1f} s, page and files {seconds - text:.1f} s, {peak / 2**20:,.0f} MiB; "
+        f"report.html {size / 1e6:.1f} MB"
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -21,21 +21,34 @@ LOSSES_HELD_ON_CUDA = 64
 @torch.no_grad()
 def evaluate(state: State, part: Split, metrics: Mapping[str, Metric] | None = None) -> dict[str, float]:
     """Return the loss and the metrics of a part of the data, the model in evaluation mode."""
-    run = state.run
-    with state.evaluating(), run.autocast():
-        outputs = torch.cat([state.model(x) for x in torch.split(part.x, EVALUATION_BATCH)]).to(run.dtype)
-    asked = run.metrics if metrics is None else metrics
-    measured = {"loss": run.loss(outputs, part.y), **{k: m(outputs, part.y) for k, m in asked.items()}}
+    return _measured(state.run, _outputs(state, part), part, state.run.metrics if metrics is None else metrics)
+
+
+def _outputs(state: State, part: Split) -> Tensor:
+    with state.evaluating(), state.run.autocast():
+        return torch.cat([state.model(x) for x in torch.split(part.x, EVALUATION_BATCH)]).to(state.run.dtype)
+
+
+def _measured(run: Run, outputs: Tensor, part: Split, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    measured = {"loss": run.loss(outputs, part.y), **{k: m(outputs, part.y) for k, m in metrics.items()}}
     return {name: float(value) for name, value in measured.items()}
 
 
-def finish(state: State) -> dict[str, float]:
-    """Return what the weights that the run ends with reach, on the test set too: the one time that it is read."""
+@torch.no_grad()
+def finish(state: State, seen: Callable[[Tensor], object] = lambda outputs: None) -> dict[str, float]:
+    """Return what the weights that the run ends with reach, on the test set too: the one time that it is read.
+
+    Args:
+        state: the run, which has ended.
+        seen: called with the outputs for the validation set, unless the run has diverged.
+    """
     run = state.run
     if state.first_nonfinite_step is not None:
         return {}
     final = {f"final_train_{k}": v for k, v in evaluate(state, run.probe).items()}
-    final |= {f"final_val_{k}": v for k, v in evaluate(state, run.val, run.final_metrics).items()}
+    outputs = _outputs(state, run.val)
+    seen(outputs)
+    final |= {f"final_val_{k}": v for k, v in _measured(run, outputs, run.val, run.final_metrics).items()}
     began = time.perf_counter()
     test = evaluate(state, run.test, run.final_metrics)
     synchronize(run)

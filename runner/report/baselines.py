@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from runner.measures import BALANCED
 from runner.report.equivalent import cheapest, equivalents
-from runner.report.figures import COLOURS, DASHES, clean, legend_below
+from runner.report.figures import clean, legend_below
 from runner.report.load import Records, as_number
+from runner.report.looks import COLOURS, DASHES
 from runner.report.sections import Plot, Section, Table
 from runner.report.settings import Workload
 from runner.run.files import read_csv

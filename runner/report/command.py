@@ -69,7 +69,9 @@ class Translator:
             differing = [c for c in wanted if wanted[c] and (c in varying or wanted[c] != self._default.get(c))]
         given = _in_order(differing, varying, wanted)
         try:
-            config = self._composer.compose(given).config
+            # With the groups that are at their defaults written out: what is typed without them composes to the same,
+            # and what composes to the same is composed once.
+            config = self._composer.compose([*groups, *(o for o in given if o not in groups)]).config
         except ConfigError as error:
             return Overrides((*self._front, *given), str(error).partition("\n")[0])
         found = _cells(config, auto)

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from runner.measures import HEADLINES
+
 BATCH_BYTES = 32 * 2**20
 """So much of the runs' CSVs is parsed at a time."""
 LARGEST_BYTES = 256 * 2**20
@@ -20,6 +22,8 @@ LARGEST_BYTES = 256 * 2**20
 LARGEST_NUMBER = 1e100
 """A larger one is no measurement, and its square is infinite."""
 FIRST = ("step", "train_seconds", "val_loss", "train_loss")
+DRAWN = (*(f"train_{name}" for name in HEADLINES if name != "loss"), "sharpness")
+"""Read as well where they are recorded: curves show them."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def _with_ids(rows: pd.DataFrame, known: Sequence[str]) -> pd.DataFrame:
 
 def _parse(header: bytes, bodies: list[bytes]) -> pd.DataFrame:
     names = next(csv.reader([header.decode("utf-8", "replace").replace("\0", "�")]), [])
-    read = [n for n in dict.fromkeys(names) if n in FIRST or n.startswith("val_")]
+    read = [n for n in dict.fromkeys(names) if n in (*FIRST, *DRAWN) or n.startswith("val_")]
     at = [names.index(n) + 1 for n in read]
     table = pd.read_csv(
         io.BytesIO(b"-1" + b"," * len(names) + b"\n" + b"".join(bodies)),  # a first row as wide as the header says

@@ -7,25 +7,30 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
 
 import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from runner.report import charts
+from runner.report.looks import COLOURS, DASHES
 from runner.report.sections import Plot
 from runner.run.record import write_whole
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5d3a9b", "#444444")
-"""Okabe & Ito 2008, the yellow left out, which is too light on white."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)))
 STYLE: dict[Any, Any] = {
-    "font.size": 10,
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "axes.linewidth": 0.6,
     "font.family": ["DejaVu Sans"],
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -34,11 +39,16 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "optbench",
+    "pdf.fonttype": 42,  # letters that a reader can copy, as journals ask
     "text.parse_math": False,
     "text.usetex": False,
 }
-DPI = 144
-SVG = "http://www.w3.org/2000/svg"
+DPI = 160
+FORMATS = ("png", "svg", "pdf")
+_DATES = {"svg": "Date", "pdf": "CreationDate"}
+"""Left out, so that the same figure is the same file."""
+ORDER = matplotlib.colors.LinearSegmentedColormap.from_list("order", charts.ORDER_COLOURS)
+"""From the worst to the best, as on the page."""
 
 
 @contextmanager
@@ -48,28 +58,37 @@ def _style() -> Iterator[None]:
         yield
 
 
-def render(plot: Plot) -> tuple[bytes, str]:
-    """Draw a plot; return it as PNG and as SVG."""
+def render(plot: Plot, formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
+    """Draw a plot; return it in each of some formats: png, svg, pdf."""
     with _style():
         figure = Figure(figsize=(plot.width, plot.height), layout="constrained")
-        tips = plot.draw(figure)
-        png, svg = io.BytesIO(), io.BytesIO()
-        figure.savefig(png, format="png", dpi=DPI)
-        figure.set_layout_engine("none")  # it has been laid out
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": clean(plot.title)})
-    return png.getvalue(), _with_tips(svg.getvalue(), tips, plot)
+        plot.draw(figure)
+        for ax in figure.axes:
+            for artist in (*ax.lines, *ax.collections, *ax.patches, *ax.texts):
+                artist.set_in_layout(False)  # they lie inside the axes, and measuring each is slow
+        found = {}
+        for kind in formats:
+            file = io.BytesIO()
+            about: dict[str, str | None] = {"Creator": None, "Title": clean(plot.title), _DATES.get(kind, ""): None}
+            figure.savefig(file, format=kind, dpi=DPI, metadata={} if kind == "png" else about)
+            figure.set_layout_engine("none")  # it has been laid out
+            found[kind] = file.getvalue()
+    if "svg" in found:
+        said = f'<svg role="img" aria-label={quoteattr(clean(plot.alt))} '.encode("utf-8", "replace")
+        found["svg"] = found["svg"].replace(b"<svg ", said, 1)
+    return found
 
 
 def write_lines(
     path: Path, names: tuple[str, str], x: Sequence[float], curves: Mapping[str, Sequence[float]], log_x: bool
 ) -> None:
-    """Write some curves over the same values as a picture, .png or .svg as the file's name ends.
+    """Write some curves over the same values as a picture, of the format that the file's name ends in.
 
     Raises:
         RecordError: if it cannot be written.
     """
 
-    def draw(figure: Figure) -> dict[str, str]:
+    def draw(figure: Figure) -> None:
         ax = figure.subplots()
         for number, (label, y) in enumerate(curves.items()):
             ax.plot(x, y, color=COLOURS[number], ls=DASHES[number], label=label)
@@ -78,29 +97,9 @@ def write_lines(
         if log_x:
             log_axis(ax, x, "x")
         legend_below(figure, [ax])
-        return {}
 
-    png, svg = render(Plot("curve", names[1], f"{names[1]} against {names[0]}", draw))
-    write_whole(path, png if path.suffix == ".png" else svg)
-
-
-def _with_tips(svg: bytes, tips: Mapping[str, str], plot: Plot) -> str:
-    """Give a figure its description and its elements what a pointer resting on them says; ids are the plot's own."""
-    ElementTree.register_namespace("", SVG)
-    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-    root = ElementTree.fromstring(svg)
-    for found in root.findall(f"{{{SVG}}}metadata"):
-        root.remove(found)
-    root.set("role", "img")
-    root.set("aria-label", clean(plot.alt))
-    for element in root.iter():
-        said = tips.get(element.get("id", ""))
-        if said is not None:
-            title = ElementTree.Element(f"{{{SVG}}}title")
-            title.text = clean(said)
-            element.insert(0, title)
-    text = ElementTree.tostring(root, encoding="unicode")
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{plot.name}-", text)
+    kind = path.suffix.removeprefix(".")
+    write_whole(path, render(Plot("curve", names[1], f"{names[1]} against {names[0]}", draw), [kind])[kind])
 
 
 def clean(text: str) -> str:
@@ -123,7 +122,7 @@ def log_axis(ax: Axes, values: Sequence[float] | npt.NDArray[np.float64], axis: 
         which.set_major_locator(LogLocator(10, numticks=8))
         which.set_minor_formatter(NullFormatter())
     else:
-        which.set_minor_formatter(FuncFormatter(_plain))
+        which.set_minor_formatter(FuncFormatter(_plain if high / low < 3 else _at_2_and_5))
     which.set_major_formatter(FuncFormatter(_plain))
 
 
@@ -131,64 +130,13 @@ def _plain(value: float, position: int | None = None) -> str:
     return f"{value:g}"
 
 
+def _at_2_and_5(value: float, position: int | None = None) -> str:
+    return _plain(value) if f"{value:e}"[0] in "25" else ""
+
+
 def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 2) -> None:
     """Put one legend for the whole figure below it."""
     found = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     if found:
         labels = [short(label, 48) for label in found]
-        figure.legend(found.values(), labels, loc="outside lower center", ncols=columns, fontsize=9)
-
-
-def heat_map(
-    figure: Figure,
-    values: npt.NDArray[np.float64],
-    texts: Sequence[Sequence[str]],
-    rows: Sequence[str],
-    columns: Sequence[str],
-    names: tuple[str, str, str],
-    higher: bool,
-    mark: tuple[int, int] | None,
-    noise: float,
-) -> dict[str, str]:
-    """Draw a matrix with its numbers written in it.
-
-    Args:
-        figure: what to draw into.
-        values: ``[rows, columns]``, NaN where there is none.
-        texts: what each cell says.
-        rows: the rows' names.
-        columns: the columns' names.
-        names: of the rows' axis, the columns' axis and the values.
-        higher: whether more is better: better is lighter.
-        mark: the best cell, framed.
-        noise: differences from the best below it have one colour; those above are coloured by their logarithm, so that
-            a few values at chance do not take all of the scale.
-    """
-    ax = figure.subplots()
-    known = values[np.isfinite(values)]
-    best = (known.max() if higher else known.min()) if len(known) else 0.0
-    distance = np.abs(values - best)
-    widest = float(np.nanmax(distance)) if len(known) else 0.0
-    floor = max(noise, 1e-3 * widest, 1e-12)
-    colours = matplotlib.colormaps["cividis_r"].with_extremes(bad="#e4e4e4")
-    scale = LogNorm(floor, max(widest, 10 * floor))
-    image = ax.imshow(np.maximum(distance, floor), cmap=colours, norm=scale, aspect="auto")
-    ax.set_xticks(range(len(columns)), [short(c, 18) for c in columns], rotation=30 if len(columns) > 6 else 0)
-    ax.set_yticks(range(len(rows)), [short(r, 22) for r in rows])
-    ax.set_ylabel(short(names[0]))
-    ax.set_xlabel(short(names[1]))
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
-    size = 9 if len(columns) <= 6 else max(5, 60 / len(columns))
-    for i, j in np.ndindex(values.shape):
-        light = not np.isfinite(values[i, j]) or float(scale(max(float(distance[i, j]), floor))) < 0.5
-        ax.text(j, i, texts[i][j], ha="center", va="center", fontsize=size, color="black" if light else "white")
-    if mark is not None:
-        frame = matplotlib.patches.Rectangle((mark[1] - 0.5, mark[0] - 0.5), 1, 1, fill=False, ec="#d55e00", lw=3)
-        ax.add_patch(frame)
-    bar = figure.colorbar(image, ax=ax, shrink=0.9, format=_plain)
-    bar.ax.minorticks_off()
-    bar.ax.invert_yaxis()
-    bar.set_label("distance from the best", fontsize=9)
-    bar.outline.set_visible(False)
-    return {}
+        figure.legend(found.values(), labels, loc="outside lower center", ncols=columns)

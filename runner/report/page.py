@@ -1,63 +1,77 @@
 """The report as one HTML file that asks for nothing from outside it, and reads on a phone and by keyboard."""
 
+import base64
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from runner.report import charts
 from runner.report.answer import Answer, Estimate
-from runner.report.sections import Plot, Section, Table
+from runner.report.page_tables import table_html
+from runner.report.sections import Plot, Section
 from runner.report.settings import number
 
-MOST_ROWS = 200
-"""A table shows so many rows; its CSV has them all."""
-
 HERE = Path(__file__).parent
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'{}; img-src data: blob:"
+COMPILES = " 'unsafe-eval'"
+"""Plotly's parallel coordinates compile the programs that draw them; nothing can be loaded to be compiled."""
 
 
 def page(
-    title: str,
+    name: str,
     summary: str,
-    answers: Sequence[tuple[Answer, Sequence[tuple[Section, dict[str, str]]]]],
+    answers: Sequence[tuple[Answer, Sequence[Section]]],
     care: Sequence[str],
-    first: Sequence[str] = (),
+    first: Sequence[str],
+    pictures: Mapping[str, bytes],
 ) -> str:
     """Return the page.
 
     Args:
-        title: of the page.
+        name: of the sweep.
         summary: what was run, in a line.
-        answers: each workload's answer and sections, with their plots' SVG by name.
+        answers: each workload's answer and sections.
         care: what a reader must know before believing anything.
         first: what is said before every answer.
+        pictures: the SVG of plots that have no chart, by name.
+
+    Raises:
+        RecordError: if plotly is not there.
     """
     body, contents = [], []
     for at, (answer, sections) in enumerate(answers):
-        name = answer.workload.name
+        of = answer.workload.name
         body.append(_answer(answer, f"answer-{at}"))
-        contents.append((f"answer-{at}", f"Answer{f' for {name}' if name else ''}"))
-        for i, (section, drawn) in enumerate(sections):
+        contents.append((f"answer-{at}", f"Answer{f' for {of}' if of else ''}"))
+        for i, section in enumerate(sections):
             anchor = f"section-{at}-{i}"
-            contents.append((anchor, section.title + (f" ({name})" if name else "")))
-            body.append(_section(section, drawn, anchor))
+            contents.append((anchor, section.title + (f" ({of})" if of else "")))
+            body.append(_section(section, pictures, anchor))
     links = "".join(f'<li><a href="#{anchor}">{_e(text)}</a></li>' for anchor, text in contents)
     cautious = "".join(f"<li>{_e(line)}</li>" for line in care)
     warned = f'<div class="care" role="note"><b>Read with care</b><ul>{cautious}</ul></div>' if care else ""
     before = "".join(f'<p class="care" role="note">{_e(line)}</p>' for line in first)
     answered, rest = (body[0], body[1:]) if body else ("", [])
-    footer = """Tables sort by a click on a heading. Every plot lies as PNG and SVG, every table as CSV, in
-<a href="report/index.csv">report/</a> beside this page."""
+    footer = """Every chart lies as PNG, SVG and PDF, every table as CSV, in <a href="report/index.csv">report/</a>
+beside this page. Tables sort by a click on a heading; a chart zooms by dragging, a double click shows all of it again,
+and a click on a legend hides a line."""
     main = f"""{before}{answered}
 {warned}
 <nav aria-label="Contents"><ol>{links}</ol></nav>
+<noscript><p class="care">Charts and tables need JavaScript; report/ beside this page has them as files.</p></noscript>
 {"".join(rest)}"""
-    return document(title, summary, main, footer, ("answer-0", "Skip to the answer"))
+    about = answers[0][0].workload.about if len(answers) == 1 else f"{len(answers)} data sets"
+    title = f"{about} · {name}" if about else name
+    scripts = (charts.plotly_js(), *(_beside(file) for file in ("tables.js", "charts.js")))
+    return document(title, summary, main, footer, ("answer-0", "Skip to the answer"), scripts)
 
 
-def document(title: str, summary: str, main: str, footer: str, skip: tuple[str, str]) -> str:
+def document(
+    title: str, summary: str, main: str, footer: str, skip: tuple[str, str], scripts: Sequence[str] = ()
+) -> str:
     """Return a whole page that asks for nothing from outside.
 
     Args:
@@ -66,13 +80,15 @@ def document(title: str, summary: str, main: str, footer: str, skip: tuple[str, 
         main: its body, as HTML.
         footer: its last lines, as HTML.
         skip: the anchor that a keyboard reaches first, and what its link says.
+        scripts: further scripts, which may compile others.
     """
-    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    style, script = _beside("page.css"), _beside("page.js")
+    run = "\n".join(f"<script>{code}</script>" for code in (script, *scripts))
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{POLICY.format(COMPILES if scripts else "")}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{_e(title)}</title>
@@ -86,10 +102,14 @@ def document(title: str, summary: str, main: str, footer: str, skip: tuple[str, 
 {main}
 </main>
 <footer><p class="soft">{footer}</p></footer>
-<script>{script}</script>
+{run}
 </body>
 </html>
 """
+
+
+def _beside(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def _e(text: object) -> str:
@@ -97,34 +117,57 @@ def _e(text: object) -> str:
 
 
 def _answer(answer: Answer, anchor: str) -> str:
-    of = f" for {_e(answer.workload.name)}" if answer.workload.name else ""
+    workload = answer.workload
+    of = f" for {_e(workload.name)}" if workload.name else ""
+    about = f'<p class="soft">{_e(workload.about)}</p>' if workload.name and workload.about else ""
+    warnings = "".join(f'<p class="care" role="note">{_e(said)}</p>' for said in answer.warnings)
     if answer.command is None:
-        return f'<section class="answer" id="{anchor}"><h2>No answer yet{of}</h2><p>{_e(answer.verdict)}</p></section>'
+        said = f"{warnings}<p>{_e(answer.verdict)}</p>"
+        return f'<section class="answer" id="{anchor}"><h2>No answer yet{of}</h2>{about}{said}</section>'
     doubt = f'<p class="care" role="note">{_e(answer.doubt)}</p>' if answer.doubt else ""
-    tiles = "".join(_tile(estimate, answer.workload.replicate_word) for estimate in answer.estimates)
     notes = "".join(f"<li>{_e(note)}</li>" for note in answer.notes)
+    matters = "".join(f"<li>{_e(said)}</li>" for said in answer.matters)
+    several = len(workload.table) > 1
+    head = f"Use{of}" if several else f"The run{of}" if len(workload.runs) == 1 else f"The only setting{of}"
+    compared, further = ("How this was compared", "To be surer") if several else ("To know", "What to try next")
     surer = "".join(
         f"<p>{_e(reason[:1].upper() + reason[1:])}:</p>{command_line(command)}" for reason, command in answer.surer
     )
     return f"""<section class="answer" id="{anchor}">
-<h2>Use{of}</h2>
+<h2>{head}</h2>{about}{warnings}
 {command_line(answer.command)}{doubt}
-<div class="tiles">{tiles}</div>
-<p class="verdict">{_e(answer.verdict)}</p><p>{_e(answer.rivals)}</p>
-<details><summary>How this was compared</summary><ul>{notes}</ul></details>
-{f"<h3>To be surer</h3>{surer}" if surer else ""}
+<div class="tiles">{_tiles(answer)}</div>
+<p class="verdict">{_e(answer.verdict)}</p>{f"<p>{_e(answer.rivals)}</p>" if answer.rivals else ""}
+{f"<h3>What matters</h3><ul>{matters}</ul>" if matters else ""}
+{f"<details><summary>{compared}</summary><ul>{notes}</ul></details>" if notes else ""}
+{f"<details><summary>{further}</summary>{surer}</details>" if surer else ""}
 </section>"""
 
 
-def _tile(estimate: Estimate, word: str) -> str:
+def _tiles(answer: Answer) -> str:
+    workload = answer.workload
+    tiles = [_estimate(estimate, workload.replicate_word) for estimate in answer.estimates]
+    seconds = float(workload.table["train_seconds"].iloc[0])
+    if math.isfinite(seconds):
+        tiles.append(_tile("training time", f"{_value(float(f'{seconds:.3g}'))} s", "of one run, evaluations apart"))
+    if (settings := len(workload.table)) > 1:
+        inside = int(workload.table["in_set"].sum())
+        said = f"of {settings:,} settings cannot be told from the best" if inside > 1 else f"of {settings:,} settings"
+        tiles.append(_tile("can be best", f"{inside:,}", said))
+    return "".join(tiles)
+
+
+def _estimate(estimate: Estimate, word: str) -> str:
     n = estimate.interval.n
-    if estimate.interval.known:
-        interval = f"{_value(estimate.low)} to {_value(estimate.high)}: 95 % interval of the mean of {n} {word}s"
-        following = f"a new {word}: {_value(estimate.next_low)} to {_value(estimate.next_high)}"
-    else:
-        interval, following = "one seed: no interval", ""
-    small = f'<span class="soft">{interval}<br>{following}</span>'
-    return f'<div class="tile">{_e(estimate.title)}<b>{_value(estimate.interval.mean)}</b>{small}</div>'
+    if not estimate.interval.known:
+        return _tile(estimate.title, _value(estimate.interval.mean), f"one {word}: no interval")
+    interval = f"{_value(estimate.low)} to {_value(estimate.high)}, 95 % interval of the mean of {n} {word}s"
+    following = f"a new {word}: {_value(estimate.next_low)} to {_value(estimate.next_high)}"
+    return _tile(estimate.title, _value(estimate.interval.mean), f"{interval}<br>{following}")
+
+
+def _tile(title: str, value: str, small: str) -> str:
+    return f'<div class="tile">{_e(title)}<b>{value}</b><span class="soft">{small}</span></div>'
 
 
 def command_line(command: str) -> str:
@@ -133,43 +176,25 @@ def command_line(command: str) -> str:
     return f'<div class="command"><code tabindex="0">{_e(command)}</code>{button}</div>'
 
 
-def _section(section: Section, drawn: dict[str, str], anchor: str) -> str:
+def _section(section: Section, pictures: Mapping[str, bytes], anchor: str) -> str:
     text = "".join(f"<p>{_e(line)}</p>" for line in section.text)
-    plots = "".join(_plot(plot, drawn[plot.name]) for plot in section.plots)
-    tables = "".join(_table(table) for table in section.tables)
+    plots = "".join(_plot(plot, pictures.get(plot.name)) for plot in section.plots)
+    tables = "".join(table_html(table) for table in section.tables)
     return f'<section id="{anchor}"><h2>{_e(section.title)}</h2>{text}{plots}{tables}</section>\n'
 
 
-def _plot(plot: Plot, svg: str) -> str:
-    files = f'<a href="report/{plot.name}.png">PNG</a> · <a href="report/{plot.name}.svg">SVG</a>'
-    narrow = " narrow" if plot.width > 6 else ""
+def _plot(plot: Plot, picture: bytes | None) -> str:
+    """Return a plot's chart and its data; of one without a chart, its picture."""
+    files = " · ".join(f'<a href="report/{plot.name}.{kind}">{kind.upper()}</a>' for kind in ("png", "svg", "pdf"))
+    caption = f"<figcaption>{_e(plot.title)} ({files})</figcaption>"
+    if plot.chart is None:
+        held = base64.b64encode(picture or b"").decode()
+        image = f'<img alt="{_e(plot.alt)}" src="data:image/svg+xml;base64,{held}">'
+        return f'<figure><div class="scroll white">{image}</div>{caption}</figure>\n'
     return (
-        f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{_e(plot.title)}">'
-        f'<div class="{narrow.strip()}" style="--wide: {plot.width:g}in">{svg}</div></div>'
-        f"<figcaption>{_e(plot.title)} ({files})</figcaption></figure>\n"
+        f'<figure><div class="chart" tabindex="0" role="group" aria-label="{_e(plot.alt)}"></div>'
+        f'<script type="application/json">{charts.as_json(plot.chart())}</script>{caption}</figure>\n'
     )
-
-
-def _table(table: Table) -> str:
-    frame = table.frame.head(MOST_ROWS)
-    heads = "".join(
-        f'<th scope="col"><button type="button">{_e(str(c).replace("_", " "))}</button></th>' for c in frame
-    )
-    lines = []
-    columns = [frame[c].tolist() for c in frame]
-    for cells in zip(*columns, strict=True):
-        best = ' class="best"' if "best" in cells else ""
-        lines.append(f"<tr{best}>{''.join(cell(value) for value in cells)}</tr>")
-    more = f" The first {MOST_ROWS} of {len(table.frame):,} rows." if len(table.frame) > MOST_ROWS else ""
-    note = f'<p class="note">{_e(table.note)}{more} <a href="report/{table.name}.csv">CSV</a></p>'
-    shown = (
-        f'<div class="scroll tall" tabindex="0" role="region" aria-label="{_e(table.title)}" '
-        f'style="background: inherit; color: inherit"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>{note}"
-    )
-    if table.folded:
-        return f"<details><summary>{_e(table.title)}</summary>{shown}</details>\n"
-    return f"<h3>{_e(table.title)}</h3>{shown}\n"
 
 
 def cell(value: object) -> str:

@@ -7,16 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.figure import Figure
 
-from runner.report.figures import COLOURS, DASHES, MARKERS, clean, legend_below, log_axis, short
-from runner.report.sections import Plot, Section, Table
 from runner.report.settings import LR, Workload
-
-MOST_PANELS = 9
-MOST_LINES = 8
-MOST_TIPS = 300
-"""Up to so many points say their values to a resting pointer."""
 
 
 @dataclass(frozen=True)
@@ -115,40 +107,7 @@ def rounded(rates: Iterable[float]) -> list[float]:
     return [rate for rate in found if 0 < rate < math.inf]
 
 
-def sensitivity(workload: Workload, percent: float) -> Section | None:
-    """Draw the learning rate's curve of every initializer and optimizer, and say how robust each is."""
-    if LR not in workload.axes:
-        return None
-    found, by, measure = curves(workload), lines_of(workload), workload.measure
-    rows = [_robustness(workload, curve, by, percent) for curve in found]
-    points = [point for curve in found for point in _points(curve, by)]
-    warnings = _edge_warnings(workload, found)
-    said = [
-        f"Mean {measure.title} over seeds at each learning rate, with its 95 % interval; × marks rates at which a seed "
-        f"diverged or failed. The wider the range within {percent:g} % of the best, the less the rate matters."
-    ]
-    shown = [f"On the edge of what was tried: {'; '.join(warnings[:6])}."] if warnings else []
-    plot = Plot(
-        "learning-rate",
-        f"Learning-rate sensitivity: {measure.title}",
-        f"{measure.title} against the learning rate for {len(found)} combinations of {' and '.join(by) or 'choices'}.",
-        lambda figure: _draw(figure, workload, found, by),
-        width=10.5,
-        height=3.0 + 2.6 * math.ceil(min(MOST_PANELS, len(_panels(found, by))) / 3),
-    )
-    order = pd.DataFrame(rows).sort_values("mean", ascending=not measure.higher, na_position="last")
-    return Section(
-        "How much does the learning rate matter?",
-        (*said, *shown),
-        (plot,),
-        (
-            Table("learning-rate", "Robustness to the learning rate", order),
-            Table("learning-rate-points", "Every point of the plot", pd.DataFrame(points), folded=True),
-        ),
-    )
-
-
-def _robustness(workload: Workload, curve: Curve, by: list[str], percent: float) -> dict[str, object]:
+def robustness(workload: Workload, curve: Curve, by: list[str], percent: float) -> dict[str, object]:
     """Return a curve's row: its best rate, how wide the good range is, where it diverges, and the edge.
 
     Further rates are named only where the best one can be the best of all: a network that does not learn at any rate
@@ -174,7 +133,8 @@ def _robustness(workload: Workload, curve: Curve, by: list[str], percent: float)
     }
 
 
-def _points(curve: Curve, by: list[str]) -> list[dict[str, object]]:
+def points(curve: Curve, by: list[str]) -> list[dict[str, object]]:
+    """Return a curve's points, a row a rate."""
     return [
         {
             **dict(zip(by, curve.group, strict=True)),
@@ -189,7 +149,7 @@ def _points(curve: Curve, by: list[str]) -> list[dict[str, object]]:
     ]
 
 
-def _edge_warnings(workload: Workload, found: list[Curve]) -> list[str]:
+def edge_warnings(workload: Workload, found: list[Curve]) -> list[str]:
     """Say of the curves whose best is in the running that it lies on the edge of what was tried."""
     warnings = []
     for curve in found:
@@ -203,55 +163,3 @@ def _edge_warnings(workload: Workload, found: list[Curve]) -> list[str]:
 
 def _listed(values: list[float]) -> str:
     return ",".join(f"{v:g}" for v in values)
-
-
-def _panels(found: list[Curve], by: list[str]) -> dict[str, list[Curve]]:
-    panels: dict[str, list[Curve]] = {}
-    for curve in found:
-        panels.setdefault(curve.group[1] if len(by) == 2 else "", []).append(curve)
-    return panels
-
-
-def _draw(figure: Figure, workload: Workload, found: list[Curve], by: list[str]) -> dict[str, str]:
-    measure, tips = workload.measure, {}
-    panels = dict(list(_panels(found, by).items())[:MOST_PANELS])
-    lines = sorted({curve.group[0] if curve.group else "" for curve in found})[:MOST_LINES]
-    told = sum(len(c.lr) for of_panel in panels.values() for c in of_panel) <= MOST_TIPS
-    columns = min(3, len(panels))
-    axes = figure.subplots(math.ceil(len(panels) / columns), columns, sharey=True, sharex=True, squeeze=False)
-    for ax in axes.flat[len(panels) :]:
-        ax.set_visible(False)
-    for number, (ax, (panel, of_panel)) in enumerate(zip(axes.flat, panels.items(), strict=False)):
-        for curve in of_panel:
-            label = curve.group[0] if curve.group else measure.title
-            if curve.group and label not in lines:
-                continue
-            which = lines.index(curve.group[0]) if curve.group else 0
-            colour = COLOURS[which]
-            marker = "" if told else MARKERS[which]
-            ax.plot(curve.lr, curve.mean, color=colour, ls=DASHES[which], marker=marker, ms=4, label=clean(label))
-            ax.fill_between(curve.lr, curve.low, curve.high, color=colour, alpha=0.15, lw=0)
-            for i, (x, y) in enumerate(zip(curve.lr, curve.mean, strict=True)):
-                gid = f"tip-{number}-{which}-{i}"
-                tips[gid] = f"{', '.join(curve.group)}, lr {x:g}: {y:.5g}"
-                if curve.bad[i]:
-                    tips[gid] += f" ({curve.bad[i]} diverged or failed)"
-                if np.isfinite(y) and told:
-                    (point,) = ax.plot([x], [y], color=colour, marker=MARKERS[which], ms=6, gid=gid)
-                    point.set_in_layout(False)  # measuring each of them is what would make a plot slow
-                if curve.bad[i]:
-                    ax.plot([x], [0.02], color=colour, marker="x", ms=8, mew=2, transform=ax.get_xaxis_transform())
-        ax.set_title(short(panel))
-        ax.set_xlabel(LR)
-    log_axis(axes.flat[0], np.concatenate([c.lr for c in found]), "x")
-    means = np.concatenate([c.mean for c in found])
-    means = means[np.isfinite(means)]
-    if measure.name.endswith("loss") and len(means) and means.min() > 0 and means.max() / means.min() > 10:
-        log_axis(axes.flat[0], means, "y")
-    if measure.name.endswith("accuracy"):
-        axes.flat[0].set_ylim(top=1.01)
-    for row in axes:
-        row[0].set_ylabel(measure.title)
-    if len(lines) > 1:
-        legend_below(figure, axes.flat, columns=4)
-    return tips

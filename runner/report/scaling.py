@@ -9,9 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from runner.report.figures import COLOURS, DASHES, MARKERS, log_axis
+from runner.report import charts
+from runner.report.figures import log_axis
 from runner.report.load import Records
-from runner.report.sections import Plot, Section, Table
+from runner.report.looks import COLOURS, DASHES, MARKERS, Look
+from runner.report.sections import DOUBLE, Plot, Section, Table
 from runner.report.settings import Workload
 from runner.report.text import WIDTH, aligned
 from runner.statistics.power_law import EXPONENTS, FEWEST_SIZES, Law, fit
@@ -96,23 +98,24 @@ def scaling(workload: Workload, records: Records) -> Section | None:
     fits = [f for f in fits if f.sizes]
     said = [_what(workload, counted["parameters"]), *_how(workload, fits)]
     frame = pd.DataFrame([f.row() for f in fits])
-    shown = frame[[c for c in _SHOWN if c in frame]]
+    shown = frame[[c for c in SAID if c in frame]]
     best = _best(counted, fits, workload)
     doubts = [f"{f.row()['loss']} loss against {f.row()['against']}: {f.doubt}." for f in fits if f.doubt]
     plot = Plot(
         "scaling",
         "Loss against size",
         f"Loss against size on logarithmic axes for {counts} sizes, with the fitted power laws and their bands.",
-        lambda figure: _draw(figure, workload, fits),
-        width=10.5,
-        height=4.6,
+        lambda figure: _draw(figure, fits),
+        width=DOUBLE,
+        height=2.8,
+        chart=lambda: _chart(workload, fits),
     )
     tables = Table("scaling-law", "The fitted laws", frame), Table("scaling", "The best of each size", best)
     lines = [_wrapped(said[0]), aligned(shown), *map(_wrapped, doubts)]
     return Section(TITLE, (*said, *doubts), (plot,), tables, "\n".join(lines))
 
 
-_SHOWN = ("against", "loss", "alpha", "alpha_low", "alpha_high", "E", "E_low", "E_high", "A")
+SAID = ("against", "loss", "alpha", "alpha_low", "alpha_high", "E", "E_low", "E_high", "A")
 """What the terminal shows of the laws."""
 
 
@@ -187,24 +190,52 @@ def _best(counted: Mapping[str, Sequence[Size]], fits: Sequence[Fit], workload: 
     return pd.DataFrame(rows)
 
 
-def _draw(figure: Figure, workload: Workload, fits: Sequence[Fit]) -> dict[str, str]:
-    shown = [size for size in SIZES if any(f.size == size for f in fits)]
-    tips = {}
+def _shown(fits: Sequence[Fit]) -> list[str]:
+    return [size for size in SIZES if any(f.size == size for f in fits)]
+
+
+def _label(f: Fit) -> str:
+    law = f" loss: α = {f.law.exponent:.3g}, E = {f.law.floor:.3g}" if f.law is not None else " loss"
+    return f"{LOSSES[f.loss]}{law}"
+
+
+def _chart(workload: Workload, fits: Sequence[Fit]) -> charts.Chart:
+    shown, traces = _shown(fits), []
+    for panel, size in enumerate(shown):
+        for number, f in enumerate(f for f in fits if f.size == size):
+            x, y = np.array([s.count for s in f.sizes]), np.array([s.losses[f.loss].mean() for s in f.sizes])
+            look, name = Look(COLOURS[number], number), f"{SIZES[size]}, {_label(f)}"
+            said = [f"{s.count:,.0f}, {workload.words(s.setting)}: {v:.5g}" for s, v in zip(f.sizes, y, strict=True)]
+            dots = {"mode": "markers", "marker": {"symbol": look.symbol, "size": 9, "color": look.colour}}
+            hover = {"text": [charts.label(t, 90) for t in said], "hovertemplate": "%{text}"}
+            traces.append(charts.line(x, y, name, look, panel, f.law is None, **dots, **hover))
+            if f.law is not None:
+                along = np.geomspace(x.min(), x.max(), 60)
+                traces.append(charts.band(along, *f.law.band(along), name, look, panel))
+                traces.append(charts.line(along, f.law.at(along), name, look, panel))
+    everything = np.concatenate([v for f in fits for s in f.sizes if len(v := s.losses[f.loss])])
+    y_axis = charts.logarithmic("loss", everything)
+    x_axes = [
+        charts.logarithmic(SIZES[size], [s.count for f in fits if f.size == size for s in f.sizes]) for size in shown
+    ]
+    y_axes = [y_axis, *[charts.logarithmic("", everything) | {"matches": "y"}] * (len(shown) - 1)]
+    return {"data": traces, "layout": charts.layout([""] * len(shown), x_axes, y_axes)}
+
+
+def _draw(figure: Figure, fits: Sequence[Fit]) -> None:
+    shown = _shown(fits)
     for ax, size in zip(figure.subplots(1, len(shown), squeeze=False, sharey=True)[0], shown, strict=True):
         losses: list[float] = []
         for number, f in enumerate(f for f in fits if f.size == size):
             x, y = np.array([s.count for s in f.sizes]), np.array([s.losses[f.loss].mean() for s in f.sizes])
-            colour, label = COLOURS[number], f"{LOSSES[f.loss]} loss"
-            for i, s in enumerate(f.sizes):
-                gid = f"tip-{size}-{number}-{i}"
-                tips[gid] = f"{s.count:,.0f} {SIZES[size]}, {workload.words(s.setting)}: {y[i]:.5g}"
-                ax.plot(x[i], y[i], color=colour, marker=MARKERS[number], ms=6, gid=gid)
-                ax.plot([x[i]] * len(s.losses[f.loss]), s.losses[f.loss], color=colour, marker="_", ls="", alpha=0.5)
+            colour = COLOURS[number]
+            ax.plot(x, y, color=colour, marker=MARKERS[number], ls="", label=None if f.law else _label(f))
+            for s in f.sizes:
+                ax.plot([s.count] * len(s.losses[f.loss]), s.losses[f.loss], color=colour, marker="_", ls="", alpha=0.5)
                 losses += s.losses[f.loss].tolist()
             if f.law is not None:
                 line = np.geomspace(x.min(), x.max(), 100)
-                label += f": α = {f.law.exponent:.3g}, E = {f.law.floor:.3g}"
-                ax.plot(line, f.law.at(line), color=colour, ls=DASHES[number], label=label)
+                ax.plot(line, f.law.at(line), color=colour, ls=DASHES[number], label=_label(f))
                 ax.fill_between(line, *f.law.band(line), color=colour, alpha=0.15, lw=0)
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -213,6 +244,5 @@ def _draw(figure: Figure, workload: Workload, fits: Sequence[Fit]) -> dict[str, 
         ax.xaxis.set_major_locator(LogLocator(10, (1.0,) if max(counts) / min(counts) > 50 else (1.0, 2.0, 5.0)))
         log_axis(ax, losses, "y")
         ax.set_xlabel(SIZES[size])
-        ax.legend(fontsize=8)
+        ax.legend()
     figure.axes[0].set_ylabel("loss")
-    return tips

@@ -1,20 +1,24 @@
 """Time to a target that is named after the fact, in steps and in seconds of training."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from runner.report.figures import COLOURS, DASHES, clean, legend_below
-from runner.report.histories import shown_settings
+from runner.report import charts
+from runner.report.figures import clean, legend_below
+from runner.report.histories import CLOCKS, shown_settings
 from runner.report.load import Records
-from runner.report.sections import Plot, Section, Table
+from runner.report.looks import looks_of_settings
+from runner.report.sections import DOUBLE, Plot, Section, Table
 from runner.report.settings import BAD, Workload
 from runner.statistics import scores as statistics
-from runner.statistics.scores import TimeToTarget
+from runner.statistics.scores import Array, TimeToTarget
 
-CLOCKS = {"step": "steps", "train_seconds": "seconds of training"}
+Estimates = Mapping[int, Mapping[str, TimeToTarget]]
+"""By the setting and the clock."""
 
 
 def default_target(workload: Workload, percent: float) -> float:
@@ -102,33 +106,50 @@ def time_to_target(workload: Workload, records: Records, asked: float | None, pe
         f"Time to {workload.measure.title} {target:g}",
         f"Share of runs that reached {workload.measure.title} {target:g} against time, for {len(shown)} settings.",
         lambda figure: _draw(figure, workload, estimates, shown, horizons),
-        width=10.5,
-        height=4.6,
+        width=DOUBLE,
+        height=2.9,
+        chart=lambda: _chart(workload, estimates, shown, horizons),
     )
-    return Section(
-        "How long to a target?", tuple(said), (plot,), (Table("time-to-target", "Time to the target", table),)
-    )
+    tables = (Table("time-to-target", "Time to the target", table, names=len(workload.axes)),)
+    return Section("How long to a target?", tuple(said), (plot,), tables)
 
 
-def _fastest(estimates: dict[int, dict[str, TimeToTarget]]) -> list[int]:
+def _fastest(estimates: Estimates) -> list[int]:
     return sorted(estimates, key=lambda s: estimates[s]["step"].restricted_mean)[:2]
 
 
+def _steps(one: TimeToTarget, horizon: float) -> tuple[Array, Array]:
+    """Return the share of runs that reached the target, as a curve over time that ends at the horizon."""
+    x = np.concatenate([[0.0], one.times, [horizon]])
+    return x, 1 - np.concatenate([[1.0], one.survival, one.survival[-1:]])
+
+
+def _chart(
+    workload: Workload, estimates: Estimates, shown: Sequence[int], horizons: Mapping[str, float]
+) -> charts.Chart:
+    looks, lines = looks_of_settings(workload, shown), []
+    for panel, clock in enumerate(CLOCKS):
+        for setting in shown:
+            x, y = _steps(estimates[setting][clock], horizons[clock])
+            line = charts.line(x, y, workload.words(setting), looks[setting], panel, panel == 0)
+            line["line"] |= {"shape": "hv"}
+            lines.append(line | {"hovertemplate": "%{x:.4~g}: %{y:.0%}"})
+    y_axis = charts.named("", range=[-0.03, 1.03], tickformat=".0%", zeroline=False)
+    titles = ["share of runs that reached it"] * 2
+    x_axes = [charts.named(title, rangemode="tozero") for title in CLOCKS.values()]
+    return {"data": lines, "layout": charts.layout(titles, x_axes, [y_axis, y_axis])}
+
+
 def _draw(
-    figure: Figure,
-    workload: Workload,
-    estimates: dict[int, dict[str, TimeToTarget]],
-    shown: list[int],
-    horizons: dict[str, float],
-) -> dict[str, str]:
+    figure: Figure, workload: Workload, estimates: Estimates, shown: Sequence[int], horizons: Mapping[str, float]
+) -> None:
+    looks = looks_of_settings(workload, shown)
     for ax, (clock, title) in zip(figure.subplots(1, 2, sharey=True), CLOCKS.items(), strict=True):
-        for number, setting in enumerate(shown):
-            one = estimates[setting][clock]
-            x = np.concatenate([[0.0], one.times, [horizons[clock]]])
-            y = 1 - np.concatenate([[1.0], one.survival, one.survival[-1:]])
-            ax.step(x, y, where="post", color=COLOURS[number], ls=DASHES[number], label=clean(workload.words(setting)))
+        for setting in shown:
+            x, y = _steps(estimates[setting][clock], horizons[clock])
+            look, label = looks[setting], clean(workload.words(setting))
+            ax.step(x, y, where="post", color=look.colour, ls=look.dash, label=label)
         ax.set_xlabel(title)
         ax.set_ylim(-0.03, 1.03)
     figure.axes[0].set_ylabel("share of runs that reached it")
     legend_below(figure, [figure.axes[0]])
-    return {}

@@ -7,9 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from runner.report.figures import COLOURS, short
+from runner.report import charts, classified
+from runner.report.figures import short
 from runner.report.load import Records
-from runner.report.sections import Plot, Section, Table
+from runner.report.looks import COLOURS
+from runner.report.sections import SINGLE, Plot, Section, Table
 from runner.report.settings import BAD, Workload
 from runner.statistics.variance import variance_explained
 
@@ -27,15 +29,17 @@ def trouble(workload: Workload, records: Records) -> Section:
     columns = [*workload.axes, "seed", "status", "stop_reason", "first_nonfinite_step", "run_id"]
     listed = bad[[c for c in columns if c in bad]]
     text = [f"{len(runs)} runs: {', '.join(said)}."]
-    tables = [Table("not-completed", "Runs that did not complete", listed)] if len(listed) else []
+    tables = (
+        [Table("not-completed", "Runs that did not complete", listed, names=len(workload.axes))] if len(listed) else []
+    )
     missing = _missing(workload)
     if len(missing):
         text.append(f"{len(missing)} runs of the grid are missing; the command that started it goes on with it.")
-        tables.append(Table("missing", "Missing runs of the grid", missing))
+        tables.append(Table("missing", "Missing runs of the grid", missing, names=len(workload.axes)))
     alone = int((table["n"] == 1).sum())
     if alone:
         text.append(f"{alone} of {len(table)} settings have one seed only: no interval, no comparison.")
-    text += workload.caveats
+    text += [*([unknown] if (unknown := classified.missing(workload, records)) else []), *workload.caveats]
     return Section("What went wrong?", tuple(text), (), tuple(tables))
 
 
@@ -95,23 +99,54 @@ def explained(workload: Workload) -> Section | None:
         "Variance explained",
         f"Bars of the share of variance explained; most by {table['choice'].iloc[0]}.",
         lambda figure: _draw(figure, table.head(12)),
-        height=1.2 + 0.36 * min(12, len(table)),
+        width=SINGLE,
+        height=0.7 + 0.22 * min(12, len(table)),
+        chart=lambda: _chart(table.head(12)),
     )
     return Section(
         "Which choice matters?", (said,), (plot,), (Table("variance-explained", "Variance explained", table),)
     )
 
 
-def _draw(figure: Figure, table: pd.DataFrame) -> dict[str, str]:
+def _chart(table: pd.DataFrame) -> charts.Chart:
+    rows = table.iloc[::-1]
+    share, low, high = (rows[c].to_numpy(float) for c in ("share", "low", "high"))
+    known = np.isfinite(low) & np.isfinite(high)
+    said = [
+        f"{s:.2f} ({a:.2f} to {b:.2f})" if k else f"{s:.2f}" for s, a, b, k in zip(share, low, high, known, strict=True)
+    ]
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "x": share,
+        "y": list(range(len(rows))),
+        "marker": {"color": COLOURS[5]},
+        "customdata": said,
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": np.where(known, high - share, 0.0),
+            "arrayminus": np.where(known, share - low, 0.0),
+            "color": charts.INK,
+            "thickness": 1.5,
+        },
+    }
+    names = [f"{charts.label(str(n), 36)}  <b>{s:.2f}</b>" for n, s in zip(rows["choice"], share, strict=True)]
+    y = charts.named("", tickvals=list(range(len(names))), ticktext=names, showgrid=False)
+    x = charts.named("share of variance explained", range=[0, 1.02])
+    return {"data": [bars], "layout": charts.layout([""], [x], [y], 1, 80 + 30 * len(names), legend=False)}
+
+
+def _draw(figure: Figure, table: pd.DataFrame) -> None:
     ax = figure.subplots()
     shares, names = table["share"].to_numpy(float)[::-1], [short(n) for n in table["choice"]][::-1]
     ax.barh(names, shares, color=COLOURS[5])
     low, high = (table[c].to_numpy(float)[::-1] for c in ("low", "high"))
     for y, (share, a, b) in enumerate(zip(shares, low, high, strict=True)):
         if np.isfinite(a) and np.isfinite(b):
-            ax.plot([a, b], [y, y], color="#222222", lw=1.5)
-        ax.annotate(f" {share:.2f}", (max(share, b if np.isfinite(b) else 0), y), va="center", fontsize=9)
+            ax.plot([a, b], [y, y], color="#222222", lw=1)
+        ax.annotate(f" {share:.2f}", (max(share, b if np.isfinite(b) else 0), y), va="center", fontsize=7)
     ax.set_xlim(0, 1.08)
     ax.set_xlabel("share of variance explained")
     ax.grid(axis="y", visible=False)
-    return {}

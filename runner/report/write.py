@@ -16,14 +16,30 @@ from tqdm import tqdm
 
 from runner.errors import ConfigError, closest
 from runner.measures import title
-from runner.report import baselines, grids, histories, matters, output, rates, scaling, target, text, trouble
+from runner.report import (
+    baselines,
+    classified,
+    grids,
+    histories,
+    layers,
+    matters,
+    output,
+    parallel,
+    ranking,
+    scaling,
+    sensitivity,
+    target,
+    text,
+    trouble,
+)
 from runner.report.across import across
 from runner.report.answer import Answer, answer
 from runner.report.equivalent import default_margin, equivalents, with_margin
-from runner.report.figures import render
+from runner.report.figures import FORMATS, render
 from runner.report.latex import for_papers
 from runner.report.load import Records, as_number
 from runner.report.page import page
+from runner.report.page_tables import FIRST_COLUMNS
 from runner.report.sections import Section, Table
 from runner.report.settings import Workload
 from runner.report.sources import Source, check, read
@@ -136,7 +152,7 @@ def _report(folders: Sequence[Path], asked: Asked) -> Report:
                 built[-1][1].append(together)
             care = _care(sources, left_out)  # what was read meanwhile has caveats too
             names = ", ".join(folder.resolve().name for folder in folders)
-            count = _write(into, f"optbench report: {names}", summary, built, (_first(sources), care))
+            count = _write(into, names, summary, built, (_first(sources), care))
         more = text.bullets("Read the curves with care", [line for line in care if line not in told])
         return (
             f"{more}{into / 'report.html'} shows it all; {count} files of plots and tables are in {into / 'report'}\n"
@@ -216,10 +232,13 @@ def _sections(part: _Part, asked: Asked) -> list[Section]:
     several = len(workload.table) > 1
     found = [
         baselines.section(workload, baselines.beside(workload, records)),
+        ranking.ranking(workload) if several else None,
         grids.heat_maps(workload, asked.axes if asked.axes and set(asked.axes) <= set(workload.axes) else None),
-        rates.sensitivity(workload, asked.within_percent) if several else None,
+        sensitivity.sensitivity(workload, asked.within_percent) if several else None,
         histories.learning_curves(workload, records),
-        histories.layers(workload, records),
+        layers.layers(workload, records),
+        layers.sharpness(workload, records),
+        classified.classified(workload, records),
         target.time_to_target(workload, records, asked.target, asked.within_percent),
         part.scaling,
         matters.matters(workload),
@@ -238,12 +257,17 @@ def _settings(workload: Workload) -> Section:
         "all settings together (95 %). The last three say how often the leader is the better one of a pair that "
         "shares its seed (above 0.75 is meaningful)."
     )
-    return Section(
+    axes = workload.axes
+    shown = (*axes[: len(axes) if len(axes) < 5 else 4], "mean", "low", "high", "verdict", "n", "test_mean", "sd")
+    table = Table(
+        "settings",
         "Every setting",
-        (said,),
-        (),
-        (Table("settings", "Every setting", workload.table.drop(columns=["contends", "half", "test_half"])),),
+        workload.table.drop(columns=["contends", "half", "test_half"]),
+        names=len(axes),
+        first=shown[:FIRST_COLUMNS],
     )
+    plot = parallel.parallel(workload)
+    return Section("Every setting", (said,), () if plot is None else (plot,), (table,))
 
 
 def _in_full(workload: Workload, records: Records) -> Section | None:
@@ -297,17 +321,18 @@ def _write(
     """Write the page, every plot and table, and the list of them; return how many files there are."""
     plots = [p for _, sections in built for s in sections for p in s.plots]
     tables = [t for _, sections in built for s in sections for t in s.tables]
-    index = [(f"{plot.name}.{kind}", plot.title) for plot in plots for kind in ("png", "svg")]
+    index = [(f"{plot.name}.{kind}", plot.title) for plot in plots for kind in FORMATS]
     index += [*((f"{table.name}.csv", table.title) for table in tables), ("answer.json", "The answer")]
     papers = [paper for a, sections in built for paper in for_papers(a.workload, sections)]
     index += [(f"{stem}.tex", shows) for stem, shows, _ in papers]
     place = folder / output.FILES
     earlier = output.begin(folder, index)
-    drawn: dict[str, str] = {}
+    pictures: dict[str, bytes] = {}
     for plot in tqdm(plots, desc="drawing", unit="plot", disable=not sys.stderr.isatty(), leave=False):
-        png, drawn[plot.name] = render(plot)
-        write_whole(place / f"{plot.name}.svg", drawn[plot.name])
-        write_whole(place / f"{plot.name}.png", png)
+        drawn = render(plot)
+        pictures |= {plot.name: drawn["svg"]} if plot.chart is None else {}
+        for kind, content in drawn.items():
+            write_whole(place / f"{plot.name}.{kind}", content)
     for table in tables:
         write_whole(place / f"{table.name}.csv", table.frame.map(_guarded).to_csv(index=False, lineterminator="\n"))
     for stem, _, tex in papers:
@@ -315,8 +340,7 @@ def _write(
     write_whole(place / "answer.json", json.dumps([_json(a) for a, _ in built], indent=2, allow_nan=False) + "\n")
     output.forget(place, earlier - {file for file, _ in index})
     output.finish(place, index)
-    shown = [(a, [(s, drawn) for s in sections]) for a, sections in built]
-    write_whole(folder / output.PAGE, page(name, summary, shown, said[1], first=said[0]))
+    write_whole(folder / output.PAGE, page(name, summary, built, said[1], said[0], pictures))
     return len(index)
 
 

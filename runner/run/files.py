@@ -16,6 +16,8 @@ from runner.errors import ConfigError
 FINISHED = ("completed", "stopped_early", "diverged")
 ENDED = (*FINISHED, "failed")
 STATUSES = (*ENDED, "interrupted", "paused")
+VALIDATION = "validation.json"
+"""What a classifier got right and wrong on the validation set, in its run's folder."""
 
 
 def read_config(run: str | Path) -> Config:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from runner.errors import OptbenchError, RecordError
-from runner.run import files, packs, record
+from runner.run import files, packs, record, validation
 from runner.run.job import Job
 from runner.run.outcome import asked, outdated
 from runner.run.process import Interruption, threads_for, torch_settings
@@ -21,6 +21,8 @@ from runner.run.progress import Progress
 from runner.run.record import Recorder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from runner.engine.fused.watch import Events
     from runner.engine.run import Run
     from runner.engine.state import State
@@ -278,7 +280,10 @@ def conclude(
     from runner.engine.measure import finish
     from runner.run.summary import summarize
 
-    measured = finish(state)
+    outputs: list[Tensor] = []
+    measured = finish(state, outputs.append)
+    for of_validation in outputs:
+        recorder.validation(validation.found(state.run, of_validation))
     saved = _save_weights(recorder, state, save)
     summary = summarize(job, state, row, measured)
     summary |= {"resumed_from_step": resumed_from, "saved": saved, "steps_per_epoch": state.run.steps_per_epoch}

@@ -18,7 +18,7 @@ from runner.config.identity import choices
 from runner.config.options import groups, of_every_run
 from runner.config.own_yamls import refuse_aliases
 from runner.errors import ConfigError, RecordError
-from runner.run.files import FINISHED, read_csv, read_summary, whole_lines
+from runner.run.files import FINISHED, VALIDATION, read_csv, read_summary, whole_lines
 from runner.run.job import Job
 from runner.run.lock import exclusive, owner_of
 
@@ -73,6 +73,7 @@ class Recorder:
             for ended in (
                 "summary.json",
                 "traceback.txt",
+                VALIDATION,
                 *(() if self.job.config["diagnostics"] else ("layers.csv",)),
             ):
                 (self.folder / ended).unlink(missing_ok=True)
@@ -104,6 +105,11 @@ class Recorder:
                         writer.writeheader()
                     writer.writerows({k: cell(v) for k, v in one.items()} for one in rows)
                     table.flush()
+
+    def validation(self, found: Mapping[str, Any] | None) -> None:
+        """Write what the run got right and wrong on the validation set, if that is known."""
+        if found is not None:
+            write_whole(self.folder / VALIDATION, json.dumps(found) + "\n")
 
     def let_go(self) -> None:
         """Close the tables: another recorder goes on with them."""

@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from runner.report.figures import COLOURS, DASHES, legend_below, log_axis
+from runner.report.figures import legend_below, log_axis
 from runner.report.load import Records, read_layers
+from runner.report.looks import COLOURS, DASHES
 from runner.report.sections import Plot
 from runner.run.files import read_csv
 from runner.study.study import Judgement
@@ -34,7 +35,7 @@ def lines(
 ) -> Plot:
     """Return a plot of some curves, one a label."""
 
-    def draw(figure: Figure) -> dict[str, str]:
+    def draw(figure: Figure) -> None:
         ax = figure.subplots()
         for number, (label, (x, y)) in enumerate(curves.items()):
             ax.plot(x, y, color=COLOURS[number % 8], ls=DASHES[number % 8], label=label)
@@ -46,7 +47,6 @@ def lines(
         if log and len(positive):
             log_axis(ax, positive, "y")
         legend_below(figure, [ax])
-        return {}
 
     return Plot(name, title, f"{title}: {', '.join(curves)}.", draw)
 

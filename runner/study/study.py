@@ -132,9 +132,8 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
     word = {True: "reproduced", False: "not_reproduced", None: "inconclusive"}[judgement.holds]
     seconds = float(records.number("train_seconds").sum())
     verdict = Verdict(study, word, judgement.numbers, len(records.runs), seconds)
-    png, svg = render(judgement.plot)
-    write_whole(study.folder / "plot.png", png)
-    write_whole(study.folder / "plot.svg", svg)
+    for kind, drawn in render(judgement.plot, ("png", "svg")).items():
+        write_whole(study.folder / f"plot.{kind}", drawn)
     write_whole(study.folder / "numbers.csv", judgement.numbers.to_csv(index=False, lineterminator="\n"))
     write_whole(study.folder / "verdict.json", json.dumps(verdict.as_json(), indent=2) + "\n")
     return verdict

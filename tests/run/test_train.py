@@ -27,7 +27,8 @@ def test_the_main_command_reaches_its_accuracy(optbench: Callable, folder: Path)
 def test_the_folder_holds_the_records(optbench: Callable, folder: Path) -> None:
     optbench("train", *TINY, "init=he", "seed=3")
     run = run_folder(folder)
-    assert {p.name for p in run.iterdir()} == {"config.yaml", "metrics.csv", "summary.json", "checkpoint.pt", ".hydra"}
+    records = {"config.yaml", "metrics.csv", "summary.json", "validation.json", "checkpoint.pt", ".hydra"}
+    assert {p.name for p in run.iterdir()} == records
     assert {p.name for p in (run / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["init"]["_option_"] == "he_normal"
