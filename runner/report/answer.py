@@ -10,7 +10,7 @@ import pandas as pd
 from runner.measures import title
 from runner.report import rates
 from runner.report.command import Translator, override, split_shared, sweep, train
-from runner.report.equivalent import cheapest, equivalents, seeds_for
+from runner.report.equivalent import CHEAPER, MEMORY, SECONDS, cheapest, equivalents, seeds_for
 from runner.report.load import Records, as_number, data_root
 from runner.report.matters import sentences
 from runner.report.settings import LR, Workload
@@ -211,9 +211,11 @@ def _as_good(workload: Workload, chosen: int) -> str:
 
 
 def _cost(workload: Workload, setting: int) -> str:
-    seconds, memory = (workload.of(setting, c) for c in ("train_seconds", "memory_bytes"))
+    """Return a setting's seconds, and its memory where it differs from the leader's by as much as counts."""
+    seconds, memory, of_leader = (workload.of(s, c) for s, c in ((setting, SECONDS), (setting, MEMORY), (0, MEMORY)))
     parts = [f"{seconds:.3g} s of training"] if math.isfinite(seconds) else []
-    parts += [f"{memory / 2**20:.3g} MiB"] if math.isfinite(memory) else []
+    if math.isfinite(memory) and min(memory, of_leader) < CHEAPER * max(memory, of_leader):
+        parts.append(f"{memory / 2**20:.3g} MiB of memory")
     return " and ".join(parts)
 
 
@@ -225,7 +227,7 @@ def _notes(workload: Workload) -> list[str]:
             f"Compared with {workload.contenders - 1} other setting{'s' * (workload.contenders > 2)}: a setting is "
             "clearly worse if some other beats it by more than Dunnett's critical value. Variances over "
             f"{word}s are moderated, and none is taken to be below the root mean square of those still in the running, "
-            "so that a few alike results prove nothing. A truly best setting is left out in at most 5 % of sweeps."
+            "so that a few alike results prove nothing. A truly best setting is missed in at most 5 % of sweeps."
         )
     if workload.margin is not None and workload.rivals and n > 1:
         notes.append(

@@ -14,6 +14,7 @@ SHARE_OF_GAIN = 0.05
 CHEAPER = 0.9
 """A setting is cheaper from this share of another's training time on: less is the machine's mood."""
 MOST_SEEDS = 1000
+SECONDS, MEMORY = "train_seconds", "memory_bytes"
 
 
 def default_margin(workload: Workload, trivial: float | None) -> float | None:
@@ -55,7 +56,7 @@ def cheapest(workload: Workload, among: list[int]) -> int:
     A setting counts as cheaper if it saves a tenth; among those that cost the same, the better one.
     """
     chosen = 0
-    for column in ("train_seconds", "memory_bytes"):
+    for column in (SECONDS, MEMORY):
         cost = workload.table[column].to_numpy(float)
         known = [s for s in among if np.isfinite(cost[s])]
         if known and np.isfinite(cost[chosen]) and min(cost[known]) < CHEAPER * cost[chosen]:

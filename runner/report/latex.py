@@ -133,14 +133,15 @@ def across(table: Table) -> str:
     """Return how choices do on all data sets together."""
     frame = table.frame
     names = list(map(str, frame.columns))
-    choices = names[: names.index("score")]
+    by = "score" if "score" in names else "iqm"  # without times there are no scores of a profile
+    choices = names[: names.index(by)]
     rest = names[len(choices) :]
-    top = frame["score"].max()
+    top = frame[by].max()
     rows = [
-        [*(text(row[c]) for c in choices), *(_bold(value(row[c]), c == "score" and row[c] == top) for c in rest)]
+        [*(text(row[c]) for c in choices), *(_bold(value(row[c]), c == by and row[c] == top) for c in rest)]
         for _, row in frame.iterrows()
     ]
-    return tabular(list(map(_head, names)), rows, "Across data sets.", left=len(choices))
+    return tabular(list(map(_head, names)), rows, "Across workloads.", left=len(choices))
 
 
 def explained(table: Table) -> str:

@@ -284,8 +284,9 @@ def _table(
 
 def _memory(records: Records) -> "pd.Series[float]":
     """Return what each run needs beside its data: its peak on a GPU; elsewhere, where a peak is the whole process's,
-    its optimizer's state."""
-    state = records.number("optimizer_state_bytes")
+    its weights and its optimizer's state."""
+    width = 8 if "dtype" in records.runs and (records.runs["dtype"] == "float64").all() else 4
+    state = records.number("optimizer_state_bytes") + width * records.number("parameters")
     if "actual_device" not in records.runs:
         return state
     return state.mask(records.runs["actual_device"] == "cuda", records.number("peak_memory_bytes"))

@@ -189,7 +189,9 @@ def _of(source: Source, sources: Sequence[Source]) -> str:
 def _with_margin(workload: Workload, records: Records, asked: Asked) -> Workload:
     if asked.margin is not None:
         return with_margin(workload, asked.margin)
-    return with_margin(workload, default_margin(workload, baselines.trivial_value(workload, records)))
+    # An accuracy's margin needs no baseline, which may have to be read from every run's rows.
+    trivial = None if workload.measure.counted else baselines.trivial_value(workload, records)
+    return with_margin(workload, default_margin(workload, trivial))
 
 
 def _answer(workload: Workload, source: Source, config_dir: str | None) -> Answer:

@@ -49,7 +49,10 @@ class BestSet:
     """The leader's mean less the setting's."""
     low: Array
     high: Array
-    """The difference's interval, 95 % for all of them together (Dunnett 1955, two-sided), with the floor of all."""
+    """The difference's interval, 95 % for all of them together (Dunnett 1955, two-sided), with the floor of all.
+
+    Outside the set it does not reach below 0, as Hsu's does not: that the setting is worse is known.
+    """
 
     def error(self, setting: int) -> float:
         """Return the standard error of a setting's difference to the leader."""
@@ -113,7 +116,8 @@ def best_set(
     error = np.sqrt(first / n + first[leader] / n[leader])
     half = critical(max(1, len(mean) - 1), degrees, alpha, two_sided=True) * error
     half[leader] = math.nan
-    return BestSet(leader, inside, n, mean, floored, difference, difference - half, difference + half)
+    low = np.where(inside, difference - half, np.maximum(difference - half, 0.0))
+    return BestSet(leader, inside, n, mean, floored, difference, low, difference + half)
 
 
 def _floor(ratios: Array) -> float:

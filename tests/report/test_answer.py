@@ -22,7 +22,7 @@ def test_the_answer_comes_first_with_a_command_that_runs_and_what_a_new_seed_may
     result: Result = optbench("report", "outputs/small")
     lines = result.out.splitlines()
     command = next(line for line in lines if line.startswith("optbench train"))
-    assert lines.index(command) <= 3
+    assert lines[lines.index(command) - 1] == "Use:"
     words = shlex.split(command)
     assert "epochs=4" in words and "model.width=16" in words
     promised = json.loads(Path("outputs/small/report/answer.json").read_text())[0]

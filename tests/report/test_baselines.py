@@ -9,7 +9,8 @@ import pytest
 
 from runner.report import baselines
 from runner.report.load import Records, load
-from runner.report.settings import Workload, workloads
+from runner.report.settings import Workload
+from runner.report.workloads import workloads
 from runner.report.write import Asked
 from runner.run.baselines import COLUMNS
 from tests.support.made_sweep import made_run, make_sweep

@@ -20,7 +20,7 @@ def test_runs_on_a_file_that_changed_are_told_apart(optbench: Callable, folder: 
     assert optbench("train", "-m", *TABLE, "optim=adam", "seeds=2").code == 0
     found = optbench("report", "outputs/b")
     assert found.code == 0
-    assert "the data changed while these runs were made: there are 2 contents" in found.out
+    assert "The data changed while these runs were made: there are 2 contents" in found.out
     assert found.out.count("For data_fingerprint=") == 2
     assert "There was nothing to compare it with: only one setting was run." in found.out
 

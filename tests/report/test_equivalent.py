@@ -80,7 +80,7 @@ def test_without_a_baseline_a_loss_has_no_margin_and_says_so(tmp_path: Path):
         for o in ("sgd", "adam")
         for s in range(3)
     ]
-    folder = make_sweep(tmp_path / "sweep", runs)
+    folder = make_sweep(tmp_path / "sweep", runs, rows=False)
     assert default_margin(only_workload(folder), None) is None
     assert "give --margin" in " ".join(report(folder).split())
 

@@ -126,7 +126,7 @@ def test_a_report_that_is_cut_short_is_written_again(tmp_path: Path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("runner.report.write._json", stops)
+        patched.setattr("runner.report.write.page", stops)
         with pytest.raises(KeyboardInterrupt):
             report(folder)
     assert (folder / "report" / "settings.csv").is_file() and not (folder / "report.html").exists()
