@@ -40,6 +40,18 @@ def loss(name: str, classes: int | None) -> Loss:
     return lambda outputs, y: function(outputs, F.one_hot(y, classes).to(outputs.dtype))
 
 
+def weighted_cross_entropy(weights: Tensor) -> Loss:
+    """Return the cross-entropy of which each sample counts by its class: the mean of weight·loss over samples.
+
+    Divided by the number of samples, not by the sum of their weights: so a batch's gradient is the mean of its parts',
+    and that of all batches the whole set's, whichever classes they hold.
+
+    Args:
+        weights: of each class, ``[classes]``.
+    """
+    return lambda outputs, y: (F.cross_entropy(outputs, y, reduction="none") * weights[y]).mean()
+
+
 def accuracy(outputs: Tensor, y: Tensor) -> Tensor:
     """Share of samples whose largest output is their class."""
     return (outputs.argmax(1) == y).double().mean()

@@ -101,6 +101,7 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("image_folder", "data=image_folder data.path={}"),
     ("download", "data.download={} | data=mnist data.download={}"),
     ("normalize standardize normalise scale_inputs", "data.normalize={}"),
+    ("class_weight balance balanced weighted_loss", "class_weights=balanced"),
     ("loss_fn loss_function criterion objective", "loss={}"),
     ("target_accuracy target_acc", "target.metric=val_accuracy target.value={}"),
     ("target_loss", "target.metric=val_loss target.value={}"),

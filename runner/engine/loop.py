@@ -116,7 +116,7 @@ def _loss(state: State, x: Tensor, y: Tensor | Mixed, first: int = 0) -> Tensor:
 
     def of(x: Tensor) -> Tensor:
         outputs = state.model(x, drop) if drop else state.model(x)
-        loss = run.loss(outputs, y)
+        loss = run.training_loss(outputs, y)
         for act in on.output_loss:
             loss = act(state, loss, outputs, x)
         return loss

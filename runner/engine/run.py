@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from runner.engine.hooks import Hook
 from runner.engine.optimizers import ParameterGroups
 from runner.engine.rules import Schedule, Strategy, Target
-from runner.metrics import Metric
+from runner.metrics import Loss, Metric
 from runner.noise import generator
 
 
@@ -74,8 +74,10 @@ class Run:
     """Length of the run in optimizer steps; where sizes adapt in a run of epochs, of the first size."""
     eval_every: int | None
     """Steps between evaluations; None is once an epoch."""
-    loss: Callable[[Tensor, Any], Tensor]
-    """Of outputs against targets, in training also against ``Mixed`` ones."""
+    loss: Loss
+    """What evaluations measure of outputs against targets."""
+    training_loss: Callable[[Tensor, Any], Tensor]
+    """What steps make smaller: the same with the classes' weights, also against ``Mixed`` targets."""
     metrics: Mapping[str, Metric]
     """What every evaluation measures."""
     final_metrics: Mapping[str, Metric]

@@ -41,9 +41,10 @@ class Sharpness(Hook):
     def of(self, at: Going) -> float:
         """Return the largest eigenvalue of the Hessian of the mean loss over the whole training set.
 
-        The loss is that of ``train_loss``: in evaluation mode, of the weights that are judged, without what
-        regularization adds, and in full precision whatever ``amp``. Its unit is one over the learning rate's: gradient
-        descent on a quadratic diverges where it exceeds 2/lr. NaN where the loss has no finite second derivatives.
+        The loss is what steps make smaller, with the classes' weights where there are any: in evaluation mode, of the
+        weights that are judged, without what regularization adds, and in full precision whatever ``amp``. Its unit is
+        one over the learning rate's: gradient descent on a quadratic diverges where it exceeds 2/lr. NaN where the
+        loss has no finite second derivatives.
         """
         with at.evaluating(), sdpa_kernel(SDPBackend.MATH), cudnn.flags(enabled=False):
             weights = [p for p in at.model.parameters() if p.requires_grad]

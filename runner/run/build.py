@@ -24,7 +24,7 @@ from runner.run.device import autocast, select_device
 from runner.run.job import Job
 from runner.run.mechanisms import augmentation_of, hooks_of
 from runner.run.network import network, parametrized
-from runner.run.objective import loss_of, metrics_of, target_of
+from runner.run.objective import loss_of, metrics_of, target_of, training_loss_of
 from runner.run.pace import count_steps, schedule_of, strategy_of
 from runner.run.samples import at_every_place, inputs, interface, measured_in, probe, samples_of
 from runner.run.trial import tried_out
@@ -59,13 +59,14 @@ def _build(job: Job) -> Run:
     measures = metrics_of(job, data)
     final_measures = {**metrics.final_metrics(data.classes, data.alphabet is not None), **measures}
     augmentation, rule = augmentation_of(job, data, device), _mup_rule(job)
-    loss = augmentation.loss(at_every_place(loss_of(job, data.classes), data))
+    loss = loss_of(job, data.classes)
+    training_loss = augmentation.loss(at_every_place(training_loss_of(job, data, loss, device), data))
     hooks = hooks_of(job, data, device)
     construct = partial(_construct, job, data, hooks=hooks.values())
     hooks |= {"scheduler": changing} if changing else {}
     hooks |= {"batch": batch_size} if isinstance(batch_size, Hook) else {}
     hooks |= {"augment": augmentation} if augmentation.parts else {}
-    hooks |= _measuring(job, train, probe(train, data), loss, device)
+    hooks |= _measuring(job, train, probe(train, data), training_loss, device)
     decay_bias_and_norm = config["optim"]["decay_bias_and_norm"]
     run = Run(
         seed=config["seed"],
@@ -94,7 +95,8 @@ def _build(job: Job) -> Run:
         steps_per_epoch=count_steps(batch_size, len(data.train), 1),
         steps=steps,
         eval_every=config["eval_every"],
-        loss=loss,
+        loss=at_every_place(loss, data),
+        training_loss=training_loss,
         metrics={name: measured_in(metric, data) for name, metric in measures.items()},
         final_metrics={name: measured_in(metric, data) for name, metric in final_measures.items()},
         hooks=hooks,

@@ -4,6 +4,9 @@ import inspect
 from collections.abc import Mapping
 from typing import cast
 
+import numpy as np
+import torch
+
 from runner import metrics
 from runner.config import fields
 from runner.config.imports import resolve
@@ -24,6 +27,27 @@ def loss_of(job: Job, classes: int | None) -> Loss:
         return metrics.loss(name, classes)
     found = resolve(name, job.allow)
     return cast(Loss, found() if inspect.isclass(found) else found)
+
+
+def training_loss_of(job: Job, data: Data, loss: Loss, device: torch.device) -> Loss:
+    """Return the loss that training makes smaller: a job's, each sample weighted by its class where it asks for that.
+
+    ``balanced`` is n/(k·n_class), of the n training samples in k classes (King & Zeng 2001, with equal shares).
+
+    Raises:
+        ConfigError: if that is no cross-entropy of classes.
+    """
+    if job.config["class_weights"] == "none":
+        return loss
+    if data.classes is None or job.config["loss"] != "cross_entropy":
+        raise ConfigError(
+            f"class_weights={job.config['class_weights']} beside loss={job.config['loss']}: "
+            "it weighs the cross-entropy of classes"
+        )
+    counts = np.bincount(data.train.y.ravel(), minlength=data.classes)
+    there = counts > 0
+    weights = np.divide(counts.sum(), there.sum() * counts, out=np.ones(data.classes), where=there)
+    return metrics.weighted_cross_entropy(torch.from_numpy(weights).to(device, getattr(torch, job.config["dtype"])))
 
 
 def metrics_of(job: Job, data: Data) -> dict[str, Metric]:

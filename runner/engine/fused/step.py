@@ -21,7 +21,7 @@ def differentiate(members: Stack, x: Tensor, y: Tensor, shared: bool) -> Tensor:
         dropping = next((found for act in on.dropping if (found := act(members)) is not None), None)
         outputs, back = batched.forward(members.states[0].model, members.tensors, x, shared, dropping)
         changes = [partial(act, members) for act in on.output_loss]
-        losses, slopes = batched.losses_and_slopes(first.loss, outputs, x, y, shared, changes)
+        losses, slopes = batched.losses_and_slopes(first.training_loss, outputs, x, y, shared, changes)
     back(slopes)
     for cost in on.penalty:
         penalties = cost(members)
