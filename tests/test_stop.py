@@ -15,6 +15,7 @@ from runner.run.build import build
 from tests.support.known import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS
 from tests.support.loops import trained, untimed
 from tests.support.records import Result, rows_of, run_folder, run_folders, summary_of
+from tests.support.stacks import assert_same, runs_of, together
 
 Make = Callable[..., Any]
 SHORT = ["model.width=16", "epochs=4", "optim.lr=0.01", "eval_every=7"]
@@ -107,6 +108,95 @@ def test_whichever_limit_comes_first_ends_the_run(job: Make) -> None:
     limits = ["stop.steps.most=30", "stop.plateau.patience=1", "stop.plateau.min_delta=100"]
     state, _ = trained(job(*SHORT, "stop=[steps,plateau]", *limits))
     assert state.step == 7 and state.stop_reason.startswith("plateau")
+
+
+def test_a_plateau_of_the_validation_loss_looks_at_no_other(job: Make) -> None:
+    settings = ["stop.plateau.patience=2", "stop.plateau.min_delta=0", "stop.plateau.of=val_loss"]
+    state, reasons = start(build(job("stop=plateau", *settings))), []
+    for train, val in ((1.0, 1.0), (0.9, 1.0), (0.8, 0.5), (0.7, 0.5), (0.6, 0.6)):
+        found = {"loss": train, "accuracy": 0}, {"loss": val, "accuracy": 0}
+        judge.note(state, 0.1, 64, measure.Measured(), *found)
+        reasons.append(state.stop_reason)
+    assert reasons == [None] * 4 + ["plateau: no fall of val_loss in 2 evaluations"]
+
+
+ALL = ["stop=[steps,target]", "stop.all=true", "target.metric=val_loss"]
+
+
+def test_all_stops_must_hold_at_one_evaluation(job: Make) -> None:
+    losses = [w**2 for w in VALLEY_WEIGHTS]
+    reached = next(step for step, loss in enumerate(losses) if loss <= 0.5)
+    for most, last in ((4, 4), (reached, reached), (1, reached)):  # the target stays reached, however the loss goes on
+        state, rows = trained(job(*VALLEY, *ALL, "target.value=0.5", f"stop.steps.most={most}"))
+        assert rows[-1]["step"] == max(last, 1)
+        assert state.stop_reason == f"all: steps: {most} made; target: val_loss reached 0.5"
+    state, _ = trained(job(*VALLEY, *ALL, "target.value=-1", "stop.steps.most=1"))
+    assert state.stop_reason == "finished"
+
+
+def test_a_limit_among_all_stops_asks_for_no_evaluation(job: Make) -> None:
+    kind = [*SHORT, *ALL, "target.value=100", "stop.steps.most=16"]
+    assert [row["step"] for row in trained(job(*kind))[1]] == [0, 7, 14, 21]
+
+
+def test_limits_alone_end_with_the_step_that_reaches_the_last(job: Make) -> None:
+    kind = ["stop=[steps,time]", "stop.all=true", "stop.steps.most=10", "stop.time.seconds=1e-9"]
+    state, rows = trained(job(*SHORT, *kind))
+    assert rows[-1]["step"] == 10 and state.stop_reason.startswith("all: steps: 10 made; time:")
+
+
+def test_what_all_stops_hold_is_kept_when_a_run_goes_on(job: Make) -> None:
+    run = build(job("stop=[plateau,steps]", "stop.all=true", "stop.plateau.patience=3", "stop.steps.most=1"))
+    first, second = start(run), start(run)
+    found = {"loss": 1.0, "accuracy": 0}, {"loss": 1.0, "accuracy": 0}
+    for _ in range(3):
+        first.step += 1
+        judge.note(first, 0.1, 64, measure.Measured(), *found)
+    second.load_state_dict(first.state_dict())
+    judge.note(second, 0.1, 64, measure.Measured(), *found)
+    assert first.stop_reason is None and second.stop_reason is not None
+
+
+def test_a_stack_ends_where_all_stops_of_a_member_hold(job: Make) -> None:
+    limits = ["stop=[plateau,steps]", "stop.all=true", "stop.steps.most=10", "stop.plateau.min_delta=0.05"]
+    shared = ["max_steps=24", "eval_every=4", "dtype=float64", "model.width=8", *limits]
+    kinds = [
+        ["optim.lr=1e-9", "stop.plateau.patience=2"],
+        ["optim.lr=0.01"],
+        ["optim.lr=1e-9", "stop.plateau.patience=4"],
+    ]
+    runs = runs_of(job, kinds, *shared)
+    assert_same(runs)
+    assert {state.step for state, _ in together(runs)} == {12, 16, 24}
+
+
+def test_all_stops_are_a_run_of_their_own_and_the_first_the_same(job: Make) -> None:
+    both = ["stop=[plateau,steps]"]
+    assert job(*both).run_id == job(*both, "stop.all=false").run_id != job(*both, "stop.all=true").run_id
+    assert job("stop=plateau").run_id == job("stop=plateau", "stop.plateau.of=train_loss").run_id
+    assert job(*both).run_id != job(*both, "stop.plateau.of=val_loss").run_id
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["stop.all=true"],
+            "stop.all=true needs several stops that must all hold, as in stop=[target,steps]; got none",
+        ),
+        (["stop=steps", "stop.all=true"], "got steps"),
+        (["stop=[steps,plateau]", "stop.all=2"], "stop.all must be true or false, got 2"),
+        (["stop.any=true"], "unknown key 'stop.any'"),
+        (["stop=plateau", "stop.plateau.of=loss"], "stop.plateau.of must be one of train_loss, val_loss, got 'loss'"),
+        (["stop=[steps,time]", "stop.all=true", "engine=fused"], "stop=time counts a run's own seconds"),
+        (["stop.steps=3"], "stop.steps"),
+    ],
+    ids=str,
+)
+def test_stops_that_cannot_be_are_refused(overrides: list[str], said: str, optbench: Callable[..., Result]) -> None:
+    refused = optbench("train", *TINY, *overrides)
+    assert refused.code == 2 and said in refused.err, refused.err
+    assert not Path("outputs").exists()
 
 
 def test_early_stopping_restores_the_best_weights_wherever_the_run_ends(job: Make) -> None:

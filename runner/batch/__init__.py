@@ -6,8 +6,8 @@ from runner.engine.rules import Strategy
 from runner.errors import ConfigError
 
 
-def fixed(samples: int, epochs: int | None, *, size: int | None) -> Strategy:
-    """Return the same size throughout; None is all ``samples``.
+def fixed(samples: int, epochs: int | None, *, size: int | str | None) -> Strategy:
+    """Return the same size throughout; ``all``, or None, is all ``samples``.
 
     Args:
         samples: in the training set.
@@ -17,9 +17,11 @@ def fixed(samples: int, epochs: int | None, *, size: int | None) -> Strategy:
     Raises:
         ConfigError: if the training set is smaller.
     """
-    if size is not None and size > samples:
+    if isinstance(size, str) or size is None:
+        return lambda epoch: samples
+    whole = size
+    if whole > samples:
         raise ConfigError(f"batch.size must be ≤ {samples}, the number of training samples, got {size}")
-    whole = samples if size is None else size
     return lambda epoch: whole
 
 
@@ -32,6 +34,7 @@ def growing(
     milestones: list[float],
     most: int | None,
     max_steps: int | None = None,
+    drop_last: bool = False,
 ) -> Strategy:
     """Return a size that is multiplied by ``factor`` at each milestone, up to ``most`` (Smith et al. 2018, §5.1).
 
@@ -44,6 +47,7 @@ def growing(
             first epoch that begins at such a share of its steps, or after it.
         most: largest size; None is all ``samples``.
         max_steps: length of the run; None where it is given in epochs.
+        drop_last: an epoch's last batch is left out where it is smaller.
 
     Raises:
         ConfigError: if the training set is smaller than the first batch, or a milestone is no epoch.
@@ -69,7 +73,7 @@ def growing(
             size = grown(sum(at >= m if m >= 1 else at > 0 and begins[at] >= m * max_steps for m in milestones))
             if epoch <= last:
                 return size
-            begins.append(begins[last] + math.ceil(samples / size))
+            begins.append(begins[last] + (samples // size if drop_last else math.ceil(samples / size)))
 
     return of_steps
 

@@ -20,6 +20,13 @@ def of_every_run() -> list[tuple[str, str]]:
     return [(f"{key}: {default}", means) for key, (default, means) in own.items()]
 
 
+def of_each_option(group: str) -> list[tuple[str, str]]:
+    """Return (``key: default``, what it means) of what every option of a group takes beside its own settings."""
+    shown = options.of_every_run().shown
+    within = {key.partition(".")[2]: value for key, value in shown.items() if key.startswith(f"{group}.")}
+    return [(f"{key}: {default}", means) for key, (default, means) in within.items()]
+
+
 def settable(chosen: Mapping[str, str], *folders: Path) -> dict[str, Setting]:
     """Return what can be set beside the chosen options, such as ``{"optim": "sgd"}``, by its keys."""
     shared, groups = options.of_every_run().spec.settings, options.default_choices()

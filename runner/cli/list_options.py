@@ -31,4 +31,8 @@ def run(argv: Sequence[str]) -> int:
             if group:
                 for text, about in keys.of_option(option):
                     print(f"    {text:<22} {about}")
+        if group and (shared := keys.of_each_option(group)):
+            print("with each of them:")
+            for text, about in shared:
+                print(f"    {text:<22} {about}")
     return 0

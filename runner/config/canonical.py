@@ -11,6 +11,8 @@ ACTIVATION_GAIN = {"relu": math.sqrt(2.0), "tanh": 5 / 3}
 DEFAULT_EPOCHS = 20
 DEFAULT_BATCH_SIZE = 64
 DEFAULT_VAL_FRACTION = 0.1
+WHOLE_SET = "all"
+"""The size of a batch that is the whole training set, however large that is."""
 
 
 def canonical(config: Config, known: Chosen) -> Config:
@@ -51,14 +53,16 @@ def _fill_batch(batch: Config, whole_set: bool) -> None:
         return
     if batch["size"] is None and not whole_set:
         batch["size"] = DEFAULT_BATCH_SIZE
-    if batch["size"] is not None and (batch["micro"] or 0) >= batch["size"]:
+    if batch["size"] == WHOLE_SET and whole_set:
+        batch["size"] = None  # as it is by itself
+    if isinstance(batch["size"], int) and (batch["micro"] or 0) >= batch["size"]:
         batch["micro"] = None  # it divides nothing
 
 
 def shrunk(config: Config, samples: int) -> Config:
     """Return a config whose batch, of which nobody gave the size, is no larger than the training set."""
     batch = config["batch"]
-    if batch["_option_"] != "fixed" or batch["size"] is None or batch["size"] <= samples:
+    if batch["_option_"] != "fixed" or not isinstance(batch["size"], int) or batch["size"] <= samples:
         return config
     batch = {**batch, "size": max(1, samples)}
     _fill_batch(batch, whole_set=False)

@@ -10,7 +10,7 @@ from runner.config.chosen import GROUPS, Chosen, Config, chosen, refuse_unknown
 from runner.config.conflicts import BOUNDS as HOLDS
 from runner.config.conflicts import version_of
 from runner.config.fields import BOUNDS, REQUIRED, show
-from runner.config.options import COMBINED_GROUPS, options
+from runner.config.options import COMBINED_GROUPS, options, options_in
 from runner.config.specs import INTERNAL
 from runner.errors import ConfigError
 
@@ -54,8 +54,8 @@ def mistake(config: Config, known: Chosen, version: str) -> str | None:
 
 def sized(config: Config, size: int, micro: int | None, known: Chosen) -> tuple[Config, Chosen]:
     """Return a config in which ``batch=auto`` is the fixed size that it came to, and what is known of its options."""
-    shuffle = config["batch"]["shuffle"]
-    fixed = {"_option_": "fixed", "_target_": "runner.batch.fixed", "size": size, "shuffle": shuffle, "micro": micro}
+    fixed = {"_option_": "fixed", "_target_": "runner.batch.fixed", "size": size, "micro": micro}
+    fixed |= {key: config["batch"][key] for key in ("shuffle", "drop_last")}
     known = known.having("batch", "fixed")
     return check({**config, "batch": fixed}, known), known
 
@@ -73,7 +73,7 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def by_key(config: Config) -> dict[str, Any]:
     """Return every value by its dotted key, and of each group the option chosen, or those that are."""
-    names = {g: sorted(config[g]) if g in COMBINED_GROUPS else config[g]["_option_"] for g in GROUPS}
+    names = {g: sorted(options_in(config[g])) if g in COMBINED_GROUPS else config[g]["_option_"] for g in GROUPS}
     return leaves(config) | names
 
 

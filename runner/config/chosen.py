@@ -16,6 +16,7 @@ from runner.config.options import (
     forget_options,
     known_of,
     of_every_run,
+    options_in,
     sections,
 )
 from runner.config.specs import INTERNAL, Setting, Spec
@@ -93,7 +94,7 @@ def chosen(config: Mapping[str, Any], folders: tuple[Path, ...] = (), files: Map
     for group in GROUPS:
         if group not in config and group not in COMBINED_GROUPS:
             raise ConfigError(f"the group {group} is missing")
-        nodes = (config.get(group) or {}) if group in COMBINED_GROUPS else {None: config[group]}
+        nodes = options_in(config.get(group)) if group in COMBINED_GROUPS else {None: config[group]}
         for name, node in nodes.items():
             where = f"{group}.{name}" if name else group
             _refuse_no_option(node, where, name)
@@ -132,11 +133,14 @@ def _of_files(places: tuple[tuple[str, str, str], ...], folders: tuple[Path, ...
 
 def _joined(specs: Mapping[str, Spec]) -> Chosen:
     of_all = of_every_run().spec.settings
-    settings = {key: setting for key, setting in of_all.items() if key.partition(".")[0] not in GROUPS}
+    apart = {group for group in GROUPS if group not in COMBINED_GROUPS}
+    settings = {key: setting for key, setting in of_all.items() if key.partition(".")[0] not in apart}
     for where, spec in specs.items():
         group = where.partition(".")[0]
         shared = {k.partition(".")[2]: s for k, s in of_all.items() if k.startswith(f"{group}.")}
-        if group not in COMBINED_GROUPS:
+        if group in COMBINED_GROUPS:
+            shared = {}
+        else:
             required = {key for key, setting in shared.items() if setting.default == "???" and key not in spec.settings}
             if required:
                 raise ConfigError(f"{where} needs {', '.join(required)}")
@@ -161,6 +165,10 @@ def refuse_unknown(config: Config, known: Chosen) -> None:
                 raise ConfigError(f"unknown key '{key}.{odd}'{closest(odd, known.keys[key])}")
             continue
         raise ConfigError(f"unknown key {key!r}{closest(key, [*top, *together, *GROUPS])}")
+    for group in COMBINED_GROUPS:
+        beside = [k.partition(".")[2] for k in of_every_run().spec.settings if k.startswith(f"{group}.")]
+        if odd := next((k for k in config[group] if k not in beside and k not in options_in(config[group])), None):
+            raise ConfigError(f"unknown key '{group}.{odd}'{closest(odd, beside)}")
     for where in known.specs:
         group, _, name = where.partition(".")
         node = config[group][name] if name else config[group]

@@ -17,7 +17,7 @@ from runner.config.check import check, leaves
 from runner.config.chosen import GROUPS, Chosen, Config, chosen, forget_files
 from runner.config.fields import show
 from runner.config.hydra_door import Composition, ConfigLoader, DictConfig, Hydra, Override
-from runner.config.options import COMBINED_GROUPS, configs_dir, options, sections
+from runner.config.options import COMBINED_GROUPS, configs_dir, options, options_in, sections
 from runner.config.own_yamls import own_folder
 from runner.config.specs import INTERNAL, SPEC
 from runner.errors import ConfigError, closest
@@ -151,7 +151,7 @@ class Composer:
 
     def _instead(self, keys: Collection[str] = (), chosen: Mapping[Any, Any] | None = None) -> instead.Known:
         """Return what can be typed in the place of what is refused."""
-        several = {group: list((chosen or {}).get(group) or ()) for group in COMBINED_GROUPS}
+        several = {group: list(options_in((chosen or {}).get(group))) for group in COMBINED_GROUPS}
         return instead.Known(keys, self.options_of, several)
 
     def expand(self, overrides: Sequence[str]) -> list[list[str]]:
@@ -232,7 +232,7 @@ class Composer:
         owners = [o.name for o in options(group, *self._folders) if named in o.settings] if setting else []
         if owners:
             option = base.config.get(group) or {}
-            name = option.get("_option_") or "+".join(option or ["none"])
+            name = option.get("_option_") or "+".join(options_in(option) or ["none"])
             raise ConfigError(f"{key} is a setting of {group}={', '.join(owners)}, but {group}={name} is chosen")
         valid = near or [*self._groups, *(k for k in settable if "." not in k)]
         hint = instead.of_key(key, str(line).partition("=")[2], self._instead(settable, base.config))

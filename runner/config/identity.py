@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.config.check import leaves
 from runner.config.chosen import GROUPS, Chosen, Config, chosen
-from runner.config.options import COMBINED_GROUPS, of_every_run, options, sections
+from runner.config.options import COMBINED_GROUPS, of_every_run, options, options_in, sections
 from runner.config.specs import INTERNAL
 
 CONTROL = ("name", "engine", "save", "force", "pause_at", "retry", "dry_run", "workers", "fail_fast", "baselines")
@@ -28,7 +28,7 @@ def identity(config: Config, fingerprint: str, parts: Mapping[str, str], known: 
     inside = {k: v for k, v in leaves(config).items() if not k.endswith("_target_") and not _is_outside(k, v, known)}
     if config["data"]["_option_"] == "concat":  # whose arguments are settings of data sets
         inside["data.args"] = _of_parts(config["data"]["args"])
-    inside |= {f"{group}.{option}": True for group in COMBINED_GROUPS for option in config[group]}
+    inside |= {f"{group}.{option}": True for group in COMBINED_GROUPS for option in options_in(config[group])}
     return inside | {"data.fingerprint": fingerprint} | {f"{key}.source": digest for key, digest in parts.items()}
 
 
@@ -74,7 +74,7 @@ def choices(config: Config) -> dict[str, Any]:
     together = sections()
     for key, value in {**config, **{group: config.get(group) or {} for group in COMBINED_GROUPS}}.items():
         if key in COMBINED_GROUPS:
-            columns[key] = "+".join(sorted(value)) or "none"
+            columns[key] = "+".join(sorted(options_in(value))) or "none"
         elif isinstance(value, dict) and key not in together:
             columns[key] = value["_option_"]
         else:

@@ -16,7 +16,7 @@ from typing import Any
 from runner.config.check import leaves
 from runner.config.chosen import GROUPS, Config
 from runner.config.fields import is_import_path
-from runner.config.options import COMBINED_GROUPS, find
+from runner.config.options import COMBINED_GROUPS, find, options_in
 from runner.config.specs import INTERNAL
 from runner.errors import ConfigError
 
@@ -82,7 +82,7 @@ def standing_in(config: Config) -> dict[str, str]:
     An id names an option by its name alone, so that what stands in for it must be told apart.
     """
     chosen = {group: config[group] for group in GROUPS if group not in COMBINED_GROUPS}
-    chosen |= {f"{g}.{name}": option for g in COMBINED_GROUPS for name, option in config[g].items()}
+    chosen |= {f"{g}.{name}": option for g in COMBINED_GROUPS for name, option in options_in(config[g]).items()}
     found = {}
     for place, option in chosen.items():
         group, _, name = place.partition(".")

@@ -20,6 +20,11 @@ COMBINED_GROUPS = ("regularization", "augment", "stop")
 MAIN = "config.yaml"
 
 
+def options_in(node: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the options that were chosen of a group of several, by name; what else it holds is set for all of them."""
+    return {name: option for name, option in (node or {}).items() if isinstance(option, Mapping)}
+
+
 @dataclass(frozen=True)
 class Option:
     """One YAML of one group; it is read when something of it is asked for."""

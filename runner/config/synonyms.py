@@ -43,6 +43,7 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("micro_batch_size micro_batch accumulation_steps grad_accum gradient_accumulation", "batch.micro=…"),
     ("accumulate_grad_batches gradient_accumulation_steps", "batch.micro=…"),
     ("shuffle", "batch.shuffle={}"),
+    ("drop_last drop_remainder", "batch.drop_last={}"),
     ("epoch n_epochs num_epochs max_epochs number_of_epochs num_train_epochs ep", "epochs={}"),
     ("steps n_steps num_steps max_iter max_iters iterations num_iterations n_iter total_steps", "max_steps={}"),
     ("train_steps training_steps max_iterations iters", "max_steps={}"),
@@ -233,7 +234,7 @@ OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
         ("constant static", "fixed"),
         ("increasing increase grow", "growing"),
         ("gradient_noise gradient_noise_scale noise_scale dynamic", "adaptive"),
-        ("full all whole full_batch", "optim=gd"),
+        ("full all whole full_batch", "batch.size=all"),
     ),
     "stop": (
         ("early_stopping early_stop patience", "regularization=early_stopping"),

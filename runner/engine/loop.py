@@ -44,7 +44,7 @@ def train(state: State, pulse: Pulse) -> Iterator[Evaluation]:
             for act in on.batch_size:
                 size = act(state, size)
             x, y, end = _batch(state, order, size)
-            epoch_ends = end >= len(run.train.y)
+            epoch_ends = run.ends_epoch(end, size)
             targets: Tensor | Mixed = y
             for change in on.before_step:
                 x, targets = change(state, x, targets)

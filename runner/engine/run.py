@@ -66,8 +66,10 @@ class Run:
     batch_size: Strategy
     micro: int | None
     """Samples of a batch that are processed at a time."""
-    shuffle: bool
-    """Each epoch in an order of its own."""
+    shuffle: bool | str
+    """Each epoch in an order of its own; ``once``, all in one."""
+    drop_last: bool
+    """An epoch ends where fewer samples are left than a batch takes."""
     steps_per_epoch: int
     """Of the first epoch."""
     steps: int
@@ -98,4 +100,10 @@ class Run:
         n = len(self.train.y)
         if not self.shuffle:
             return torch.arange(n, device=self.device)
-        return torch.randperm(n, generator=generator(self.seed, "order", epoch)).to(self.device)
+        of = epoch if self.shuffle is True else 0
+        return torch.randperm(n, generator=generator(self.seed, "order", of)).to(self.device)
+
+    def ends_epoch(self, end: int, size: int) -> bool:
+        """Say whether an epoch is over after its samples up to ``end``, its batches being of ``size``."""
+        n = len(self.train.y)
+        return n - end < min(size, n) if self.drop_last else end >= n

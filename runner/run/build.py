@@ -54,7 +54,8 @@ def _build(job: Job) -> Run:
     device = select_device(config["device"], config["amp"], config["dtype"])
     data, train, val, test = samples_of(job, device)
     batch_size = strategy_of(job, len(data.train))
-    steps = config["max_steps"] or count_steps(batch_size, len(data.train), config["epochs"])
+    drop_last = config["batch"]["drop_last"]
+    steps = config["max_steps"] or count_steps(batch_size, len(data.train), config["epochs"], drop_last)
     schedule, changing = schedule_of(job, steps)
     measures = metrics_of(job, data)
     final_measures = {**metrics.final_metrics(data.classes, data.alphabet is not None), **measures}
@@ -92,7 +93,8 @@ def _build(job: Job) -> Run:
         batch_size=batch_size,
         micro=config["batch"]["micro"],
         shuffle=config["batch"]["shuffle"],
-        steps_per_epoch=count_steps(batch_size, len(data.train), 1),
+        drop_last=drop_last,
+        steps_per_epoch=count_steps(batch_size, len(data.train), 1, drop_last),
         steps=steps,
         eval_every=config["eval_every"],
         loss=at_every_place(loss, data),

@@ -104,7 +104,7 @@ def prepare(composed: Composed) -> Job:
 
 def _sized(config: Config, known: Chosen, source: Source, allow: frozenset[str], samples: int) -> tuple[Config, Chosen]:
     """Return a config in which a size to be resolved is the size, and the samples at a time, that it comes to here."""
-    function, settings = bind(config["batch"], allow, "shuffle", "micro")
+    function, settings = bind(config["batch"], allow, "shuffle", "drop_last", "micro")
     size = function(max(1, samples), **settings)
     micro = config["batch"]["micro"]
     if micro is None and config["device"] != "cpu":

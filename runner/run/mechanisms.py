@@ -7,8 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from runner import augment
+from runner import augment, stop
 from runner.augment import Affine, Augmentation, Change, Mixing, Pixels
+from runner.config.options import options_in
 from runner.data import Data
 from runner.engine.hooks import FromRun, Hook
 from runner.errors import ConfigError
@@ -25,7 +26,7 @@ def hooks_of(job: Job, data: Data, device: torch.device) -> dict[str, Hook]:
     """
     found: dict[str, Hook] = {}
     for group in ("stop", "regularization"):
-        for name, option in sorted(job.config[group].items()):
+        for name, option in sorted(options_in(job.config[group]).items()):
             hook = job.part(option)()
             if not isinstance(hook, Hook):
                 raise ConfigError(
@@ -35,6 +36,9 @@ def hooks_of(job: Job, data: Data, device: torch.device) -> dict[str, Hook]:
             if isinstance(hook, FromRun):
                 hook = hook.given(_outputs_of(job, f"{where}.run", hook.run, data, device))
             found[where] = hook
+    if job.config["stop"].get("all"):
+        ends = {where: hook for where, hook in found.items() if where.startswith("stop.")}
+        found = {where: hook for where, hook in found.items() if where not in ends} | {"stop.all": stop.all_of(ends)}
     return found
 
 

@@ -13,14 +13,17 @@ from runner.run.job import Job
 
 def strategy_of(job: Job, samples: int) -> Strategy:
     """Return how many of the training ``samples`` each step takes."""
-    function = job.part(job.config["batch"], "shuffle", "micro")
-    steps = {"max_steps": job.config["max_steps"]} if accepts(function, "max_steps") else {}
-    strategy: Strategy = function(samples, job.config["epochs"], **steps)
+    function = job.part(job.config["batch"], "shuffle", "drop_last", "micro")
+    told = {"max_steps": job.config["max_steps"], "drop_last": job.config["batch"]["drop_last"]}
+    told = {key: value for key, value in told.items() if accepts(function, key)}
+    strategy: Strategy = function(samples, job.config["epochs"], **told)
     return strategy
 
 
-def count_steps(batch_size: Strategy, samples: int, epochs: int) -> int:
-    """Return the steps of so many epochs."""
+def count_steps(batch_size: Strategy, samples: int, epochs: int, drop_last: bool) -> int:
+    """Return the steps of so many epochs; ``drop_last``, without last batches that are smaller than the others."""
+    if drop_last:
+        return sum(max(1, samples // batch_size(epoch)) for epoch in range(epochs))
     return sum(-(-samples // batch_size(epoch)) for epoch in range(epochs))
 
 

@@ -36,7 +36,7 @@ def refusal(job: Job, run: "Run | None" = None) -> str | None:
     from runner.engine import fused
     from runner.run.build import build
 
-    parts = [without_rate(job.config["optim"]), job.config["regularization"]]
+    parts = [without_rate(job.config["optim"]), job.config["regularization"], sorted(job.config["stop"].items())]
     kind = json.dumps([signature(job), *parts], sort_keys=True)
     if kind not in _tried:
         _tried[kind] = fused.refusal(run or build(job))

@@ -88,11 +88,12 @@ def _refuse_own_parts(job: Job, run: Run, data: Data, model: nn.Module) -> None:
 
 def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:
     """Refuse a batch of one sample before a model whose batch norm takes a variance over samples alone."""
-    n, found = len(run.train.y), ""
+    n, found, hint = len(run.train.y), "", ""
     for size in {run.batch_size(epoch) for epoch in range(job.config["epochs"] or 1)}:
-        last = (n % size or size) if run.steps >= run.steps_per_epoch else size
+        last = size if run.drop_last or run.steps < run.steps_per_epoch else n % size or size
         if last == 1:
             found = f"batch.size={size} leaves one of {n} samples for an epoch's last batch"
+            hint = "" if size == 1 else "; batch.drop_last=true leaves it out"
         for batch in (min(size, n), last):
             if run.micro and (batch % run.micro or run.micro) == 1:
                 found = found or f"batch.micro={run.micro} leaves one of a batch's {batch} samples for its last part"
@@ -104,4 +105,5 @@ def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:
     try:
         model.train()(run.train.x[:1].to(weight.device, weight.dtype))
     except ValueError as error:
-        raise ConfigError(f"{found}, of which batch norm has no variance: {str(error).partition(',')[0]}") from error
+        reason = str(error).partition(",")[0]
+        raise ConfigError(f"{found}, of which batch norm has no variance: {reason}{hint}") from error

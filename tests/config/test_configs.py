@@ -114,7 +114,7 @@ def test_settings_are_the_arguments_of_the_function_named(group: str, option: st
         "init": ["bias"],
         "optim": ["decay_bias_and_norm"],
         "scheduler": ["warmup"],
-        "batch": ["shuffle", "micro"],
+        "batch": ["shuffle", "drop_last", "micro"],
     }.get(group, [])
     keywords = {
         name
@@ -124,6 +124,7 @@ def test_settings_are_the_arguments_of_the_function_named(group: str, option: st
     assert set(arguments(chosen, *shared)) == keywords - {
         "alphabet",
         "max_steps",
+        "drop_last",
     }  # which come from the data and the run
 
 

@@ -44,7 +44,7 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
             samples = y.shape[y.ndim - first.train.y.ndim]
             planned = {schedule: schedule(members.step) for schedule in {run.schedule for run in members.runs}}
             rates = [planned[s.run.schedule] if not s.on.learning_rate else _rate(s, planned) for s in members.states]
-            epoch_ends = members.offset + samples == len(first.train.y)
+            epoch_ends = first.ends_epoch(members.offset + samples, size)
             due = _is_due(members, epoch_ends)
             lr = torch.tensor(rates, dtype=torch.float64, device=members.device)
             key = members.draw()
