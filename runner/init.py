@@ -190,11 +190,15 @@ def filled_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
     return found
 
 
-def _biases(model: nn.Module) -> list[nn.Parameter]:
-    """Return the biases that go with them."""
-    modules = [m for m in model.modules() if isinstance(m, Filled | nn.RNNBase | nn.MultiheadAttention)]
-    held = [named for module in modules for named in module.named_parameters(recurse=False)]
-    return [p for key, p in held if key.startswith(("bias", "in_proj_bias"))]
+def _biases(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the biases that go with them, by their names."""
+    return [
+        (f"{name}.{key}", parameter)
+        for name, module in model.named_modules()
+        if isinstance(module, Filled | nn.RNNBase | nn.MultiheadAttention)
+        for key, parameter in module.named_parameters(recurse=False)
+        if key.startswith(("bias", "in_proj_bias"))
+    ]
 
 
 def generator_of(seed: int, name: str) -> Generator:
@@ -209,6 +213,7 @@ def construct(
     bias: float,
     x: Callable[[], Tensor],
     variance: str = "fan_in",
+    bias_std: float = 0.0,
 ) -> nn.Module:
     """Construct a model with its initial weights, a function of the seed alone.
 
@@ -220,6 +225,7 @@ def construct(
         x: gives the training inputs, for an initializer that looks at them.
         variance: how that of the initializer's weights depends on their fans, one of ``mup.VARIANCES``; one whose
             scale is ``given`` and not a fan's fills embeddings too.
+        bias_std: the standard deviation of the biases, which are Gaussian around ``bias``, from streams of their own.
 
     Raises:
         ValueError: if there is an initializer and nothing that it applies to.
@@ -233,8 +239,10 @@ def construct(
     if not filled_weights(built):
         raise ValueError("the model has no linear, convolution or recurrent layer to initialize: use init=default")
     with torch.no_grad():
-        for parameter in _biases(built):
+        for name, parameter in _biases(built):
             nn.init.constant_(parameter, bias)
+            if bias_std:
+                nn.init.normal_(parameter, bias, bias_std, generator=generator(seed, "biases", name))
         if accepts(fill, "model"):
             fill(built, x(), seed)
             return built

@@ -125,10 +125,30 @@ def asgd(parameters: ParameterGroups, *, lr: float, lambd: float, alpha: float, 
     return Averaged(parameters, lr, lambd, alpha, t0 - 1)  # torch leaves out one iterate more than its t0
 
 
-def lbfgs(parameters: ParameterGroups, *, lr: float, max_iter: int, history_size: int, line_search: str) -> Optimizer:
-    """Quasi-Newton steps from the last few updates, each batch evaluated several times (Liu & Nocedal 1989)."""
-    search = None if line_search == "none" else line_search
-    return torch.optim.LBFGS(_all(parameters), lr, max_iter, history_size=history_size, line_search_fn=search)
+def lbfgs(
+    parameters: ParameterGroups,
+    *,
+    lr: float,
+    max_iter: int,
+    history_size: int,
+    line_search: str,
+    tolerance_grad: float,
+    tolerance_change: float,
+) -> Optimizer:
+    """Quasi-Newton steps from the last few updates, each batch evaluated several times (Liu & Nocedal 1989).
+
+    A step's iterations end before ``max_iter`` where no entry of the gradient is larger than ``tolerance_grad``, or
+    where neither a weight nor the loss changes by more than ``tolerance_change``.
+    """
+    return torch.optim.LBFGS(
+        _all(parameters),
+        lr,
+        max_iter,
+        tolerance_grad=tolerance_grad,
+        tolerance_change=tolerance_change,
+        history_size=history_size,
+        line_search_fn=None if line_search == "none" else line_search,
+    )
 
 
 class Muon(Optimizer):

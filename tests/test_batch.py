@@ -272,7 +272,8 @@ def test_auto_is_the_run_of_the_size_that_it_comes_to(
     assert job("batch=auto", "data.fraction=0.1").run_id == job("batch.size=16", "data.fraction=0.1").run_id
     assert optbench("train", "batch=auto", "epochs=1").code == 0
     run = run_folder(folder)
-    fixed = {"_option_": "fixed", "_target_": "runner.batch.fixed", "size": 32, "shuffle": True, "micro": None}
+    fixed = {"_option_": "fixed", "_target_": "runner.batch.fixed", "size": 32, "micro": None}
+    fixed |= {"shuffle": True, "drop_last": False}
     assert files.read_config(run)["batch"] == fixed
     assert rows_of(run)[-1]["batch_size"] == "32"
     told = optbench("train", "-m", "batch=auto,fixed", "batch.shuffle=true,false", "epochs=1", "dry_run=true")

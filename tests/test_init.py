@@ -12,6 +12,7 @@ from torch import nn
 from optbench import load_model, train
 from runner import init
 from runner.noise import generator
+from runner.run.build import build
 from tests.support.composed import compose_job
 
 SHAPES = [(400, 300), (300, 400), (64, 32, 3, 3)]
@@ -274,3 +275,43 @@ def test_embeddings_norms_and_residual_branches_are_as_the_sources_say(
     assert model.embedding.weight.std().item() == pytest.approx(embedding, rel=0.02)
     assert (model.norm.weight == 1).all() and (model.norm.bias == 0).all()
     assert model.branch.weight.std().item() == pytest.approx(model.plain.weight.std().item() / 2, rel=0.02)
+
+
+def test_biases_are_drawn_around_their_value_and_the_weights_stay(job: Callable) -> None:
+    shared = ["init=he", "model.width=400", "model.depth=3", "init.bias=2"]
+    plain, drawn_ones, same = (
+        dict(build(job(*shared, *more)).construct().named_parameters())
+        for more in ([], ["init.bias_std=0.5"], ["init.bias_std=0.5", "optim=sgd"])
+    )
+    biases = torch.cat([p.detach() for name, p in drawn_ones.items() if name.endswith("bias")]).double()
+    # Five standard errors of a mean and of a variance.
+    assert float(biases.mean()) == pytest.approx(2, abs=5 * 0.5 / math.sqrt(len(biases)))
+    assert float(biases.var()) == pytest.approx(0.25, rel=5 * math.sqrt(2 / len(biases)))
+    for name, parameter in plain.items():
+        assert torch.equal(parameter, drawn_ones[name]) == (not name.endswith("bias")), name
+        assert torch.equal(same[name], drawn_ones[name])
+
+
+def test_each_layer_draws_biases_of_its_own(job: Callable) -> None:
+    model = build(job("init=zeros", "init.bias_std=1", "model.width=10", "model.depth=2")).construct()
+    first, second, _ = (p for name, p in model.named_parameters() if name.endswith("bias"))
+    assert not torch.equal(first, second)
+
+
+def test_a_deviation_of_zero_is_the_run_without(job: Callable) -> None:
+    assert (
+        job("init=he").run_id == job("init=he", "init.bias_std=0").run_id != job("init=he", "init.bias_std=0.1").run_id
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["init=he", "init.bias_std=-1"], "init.bias_std must be a finite number ≥ 0 and ≤ 1e+30, got -1"),
+        (["init=default", "init.bias_std=1"], "init.bias_std is a setting of init=constant,"),
+    ],
+    ids=str,
+)
+def test_biases_that_cannot_be_drawn_are_refused(overrides: list[str], said: str, optbench: Callable) -> None:
+    refused = optbench("train", *overrides)
+    assert refused.code == 2 and said in refused.err, refused.err

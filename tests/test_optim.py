@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from runner import optim
 from runner.engine.optimizers import evaluating
+from runner.run.build import build
 from tests.support.loops import final_weights
 
 STEPS = 10
@@ -362,3 +363,31 @@ def test_rmsprop_leaves_a_weight_without_gradient_where_it_is_and_l2_does_not() 
     (weight[0].square() + 0.5 * weight.square().sum()).backward()
     optimizer.step()
     assert weight[1] < 1
+
+
+def test_a_tolerance_ends_the_iterations_of_lbfgs(job: Callable) -> None:
+    def evaluations(*settings: str) -> int:
+        run = build(job("optim=lbfgs", "model=linear", "init=zeros", "max_steps=1", "batch.size=all", *settings))
+        (weight,) = parameters = [torch.nn.Parameter(torch.tensor([3.0, -1.0], dtype=torch.float64))]
+        optimizer = run.optim.optimizer([{"params": parameters}])
+        calls = []
+
+        def closure() -> torch.Tensor:
+            calls.append(1)
+            optimizer.zero_grad()
+            loss = (weight**4).sum() + (weight**2).sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        return len(calls)
+
+    assert evaluations("optim.tolerance_grad=1000") == 1  # the gradient at the start is 114 at most
+    assert evaluations("optim.tolerance_change=1000") < evaluations("optim.tolerance_change=1e-3") <= evaluations()
+    assert job("optim=lbfgs").run_id == job("optim=lbfgs", "optim.tolerance_grad=1e-7").run_id
+    assert job("optim=lbfgs").run_id != job("optim=lbfgs", "optim.tolerance_change=1e-5").run_id
+
+
+def test_tolerances_below_zero_are_refused(optbench: Callable) -> None:
+    refused = optbench("train", "optim=lbfgs", "optim.tolerance_grad=-1")
+    assert refused.code == 2 and "optim.tolerance_grad must be a finite number ≥ 0, got -1" in refused.err

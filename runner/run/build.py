@@ -134,11 +134,12 @@ def _construct(job: Job, data: Data, device: torch.device, hooks: Collection[Hoo
         with device:
             return parametrized(hooks, constructor())
     option = config["init"]
-    function, settings = bind(option, job.allow, "bias")
+    function, settings = bind(option, job.allow, "bias", "bias_std")
     fill = None if job.known.fact("init", "as_built") else partial(function, **settings)
-    bias, variance = option.get("bias", 0.0), job.known.fact("init", "variance") or "fan_in"
+    bias, bias_std = (option.get(key, 0.0) for key in ("bias", "bias_std"))
+    variance = job.known.fact("init", "variance") or "fan_in"
     # Drawn on the CPU in float32 whatever the device and precision: the same weights everywhere.
-    built = construct(constructor, config["seed"], fill, bias, lambda: inputs(data), variance)
+    built = construct(constructor, config["seed"], fill, bias, lambda: inputs(data), variance, bias_std)
     built = parametrized(hooks, built).to(device, getattr(torch, config["dtype"]))
     if config["compile"]:
         built.compile()

@@ -111,7 +111,7 @@ def test_settings_are_the_arguments_of_the_function_named(group: str, option: st
         return
     chosen = config[group][option] if group in COMBINED_GROUPS else config[group]
     shared = {
-        "init": ["bias"],
+        "init": ["bias", "bias_std"],
         "optim": ["decay_bias_and_norm"],
         "scheduler": ["warmup"],
         "batch": ["shuffle", "drop_last", "micro"],
