@@ -53,6 +53,14 @@ def headlines(summary: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def chosen_by(summary: Mapping[str, Any]) -> str | None:
+    """Return the name of the headline measure that runs are chosen by; None where nothing was validated.
+
+    The test set chooses nothing.
+    """
+    return next((name for name in headlines(summary) if name.startswith("final_val_")), None)
+
+
 def title(name: str) -> str:
     """Return a measure's name in words, such as ``validation accuracy`` for ``val_accuracy``."""
     part, _, measure = name.partition("_")

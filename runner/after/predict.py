@@ -20,12 +20,15 @@ def part_of_data(run: str | Path, part: str, allow: Collection[str] = ()) -> Sam
     """Return a run's own train, val or test samples, as raw inputs and targets; ``at`` is their place in the data.
 
     Raises:
-        ConfigError: if the data has changed since the run was trained.
+        ConfigError: if the data has changed since the run was trained, or the part is empty.
     """
     config = read_config(run)
     source = read_source(config, allow)
     refuse_changed_data(Path(run), source, "predict")
-    return cast(Samples, getattr(parts_of(config, _counted(source), "float64"), part))
+    samples = cast(Samples, getattr(parts_of(config, _counted(source), "float64"), part))
+    if not len(samples):
+        raise ConfigError(f"--part {part}: the run has no such samples, as data.val_fraction=0 leaves none")
+    return samples
 
 
 def _counted(source: Source) -> Source:

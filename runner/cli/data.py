@@ -78,8 +78,9 @@ def _parts(data: "Data") -> list[list[str]]:
     for place in range(min(MOST_TARGETS, data.outputs)):
         name = "target" if data.outputs == 1 else f"target {place}"
         for what, measure in (("least", "min"), ("mean", "mean"), ("deviation", "std"), ("most", "max")):
-            found = [getattr(part.y[:, place].astype(float), measure)() for part in parts.values()]
-            lines.append([f"{name}: {what}", *(f"{value:.5g}" for value in found)])
+            columns = [part.y[:, place].astype(float) for part in parts.values()]
+            found = [f"{getattr(y, measure)():.5g}" if len(y) else "–" for y in columns]
+            lines.append([f"{name}: {what}", *found])
     return lines
 
 

@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
                 for text, about in keys.of_option(option):
                     print(f"    {text:<22} {about}")
         if group and (shared := keys.of_each_option(group)):
-            print("with each of them:")
+            print("  each of them:")
             for text, about in shared:
                 print(f"    {text:<22} {about}")
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 from runner import __version__
 from runner.config.fields import show
 from runner.config.identity import choices
-from runner.measures import BALANCED, HIGHER_IS_BETTER, headlines, is_skewed
+from runner.measures import BALANCED, HIGHER_IS_BETTER, chosen_by, headlines, is_skewed
 from runner.run.outcome import Outcome
 from runner.shell import joined
 from runner.sweep.terminal import LINES_FOR_RUNS
@@ -110,7 +110,7 @@ def _best(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]], axe
 
     No statistics: those are the report's.
     """
-    measure = next((name for outcome in outcomes for name in headlines(outcome.summary)[:1]), None)
+    measure = next((name for outcome in outcomes if (name := chosen_by(outcome.summary))), None)
     settings: dict[tuple[str, ...], list[float | None]] = {}
     for outcome, config in zip(outcomes, configs, strict=True):
         setting = tuple(_cell(config.get(axis)) for axis in axes)

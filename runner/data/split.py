@@ -36,7 +36,7 @@ def split(
     Args:
         source: the data set.
         split_seed: of the test set, and of what is cut out of the rest.
-        val_fraction: the share of the rest that is validation; None with folds.
+        val_fraction: the share of the rest that is validation, which 0 leaves empty; None with folds.
         fraction: the share of the training samples used.
         normalize: none, standard or minmax.
         dtype: of the inputs, and of targets that are numbers.
@@ -86,6 +86,8 @@ def _train_and_val(
     if source.val is not None:
         return rest, source.val
     assert val_fraction is not None
+    if val_fraction == 0:
+        return rest, rest[np.arange(0)]
     return _hold_out(rest, source.classes, val_fraction, rng, "data.val_fraction")
 
 

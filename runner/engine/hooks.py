@@ -126,6 +126,7 @@ class Judged:
 
     train_loss: float
     val: Mapping[str, float]
+    """Empty where there is no validation set."""
     grad_norm: float | None
     """Of the step before it."""
 

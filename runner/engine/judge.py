@@ -36,7 +36,7 @@ def note(
         batch_size: of the step just made.
         measured: of the step just made.
         train: measures on the fixed subset of train; None where the run has diverged.
-        val: measures on the validation set, likewise.
+        val: measures on the validation set, likewise; empty where there is none.
     """
     run, on = state.run, state.on
     names = ["loss", *run.metrics]
@@ -68,10 +68,10 @@ def note(
 def _judge(state: State, found: Judged) -> None:
     """Note a best evaluation and whether the run ends here, and why."""
     run, val = state.run, found.val
-    if not (math.isfinite(val["loss"]) and math.isfinite(found.train_loss)):
+    if not (math.isfinite(val.get("loss", 0.0)) and math.isfinite(found.train_loss)):
         state.first_nonfinite_step, state.stop_reason = state.step, "non-finite loss"
         return
-    if run.keep_best and val["loss"] < state.best.get("loss", math.inf):
+    if run.keep_best and val and val["loss"] < state.best.get("loss", math.inf):
         state.best_weights = state.judged_weights()
     for name, value in val.items():
         if name in HIGHER_IS_BETTER:  # of a user's own measure nobody knows which way is better

@@ -20,7 +20,9 @@ LOSSES_HELD_ON_CUDA = 64
 
 @torch.no_grad()
 def evaluate(state: State, part: Split, metrics: Mapping[str, Metric] | None = None) -> dict[str, float]:
-    """Return the loss and the metrics of a part of the data, the model in evaluation mode."""
+    """Return the loss and the metrics of a part of the data, the model in evaluation mode; nothing of an empty one."""
+    if not len(part.y):
+        return {}
     return _measured(state.run, _outputs(state, part), part, state.run.metrics if metrics is None else metrics)
 
 
@@ -40,15 +42,16 @@ def finish(state: State, seen: Callable[[Tensor], object] = lambda outputs: None
 
     Args:
         state: the run, which has ended.
-        seen: called with the outputs for the validation set, unless the run has diverged.
+        seen: called with the outputs for the validation set, where there is one, unless the run has diverged.
     """
     run = state.run
     if state.first_nonfinite_step is not None:
         return {}
     final = {f"final_train_{k}": v for k, v in evaluate(state, run.probe).items()}
-    outputs = _outputs(state, run.val)
-    seen(outputs)
-    final |= {f"final_val_{k}": v for k, v in _measured(run, outputs, run.val, run.final_metrics).items()}
+    if len(run.val.y):
+        outputs = _outputs(state, run.val)
+        seen(outputs)
+        final |= {f"final_val_{k}": v for k, v in _measured(run, outputs, run.val, run.final_metrics).items()}
     began = time.perf_counter()
     test = evaluate(state, run.test, run.final_metrics)
     synchronize(run)

@@ -58,6 +58,7 @@ class Run:
     probe: Split
     """The fixed subset of train that ``train_loss`` is measured on."""
     val: Split
+    """Without samples where nothing is to be selected."""
     test: Split
     construct: Callable[[], nn.Module]
     """Returns the model with its initial weights, on the device."""

@@ -93,6 +93,12 @@ def choose_measure(records: Records, asked: str | None, better: str | None) -> M
     there = [c.removeprefix("final_val_") for c in map(str, records.runs) if c.startswith("final_val_")]
     there = [n for n in there if n not in COUNTS and records.number(f"final_val_{n}").notna().any()]
     if asked is None:
+        if not there and (records.number("val_samples") == 0).any():
+            raise ConfigError(
+                f"{records.folder}: these runs have no validation samples (data.val_fraction=0), so there is nothing to"
+                " select by: the test set is read once and chooses nothing\n"
+                "train them with data.val_fraction above 0 to compare them"
+            )
         if not there:
             raise NothingYet(f"{records.folder}: no run has ended with a validation measure: nothing to report yet")
         counts = {name: int(records.number(f"final_val_{name}").notna().sum()) for name in HEADLINES if name in there}

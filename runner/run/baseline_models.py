@@ -89,6 +89,8 @@ def baselines(job: Job, data: Data) -> Iterator[Baseline]:
     Raises:
         Unfit: if there is nothing to predict.
     """
+    if not len(data.val):
+        raise Unfit("there are no validation samples to measure baselines on")
     if data.alphabet is not None and data.train.y.ndim == 2:
         yield from _of_text(data)
         return

@@ -79,6 +79,8 @@ def _class_sizes(run: Run) -> dict[str, int]:
         return {}
     found = {}
     for part, samples in (("val", run.val), ("test", run.test)):
+        if not len(samples.y):
+            continue
         sizes = torch.unique(samples.y, return_counts=True)[1]
         found[f"{part}_classes"] = len(sizes)
         found |= {f"{part}_largest_class": int(sizes.max()), f"{part}_smallest_class": int(sizes.min())}
@@ -95,7 +97,7 @@ def forward_flops(state: State) -> int:
     counter, trains = FlopCounterMode(display=False), state.model.training
     state.model.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[]), counter:  # a user's model may draw
-        state.model.forward(state.run.val.x[:1])
+        state.model.forward(state.run.probe.x[:1])
     state.model.train(trains)
     return int(counter.get_total_flops())
 

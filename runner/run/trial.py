@@ -71,17 +71,18 @@ def _linear_classes() -> frozenset[str | None]:
 
 def _refuse_own_parts(job: Job, run: Run, data: Data, model: nn.Module) -> None:
     """Refuse a model, loss or metric of one's own that does not give what training needs."""
-    outputs = model.eval()(run.val.x[:2])
+    part = run.val if len(run.val.y) else run.probe
+    outputs = model.eval()(part.x[:2])
     expected = [2, *(data.train.y.shape[1:] if data.alphabet is not None else ()), data.outputs]
     if not isinstance(outputs, Tensor) or list(outputs.shape) != expected:
         shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ConfigError(f"the model must give {expected} for 2 samples, got {shape}")
-    loss = run.loss(outputs, run.val.y[:2])
+    loss = run.loss(outputs, part.y[:2])
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
         raise ConfigError(f"loss={job.config['loss']} must give one number that has a gradient")
     for name, metric in run.metrics.items():
         try:
-            float(metric(outputs.detach(), run.val.y[:2]))
+            float(metric(outputs.detach(), part.y[:2]))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"the metric {name} must give one number: {error}") from error
 

@@ -22,13 +22,16 @@ def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metri
     """Return, of each part of the data, every member's loss and metrics in evaluation mode."""
     first, model = members.runs[0], members.states[0].model
     rows = max(1, EVALUATION_ROWS // len(members.runs))
-    found = []
+    found: list[list[dict[str, float]]] = []
     with contextlib.ExitStack() as switched, first.autocast():
         for optimizer in dict.fromkeys(state.optimizer for state in members.states):
             switched.enter_context(evaluating(optimizer))
         model.eval()
         switched.callback(model.train)
         for part in parts:
+            if not len(part.y):
+                found.append([{} for _ in members.runs])
+                continue
             chunks = part.x.tensor_split(max(1, round(len(part.x) / rows)))
             outputs = [batched.forward(model, members.tensors, x, True)[0].transpose(1, -1) for x in chunks]
             together = torch.cat(outputs, -1).transpose(1, -1).to(first.dtype)

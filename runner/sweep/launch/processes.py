@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from runner.errors import OptbenchError
-from runner.measures import HIGHER_IS_BETTER, headlines
+from runner.measures import HIGHER_IS_BETTER, chosen_by
 from runner.run import files
 from runner.run.claim import run_pack
 from runner.run.job import Job
@@ -249,8 +249,8 @@ class _Board:
         status = outcome.summary["status"]
         if status in self._counts:
             self._counts[status] += 1
-        if names := headlines(outcome.summary):
-            value, measure = float(outcome.summary[names[0]]), names[0].removeprefix("final_val_")
+        if name := chosen_by(outcome.summary):
+            value, measure = float(outcome.summary[name]), name.removeprefix("final_val_")
             better = max if HIGHER_IS_BETTER[measure] else min
             self._best = value if self._best is None else better(self._best, value)
 
