@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 
 from runner import mup
 from runner.config.imports import accepts
-from runner.engine import checkpoint
+from runner.engine import checkpoint, weights
 from runner.errors import RecordError
 from runner.noise import derive, generator
 
@@ -27,8 +27,12 @@ Filled = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 """The layers whose weights are filled."""
 
 
-def default() -> None:
-    """Leave what PyTorch's constructors drew: variance 1/(3·fan_in), biases uniform in ±1/√fan_in."""
+def default(*, head: str | None) -> None:
+    """Leave what PyTorch's constructors drew: variance 1/(3·fan_in), biases uniform in ±1/√fan_in.
+
+    Args:
+        head: names the initializer that ``construct`` draws the last layer by.
+    """
 
 
 def zeros(weight: Tensor, generator: Generator) -> None:
@@ -126,28 +130,48 @@ def lsuv(model: nn.Module, x: Tensor, seed: int, *, samples: int, tolerance: flo
     model.train(training)
 
 
-def pretrained(model: nn.Module, x: Tensor, seed: int, *, run: str, partial: bool) -> None:
-    """Take the weights of a run of one's own.
+def pretrained(
+    model: nn.Module, x: Tensor, seed: int, *, run: str | None, path: str | None, partial: bool, head: str | None
+) -> None:
+    """Take the weights of a run of one's own, or of a file.
+
+    Args:
+        model: what they are put into.
+        x: the training inputs.
+        seed: the run's.
+        run: the folder of a run.
+        path: the file, where there is no run.
+        partial: take what fits.
+        head: names the initializer that ``construct`` draws the last layer by, whose weights are not taken.
 
     Raises:
-        ValueError: if it kept none, has not ended, or they do not fit; with ``partial``, if none fits.
+        ValueError: if there are none, the run has not ended, or they do not fit; with ``partial``, if none fits.
     """
+    said = f"init.run={run}" if run is not None else f"init.path={path}"
+    saved = _of_run(run) if run is not None else weights.read(Path(str(path)).expanduser(), said)
+    own, layers = model.state_dict(), filled_modules(model)
+    last = weights.names_in(*layers[-1]) if layers else []
+    left_out = last if head is not None else []
+    fitting, odd = weights.fitting(own, saved, left_out), weights.differences(own, saved, left_out)
+    if not fitting or (odd and not partial):
+        hint = "; init.partial=true takes what fits" if fitting else ""
+        if odd and all(difference.partition(" ")[0] in last for difference in odd):
+            hint = "; init.head=xavier_uniform, or another initializer, draws a last layer of another size"
+        raise ValueError(f"{said} does not fit this model: {weights.named(odd) or 'nothing is left to take'}{hint}")
+    model.load_state_dict({**own, **fitting})
+
+
+def _of_run(run: str) -> weights.State:
     path = Path(run).expanduser() / "checkpoint.pt"
     if not path.is_file():
         raise ValueError(
             f"init.run={run} has no checkpoint.pt: give the folder of a run trained with save=last or best"
         )
     try:
-        saved = checkpoint.load_weights(path)["model"]
+        saved: weights.State = checkpoint.load_weights(path)["model"]
     except RecordError as error:
         raise ValueError(f"init.run={run}: {error}") from error
-    own = model.state_dict()
-    fitting = {k: v for k, v in saved.items() if k in own and own[k].shape == v.shape}
-    odd = sorted((own.keys() | saved.keys()) - fitting.keys())
-    if not fitting or (odd and not partial):
-        hint = "" if not fitting else "; init.partial=true takes what fits"
-        raise ValueError(f"init.run={run} does not fit this model: {', '.join(odd[:3])} differ{hint}")
-    model.load_state_dict({**own, **fitting})
+    return saved
 
 
 def custom(weight: Tensor, generator: Generator, *, target: Callable[..., object], args: dict[str, Any]) -> None:
@@ -214,6 +238,7 @@ def construct(
     x: Callable[[], Tensor],
     variance: str = "fan_in",
     bias_std: float = 0.0,
+    head: Callable[..., object] | None = None,
 ) -> nn.Module:
     """Construct a model with its initial weights, a function of the seed alone.
 
@@ -226,26 +251,42 @@ def construct(
         variance: how that of the initializer's weights depends on their fans, one of ``mup.VARIANCES``; one whose
             scale is ``given`` and not a fan's fills embeddings too.
         bias_std: the standard deviation of the biases, which are Gaussian around ``bias``, from streams of their own.
+        head: the initializer of the last layer, in the place of the others; its bias is 0.
 
     Raises:
-        ValueError: if there is an initializer and nothing that it applies to.
+        ValueError: if there is an initializer and nothing that it applies to, or weights that it takes do not fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "weights"))
         built = model()
     if fill is None:
         mup.rescale(built, variance, biases=True)
-        return built
+    else:
+        _fill(built, seed, fill, (bias, bias_std), x, variance)
+    _draw_head(built, seed, head)
+    return built
+
+
+def _fill(
+    built: nn.Module,
+    seed: int,
+    fill: Callable[..., object],
+    biases: tuple[float, float],
+    x: Callable[[], Tensor],
+    variance: str,
+) -> None:
+    """Fill a model; see ``construct``. ``biases`` are their mean and standard deviation."""
     if not filled_weights(built):
         raise ValueError("the model has no linear, convolution or recurrent layer to initialize: use init=default")
+    mean, deviation = biases
     with torch.no_grad():
         for name, parameter in _biases(built):
-            nn.init.constant_(parameter, bias)
-            if bias_std:
-                nn.init.normal_(parameter, bias, bias_std, generator=generator(seed, "biases", name))
+            nn.init.constant_(parameter, mean)
+            if deviation:
+                nn.init.normal_(parameter, mean, deviation, generator=generator(seed, "biases", name))
         if accepts(fill, "model"):
             fill(built, x(), seed)
-            return built
+            return
         for name, weight in filled_weights(built):
             fill(weight, generator_of(seed, name))
         for _, module in filled_modules(built):
@@ -256,4 +297,21 @@ def construct(
                 if isinstance(module, nn.Embedding):
                     fill(module.weight, generator_of(seed, name))
     mup.rescale(built, variance, biases=False)
-    return built
+
+
+def _draw_head(built: nn.Module, seed: int, head: Callable[..., object] | None) -> None:
+    """Draw the last layer, its bias 0; refuse one of another size than its weights that nothing draws."""
+    if head is None:
+        odd = next((found for m in built.modules() if (found := getattr(m, "of_another_size", None))), None)
+        if odd is not None:
+            raise ValueError(f"{odd}; init.head=xavier_uniform, or another initializer, draws it")
+        return
+    if not (layers := filled_modules(built)):
+        raise ValueError("the model has no linear or convolution layer as its last one, which init.head draws")
+    name, layer = layers[-1]
+    if sum(p is layer.weight for _, p in built.named_parameters(remove_duplicate=False)) > 1:
+        raise ValueError(f"init.head cannot draw {name}, which shares its weights with another layer")
+    with torch.no_grad():
+        head(layer.weight, generator_of(seed, name))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

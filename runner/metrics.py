@@ -1,6 +1,7 @@
 """Losses, and what is measured of a model's outputs."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,16 +41,20 @@ def loss(name: str, classes: int | None) -> Loss:
     return lambda outputs, y: function(outputs, F.one_hot(y, classes).to(outputs.dtype))
 
 
-def weighted_cross_entropy(weights: Tensor) -> Loss:
-    """Return the cross-entropy of which each sample counts by its class: the mean of weight·loss over samples.
+@dataclass(frozen=True, eq=False)
+class WeightedCrossEntropy:
+    """The cross-entropy of which each sample counts by its class: the mean of weight·loss over samples.
 
     Divided by the number of samples, not by the sum of their weights: so a batch's gradient is the mean of its parts',
     and that of all batches the whole set's, whichever classes they hold.
-
-    Args:
-        weights: of each class, ``[classes]``.
     """
-    return lambda outputs, y: (F.cross_entropy(outputs, y, reduction="none") * weights[y]).mean()
+
+    weights: Tensor
+    """Of each class, ``[classes]``."""
+
+    def __call__(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return it of outputs ``[n, classes]``."""
+        return (F.cross_entropy(outputs, y, reduction="none") * self.weights[y]).mean()
 
 
 def accuracy(outputs: Tensor, y: Tensor) -> Tensor:

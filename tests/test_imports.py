@@ -49,7 +49,7 @@ LATE = {
 """What imports inside functions spare whom, and the modules that are so imported."""
 NAMED_LATE = {name for names in LATE.values() for name in names.split()}
 
-LATE_LIBRARIES = {*HEAVY, "PIL", "pytorch_optimizer", "tensorboard", "google_crc32c", "signal"}
+LATE_LIBRARIES = {*HEAVY, "PIL", "pytorch_optimizer", "safetensors", "tensorboard", "google_crc32c", "signal"}
 """Of other packages: what reads pictures, extras, and what waits as ``cli.main`` does."""
 
 WITHOUT_TORCH = (

@@ -35,6 +35,7 @@ def check(config: Config, known: Chosen | None = None) -> Config:
         if conflict.holds(values):
             raise ConfigError(conflict.message(values))
     _refuse_unfit(values, known)
+    _refuse_drawn_over(values, known)
     _refuse_mup(checked, known)
     return canonical(checked, known)
 
@@ -130,6 +131,17 @@ def _refuse_unfit(values: Mapping[str, Any], known: Chosen) -> None:
             value, limit = values.get(key), values.get(other)
             if value is not None and limit is not None and not HOLDS[bound](value, limit):
                 raise ConfigError(f"{key} must be {BOUNDS[bound]} {other}={show(limit)}, got {show(value)}")
+
+
+def _refuse_drawn_over(values: Mapping[str, Any], known: Chosen) -> None:
+    """Refuse a model that comes with weights beside an initializer, which would draw them anew."""
+    for key, setting in known.settings.items():
+        given = key.startswith("model.") and setting.a_file and values.get(key) is not None
+        if given and not known.fact("init", "as_built"):
+            raise ConfigError(
+                f"{key}={values[key]} beside init={values['init']}, which would put others in their place: "
+                "use init=default, with init.head for a last layer of another size"
+            )
 
 
 def _refuse_mup(config: Config, known: Chosen) -> None:

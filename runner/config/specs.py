@@ -33,7 +33,7 @@ INTERNAL = ("_option_", "_target_", SPEC)
 """Keys of the YAMLs that are no settings: the option's canonical name, what it builds, and what is known of it."""
 
 PARTS = ("settings", "conflicts", "doubts", "mistakes", "reads", "facts")
-SAID = ("kind", *BOUNDS, "words", "nullable", "length", "path", "steps_or_share", "id", "a_run", "same")
+SAID = ("kind", *BOUNDS, "words", "nullable", "length", "path", "steps_or_share", "id", "a_run", "a_file", "same")
 IN_THE_ID = ("always", "never", "read", "changed")
 FACTS = {
     "linear_in_lr": "the class of the optimizer, whose step is lr times something that does not depend on it",
@@ -67,6 +67,8 @@ class Setting:
     """One of ``IN_THE_ID``."""
     a_run: bool = False
     """It is the folder of another run, whose weights decide what this one finds."""
+    a_file: bool | str = False
+    """It is a file of weights, which decide what the run finds; a package, where ``DEFAULT`` stands for its own."""
     same: bool = False
     """The runs of a stack have it in common."""
 
@@ -153,4 +155,13 @@ def _setting(default: Any, said: Mapping[str, Any], where: str) -> Setting:
         raise ConfigError(f"{where}: id must be one of {', '.join(IN_THE_ID)}, got {show(in_id)}")
     field = field_of(default, said)
     typed = default if field is None or default == REQUIRED else field.parse(where, default)
-    return Setting(typed, typed, field, siblings(said), in_id, said.get("a_run", False), said.get("same", False))
+    return Setting(
+        typed,
+        typed,
+        field,
+        siblings(said),
+        in_id,
+        said.get("a_run", False),
+        said.get("a_file", False),
+        said.get("same", False),
+    )

@@ -122,7 +122,8 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("dryrun dry", "dry_run={}"),
     ("hessian", "sharpness={}"),
     ("time_limit max_time max_seconds budget", "stop=time stop.time.seconds={}"),
-    ("pretrained pretrained_path checkpoint_path weights init_from", "init=pretrained init.run={}"),
+    ("pretrained checkpoint_path init_from", "init=pretrained init.run={}"),
+    ("weights pretrained_path weights_path state_dict pth", "init=pretrained init.path={}"),
     ("teacher distill distillation", "regularization=distillation regularization.distillation.run={}"),
 )
 """Words for keys, and the overrides that are meant with ``{}`` as their value, ``…`` as one that is another's.
@@ -260,6 +261,7 @@ WORDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("binary_cross_entropy bce_with_logits", "bce"),
     ),
     "metrics": (("acc", "accuracy"), ("auc auroc", "roc_auc"), ("f1_score", "f1"), ("ppl", "perplexity")),
+    "init.head": (("he kaiming kaiming_normal", "he_normal"), ("xavier glorot", "xavier_uniform"), ("zero", "zeros")),
     "model.activation": (("swish", "silu"), ("logistic", "sigmoid"), ("none linear", "identity")),
     "model.normalization": (("batch_norm bn", "batch"), ("layer_norm ln", "layer"), ("group_norm gn", "group")),
     "data.normalize": (("zscore standardize mean_std", "standard"), ("min_max 01", "minmax")),

@@ -2,38 +2,49 @@
 
 import functools
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from runner.engine import weights as of_files
 from runner.errors import closest
 from runner.model.activations import Shape
 
 NOT_TAKEN = {
-    "weights": "nothing is fetched from the network: start from a run of your own with init=pretrained",
-    "pretrained": "nothing is fetched from the network: start from a run of your own with init=pretrained",
+    "weights": "give a file as model.weights, or start from a run of your own with init=pretrained",
+    "pretrained": "give a file as model.weights, or start from a run of your own with init=pretrained",
     "num_classes": "the data says how many outputs there are",
-    "progress": "nothing is fetched from the network",
+    "progress": "model.weights says what is fetched",
     "transform_input": "it belongs to pretrained weights; data.normalize normalizes",
 }
 """Arguments that are not the user's to give, and why."""
 AUXILIARY = ("googlenet", "inception_v3")
 """Networks with further classifiers in their middle, which need losses of their own."""
+OF_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""Their weights in a file."""
+PUBLISHED = "DEFAULT"
+"""In the place of a file: the weights that torchvision publishes."""
 LARGEST = 640
 """Pixels a side beyond which no size is sought that a network takes."""
 
 
-def from_torchvision(shape: Shape, outputs: int, *, name: str, args: dict[str, Any], size: int | None) -> nn.Module:
-    """Return a network of torchvision with weights drawn anew and a last layer of ``outputs``.
+def from_torchvision(
+    shape: Shape, outputs: int, *, name: str, args: dict[str, Any], size: int | None, weights: str | None = None
+) -> nn.Module:
+    """Return a network of torchvision with a last layer of ``outputs``, its weights drawn anew or those of a file.
 
     The first convolution is made anew where the images have other than three channels. Images are resized as
     ``Resized`` says: to ``size`` by ``size``, or as they are if the network takes them so, and otherwise enlarged to
     the smallest size that it takes. Dropout and stochastic depth are the network's own, set by ``args``.
 
+    Where a file's last layer has another size, its own stays as PyTorch drew it and says so, in ``of_another_size``.
+
     Raises:
-        ValueError: if the input is no image, there is no such network, or it does not take the arguments or the size.
+        ValueError: if the input is no image, there is no such network, or it does not take the arguments, the size or
+            the weights.
     """
     if len(shape) != 3:
         raise ValueError(f"model=torchvision needs images, the data has inputs of shape {list(shape)}")
@@ -51,7 +62,10 @@ def from_torchvision(shape: Shape, outputs: int, *, name: str, args: dict[str, A
     if size is not None and name.startswith("vit_"):  # which is made for one size
         args = {"image_size": size, **args}
     height, width = _size(name, json.dumps(args, sort_keys=True), shape, outputs, size)
-    return Resized(_network(name, args, shape[0], outputs), height, width)
+    network = _network(name, args, shape[0], outputs)
+    if weights is not None:
+        _take_weights(network, name, weights)
+    return Resized(network, height, width)
 
 
 def names() -> list[str]:
@@ -80,6 +94,39 @@ def _network(name: str, args: dict[str, Any], channels: int, outputs: int) -> nn
     if channels != 3:
         _take_channels(network, channels)
     return network
+
+
+def _take_weights(network: nn.Module, name: str, given: str) -> None:
+    """Put the weights of a file, or those that torchvision publishes, into a network."""
+    said = f"model.weights={given}"
+    saved = _published(name) if given == PUBLISHED else of_files.read(Path(given).expanduser(), said)
+    if name in AUXILIARY:
+        saved = {key: tensor for key, tensor in saved.items() if not key.startswith(OF_AUXILIARY)}
+    own = network.state_dict()
+    place, head = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+    last = of_files.names_in(place, head)
+    resized = f"{place}.weight" in saved and own[f"{place}.weight"].shape != saved[f"{place}.weight"].shape
+    left_out = last if resized else []
+    if odd := of_files.differences(own, saved, left_out):
+        raise ValueError(f"{said} does not fit {name}: {of_files.named(odd)}")
+    if resized:
+        differing = of_files.differences(
+            {key: own[key] for key in last}, {key: saved[key] for key in last if key in saved}
+        )
+        head.of_another_size = f"{said} has another last layer than this model: {of_files.named(differing)}"  # type: ignore[assignment]  # as torch types whatever a module holds
+    if torch.get_default_device().type != "meta":
+        network.load_state_dict({**own, **of_files.fitting(own, saved, left_out)})
+
+
+def _published(name: str) -> of_files.State:
+    """Return the weights that torchvision publishes for a network, fetched where they are not there yet."""
+    from torchvision import models
+
+    try:
+        found: of_files.State = models.get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
+    except Exception as error:
+        raise ValueError(f"model.weights={PUBLISHED} of {name} cannot be fetched: {_first_line(error)}") from error
+    return found
 
 
 def _take_channels(network: nn.Module, channels: int) -> None:

@@ -93,7 +93,7 @@ def _needed(wanted: Mapping[str, str]) -> set[str]:
         for option in options(group)
         if option.name == wanted.get(group)
         for key, setting in option.spec.settings.items()
-        if setting.default == REQUIRED
+        if setting.default == REQUIRED or ((setting.a_run or setting.a_file) and wanted.get(f"{group}.{key}"))
     }
 
 

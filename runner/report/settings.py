@@ -226,7 +226,12 @@ def ordered_replicates(runs: pd.DataFrame, which: Sequence[str], labels: "pd.Ser
 def axes_of(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
     """Return the choices that vary by themselves: not those that merely follow from the options chosen."""
     ways = {name for cell in (runs["stop"].unique() if "stop" in runs else []) for name in str(cell).split("+")}
-    outside = outside_identity() - {"init.run", *(c for c, way in OBEYED.items() if way in ways)}
+    outside = outside_identity() - {
+        "init.run",
+        "init.path",
+        "model.weights",
+        *(c for c, way in OBEYED.items() if way in ways),
+    }
     candidates = [c for c in choices if c not in REPLICATES and c not in outside]
     varying = [c for c in candidates if runs[c].nunique() > 1]
     axes = [c for c in varying if c in GROUPS]

@@ -23,7 +23,7 @@ from runner.noise import derive
 from runner.run.device import autocast, select_device
 from runner.run.job import Job
 from runner.run.mechanisms import augmentation_of, hooks_of
-from runner.run.network import network, parametrized
+from runner.run.network import head_of, network, parametrized
 from runner.run.objective import loss_of, metrics_of, target_of, training_loss_of
 from runner.run.pace import count_steps, schedule_of, strategy_of
 from runner.run.samples import at_every_place, inputs, interface, measured_in, probe, samples_of
@@ -139,7 +139,9 @@ def _construct(job: Job, data: Data, device: torch.device, hooks: Collection[Hoo
     bias, bias_std = (option.get(key, 0.0) for key in ("bias", "bias_std"))
     variance = job.known.fact("init", "variance") or "fan_in"
     # Drawn on the CPU in float32 whatever the device and precision: the same weights everywhere.
-    built = construct(constructor, config["seed"], fill, bias, lambda: inputs(data), variance, bias_std)
+    built = construct(
+        constructor, config["seed"], fill, bias, lambda: inputs(data), variance, bias_std, head_of(option.get("head"))
+    )
     built = parametrized(hooks, built).to(device, getattr(torch, config["dtype"]))
     if config["compile"]:
         built.compile()

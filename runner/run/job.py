@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ OUTPUTS = Path("outputs")
 SPLIT_KEYS = ("split_seed", "val_fraction", "folds", "fold", "bootstrap", "fraction", "normalize", "normalize_target")
 SPLIT_COLUMNS = ("data_fingerprint", *(f"data.{key}" for key in (*SPLIT_KEYS, "test_fraction")), "loss")
 """What tells data splits apart, as columns of ``runs.csv``; the loss, as ``val_loss`` is of it."""
+PUBLISHED = "DEFAULT"
+"""In the place of a file of weights: those that a package publishes."""
 BASELINES = "baselines.csv"
 """Beside the runs: what simple baselines reach on each split of the data."""
 
@@ -93,9 +96,13 @@ def prepare(composed: Composed) -> Job:
     digests = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
     parts = standing_in(config) | digests
     values = leaves(config)
-    for key in (key for key, setting in known.settings.items() if setting.a_run):
+    for key, setting in known.settings.items():
+        if setting.a_file and values.get(key) is not None:
+            parts[key] = _weights_digest(values[key], setting.a_file, key)
+        if not setting.a_run or values.get(key) is None:
+            continue
         folder = Path(values[key]).expanduser()
-        parts[key] = _file_digest(folder / "checkpoint.pt", key)
+        parts[key] = _file_digest(folder / "checkpoint.pt", key, "; the run must have kept its weights")
         if _read_from(config) == _data_of(folder, _modified(folder / "config.yaml")):
             refuse_changed_data(folder, source, f"{key}={values[key]}")
     run_id = identify(config, source.fingerprint, parts, known)
@@ -133,14 +140,19 @@ def _modified(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def _file_digest(path: Path, key: str) -> str:
+def _weights_digest(given: str, package: bool | str, key: str) -> str:
+    """Return what tells weights apart: a digest of their file, or the version of the package whose own they are."""
+    if given == PUBLISHED and isinstance(package, str):
+        return f"{package} {importlib.metadata.version(package)}"
+    return _file_digest(Path(given).expanduser(), key)
+
+
+def _file_digest(path: Path, key: str, hint: str = "") -> str:
     """Return 16 hexadecimal digits of a file's content, which decides what a run finds as its path does not."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     except OSError as error:
-        raise ConfigError(
-            f"{key}: {path} cannot be read: {error.strerror}; the run must have kept its weights"
-        ) from error
+        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}{hint}") from error
 
 
 def forget_data() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.config.chosen import Config
+from runner.config.chosen import Config, chosen
 from runner.config.imports import bind
 from runner.engine import checkpoint
 from runner.engine.hooks import Hook
@@ -79,6 +79,8 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
         raise RecordError(f"{path} is not there: the run kept no weights; train it with save=last or save=best")
     saved = checkpoint.load_weights(path)
     function, settings = bind(config["model"], allow)
+    at_first = [key for key, setting in chosen(config).settings.items() if setting.a_file]
+    settings |= {key: None for key in settings if f"model.{key}" in at_first}  # the run's own are taken
     try:
         shape = tuple(saved["shape"])
         # Without memory until the weights are known to fit; a user's own model may not know how.

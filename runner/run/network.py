@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from runner.config.imports import accepts
-from runner.config.options import options
+from runner.config.imports import accepts, resolve
+from runner.config.options import find, options
 from runner.engine.hooks import Hook
 from runner.errors import ConfigError
 
@@ -31,6 +31,17 @@ def network(
         readers = " or ".join(f"model={o.name}" for o in options("model") if o.spec.facts.get("reads_text"))
         raise ConfigError(f"model={option['_option_']} reads numbers, and texts are characters: use {readers}")
     return model
+
+
+def head_of(name: str | None) -> Callable[..., object] | None:
+    """Return the initializer of that name with its defaults, as ``construct`` takes it for the last layer."""
+    option = find("init", name) if name is not None else None
+    if option is None:
+        return None
+    settings = {key: s.default for key, s in option.spec.settings.items() if key not in ("bias", "bias_std")}
+    if "gain" in settings and settings["gain"] is None:
+        settings["gain"] = option.spec.facts.get("gain", 1.0)
+    return partial(resolve(option.content["_target_"], ()), **settings)
 
 
 def parametrized(hooks: Iterable[Hook], model: nn.Module) -> nn.Module:

@@ -47,7 +47,7 @@ def training_loss_of(job: Job, data: Data, loss: Loss, device: torch.device) -> 
     counts = np.bincount(data.train.y.ravel(), minlength=data.classes)
     there = counts > 0
     weights = np.divide(counts.sum(), there.sum() * counts, out=np.ones(data.classes), where=there)
-    return metrics.weighted_cross_entropy(torch.from_numpy(weights).to(device, getattr(torch, job.config["dtype"])))
+    return metrics.WeightedCrossEntropy(torch.from_numpy(weights).to(device, getattr(torch, job.config["dtype"])))
 
 
 def metrics_of(job: Job, data: Data) -> dict[str, Metric]:

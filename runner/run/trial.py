@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from runner.config.check import leaves
 from runner.config.imports import named_by_user
 from runner.config.options import options
 from runner.data import Data
@@ -31,7 +32,9 @@ def tried_out(job: Job, run: Run, data: Data, unfilled: Callable[[], nn.Module])
         ConfigError: naming what cannot be used.
     """
     own = bool(named_by_user(job.config))
-    reads_weights = "run" in job.config["init"]
+    values = leaves(job.config)
+    weights = (key for key, s in job.known.settings.items() if s.a_run or s.a_file)
+    reads_weights = any(values.get(key) is not None for key in weights if key.startswith(("init.", "model.")))
     # A user's own model may not know the meta device, which makes the shipped ones cost nothing.
     model = run.construct() if own or reads_weights else unfilled()
     _refuse_lone_sample(job, run, model)

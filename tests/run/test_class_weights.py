@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from runner.engine.state import start
-from runner.metrics import weighted_cross_entropy
+from runner.metrics import WeightedCrossEntropy
 from runner.run.build import build
 from runner.run.job import Job
 from tests.support.loops import trained, untimed
@@ -34,7 +34,7 @@ def test_the_weighted_loss_is_torchs_but_for_what_it_is_divided_by() -> None:
     torch.manual_seed(0)
     outputs, y, weights = torch.randn(20, 3), torch.randint(3, (20,)), torch.tensor([0.5, 1.0, 3.0])
     expected = F.cross_entropy(outputs, y, weights, reduction="sum") / 20
-    torch.testing.assert_close(weighted_cross_entropy(weights)(outputs, y), expected)
+    torch.testing.assert_close(WeightedCrossEntropy(weights)(outputs, y), expected)
 
 
 def test_an_evaluation_does_not_weigh(job: Make) -> None:
@@ -52,7 +52,8 @@ def test_a_divided_batch_has_the_gradient_of_the_whole_one(job: Make) -> None:
 
 
 def test_a_stack_is_its_runs_by_themselves(job: Make) -> None:
-    assert_same(runs_of(job, three(), *BALANCED, "max_steps=20", "eval_every=10"))
+    for more in ([], ["regularization=dropout"]):
+        assert_same(runs_of(job, three(), *BALANCED, *more, "max_steps=20", "eval_every=10"))
 
 
 def test_a_class_without_training_samples_has_no_weight_to_blow_up(job: Make) -> None:

@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from runner.engine.hooks import Dropping
 from runner.engine.model import Drop, StackedPass, Weights, WrittenOut, keep
+from runner.metrics import WeightedCrossEntropy
 
 Back = Callable[[Tensor], None]
 """Leaves in ``grad`` of every weight the gradient of a sum whose slopes by the outputs it is given."""
@@ -90,9 +91,12 @@ def losses_and_slopes(
         shared: whether all see the same.
         changes: what hooks make of the losses, of which they get outputs and samples too.
     """
-    if not changes and loss is F.cross_entropy and outputs.ndim == 3:
+    weights = loss.weights if isinstance(loss, WeightedCrossEntropy) else None
+    if not changes and (weights is not None or loss is F.cross_entropy) and outputs.ndim == 3:
         by_class, targets = outputs.transpose(1, 2), _targets(outputs, y, shared)
-        return _cross_entropy(by_class, targets), _slopes(by_class, targets).transpose(1, 2)
+        of_samples = None if weights is None else weights[targets]
+        slopes = _slopes(by_class, targets, of_samples).transpose(1, 2)
+        return _cross_entropy(by_class, targets, of_samples), slopes
     outputs.requires_grad_()
     with torch.enable_grad():
         losses = torch.vmap(loss, in_dims=(0, None if shared else 0))(outputs, y)
@@ -114,15 +118,20 @@ def _targets(outputs: Tensor, y: Tensor, shared: bool) -> Tensor:
     return (y.expand(outputs.shape[:2]) if shared else y).unsqueeze(1)
 
 
-def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return ``F.cross_entropy`` of each run of ``[runs, classes, n]``, several times as fast for few classes."""
-    return _precise(outputs).log_softmax(1).gather(1, targets).mean((1, 2)).neg_()
+def _cross_entropy(outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return ``F.cross_entropy`` of each run of ``[runs, classes, n]``, several times as fast for few classes.
+
+    ``weights`` are the samples', ``[runs, 1, n]``; None, 1 each.
+    """
+    costs = _precise(outputs).log_softmax(1).gather(1, targets)
+    return (costs if weights is None else costs * weights).mean((1, 2)).neg_()
 
 
-def _slopes(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the slopes of the cross-entropy: softmax - onehot, over the number of samples."""
+def _slopes(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the slopes of the cross-entropy: softmax - onehot, times the weights, over the number of samples."""
     shares = _precise(outputs).softmax(1)
-    return shares.scatter_(1, targets, -1.0, reduce="add").div_(outputs.shape[2]).to(outputs.dtype)
+    slopes = shares.scatter_(1, targets, -1.0, reduce="add").div_(outputs.shape[2])
+    return (slopes if weights is None else slopes.mul_(weights)).to(outputs.dtype)
 
 
 def _precise(outputs: Tensor) -> Tensor:
