@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from runner.config.chosen import GROUPS
+from runner.config.options import of_every_run, options
 from runner.errors import ConfigError, NothingYet, RecordError, closest
 from runner.report.evaluations import LARGEST_BYTES, numbers, read_evaluations
 from runner.report.evaluations import as_number as as_number
@@ -83,11 +85,30 @@ def load(folder: Path) -> Records:
     if not rows:
         raise NothingYet(f"{folder / 'runs.csv'} has no rows: nothing was run")
     runs = pd.DataFrame(rows, dtype=str).fillna("")
+    _fill_added(runs)
     columns = list(runs.columns)
     records = Records(folder, runs, columns[: columns.index("run_id")], places, caveats)
     records.launches = launches(folder.parent if single else folder)
     _settle_statuses(records, folder.parent if single else folder)
     return records
+
+
+def _fill_added(runs: pd.DataFrame) -> None:
+    """Write the defaults of settings that were added later into the rows of runs that older versions made.
+
+    They are not in such a run's id while they have it: it is the same run.
+    """
+    for key, setting in of_every_run().spec.settings.items():
+        if setting.in_id == "changed" and key in runs:
+            runs.loc[runs[key] == "", key] = str(record.cell(setting.unchanged))
+    for group in (group for group in GROUPS if group in runs):
+        chosen = runs[group].str.split("+")
+        for option in options(group):
+            for key, setting in option.settings.items():
+                column = f"{group}.{key}"
+                if setting.in_id == "changed" and column in runs:
+                    has_it = chosen.map(lambda names, name=option.name: name in names)
+                    runs.loc[(runs[column] == "") & has_it, column] = str(record.cell(setting.unchanged))
 
 
 def find(folder: Path) -> tuple[bool, dict[str, Path]]:

@@ -160,3 +160,15 @@ def test_the_text_reads_no_runs_own_rows(tmp_path: Path, monkeypatch: pytest.Mon
     assert "Use:" in found.text
     with pytest.raises(AssertionError, match="was read"):  # the page does
         found.write()
+
+
+def test_a_run_of_an_older_version_has_the_defaults_of_settings_that_came_later(tmp_path: Path):
+    later = {"class_weights": "none", "stop.all": "false", "init.bias_std": "0.0"}
+    old = [made_run(0.9, optim__lr=0.01, seed=seed) for seed in (0, 1)]
+    new = [
+        made_run(0.8, optim__lr=rate, seed=seed, **later) for rate, seed in ((0.01, 2), (0.1, 0), (0.1, 1), (0.1, 2))
+    ]
+    folder = make_sweep(tmp_path / "sweep", [*old, *new], choices=[*later, "optim.tolerance_grad"])
+    text = report(folder)
+    assert "2 settings (optim.lr 2), 3 seeds" in text
+    assert not any(key in text for key in later)
