@@ -193,7 +193,7 @@ def report(
         ConfigError: if a folder holds no runs, or what is asked for is not there.
         RecordError: if it cannot be read or written.
     """
-    from runner.report.tensorboard import check_destination
+    from runner.report.render.tensorboard import check_destination
     from runner.report.write import Asked
     from runner.report.write import report as drawn
 

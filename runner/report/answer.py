@@ -12,7 +12,7 @@ from runner.report import rates
 from runner.report.command import Translator, override, split_shared, sweep, train
 from runner.report.equivalent import CHEAPER, MEMORY, SECONDS, cheapest, equivalents, seeds_for
 from runner.report.load import Records, as_number, data_root
-from runner.report.matters import sentences
+from runner.report.sections.matters import sentences
 from runner.report.settings import LR, Workload
 from runner.statistics import scores as statistics
 

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from runner.report.figures import clean, legend_below, short
-from runner.report.looks import COLOURS, DASHES
-from runner.report.sections import Plot
+from runner.report.drawing.figures import clean, legend_below, short
+from runner.report.drawing.looks import COLOURS, DASHES
+from runner.report.section import Plot
 from runner.statistics import pools
 from runner.statistics.scores import Array
 

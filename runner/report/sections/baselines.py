@@ -10,11 +10,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from runner.measures import BALANCED
+from runner.report.drawing.figures import clean, legend_below
+from runner.report.drawing.looks import COLOURS, DASHES
 from runner.report.equivalent import cheapest, equivalents
-from runner.report.figures import clean, legend_below
 from runner.report.load import Records, as_number
-from runner.report.looks import COLOURS, DASHES
-from runner.report.sections import Plot, Section, Table
+from runner.report.section import Plot, Section, Table
 from runner.report.settings import Workload
 from runner.run.files import read_csv
 from runner.run.job import BASELINES, SPLIT_COLUMNS

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from runner.report.sections import Section, Table
+from runner.report.section import Section, Table
+from runner.report.sections.trouble import shares_explained
 from runner.report.settings import LR, Workload, number
-from runner.report.trouble import shares_explained
 from runner.statistics.effects import Effect, Interaction, effect, interactions
 from runner.statistics.scores import LEVEL, Interval
 

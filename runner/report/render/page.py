@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from runner.report import charts
 from runner.report.answer import Answer, Estimate
-from runner.report.page_tables import table_html
-from runner.report.sections import Plot, Section
+from runner.report.drawing import charts
+from runner.report.render.page_tables import table_html
+from runner.report.section import Plot, Section
 from runner.report.settings import number
 
 HERE = Path(__file__).parent

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from runner.errors import ConfigError, NothingYet, RecordError
-from runner.report.page import POLICY, document
-from runner.report.serve import Server, Shown
+from runner.report.render.page import POLICY, document
+from runner.report.render.serve import Server, Shown
 from runner.report.write import Report
 
 POLL_SECONDS = 2.0
