@@ -9,7 +9,7 @@ from runner.errors import ConfigError, NothingYet, closest
 from runner.measures import BALANCED, COUNTS, HEADLINES, HIGHER_IS_BETTER, PERCENT, is_skewed, title
 from runner.report.load import Records
 from runner.statistics import scores as statistics
-from runner.statistics.best import Spread, even_spread, loss_spread, share_spread
+from runner.statistics.best import LOSS, PLAIN, SHARE, SHORTFALL, Scale
 from runner.statistics.scores import Array, Interval
 
 SHARES = (*PERCENT, "precision", "recall", "f1", "roc_auc")
@@ -50,14 +50,14 @@ class Measure:
         return 1.0 if self.higher else -1.0
 
     @property
-    def spread(self) -> Spread:
-        """How settings' variances over seeds should compare, by their scores' means."""
+    def scale(self) -> Scale:
+        """On which scale its variances over seeds are alike."""
         name = self.name.partition("_")[2]
         if name in SHARES:
-            return share_spread
+            return SHARE
         if name == "r2":
-            return lambda means: loss_spread(1 - means)
-        return loss_spread if name.endswith(("loss", "mse", "mae", "perplexity")) else even_spread
+            return SHORTFALL
+        return LOSS if name.endswith(("loss", "mse", "mae", "perplexity")) else PLAIN
 
     def amount(self, value: float) -> str:
         """Return a difference in words: a share's in points, another's as it is."""
@@ -105,6 +105,8 @@ def choose_measure(records: Records, asked: str | None, better: str | None) -> M
         raise ConfigError(
             f"--metric {asked} is no measure of these runs{closest(name, there)}\nvalid: {', '.join(there)}"
         )
+    if better is not None and HIGHER_IS_BETTER.get(name) == (better != "higher"):
+        raise ConfigError(f"--better {better} is for a measure of your own: of {name} it is known, leave it out")
     if name not in HIGHER_IS_BETTER and better is None:
         raise ConfigError(f"--metric {asked} is your own: add --better higher or --better lower")
     return Measure(f"val_{name}", HIGHER_IS_BETTER[name] if better is None else better == "higher")

@@ -70,7 +70,7 @@ class Workload:
     def best_set(self) -> BestSet:
         """Which of the contenders can be the best; they are the first of the table."""
         scores = self.scores[: self.contenders] - self.seed_effects
-        return best_set(scores, self.step, self.measure.spread, leader=0)
+        return best_set(scores, self.step, self.measure.scale, leader=0)
 
     @cached_property
     def bias(self) -> float:
@@ -300,7 +300,7 @@ def _means(table: pd.DataFrame, scores: Array, test: Array, measure: Measure, st
         mean, half = (np.full(len(table), math.nan) for _ in range(2))
         mean[there] = [row[np.isfinite(row)].mean() * sign for row in values[there]]
         n = np.isfinite(values).sum(1)
-        half[there] = half_widths(values[there], step, measure.spread)
+        half[there] = half_widths(values[there], step, measure.scale)
         table[f"{prefix}mean"], table[f"{prefix}half"] = mean, half
         if not prefix:
             table["sd"] = [_deviation(row[np.isfinite(row)]) for row in values]
