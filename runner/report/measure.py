@@ -72,6 +72,12 @@ class Measure:
             return f"[{low:.3g}, {high:.3g}]"
         return f"[{100 * max(low, -1.0):.3g}, {100 * min(high, 1.0):.3g}]"
 
+    def by(self, difference: float, low: float, high: float) -> str:
+        """Return a difference and its interval; one that the set of the best cuts at 0, by its other end alone."""
+        if low == 0:
+            return f"{self.amount(difference)}, {self.amount(min(high, 1.0) if self.counted else high)} at most"
+        return f"{self.amount(difference)} {self.span(low, high)}"
+
     def clip(self, interval: Interval) -> tuple[float, float]:
         """Return an interval's ends, kept to what the measure can be."""
         low, high = interval.low, interval.high
@@ -96,6 +102,8 @@ def choose_measure(records: Records, asked: str | None, better: str | None) -> M
         if not there:
             raise NothingYet(f"{records.folder}: no run has ended with a validation measure: nothing to report yet")
         counts = {name: int(records.number(f"final_val_{name}").notna().sum()) for name in HEADLINES if name in there}
+        if _says_nothing(records, there):
+            del counts["r2"]
         asked = max(counts, key=lambda n: counts[n] if n != "loss" else 0) if counts else there[0]
         asked = _of_skewed(records) if asked == "accuracy" else asked
     name = asked.removeprefix("final_").removeprefix("val_")
@@ -110,6 +118,14 @@ def choose_measure(records: Records, asked: str | None, better: str | None) -> M
     if name not in HIGHER_IS_BETTER and better is None:
         raise ConfigError(f"--metric {asked} is your own: add --better higher or --better lower")
     return Measure(f"val_{name}", HIGHER_IS_BETTER[name] if better is None else better == "higher")
+
+
+def _says_nothing(records: Records, there: Sequence[str]) -> bool:
+    """Say whether R² is the same for all runs while their losses differ, as it is of targets that do not vary."""
+    if "r2" not in there or "loss" not in there:
+        return False
+    r2, loss = (records.number(f"final_val_{name}").dropna() for name in ("r2", "loss"))
+    return bool(len(r2) > 1 and float(r2.max() - r2.min()) < 1e-9 and float(loss.max() - loss.min()) > 0)
 
 
 def _of_skewed(records: Records) -> str:

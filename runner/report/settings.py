@@ -164,8 +164,15 @@ def workload_of(name: str, records: Records, runs: pd.DataFrame, asked: str | No
     caveats: list[str] = []
     runs = runs.copy()
     values = part.number(measure.column)
+    impossible = measure.counted & ~values.fillna(0.0).between(0.0, 1.0)
+    part.caveat(
+        int(impossible.sum()),
+        f"{{runs}} with {measure.title} outside 0 to 1, not counted",
+        runs.loc[impossible, "run_id"],
+    )
+    values = values.mask(impossible)
     runs["value"] = values.where(runs["status"].isin(GOOD))
-    lacking = runs["status"].isin(GOOD) & values.isna()
+    lacking = runs["status"].isin(GOOD) & values.isna() & ~impossible
     if lacking.any():
         part.caveat(
             int(lacking.sum()), f"{{runs}} ended without {measure.title}, not counted", runs.loc[lacking, "run_id"]

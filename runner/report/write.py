@@ -196,7 +196,9 @@ def _with_margin(workload: Workload, records: Records, asked: Asked) -> Workload
 def _answer(workload: Workload, source: Source, config_dir: str | None) -> Answer:
     """Return a workload's answer, first of all what is to be said of simple baselines."""
     beside = baselines.beside(workload, source.records)
-    if beside is None and workload.best is not None:
+    if (unread := baselines.unread(source.records)) is not None:
+        workload.caveats.append(unread)
+    elif beside is None and workload.best is not None:
         workload.caveats.append(baselines.MISSING)
     found = answer(workload, source.records, source.place, config_dir)
     return replace(found, warnings=(*baselines.warnings(workload, source.records, beside), *found.warnings))
@@ -353,7 +355,7 @@ def _guarded(value: object) -> object:
 def _json(a: Answer) -> dict[str, Any]:
     workload = a.workload
     return {
-        "workload": workload.name,
+        "workload": workload.name or workload.about,
         "command": a.command,
         "doubt": a.doubt,
         "metric": workload.measure.name,
@@ -374,6 +376,7 @@ def _json(a: Answer) -> dict[str, Any]:
         "matters": list(a.matters),
         "warnings": list(a.warnings),
         "notes": list(a.notes),
+        "caveats": list(workload.caveats),
         "surer": [{"what": reason, "command": command} for reason, command in a.surer],
     }
 

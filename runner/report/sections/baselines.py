@@ -128,7 +128,21 @@ def _rows(records: Records) -> list[dict[str, str]]:
         rows = read_csv(place / BASELINES)
     except OSError:
         return []
-    return [row for row in rows if None not in row and {*SPLIT_COLUMNS, "baseline", "kind", "note"} <= row.keys()]
+    needed = {*SPLIT_COLUMNS, "baseline", "kind", "note"}
+    return [row for row in rows if None not in row and None not in row.values() and needed <= row.keys()]
+
+
+def unread(records: Records) -> str | None:
+    """Say that the file of baselines is there and nothing, or not all, of it can be read."""
+    single = records.folder in records.places.values()
+    path = (records.folder.parent if single else records.folder) / BASELINES
+    if not path.is_file():
+        return None
+    lines, good = len(path.read_text(encoding="utf-8", errors="replace").splitlines()) - 1, len(_rows(records))
+    if good and good == lines:
+        return None
+    what = f"{lines - good} of {lines} rows of it cannot be read" if good else "it cannot be read"
+    return f"{path}: {what}, and left out; without the file, the sweep's command measures anew"
 
 
 def trivial_value(workload: Workload, records: Records) -> float | None:
