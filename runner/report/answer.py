@@ -228,9 +228,10 @@ def _notes(workload: Workload) -> list[str]:
     if n > 1 and workload.contenders > 1:
         notes.append(
             f"Compared with {workload.contenders - 1} other setting{'s' * (workload.contenders > 2)}: a setting is "
-            "clearly worse if some other beats it by more than Dunnett's critical value. Variances over "
-            f"{word}s are moderated, and none is taken to be below the root mean square of those still in the running, "
-            "so that a few alike results prove nothing. A truly best setting is missed in at most 5 % of sweeps."
+            "clearly worse if some other beats it by more than Dunnett's critical value, on the scale on which "
+            f"variances over {word}s are alike, and in a plain test of the two. Variances are moderated and floored by "
+            "those of the settings still in the running, so that a few alike results prove nothing. Each truly best "
+            "setting is missed in at most 5 % of sweeps (docs/statistics.md)."
         )
     if workload.margin is not None and workload.rivals and n > 1:
         notes.append(
