@@ -198,7 +198,7 @@ def _answer(workload: Workload, source: Source, config_dir: str | None) -> Answe
     """Return a workload's answer, first of all what is to be said of simple baselines."""
     beside = baselines.beside(workload, source.records)
     if beside is None and workload.best is not None:
-        workload.caveats.append(baselines.MISSING)
+        workload.caveats.append(baselines.MISSING_OF_OWN if source.records.all_own else baselines.MISSING)
     found = answer(workload, source.records, source.place, config_dir)
     return replace(found, warnings=(*baselines.warnings(workload, source.records, beside), *found.warnings))
 
