@@ -14,15 +14,17 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
+from torch import nn
 from tqdm import tqdm
 
+from runner import optim
 from runner.data import Data
 from runner.engine import checkpoint
 from runner.errors import ConfigError, RecordError
@@ -81,8 +83,20 @@ class OwnRun:
             AttributeError: if the task does not use the group ``data``.
         """
         if "data" not in self.job.config:
-            raise AttributeError("run.data: the task's YAML must say that it uses data: _spec_.facts.uses: [data]")
+            raise AttributeError("run.data: the task's YAML must say so: _spec_.facts.uses: [data]")
         return data_of(self.job)
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer of the group ``optim`` on a model's parameters; biases and norms are decayed as asked.
+
+        Raises:
+            AttributeError: if the task does not use the group.
+        """
+        if "optim" not in self.job.config:
+            raise AttributeError("run.optimizer(…): the task's YAML must say so: _spec_.facts.uses: [optim]")
+        option = self.job.config["optim"]
+        function: Callable[..., torch.optim.Optimizer] = self.job.part(option, "decay_bias_and_norm")
+        return function(optim.parameter_groups(model, option["decay_bias_and_norm"]))
 
     @property
     def last_step(self) -> int:
@@ -264,7 +278,7 @@ def refuse_unreadable(state: Any, where: str = "state") -> None:
 def begin(job: Job, recorder: Recorder, interruption: Interruption) -> OwnRun:
     """Return a run at the newest whole checkpoint that its rows on disk reach; or at its start."""
     place, saved, there = recorder.checkpoint, None, []
-    rows = len(files.whole_lines(recorder.folder / "metrics.csv")) - 1
+    rows = max(0, len(files.whole_lines(recorder.folder / "metrics.csv")) - 1)
     for path in (place, checkpoint.previous(place)):
         if saved is None and path.exists():
             there.append(path)
@@ -343,7 +357,7 @@ def _summary(run: OwnRun) -> dict[str, Any]:
 
 
 def _made(run: OwnRun) -> dict[str, Any]:
-    return {"engine": "own", "threads": torch.get_num_threads(), **versions(run.job)}
+    return {"engine": "own", **versions(run.job)}
 
 
 def clear(run: OwnRun) -> None:
