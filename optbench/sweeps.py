@@ -165,7 +165,7 @@ def report(
     metric: str | None = None,
     better: str | None = None,
     target: float | None = None,
-    axes: tuple[str, str] | None = None,
+    axes: str | tuple[str, str] | None = None,
     within: float = 1.0,
     margin: float | None = None,
     config_dir: str | None = None,
@@ -181,7 +181,7 @@ def report(
         metric: what to judge by, such as ``val_loss``; None: accuracy, r2 or loss.
         better: of a measure of one's own, ``higher`` or ``lower``.
         target: time to this value of the metric is told.
-        axes: of the heat map.
+        axes: of the heat map, as ``"init,optim"`` or a tuple.
         within: what counts as near the best, in percent.
         margin: settings within it of the best are as good, in the metric's units; None: 0.01 of an accuracy, else a
             twentieth of what the best gains over the trivial baseline.
@@ -193,13 +193,14 @@ def report(
         ConfigError: if a folder holds no runs, or what is asked for is not there.
         RecordError: if it cannot be read or written.
     """
-    from runner.report.tensorboard import check_destination
+    from runner.report.render.tensorboard import check_destination
     from runner.report.write import Asked
     from runner.report.write import report as drawn
 
     if tensorboard is not None:
         check_destination(Path(tensorboard), 1 if isinstance(folder, str | Path) else len(folder))
-    found = drawn(folder, Asked(metric, better, target, axes, within, config_dir, margin, into))
+    both = axes if isinstance(axes, tuple | None) else (axes.partition(",")[0], axes.partition(",")[2])
+    found = drawn(folder, Asked(metric, better, target, both, within, config_dir, margin, into))
     found.write()
     if tensorboard is not None:
         found.write_events(Path(tensorboard))

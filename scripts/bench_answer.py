@@ -26,7 +26,7 @@ import pandas as pd
 from scipy import stats
 from tqdm import tqdm
 
-from runner.statistics.best import best_set, equivalence, half_widths, share_spread
+from runner.statistics.best import SHARE, best_set, equivalence, half_widths
 from runner.statistics.effects import best_of, effect
 from runner.statistics.scores import holm
 
@@ -105,8 +105,8 @@ def coverage(scores: Array, settings: list[tuple[str, ...]], seeds: Array, step:
     pairs = [(a, b) for of_axis in groups for a, b in combinations(of_axis, 2)]
     for drawn in seeds:
         x = scores[:, drawn]
-        means += (np.abs(x.mean(1) - truth) <= half_widths(x, step, share_spread)).tolist()
-        found = best_set(x, step, share_spread)
+        means += (np.abs(x.mean(1) - truth) <= half_widths(x, step, SHARE)).tolist()
+        found = best_set(x, step, SHARE)
         difference = truth[found.leader] - truth
         others = np.arange(len(x)) != found.leader
         together.append(bool(((found.low <= difference) & (difference <= found.high))[others].all()))
@@ -117,7 +117,7 @@ def coverage(scores: Array, settings: list[tuple[str, ...]], seeds: Array, step:
         first, second = np.argsort(-truth, kind="stable")[:2]
         y = x.copy()
         y[second] += truth[first] - truth[second] - MARGIN
-        low, high = equivalence(given := best_set(y[[first, second]], step, share_spread), 1 - given.leader)
+        low, high = equivalence(given := best_set(y[[first, second]], step, SHARE), 1 - given.leader)
         wrong.append(low > -MARGIN and high < MARGIN)
     parts = {"means": means, "differences": together, "effects": effects, "equivalent": wrong}
     return {name: float(np.mean(held)) for name, held in parts.items()}
@@ -139,7 +139,7 @@ def main() -> None:
     covered.append("| --- " * 6 + "|")
     for name in DEPTHS:
         scores, settings, step = reference(name, arguments.epochs, arguments.folder)
-        judges: dict[str, Judge] = {"": lambda x, step=step: best_set(x, step, share_spread).inside}
+        judges: dict[str, Judge] = {"": lambda x, step=step: best_set(x, step, SHARE).inside}
         judges |= {", all pairs": all_pairs} if arguments.before else {}
         for n in tqdm((3, 5, 10), desc=name, unit="size"):
             seeds = np.random.default_rng(0).integers(0, scores.shape[1], (arguments.draws, n))

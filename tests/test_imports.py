@@ -39,8 +39,8 @@ LATE = {
         study.noise_scale after.export after.predict search.lr_range
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """
-        report.write report.watch report.tensorboard report.figures data.tables.features study.catalogue
-        study.page study.study
+        report.write report.render.watch report.render.tensorboard report.drawing.figures data.tables.features
+        study.catalogue study.page study.study
     """,
     "hydra: help, lists and completion compose nothing": """
         config.compose run.job run.claim run.outcome run.record sweep.plan sweep.queue sweep.terminal sweep.launch

@@ -66,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
         given.metric, given.better, given.target, axes, given.within, given.config_dir, given.margin, given.into
     )
     if given.watch:
-        from runner.report.watch import watch
+        from runner.report.render.watch import watch
 
         folders = [Path(folder) for folder in given.folders]
         watch(folders, lambda: report(folders, asked), given.port or 0, _started(given))
@@ -90,7 +90,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.tensorboard is not None:
         if arguments.watch:
             raise ConfigError("--tensorboard is written once: leave --watch out")
-        from runner.report.tensorboard import check_destination
+        from runner.report.render.tensorboard import check_destination
 
         check_destination(Path(arguments.tensorboard), len(arguments.folders))
 

@@ -12,7 +12,7 @@ from runner.report import rates
 from runner.report.command import Translator, override, split_shared, sweep, train
 from runner.report.equivalent import CHEAPER, MEMORY, SECONDS, cheapest, equivalents, seeds_for
 from runner.report.load import Records, as_number, data_root
-from runner.report.matters import sentences
+from runner.report.sections.matters import sentences
 from runner.report.settings import LR, Workload
 from runner.statistics import scores as statistics
 
@@ -20,6 +20,8 @@ MOST_FOLLOWED = 8
 """So many of the settings that can be the best are followed up with more seeds."""
 MOST_SEEDS = 20
 """More are not asked for: what so many do not tell apart is equal in practice."""
+COARSE = 4.0
+"""Between rates whose ratio is larger, a finer one is proposed."""
 FIRST_SEEDS = 5
 """So many are asked for where one seed says nothing of how much they vary."""
 
@@ -148,11 +150,12 @@ def _verdict(workload: Workload, chosen: int) -> str:
     if count["worse"]:
         first = int(np.flatnonzero(table["verdict"] == "worse")[0])
         sign = -measure.sign
-        by = measure.amount(sign * workload.of(first, "difference"))
-        ends = sorted(sign * workload.of(first, f"difference_{end}") for end in ("low", "high"))
-        span = measure.span(ends[0], ends[1])
-        some = "the other is" if members == 1 and everything == 2 else f"{count['worse']} are"
-        said += f" {some.capitalize()} clearly worse; the nearest, {workload.words(first)}, by {by} {span}."
+        low, high = sorted(sign * workload.of(first, f"difference_{end}") for end in ("low", "high"))
+        by = measure.by(sign * workload.of(first, "difference"), low, high)
+        if count["worse"] == 1:
+            said += f" Clearly worse is {workload.words(first)}, by {by}."
+        else:
+            said += f" {count['worse']} are clearly worse; the nearest, {workload.words(first)}, by {by}."
     if count["diverges or fails"]:
         said += f" {count['diverges or fails']} diverged or failed more often."
     if count["untested"]:
@@ -196,27 +199,27 @@ def _as_good(workload: Workload, chosen: int) -> str:
             f" and {len(alike) - 3} more" if len(alike) > 3 else ""
         )
         said = f"As good as the leader, {within}: {few}."
-        return f"{said} It takes {_cost(workload, chosen)} against {_cost(workload, 0)}." if chosen else said
+        return f"{said} It takes {_costs(workload, chosen)}." if chosen else said
     cheap = cheapest(workload, workload.rivals)
     asked = cheap or workload.rivals[0]
     seeds = seeds_for(workload, asked)
     tell = f"about {seeds} {workload.replicate_word}s" if seeds else "more seeds than are worth it"
     said = f"None is known to be as good yet, {within}."
     if cheap:
-        said += f" The cheapest is {workload.words(cheap)}, {_cost(workload, cheap)} against {_cost(workload, 0)}:"
+        said += f" The cheapest is {workload.words(cheap)}, {_costs(workload, cheap)}:"
         return (
             f"{said} it takes {tell} to say whether it is as good." if workload.of(cheap, "n") > 1 else said[:-1] + "."
         )
     return f"{said} For {workload.words(asked)} it takes {tell} to say."
 
 
-def _cost(workload: Workload, setting: int) -> str:
-    """Return a setting's seconds, and its memory where it differs from the leader's by as much as counts."""
-    seconds, memory, of_leader = (workload.of(s, c) for s, c in ((setting, SECONDS), (setting, MEMORY), (0, MEMORY)))
-    parts = [f"{seconds:.3g} s of training"] if math.isfinite(seconds) else []
-    if math.isfinite(memory) and min(memory, of_leader) < CHEAPER * max(memory, of_leader):
-        parts.append(f"{memory / 2**20:.3g} MiB of memory")
-    return " and ".join(parts)
+def _costs(workload: Workload, setting: int) -> str:
+    """Say what a cheaper setting takes and what the leader does: seconds where they tell, else memory."""
+    seconds, of_leader = (workload.of(s, SECONDS) for s in (setting, 0))
+    if seconds < CHEAPER * of_leader:
+        return f"{seconds:.3g} s of training against {of_leader:.3g} s"
+    memory, held = (workload.of(s, MEMORY) / 2**20 for s in (setting, 0))
+    return f"{memory:.3g} MiB of memory against {held:.3g} MiB, in the same time"
 
 
 def _notes(workload: Workload) -> list[str]:
@@ -225,9 +228,10 @@ def _notes(workload: Workload) -> list[str]:
     if n > 1 and workload.contenders > 1:
         notes.append(
             f"Compared with {workload.contenders - 1} other setting{'s' * (workload.contenders > 2)}: a setting is "
-            "clearly worse if some other beats it by more than Dunnett's critical value. Variances over "
-            f"{word}s are moderated, and none is taken to be below the root mean square of those still in the running, "
-            "so that a few alike results prove nothing. A truly best setting is missed in at most 5 % of sweeps."
+            "clearly worse if some other beats it by more than Dunnett's critical value, on the scale on which "
+            f"variances over {word}s are alike, and in a plain test of the two. Variances are moderated and floored by "
+            "those of the settings still in the running, so that a few alike results prove nothing. Each truly best "
+            "setting is missed in at most 5 % of sweeps (docs/statistics.md)."
         )
     if workload.margin is not None and workload.rivals and n > 1:
         notes.append(
@@ -284,7 +288,9 @@ def _surer(workload: Workload, translator: Translator, place: Place) -> list[tup
                 for s in followed
             ]
         )
-        of = f"the {len(followed)} that can be the best" if len(followed) > 1 else "the best"
+        members = 1 + len(workload.rivals)
+        of = f"the {members} that can be the best" if members > 1 else "the best"
+        of = of if members == len(followed) else f"the best {len(followed)} of {of}"
         reason = f"{len(every) * of_each} {workload.replicate_word}s for {of}; {again}{where}"
         axis = f"{first}={','.join(map(str, every))}"
         found.append((reason, sweep([*name, *shared, *kept, axis], parts)))
@@ -303,8 +309,7 @@ def _surer(workload: Workload, translator: Translator, place: Place) -> list[tup
     elif LR not in workload.axes and rate > 0:
         around = (rate / 10, rate / 3, rate * 3, rate * 10)
         found.append((f"a learning-rate axis: only one was tried{where}", rates_of(around)))
-    elif curve is not None and (ratio := _coarseness(curve)) > 4:
-        between = (rate / math.sqrt(ratio), rate * math.sqrt(ratio))
+    elif curve is not None and (between := _between(curve)):
         found.append((f"a finer learning-rate axis around {rate:g}{where}", rates_of(between)))
     return found
 
@@ -323,11 +328,12 @@ def _whole_numbers(column: "pd.Series[str]") -> list[int]:
     return sorted({int(v) for v in found[(found >= 0) & (found < 2**31) & (found % 1 == 0)]})
 
 
-def _coarseness(curve: rates.Curve) -> float:
-    """Return the largest ratio of neighbouring rates beside the best."""
+def _between(curve: rates.Curve) -> list[float]:
+    """Return rates halfway, by their logarithm, between the best and neighbours that are far from it."""
     at = list(curve.settings).index(0)
-    near = curve.lr[max(0, at - 1) : at + 2]
-    return float(np.max(near[1:] / near[:-1])) if len(near) > 1 else 1.0
+    near = [float(curve.lr[i]) for i in (at - 1, at + 1) if 0 <= i < len(curve.lr)]
+    best = float(curve.lr[at])
+    return [math.sqrt(best * rate) for rate in near if max(best, rate) > COARSE * min(best, rate)]
 
 
 def best_of_each(workload: Workload, axis: str, columns: Sequence[str]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from runner.errors import ConfigError, NothingYet, closest
 from runner.measures import BALANCED, COUNTS, HEADLINES, HIGHER_IS_BETTER, PERCENT, is_skewed, title
 from runner.report.load import Records
 from runner.statistics import scores as statistics
-from runner.statistics.best import Spread, even_spread, loss_spread, share_spread
+from runner.statistics.best import LOSS, PLAIN, SHARE, SHORTFALL, Scale
 from runner.statistics.scores import Array, Interval
 
 SHARES = (*PERCENT, "precision", "recall", "f1", "roc_auc")
@@ -50,14 +50,14 @@ class Measure:
         return 1.0 if self.higher else -1.0
 
     @property
-    def spread(self) -> Spread:
-        """How settings' variances over seeds should compare, by their scores' means."""
+    def scale(self) -> Scale:
+        """On which scale its variances over seeds are alike."""
         name = self.name.partition("_")[2]
         if name in SHARES:
-            return share_spread
+            return SHARE
         if name == "r2":
-            return lambda means: loss_spread(1 - means)
-        return loss_spread if name.endswith(("loss", "mse", "mae", "perplexity")) else even_spread
+            return SHORTFALL
+        return LOSS if name.endswith(("loss", "mse", "mae", "perplexity")) else PLAIN
 
     def amount(self, value: float) -> str:
         """Return a difference in words: a share's in points, another's as it is."""
@@ -71,6 +71,12 @@ class Measure:
         if not self.counted:
             return f"[{low:.3g}, {high:.3g}]"
         return f"[{100 * max(low, -1.0):.3g}, {100 * min(high, 1.0):.3g}]"
+
+    def by(self, difference: float, low: float, high: float) -> str:
+        """Return a difference and its interval; one that the set of the best cuts at 0, by its other end alone."""
+        if low == 0:
+            return f"{self.amount(difference)}, {self.amount(min(high, 1.0) if self.counted else high)} at most"
+        return f"{self.amount(difference)} {self.span(low, high)}"
 
     def clip(self, interval: Interval) -> tuple[float, float]:
         """Return an interval's ends, kept to what the measure can be."""
@@ -96,6 +102,8 @@ def choose_measure(records: Records, asked: str | None, better: str | None) -> M
         if not there:
             raise NothingYet(f"{records.folder}: no run has ended with a validation measure: nothing to report yet")
         counts = {name: int(records.number(f"final_val_{name}").notna().sum()) for name in HEADLINES if name in there}
+        if _says_nothing(records, there):
+            del counts["r2"]
         asked = max(counts, key=lambda n: counts[n] if n != "loss" else 0) if counts else there[0]
         asked = _of_skewed(records) if asked == "accuracy" else asked
     name = asked.removeprefix("final_").removeprefix("val_")
@@ -105,9 +113,19 @@ def choose_measure(records: Records, asked: str | None, better: str | None) -> M
         raise ConfigError(
             f"--metric {asked} is no measure of these runs{closest(name, there)}\nvalid: {', '.join(there)}"
         )
+    if better is not None and HIGHER_IS_BETTER.get(name) == (better != "higher"):
+        raise ConfigError(f"--better {better} is for a measure of your own: of {name} it is known, leave it out")
     if name not in HIGHER_IS_BETTER and better is None:
         raise ConfigError(f"--metric {asked} is your own: add --better higher or --better lower")
     return Measure(f"val_{name}", HIGHER_IS_BETTER[name] if better is None else better == "higher")
+
+
+def _says_nothing(records: Records, there: Sequence[str]) -> bool:
+    """Say whether R² is the same for all runs while their losses differ, as it is of targets that do not vary."""
+    if "r2" not in there or "loss" not in there:
+        return False
+    r2, loss = (records.number(f"final_val_{name}").dropna() for name in ("r2", "loss"))
+    return bool(len(r2) > 1 and float(r2.max() - r2.min()) < 1e-9 and float(loss.max() - loss.min()) > 0)
 
 
 def _of_skewed(records: Records) -> str:

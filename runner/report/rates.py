@@ -10,6 +10,9 @@ import pandas as pd
 
 from runner.report.settings import LR, Workload
 
+WIDEST = 10.0
+"""Rates beyond the edge of those tried go on in steps of this factor at most."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -91,10 +94,10 @@ def edge(curve: Curve, higher: bool) -> tuple[str, list[float]] | None:
     best, lr = set(np.flatnonzero(score == score.max())), curve.lr.tolist()
     first, last = 0, len(lr) - 1
     if best == {last}:
-        ratio = lr[-1] / lr[-2]
+        ratio = min(lr[-1] / lr[-2], WIDEST)
         end, further = "largest", rounded(lr[-1] * ratio ** (i / 2) for i in (1, 2))
     elif best == {first}:
-        ratio = lr[1] / lr[0]
+        ratio = min(lr[1] / lr[0], WIDEST)
         end, further = "smallest", rounded(lr[0] / ratio ** (i / 2) for i in (2, 1))
     else:
         return None

@@ -70,7 +70,7 @@ class Workload:
     def best_set(self) -> BestSet:
         """Which of the contenders can be the best; they are the first of the table."""
         scores = self.scores[: self.contenders] - self.seed_effects
-        return best_set(scores, self.step, self.measure.spread, leader=0)
+        return best_set(scores, self.step, self.measure.scale, leader=0)
 
     @cached_property
     def bias(self) -> float:
@@ -164,8 +164,15 @@ def workload_of(name: str, records: Records, runs: pd.DataFrame, asked: str | No
     caveats: list[str] = []
     runs = runs.copy()
     values = part.number(measure.column)
+    impossible = measure.counted & ~values.fillna(0.0).between(0.0, 1.0)
+    part.caveat(
+        int(impossible.sum()),
+        f"{{runs}} with {measure.title} outside 0 to 1, not counted",
+        runs.loc[impossible, "run_id"],
+    )
+    values = values.mask(impossible)
     runs["value"] = values.where(runs["status"].isin(GOOD))
-    lacking = runs["status"].isin(GOOD) & values.isna()
+    lacking = runs["status"].isin(GOOD) & values.isna() & ~impossible
     if lacking.any():
         part.caveat(
             int(lacking.sum()), f"{{runs}} ended without {measure.title}, not counted", runs.loc[lacking, "run_id"]
@@ -300,7 +307,7 @@ def _means(table: pd.DataFrame, scores: Array, test: Array, measure: Measure, st
         mean, half = (np.full(len(table), math.nan) for _ in range(2))
         mean[there] = [row[np.isfinite(row)].mean() * sign for row in values[there]]
         n = np.isfinite(values).sum(1)
-        half[there] = half_widths(values[there], step, measure.spread)
+        half[there] = half_widths(values[there], step, measure.scale)
         table[f"{prefix}mean"], table[f"{prefix}half"] = mean, half
         if not prefix:
             table["sd"] = [_deviation(row[np.isfinite(row)]) for row in values]

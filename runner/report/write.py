@@ -16,34 +16,33 @@ from tqdm import tqdm
 
 from runner.errors import ConfigError, closest
 from runner.measures import title
-from runner.report import (
+from runner.report.answer import Answer, answer
+from runner.report.drawing.figures import FORMATS, render
+from runner.report.equivalent import default_margin, equivalents, with_margin
+from runner.report.load import Records, as_number
+from runner.report.render import output, text
+from runner.report.render.latex import for_papers
+from runner.report.render.page import page
+from runner.report.render.page_tables import FIRST_COLUMNS
+from runner.report.render.tensorboard import write_events
+from runner.report.section import Section, Table
+from runner.report.sections import (
     baselines,
     classified,
     grids,
     histories,
     layers,
     matters,
-    output,
     parallel,
     ranking,
     scaling,
     sensitivity,
     target,
-    text,
     trouble,
 )
-from runner.report.across import across
-from runner.report.answer import Answer, answer
-from runner.report.equivalent import default_margin, equivalents, with_margin
-from runner.report.figures import FORMATS, render
-from runner.report.latex import for_papers
-from runner.report.load import Records, as_number
-from runner.report.page import page
-from runner.report.page_tables import FIRST_COLUMNS
-from runner.report.sections import Section, Table
+from runner.report.sections.across import across
 from runner.report.settings import Workload
 from runner.report.sources import Source, check, read
-from runner.report.tensorboard import write_events
 from runner.run.record import write_whole
 
 
@@ -93,7 +92,7 @@ class Report:
     write: Callable[[], str]
     """Writes the page, plots and tables, and says where they are; raises RecordError if it cannot."""
     write_events: Callable[[Path], str]
-    """Writes the runs for TensorBoard, and says where they are; raises as ``runner.report.tensorboard`` does."""
+    """Writes the runs for TensorBoard, and says where they are; raises as ``runner.report.render.tensorboard`` does."""
 
 
 def report(folders: str | Path | Sequence[str | Path], asked: Asked | None = None) -> Report:
@@ -197,7 +196,9 @@ def _with_margin(workload: Workload, records: Records, asked: Asked) -> Workload
 def _answer(workload: Workload, source: Source, config_dir: str | None) -> Answer:
     """Return a workload's answer, first of all what is to be said of simple baselines."""
     beside = baselines.beside(workload, source.records)
-    if beside is None and workload.best is not None:
+    if (unread := baselines.unread(source.records)) is not None:
+        workload.caveats.append(unread)
+    elif beside is None and workload.best is not None:
         workload.caveats.append(baselines.MISSING_OF_OWN if source.records.all_own else baselines.MISSING)
     found = answer(workload, source.records, source.place, config_dir)
     return replace(found, warnings=(*baselines.warnings(workload, source.records, beside), *found.warnings))
@@ -354,7 +355,7 @@ def _guarded(value: object) -> object:
 def _json(a: Answer) -> dict[str, Any]:
     workload = a.workload
     return {
-        "workload": workload.name,
+        "workload": workload.name or workload.about,
         "command": a.command,
         "doubt": a.doubt,
         "metric": workload.measure.name,
@@ -375,6 +376,7 @@ def _json(a: Answer) -> dict[str, Any]:
         "matters": list(a.matters),
         "warnings": list(a.warnings),
         "notes": list(a.notes),
+        "caveats": list(workload.caveats),
         "surer": [{"what": reason, "command": command} for reason, command in a.surer],
     }
 

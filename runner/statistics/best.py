@@ -5,10 +5,13 @@ Which of k settings may have the highest mean, with 95 % confidence (Gupta 1965;
 critical value for k - 1 comparisons. A truly best setting leaves the set in at most 5 % of sweeps, and that the leader
 was picked by looking is covered, as every setting is tried as the best.
 
-Few seeds show too little of a setting's variance: one that fails for a seed in ten shows three alike ones. So
-variances are divided by what the mean makes one expect (``Spread``), shrunk to each other (Smyth 2004), and none is
-taken to be below the root mean square of those still in the set. Wild losers leave first, then that floor falls: the
-rule is applied again to what is left until nothing changes. ``scripts/bench_answer.py`` measures what this is worth.
+Few seeds show too little of a setting's variance: one that fails for a seed in ten shows three alike ones. So settings
+are held against each other on the scale on which variances are alike (``Scale``: the logit of a share, the logarithm of
+a loss). Variances are shrunk to each other there (Smyth 2004), and none is taken to be below the cubic mean of those
+still in the set. Wild losers leave first, then that floor falls: the rule is applied again to what is left until
+nothing changes. As it is the mean itself that shall be best, a setting must be behind in it too, in a plain test of the
+two at 5 %: Welch's, or the ranks', which three seeds each pass if all of one are below all of the other.
+``scripts/bench_answer.py`` measures what this is worth.
 """
 
 import math
@@ -22,9 +25,8 @@ from scipy import optimize, special
 
 from runner.statistics.scores import LEVEL, Array
 
-Spread = Callable[[Array], Array]
-"""From means ``[k]`` to how their settings' variances over seeds should compare, up to a factor."""
-
+FLOOR_POWER = 3.0
+"""The floor of variances is their mean of this power: the wider ones decide."""
 CHALLENGERS = 64
 """So many of the best means are held against each setting; one that they all leave in stays."""
 TINIEST = 1e-12
@@ -61,58 +63,93 @@ class BestSet:
 
     def degrees(self, setting: int) -> float:
         """Return its degrees of freedom (Welch 1947)."""
-        one, other = self.leader, setting
-        return float(_welch(self.variance[[one]], self.n[[one]], self.variance[[other]], self.n[[other]])[0])
+        pair = np.array([self.leader, setting])
+        return float(_welch(self.variance[pair], self.n[pair], np.array([0]))[1, 0])
 
 
-def share_spread(means: Array) -> Array:
-    """Return p(1 - p): how the variance of a share changes with it, as a binomial's does.
+@dataclass(frozen=True)
+class Scale:
+    """On which scale a measure's variances over seeds are alike, more being better."""
 
-    A mean outside of 0 … 1, as shifted scores have, counts as the nearest within.
-    """
+    even: Callable[[Array, float], Array]
+    """From scores and the measure's step to that scale."""
+    spread: Callable[[Array], Array]
+    """From means to what variances of scores are about in proportion to."""
+    width: Callable[[Array], Array]
+    """From means to how far scores move for a step of one on that scale."""
+
+
+def _share(means: Array) -> Array:
     inside = np.clip(means, 0.001, 0.999)
     return np.asarray(inside * (1 - inside))
 
 
-def loss_spread(means: Array) -> Array:
-    """Return |m|: how the variance of a loss changes with it, halfway between an absolute and a relative error's."""
+def _logit(scores: Array, step: float) -> Array:
+    least = step / 2 if step > 0 else 0.001
+    inside = np.clip(scores, least, 1 - least)
+    return np.asarray(np.log(inside / (1 - inside)))
+
+
+def _size(means: Array) -> Array:
     return np.asarray(np.maximum(np.abs(means), 1e-12))
 
 
-def even_spread(means: Array) -> Array:
-    """Return 1: nothing is known of how the variance changes with the mean."""
-    return np.ones_like(means)
+PLAIN = Scale(lambda scores, _: scores, np.ones_like, np.ones_like)
+"""Of a measure of which nothing is known."""
+SHARE = Scale(_logit, _share, _share)
+"""Of a share, such as an accuracy: its logit, and p(1 - p), as a binomial's. 0 and 1 are half a step within."""
+LOSS = Scale(lambda scores, _: np.asarray(-np.log(_size(scores))), lambda means: _size(means) ** 2, _size)
+"""Of a loss, whose score is its negative: its logarithm, and its square."""
+SHORTFALL = Scale(
+    lambda scores, _: np.asarray(-np.log(_size(1 - scores))),
+    lambda means: _size(1 - means) ** 2,
+    lambda means: _size(1 - means),
+)
+"""Of what is 1 at best, such as R²: as a loss, of what is missing."""
 
 
 def best_set(
-    scores: Array, step: float = 0.0, spread: Spread = even_spread, alpha: float = 1 - LEVEL, leader: int | None = None
+    scores: Array, step: float = 0.0, scale: Scale = PLAIN, alpha: float = 1 - LEVEL, leader: int | None = None
 ) -> BestSet:
     """Find the settings that can be the best.
 
     Args:
         scores: ``[k, n]``, more is better; NaN is a missing run. A setting has one score at least.
         step: the measure's resolution: no variance is below its rounding error's, step²/12.
-        spread: how variances should compare, by the means.
+        scale: the measure's.
         alpha: in how many sweeps a truly best setting may be left out.
         leader: which of several equal means leads; by default the best mean of those with two scores or more.
     """
     n, mean, variance = _moments(scores, step)
     several = n > 1
     inside = np.ones(len(mean), bool)
-    weight = spread(mean)
     able = several if several.any() else inside
     leader = int(np.flatnonzero(able)[np.argmax(mean[able])]) if leader is None else leader
     if len(mean) == 1 or not several.any():
         nothing = np.full(len(mean), math.nan)
         return BestSet(leader, inside, n, mean, nothing, mean[leader] - mean, nothing, nothing)
-    ratio = np.full(len(mean), math.nan)
+    weight = scale.spread(mean)
+    _, even_mean, even_variance = _moments(scale.even(scores, step), 0.0)
+    ratio, even = (np.full(len(mean), math.nan) for _ in range(2))
     ratio[several], _ = moderated(variance[several] / weight[several], n[several] - 1)
-    first = floored = np.fmax(ratio, _floor(ratio[several])) * weight
-    while (beaten := _beaten(mean, floored, n, inside, several, alpha)).any():
+    least = step**2 / 12 / scale.width(mean) ** 2
+    even[several], _ = moderated(np.maximum(even_variance, least)[several], n[several] - 1)
+    usual = np.where(several, np.fmax(variance, ratio * weight), _floor(ratio[several]) * weight)
+    while True:
+        who = np.flatnonzero(inside & several)
+        who = who[np.argsort(-mean[who], kind="stable")][:CHALLENGERS]
+        floored = np.fmax(even, _floor(even[inside & several]))
+        bound = critical(max(1, int(inside.sum()) - 1), _welch(floored, n, who), alpha)
+        ahead = _lead(even_mean, floored, n, who) > bound
+        plainly = _lead(mean, usual, n, who) > special.stdtrit(_welch(usual, n, who), 1 - alpha)
+        plainly |= _separated(scores, n, who, alpha)
+        beaten = (ahead & plainly).any(1) & inside
+        if not beaten.any():
+            break
         inside &= ~beaten
-        floored = np.fmax(ratio, _floor(ratio[inside & several])) * weight
+    first, floored = (np.fmax(ratio, _floor(ratio[of & several])) * weight for of in (several, inside))
     difference = mean[leader] - mean
-    degrees = _welch(first, n, first[leader], n[leader])
+    degrees = _welch(first, n, np.array([leader]))[:, 0]
     error = np.sqrt(first / n + first[leader] / n[leader])
     half = critical(max(1, len(mean) - 1), degrees, alpha, two_sided=True) * error
     half[leader] = math.nan
@@ -120,11 +157,7 @@ def best_set(
     return BestSet(leader, inside, n, mean, floored, difference, low, difference + half)
 
 
-def _floor(ratios: Array) -> float:
-    return math.sqrt(float(np.mean(ratios**2)))
-
-
-def half_widths(scores: Array, step: float = 0.0, spread: Spread = even_spread) -> Array:
+def half_widths(scores: Array, step: float = 0.0, scale: Scale = PLAIN) -> Array:
     """Return half the width of the 95 % interval of each setting's mean; NaN where it has one score.
 
     A few runs that happen to agree say little, so a variance is the setting's own, or what the settings' geometric mean
@@ -134,10 +167,10 @@ def half_widths(scores: Array, step: float = 0.0, spread: Spread = even_spread) 
     Args:
         scores: ``[k, n]``, more is better; NaN is a missing run. A setting has one score at least.
         step: the measure's resolution.
-        spread: how variances should compare, by the means.
+        scale: the measure's.
     """
     n, mean, variance = _moments(scores, step)
-    weight, several = spread(mean), n > 1
+    weight, several = scale.spread(mean), n > 1
     if not several.any():
         return np.full(len(mean), math.nan)
     ratio = variance[several] / weight[several]
@@ -160,27 +193,28 @@ def _moments(scores: Array, step: float) -> tuple[npt.NDArray[np.int64], Array, 
     return n, mean, np.maximum(squares / np.maximum(n - 1, 1), np.maximum(least, 1e-300))
 
 
-def _beaten(
-    mean: Array,
-    variance: Array,
-    n: npt.NDArray[np.int64],
-    inside: npt.NDArray[np.bool_],
-    several: npt.NDArray[np.bool_],
-    alpha: float,
+def _floor(variances: Array) -> float:
+    return float(np.mean(variances**FLOOR_POWER)) ** (1 / FLOOR_POWER)
+
+
+def _lead(mean: Array, variance: Array, n: npt.NDArray[np.int64], who: npt.NDArray[np.int64]) -> Array:
+    """Return by how many standard errors each of ``who`` is ahead of each setting, ``[k, who]``."""
+    return np.asarray((mean[who] - mean[:, None]) / np.sqrt(variance[:, None] / n[:, None] + variance[who] / n[who]))
+
+
+def _separated(
+    scores: Array, n: npt.NDArray[np.int64], who: npt.NDArray[np.int64], alpha: float
 ) -> npt.NDArray[np.bool_]:
-    """Say which of those inside some other of them beats."""
-    who = np.flatnonzero(inside & several)
-    who = who[np.argsort(-mean[who], kind="stable")][:CHALLENGERS]
-    error = np.sqrt(variance[:, None] / n[:, None] + variance[who] / n[who])
-    degrees = _welch(variance[:, None], n[:, None], variance[who], n[who])
-    beaten = (mean[who] - mean[:, None]) / error > critical(max(1, int(inside.sum()) - 1), degrees, alpha)
-    return np.asarray(beaten.any(1) & inside)
+    """Say whether all runs of each of ``who`` beat all of each setting, and are enough for ranks to tell."""
+    orders = special.comb(n[:, None] + n[who], n[who])
+    return np.asarray((np.nanmin(scores[who], 1) > np.nanmax(scores, 1)[:, None]) & (1 / orders <= alpha + 1e-12))
 
 
-def _welch(a: Array, n_a: npt.NDArray[np.int64], b: Array, n_b: npt.NDArray[np.int64]) -> Array:
-    """Return the degrees of freedom of a difference of two means; a single value has those of two."""
-    x, y = a / n_a, b / n_b
-    return np.asarray((x + y) ** 2 / (x**2 / np.maximum(n_a - 1, 1) + y**2 / np.maximum(n_b - 1, 1)))
+def _welch(variance: Array, n: npt.NDArray[np.int64], who: npt.NDArray[np.int64]) -> Array:
+    """Return the degrees of freedom of these differences (Welch 1947); a single value has those of two."""
+    share, df = variance / n, np.maximum(n - 1, 1)
+    own = share[:, None] ** 2 / df[:, None]
+    return np.asarray((share[:, None] + share[who]) ** 2 / (own + share[who] ** 2 / df[who]))
 
 
 def moderated(variances: Array, df: npt.NDArray[np.int64]) -> tuple[Array, float]:
@@ -254,15 +288,16 @@ def equivalence(found: BestSet, setting: int, alpha: float = 1 - LEVEL) -> tuple
 def seeds_to_tell(
     found: BestSet, setting: int, margin: float, most: int = 1000, alpha: float = 1 - LEVEL
 ) -> int | None:
-    """Return with how many seeds each a setting is expected to be told from the leader, or to be its equivalent.
+    """Return with how many seeds each a setting is expected to be clearly worse than the leader, or its equivalent.
 
-    The difference and the variances are taken to stay as they are. None if ``most`` are not enough.
+    The difference and the variances are taken to stay as they are. More seeds than there are; None if ``most`` are
+    not enough.
     """
     one, other = found.variance[found.leader], found.variance[setting]
-    away = abs(float(found.difference[setting]))
-    room = max(margin - away, away)
-    for n in range(2, most + 1):
-        degrees = (n - 1) * (one + other) ** 2 / (one**2 + other**2)
-        if float(special.stdtrit(degrees, 1 - alpha)) * math.sqrt((one + other) / n) < room:
+    away, others = abs(float(found.difference[setting])), max(1, int(found.inside.sum()) - 1)
+    for n in range(int(min(found.n[found.leader], found.n[setting])) + 1, most + 1):
+        error, degrees = math.sqrt((one + other) / n), (n - 1) * (one + other) ** 2 / (one**2 + other**2)
+        alike = float(special.stdtrit(degrees, 1 - alpha)) * error < margin - away
+        if alike or float(critical(others, np.array(degrees), alpha)) * error < away:
             return n
     return None

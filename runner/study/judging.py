@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from runner.report.figures import legend_below, log_axis
+from runner.report.drawing.figures import legend_below, log_axis
+from runner.report.drawing.looks import COLOURS, DASHES
 from runner.report.load import Records, read_layers
-from runner.report.looks import COLOURS, DASHES
-from runner.report.sections import Plot
+from runner.report.section import Plot
 from runner.run.files import read_csv
 from runner.study.study import Judgement
 

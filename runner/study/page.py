@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from runner.report.page import cell, command_line, document
+from runner.report.render.page import cell, command_line, document
 from runner.run.job import OUTPUTS
 from runner.run.record import write_whole, writing
 from runner.study.catalogue import STUDIES

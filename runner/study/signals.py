@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from runner.report.load import Records, read_layers
-from runner.report.sections import Plot
+from runner.report.section import Plot
 from runner.study.judging import Array, Curves, Rows, judgement, layers_at_start, lines
 from runner.study.study import Judgement, weights_of
 

@@ -14,10 +14,10 @@ import pandas as pd
 from runner.config.compose import Composer, start_hydra
 from runner.config.identity import identity
 from runner.errors import ConfigError, OptbenchError, RecordError
+from runner.report.drawing.figures import render
 from runner.report.evaluations import FIRST
-from runner.report.figures import render
 from runner.report.load import Records, load
-from runner.report.sections import Plot
+from runner.report.section import Plot
 from runner.run import files, launches, record
 from runner.run.job import OUTPUTS, Job
 from runner.run.lock import holding

@@ -75,7 +75,7 @@ CASES = [
     ("a target of no measure", ["target.metric=val_acuracy", "target.value=1"], ["target.metric", "got 'val_acuracy'", "'val_accuracy'", "val_loss"], ["target.metric=accuracy", "target.value=1"]),
     ("a target that nobody measures", ["target.metric=nonsense", "target.value=1"], ["got 'nonsense'\nvalid: val_loss, val_accuracy"], ["target.metric=val_loss", "target.value=1"]),
     ("a target on the test set", ["target.metric=test_accuracy", "target.value=1"], ["target.metric", "validation", "val_accuracy"], ["target.metric=val_accuracy", "target.value=1"]),
-    ("a target of a measure that is not recorded", ["target.metric=f1", "target.value=1"], ["target.metric", "got 'f1'", "metrics"], ["target.metric=f1", "target.value=1", "metrics=[f1]"]),
+    ("a target of a measure that is not recorded", ["target.metric=roc_auc", "target.value=1"], ["target.metric", "got 'roc_auc'", "metrics"], ["target.metric=roc_auc", "target.value=1", "metrics=[roc_auc]"]),
     ("a target of a measure of one's own", ["metrics=[tests.own_parts.top2]", "target.metric=top2", "target.value=1"], ["target.metric=val_top2", "better"], ["metrics=[tests.own_parts.top2]"]),
     ("a target as one value", ["target=0.9"], ["target.metric", "target.value"], ["target.metric=loss", "target.value=0.9"]),
     ("a misspelt part of a target", ["target.metrics=loss"], ["target.metrics", "'target.metric'"], ["target.metric=loss", "target.value=0.9"]),

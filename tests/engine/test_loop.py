@@ -61,7 +61,8 @@ def test_rows_hold_what_the_contract_names(job: Callable) -> None:
     _, rows = trained(job("epochs=2", "scheduler=constant"))
     assert list(rows[0]) == [
         *("step", "epoch", "samples_seen", "train_seconds", "lr", "batch_size", "batch_loss", "train_loss"),
-        *("train_accuracy", "val_loss", "val_accuracy", "grad_norm", "update_ratio", "status"),
+        *("train_accuracy", "train_balanced_accuracy", "train_f1"),
+        *("val_loss", "val_accuracy", "val_balanced_accuracy", "val_f1", "grad_norm", "update_ratio", "status"),
     ]
     assert [row["step"] for row in rows] == [0, 21, 42]
     assert [row["epoch"] for row in rows] == [0, 1, 2]

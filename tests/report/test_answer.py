@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from runner.statistics.best import half_widths, share_spread
+from runner.statistics.best import SHARE, half_widths
 from tests.support.composed import compose_job
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.records import Result, summary_of
@@ -41,7 +41,7 @@ def test_the_answer_comes_first_with_a_command_that_runs_and_what_a_new_seed_may
         scores = runs.pivot_table(index=["init", "optim", "optim.lr"], columns="seed", values=measure).to_numpy()
         values = [summary[measure] for summary in judged]
         at = next(k for k, row in enumerate(scores) if sorted(row) == pytest.approx(sorted(values)))
-        half = half_widths(scores, 1 / samples, share_spread)[at]
+        half = half_widths(scores, 1 / samples, SHARE)[at]
         for key, factor in (("interval", 1), ("new_seed", 2)):  # √(1 + n) of three seeds
             low, high = (np.mean(values) + sign * factor * half for sign in (-1, 1))
             assert promised["measures"][title][key] == pytest.approx([max(low, 0), min(high, 1)])

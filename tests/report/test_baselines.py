@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.report import baselines
 from runner.report.load import Records, load
+from runner.report.sections import baselines
 from runner.report.settings import Workload
 from runner.report.workloads import workloads
 from runner.report.write import Asked

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner.report import charts, grids, histories, parallel, ranking, sensitivity
-from runner.report.classified import classified, missing
+from runner.report.drawing import charts
+from runner.report.drawing.looks import colours, looks_of_settings
 from runner.report.load import load
-from runner.report.looks import colours, looks_of_settings
-from runner.report.sections import DOUBLE, SINGLE
+from runner.report.section import DOUBLE, SINGLE
+from runner.report.sections import grids, histories, parallel, ranking, sensitivity
+from runner.report.sections.classified import classified, missing
 from runner.report.write import Asked, _sections
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.reports import a_grid, only_workload

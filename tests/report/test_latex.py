@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from runner.report.latex import measured, tabular, text, value
+from runner.report.render.latex import measured, tabular, text, value
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.reports import a_grid, report
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from runner.report.equivalent import with_margin
-from runner.report.matters import levels, sentences
+from runner.report.sections.matters import levels, sentences
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.reports import a_grid, only_workload, report
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from runner.errors import RecordError
-from runner.report.charts import plotly_js
+from runner.report.drawing.charts import plotly_js
 from runner.report.write import Asked
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.reports import Page, report

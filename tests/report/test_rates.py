@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from runner.report import rates, target
+from runner.report import rates
 from runner.report.load import load
+from runner.report.sections import target
 from runner.report.workloads import workloads
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.reports import report

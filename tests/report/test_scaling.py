@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from runner.report.load import load
-from runner.report.scaling import best_of_each_size
+from runner.report.sections.scaling import best_of_each_size
 from runner.report.workloads import workloads
 from runner.report.write import report
 from tests.support.laws import SIZES, law

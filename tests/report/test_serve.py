@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError
-from runner.report.page import POLICY, document
-from runner.report.serve import Server, Shown
-from runner.report.watch import served
+from runner.report.render.page import POLICY, document
+from runner.report.render.serve import Server, Shown
+from runner.report.render.watch import served
 
 PAGE = document("A title", "a line", "<p>the body</p>", "an end", ("main", "Skip"))
 

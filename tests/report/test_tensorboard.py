@@ -10,7 +10,7 @@ import pytest
 
 from runner.errors import ConfigError
 from runner.report.load import load
-from runner.report.tensorboard import LONGEST_NAME, check_destination, name_of, write_events
+from runner.report.render.tensorboard import LONGEST_NAME, check_destination, name_of, write_events
 from tests.support.made_sweep import made_run, make_sweep
 
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -128,7 +128,7 @@ def test_a_failure_half_way_leaves_what_was_there(sweep: Path, tmp_path: Path, m
     write_events(load(sweep), events)
     before = sorted(events.rglob("*"))
     records = load(sweep)
-    monkeypatch.setattr("runner.report.tensorboard._session_end", lambda *_: 1 / 0)
+    monkeypatch.setattr("runner.report.render.tensorboard._session_end", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_events(records, events)
     assert sorted(events.rglob("*")) == before and not list(tmp_path.glob(".events*"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.report.watch import stamp
+from runner.report.render.watch import stamp
 from tests.support.made_sweep import made_run, make_sweep
 
 PATIENCE_SECONDS = 120

@@ -141,7 +141,7 @@ def test_a_grid_has_one_folder_a_run_and_names_each_run_once(optbench: Callable,
     assert [line.split()[0] for line in lines[1:9]] == ["he_normal"] * 4 + ["xavier_uniform"] * 4
     assert lines[9] == ""
     assert {p.name for p in folder.iterdir()} == {"outputs"}
-    assert {p.name for p in (folder / "outputs/default").iterdir() if p.is_file()} == {"runs.csv"}
+    assert {p.name for p in (folder / "outputs/default").iterdir() if p.is_file()} == {"runs.csv", "sweeps.jsonl"}
     with (folder / "outputs/default/runs.csv").open() as file:
         assert {row["run_id"] for row in csv.DictReader(file)} == {run.name[-8:] for run in runs}
 

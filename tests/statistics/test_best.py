@@ -56,8 +56,8 @@ def test_the_best_of_equals_is_rarely_left_out(settings: int, seeds: int):
 
 def test_three_seeds_tell_what_is_far_behind():
     rng = np.random.default_rng(0)
-    means = np.array([0.9, 0.88] + [0.3] * 16)
-    found = b.best_set(means[:, None] + rng.normal(0, 0.03, (18, 3)), 1 / 143, b.share_spread)
+    means = np.array([0.9, 0.895] + [0.3] * 16)
+    found = b.best_set(means[:, None] + rng.normal(0, 0.03, (18, 3)), 1 / 143, b.SHARE)
     assert found.inside.tolist() == [True, True] + [False] * 16
     assert ((found.low[2:] <= 0.6) & (found.high[2:] >= 0.6)).all()
 
@@ -72,7 +72,7 @@ def test_a_wild_loser_does_not_hide_a_clear_one():
 def test_three_alike_seeds_prove_nothing_beside_settings_that_vary():
     """A leader whose three seeds agree may fail in the next: it is taken to vary as the others do."""
     alike = np.array([[0.92, 0.92, 0.92], [0.80, 0.95, 0.92], [0.95, 0.78, 0.90], [0.93, 0.85, 0.91]])
-    assert b.best_set(alike, 1 / 143, b.share_spread).inside.all()
+    assert b.best_set(alike, 1 / 143, b.SHARE).inside.all()
     assert not b.best_set(alike[[0, 0, 0, 1]] - [[0], [0.1], [0.1], [9]], 1 / 143).inside[1:].any()
 
 
@@ -115,19 +115,39 @@ def test_a_setting_a_margin_away_is_rarely_called_equivalent():
     assert wrong / 1000 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1000)
 
 
-def test_as_many_seeds_are_asked_for_as_tell():
-    found = b.best_set(np.array([[0.90, 0.95, 0.88], [0.89, 0.93, 0.90]]))
-    seeds = b.seeds_to_tell(found, 1, 0.02)
+@pytest.mark.parametrize(("ahead", "margin"), [(0.0, 0.02), (0.05, 0.001)], ids=["as good", "worse"])
+def test_as_many_seeds_are_asked_for_as_tell(ahead: float, margin: float):
+    found = b.best_set(np.array([[0.90 + ahead, 0.95 + ahead, 0.88 + ahead], [0.90, 0.94, 0.89]]))
+    seeds = b.seeds_to_tell(found, 1, margin)
     assert seeds is not None and seeds > 3
     one, other = found.variance
+    away = abs(float(found.difference[1]))
 
-    def half(n: int) -> float:
+    def tells(n: int) -> bool:
         df = (n - 1) * (one + other) ** 2 / (one**2 + other**2)
-        return float(stats.t.ppf(0.95, df) * math.sqrt((one + other) / n))
+        half = float(stats.t.ppf(0.95, df) * math.sqrt((one + other) / n))  # of one comparison, Dunnett's is Student's
+        return half < margin - away or half < away
 
-    room = max(0.02 - abs(found.difference[1]), abs(found.difference[1]))
-    assert half(seeds) < room <= half(seeds - 1)
-    assert b.seeds_to_tell(found, 1, 0.02, most=seeds - 1) is None
+    assert tells(seeds + 1) and not tells(seeds - 1)
+    assert b.seeds_to_tell(found, 1, margin, most=seeds - 1) is None
+
+
+def test_an_exploded_setting_leaves_the_others_what_they_are():
+    """R² of -600,000 at a rate that is far too large."""
+    near = np.array([[0.73, 0.71, 0.78], [0.70, 0.74, 0.72]])
+    wild = np.array([[-6.0e5, -1.0e5, -9.0e5]])
+    found = b.best_set(np.concatenate([near, wild]), scale=b.SHORTFALL)
+    assert found.inside.tolist() == [True, True, False]
+    alone, beside = (b.half_widths(x, scale=b.SHORTFALL) for x in (near, np.concatenate([near, wild])))
+    assert (beside[:2] < 3 * alone).all()
+
+
+def test_what_is_clearly_worse_is_so_in_a_plain_test_too():
+    """One of three seeds failed, another is the best of all: moderation alone tells no such setting from the leader."""
+    alike = [[0.87, 0.88, 0.86], [0.86, 0.87, 0.87], [0.85, 0.88, 0.87], [0.87, 0.86, 0.85]]
+    scores = np.array([*alike, [0.28, 0.90, 0.67]])
+    assert stats.ttest_ind(scores[0], scores[4], equal_var=False, alternative="greater").pvalue > 0.05
+    assert b.best_set(scores, 1 / 143, b.SHARE).inside[4]
 
 
 def test_a_single_settings_interval_is_students():

@@ -7,13 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from runner.report import charts
-from runner.report.figures import legend_below, log_axis, short
+from runner.report.drawing import charts
+from runner.report.drawing.figures import legend_below, log_axis, short
+from runner.report.drawing.looks import Look, first_axis, looks_of_settings
+from runner.report.drawing.wrong import Array, Wrong, above, wrong
 from runner.report.load import Records
-from runner.report.looks import Look, first_axis, looks_of_settings
-from runner.report.sections import DOUBLE, Plot, Section, Table
+from runner.report.section import DOUBLE, Plot, Section, Table
 from runner.report.settings import Workload
-from runner.report.wrong import Array, Wrong, above, wrong
 
 MOST_CURVES = 6
 _ENDS = ("mean", "min", "max")

@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from runner.report import charts
-from runner.report.looks import COLOURS, DASHES
-from runner.report.sections import Plot
+from runner.report.drawing import charts
+from runner.report.drawing.looks import COLOURS, DASHES
+from runner.report.section import Plot
 from runner.run.record import write_whole
 
 STYLE: dict[Any, Any] = {

@@ -1,12 +1,12 @@
 """What matters: what each axis is worth at its own best of everything else, and which axes depend on each other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from runner.report.sections import Section, Table
+from runner.report.section import Section, Table
+from runner.report.sections.trouble import shares_explained
 from runner.report.settings import LR, Workload, number
-from runner.report.trouble import shares_explained
 from runner.statistics.effects import Effect, Interaction, effect, interactions
 from runner.statistics.scores import LEVEL, Interval
 
@@ -32,7 +32,8 @@ class Level:
     effect: Effect
     """The best level's setting less this one's; of the best level itself, nothing."""
     verdict: str
-    """``best``, ``worse``, ``equivalent``, ``open``, ``diverges or fails`` or ``one seed``."""
+    """``best``; ``worse`` outside the set that can be the best; inside it ``ahead`` where the paired interval lies
+    above 0, ``equivalent`` or ``open``; ``diverges or fails``, ``no value yet`` or ``one seed``."""
 
 
 def levels(workload: Workload) -> list[Level]:
@@ -43,8 +44,18 @@ def levels(workload: Workload) -> list[Level]:
         best = ranked[0][0]
         for setting, level in ranked:
             held = effect(workload.scores, best, setting, workload.step)
-            found.append(Level(axis, level, held, _verdict(workload, best, setting, held.difference)))
+            verdict = _verdict(workload, best, setting, held.difference)
+            if verdict == "worse" and held.difference.low <= 0:  # the set tells more than three pairs do
+                held = replace(held, difference=_of_the_set(workload, setting, held.difference))
+            found.append(Level(axis, level, held, verdict))
     return found
+
+
+def _of_the_set(workload: Workload, setting: int, paired: Interval) -> Interval:
+    """Return a setting's difference to the leader as the table of settings has it."""
+    sign = -workload.measure.sign
+    low, high = sorted(sign * workload.of(setting, f"difference_{end}") for end in ("low", "high"))
+    return Interval(sign * workload.of(setting, "difference"), low, high, paired.n)
 
 
 def _verdict(workload: Workload, best: int, setting: int, difference: Interval) -> str:
@@ -54,8 +65,10 @@ def _verdict(workload: Workload, best: int, setting: int, difference: Interval) 
         return "diverges or fails" if workload.of(setting, "bad") else "no value yet"
     if not difference.known:
         return "one seed"
-    if difference.low > 0:
+    if not workload.of(setting, "in_set"):
         return "worse"
+    if difference.low > 0:
+        return "ahead"
     margin = workload.margin or 0.0
     return "equivalent" if -margin < difference.low and difference.high < margin else "open"
 
@@ -104,7 +117,7 @@ def _title(axis: str) -> str:
 
 
 def _by(workload: Workload, difference: Interval) -> str:
-    return f"{workload.measure.amount(difference.mean)} {workload.measure.span(difference.low, difference.high)}"
+    return workload.measure.by(difference.mean, difference.low, difference.high)
 
 
 def _sentence(workload: Workload, axis: str, found: list[Level]) -> str:
@@ -119,7 +132,11 @@ def _sentence(workload: Workload, axis: str, found: list[Level]) -> str:
         them = [f"{number(x.value) or '–'} by {_by(workload, x.effect.difference)}" for x in worse[:NAMED]]
         more = f" and {len(worse) - NAMED} more" if len(worse) > NAMED else ""
         parts.append(f"{first} beats {', '.join(them)}{more}")
-    for verdict, word in (("equivalent", "makes no difference against"), ("open", "is not told from")):
+    for verdict, word in (
+        ("ahead", "is ahead of, but does not rule out,"),
+        ("equivalent", "makes no difference against"),
+        ("open", "is not told from"),
+    ):
         if some := named(verdict):
             them = [f"{number(x.value) or '–'}, {_by(workload, x.effect.difference)}" for x in some[:NAMED]]
             more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""

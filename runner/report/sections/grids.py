@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from runner.report import charts
-from runner.report.figures import ORDER, short
-from runner.report.sections import DOUBLE, SINGLE, Plot, Section, Table
+from runner.report.drawing import charts
+from runner.report.drawing.figures import ORDER, short
+from runner.report.section import DOUBLE, SINGLE, Plot, Section, Table
 from runner.report.settings import LR, Workload, number
 
 MOST_PAIRS = 6

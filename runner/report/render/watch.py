@@ -6,6 +6,7 @@ Runs are looked at, never touched: no lock is taken, and nothing is written but 
 import hashlib
 import html
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,16 +14,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from runner.errors import ConfigError, NothingYet, RecordError
-from runner.report.page import POLICY, document
-from runner.report.serve import Server, Shown
+from runner.report.render.page import document
+from runner.report.render.serve import Server, Shown
 from runner.report.write import Report
 
 POLL_SECONDS = 2.0
 POLLING_SHARE, MAKING_SHARE = 0.05, 0.33
 """At most this share of the time goes into looking at the runs, and into making pages, however many runs there are."""
 NICENESS = 10
-SERVED = f"{POLICY}; connect-src 'self'"
-"""A served page may ask its server for its version; the file on disk may ask for nothing."""
+POLICY = re.compile(r'(?<=http-equiv="Content-Security-Policy" content=")[^"]+')
 SCRIPT = Path(__file__).with_name("watch.js")
 
 
@@ -127,13 +127,13 @@ def served(page: str, note: str = "") -> Shown:
         note: what a reader must know of it.
     """
     version = hashlib.sha256(f"{note}\0{page}".encode("utf-8", "replace")).hexdigest()[:16]
-    before, policy, after = page.partition(f'content="{POLICY}"')
-    body, end, rest = after.rpartition("</body>")
-    assert policy and end, "a page has a policy and a body"
+    policy, (body, end, rest) = POLICY.search(page), page.rpartition("</body>")
+    assert policy is not None and end, "a page has a policy and a body"
+    asking = f"{policy[0]}; connect-src 'self'"  # the file on disk may ask for nothing
     said = html.escape(note, quote=True)
     status = f'<p id="watching" class="soft" role="status">{said}</p>'
     script = f'<script data-version="{version}" data-note="{said}">{SCRIPT.read_text(encoding="utf-8")}</script>'
-    return Shown(f'{before}content="{SERVED}"{body}{status}{script}{end}{rest}', SERVED, version, page)
+    return Shown(f"{POLICY.sub(asking, body, count=1)}{status}{script}{end}{rest}", asking, version, page)
 
 
 def noted(shown: Shown, note: str) -> Shown:

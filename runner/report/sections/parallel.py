@@ -8,9 +8,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from scipy import stats
 
-from runner.report import charts
-from runner.report.figures import ORDER, short
-from runner.report.sections import DOUBLE, Plot
+from runner.report.drawing import charts
+from runner.report.drawing.figures import ORDER, short
+from runner.report.section import DOUBLE, Plot
 from runner.report.settings import Workload, number
 
 MOST_AXES = 9

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from runner.report import charts
 from runner.report.answer import Answer, Estimate
-from runner.report.page_tables import table_html
-from runner.report.sections import Plot, Section
+from runner.report.drawing import charts
+from runner.report.render.page_tables import table_html
+from runner.report.section import Plot, Section
 from runner.report.settings import number
 
 HERE = Path(__file__).parent
@@ -63,7 +63,7 @@ and a click on a legend hides a line."""
 <nav aria-label="Contents"><ol>{links}</ol></nav>
 <noscript><p class="care">Charts and tables need JavaScript; report/ beside this page has them as files.</p></noscript>
 {"".join(rest)}"""
-    about = answers[0][0].workload.about if len(answers) == 1 else f"{len(answers)} data sets"
+    about = answers[0][0].workload.about if len(answers) == 1 else f"{len(answers)} workloads"
     title = f"{about} · {name}" if about else name
     scripts = (charts.plotly_js(), *(_beside(file) for file in ("tables.js", "charts.js")))
     return document(title, summary, main, footer, ("answer-0", "Skip to the answer"), scripts)
@@ -89,6 +89,7 @@ def document(
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY.format(COMPILES if scripts else "")}">
+<meta name="generator" content="optbench report">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{_e(title)}</title>

@@ -10,11 +10,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from runner.measures import BALANCED
+from runner.report.drawing import charts
+from runner.report.drawing.figures import clean, legend_below
+from runner.report.drawing.looks import COLOURS, DASHES
 from runner.report.equivalent import cheapest, equivalents
-from runner.report.figures import clean, legend_below
 from runner.report.load import Records, as_number
-from runner.report.looks import COLOURS, DASHES
-from runner.report.sections import Plot, Section, Table
+from runner.report.section import Plot, Section, Table
 from runner.report.settings import Workload
 from runner.run.files import read_csv
 from runner.run.job import BASELINES, SPLIT_COLUMNS
@@ -31,6 +32,8 @@ WORDS = {
     "bigram": "counting what follows a character",
     "trigram": "counting what follows two characters",
 }
+NOTABLE = 0.1
+"""A share that a model gains over a trivial prediction is worth naming from here on, however few samples there are."""
 MISSING = (
     "no simple baselines were measured beside these runs, so it is not known whether they beat a trivial prediction; "
     f"the same command, without baselines=false, measures them ({BASELINES}) and trains nothing again"
@@ -129,7 +132,21 @@ def _rows(records: Records) -> list[dict[str, str]]:
         rows = read_csv(place / BASELINES)
     except OSError:
         return []
-    return [row for row in rows if None not in row and {*SPLIT_COLUMNS, "baseline", "kind", "note"} <= row.keys()]
+    needed = {*SPLIT_COLUMNS, "baseline", "kind", "note"}
+    return [row for row in rows if None not in row and None not in row.values() and needed <= row.keys()]
+
+
+def unread(records: Records) -> str | None:
+    """Say that the file of baselines is there and nothing, or not all, of it can be read."""
+    single = records.folder in records.places.values()
+    path = (records.folder.parent if single else records.folder) / BASELINES
+    if not path.is_file():
+        return None
+    lines, good = len(path.read_text(encoding="utf-8", errors="replace").splitlines()) - 1, len(_rows(records))
+    if good and good == lines:
+        return None
+    what = f"{lines - good} of {lines} rows of it cannot be read" if good else "it cannot be read"
+    return f"{path}: {what}, and left out; without the file, the sweep's command measures anew"
 
 
 def trivial_value(workload: Workload, records: Records) -> float | None:
@@ -185,9 +202,10 @@ def _of_trivial(workload: Workload, baselines: Baselines) -> Iterator[str]:
         how = "is not clearly better" if trivial.ahead.mean > 0 else "is no better"
         yield f"The recommended setting {how} than a trivial prediction: {reached}.{_nor(workload, baselines)}"
     elif workload.step > 0 and baselines.splits == 1 and trivial.ahead.mean <= math.sqrt(workload.step):
+        few = f"The {measure.title} moves in steps of {workload.step:.2g}"
         yield (
-            f"The recommended setting is little better than a trivial prediction: {reached}. So few validation samples "
-            "may give such a difference by chance: other splits would tell (data.split_seed=0,1,2,3,4)."
+            f"The recommended setting is little better than a trivial prediction: {reached}. {few}, as few validation "
+            "samples of a class decide it: other splits would tell (data.split_seed=0,1,2,3,4)."
         )
 
 
@@ -201,8 +219,8 @@ def _nor(workload: Workload, baselines: Baselines) -> str:
 
 
 def _beats(workload: Workload, one: Baseline, trivial: Baseline) -> bool:
-    """Say whether a baseline is better than the trivial one by two standard errors of a share at most."""
-    return workload.measure.sign * (one.value - trivial.value) > math.sqrt(workload.step)
+    """Say whether a baseline is better than the trivial one by more than a step of the measure, or a sample or two."""
+    return workload.measure.sign * (one.value - trivial.value) > min(math.sqrt(workload.step), NOTABLE)
 
 
 def _of_models(workload: Workload, baselines: Baselines) -> Iterator[str]:
@@ -240,8 +258,8 @@ def section(workload: Workload, baselines: Baselines | None) -> Section | None:
     measure, words = workload.measure, "split" if baselines.splits == 1 else f"{baselines.splits} splits"
     said = (
         "Models that need no tuning, fitted on the training part and measured on the validation part of the same "
-        f"{words} as the recommended setting's runs; ahead is by how much these are better in {measure.title}, with "
-        f"the 95 % interval over {workload.replicate_word}s. The test part was not read."
+        f"{words} as the recommended setting's runs; ahead is by how much those runs are better in {measure.title}, "
+        f"with the 95 % interval over {workload.replicate_word}s. The test part was not read."
     )
     rows = [
         {
@@ -325,5 +343,8 @@ def _chart(workload: Workload, baselines: Baselines) -> Mapping[str, Any]:
     spread = {"type": "data", "symmetric": False, "array": [above], "arrayminus": [below]}
     marker = {"color": COLOURS[0], "symbol": "diamond", "size": 10}
     data = [{**runs, "marker": {"color": COLOURS[0], "opacity": 0.4}}, {**leader, "marker": marker, "error_x": spread}]
-    axes = {"xaxis": {"title": {"text": workload.measure.title}}, "yaxis": {"visible": False, "range": [-1, 1]}}
-    return {"data": [*data, *lines], "layout": {**axes, "legend": {"orientation": "h"}}}
+    y = {"visible": False, "range": [-1, 1]}
+    return {
+        "data": [*data, *lines],
+        "layout": charts.layout([""], [charts.named(workload.measure.title)], [y], height=240),
+    }

@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from runner.report import charts
-from runner.report.figures import log_axis
+from runner.report.drawing import charts
+from runner.report.drawing.columns import WIDTH, aligned
+from runner.report.drawing.figures import log_axis
+from runner.report.drawing.looks import COLOURS, DASHES, MARKERS, Look
 from runner.report.load import Records
-from runner.report.looks import COLOURS, DASHES, MARKERS, Look
-from runner.report.sections import DOUBLE, Plot, Section, Table
+from runner.report.section import DOUBLE, Plot, Section, Table
 from runner.report.settings import Workload
-from runner.report.text import WIDTH, aligned
 from runner.statistics.power_law import EXPONENTS, FEWEST_SIZES, Law, fit
 from runner.statistics.scores import Array
 

@@ -11,8 +11,8 @@ from runner.run.record import write_whole, writing
 
 PAGE, FILES, INDEX = "report.html", "report", "index.csv"
 COLUMNS = ["file", "shows"]
-MARK = b"<title>optbench report"
-"""What a page of ours has near its beginning."""
+MARKS = (b'<meta name="generator" content="optbench report">', b"<title>optbench report")
+"""What a page of ours has near its beginning, and what those of earlier versions have."""
 BEGINNING = 2**20
 
 
@@ -56,7 +56,7 @@ def begin(folder: Path, names: Sequence[tuple[str, str]]) -> set[str]:
     away = "move it away, or give another folder with --into FOLDER"
     if place.is_symlink():
         raise RecordError(f"cannot write {place}: it is a link to somewhere else; remove it first")
-    if page.is_file() and MARK not in _beginning(page):
+    if page.is_file() and not any(mark in _beginning(page) for mark in MARKS):
         raise RecordError(f"cannot write {page}: what is there is no report of optbench; {away}")
     if (place / "runs.csv").exists():
         raise RecordError(f"cannot write {place}: it is the folder of a sweep; give another folder with --into FOLDER")

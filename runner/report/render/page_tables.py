@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from runner.report.charts import as_json
-from runner.report.sections import Table
+from runner.report.drawing.charts import as_json
+from runner.report.section import Table
 from runner.report.settings import number
 
 MOST_ROWS = 5_000

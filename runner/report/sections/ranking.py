@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from runner.report import charts
-from runner.report.figures import log_axis, short
-from runner.report.looks import looks_of_settings
-from runner.report.sections import DOUBLE, Plot, Section
+from runner.report.drawing import charts
+from runner.report.drawing.figures import log_axis, short
+from runner.report.drawing.looks import looks_of_settings
+from runner.report.drawing.wrong import Array, above, wrong
+from runner.report.section import DOUBLE, Plot, Section
 from runner.report.settings import Workload
-from runner.report.wrong import Array, above, wrong
 
 MOST_SHOWN = 10
 CAN, CANNOT = "can be best", "worse, or cannot be compared"

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from runner.report import charts
-from runner.report.figures import legend_below, log_axis, short
-from runner.report.histories import MOST_CURVES, history, shown_settings
+from runner.report.drawing import charts
+from runner.report.drawing.figures import legend_below, log_axis, short
+from runner.report.drawing.looks import looks_of_settings
 from runner.report.load import Records, as_number, read_layers
-from runner.report.looks import looks_of_settings
-from runner.report.sections import DOUBLE, SINGLE, Plot, Section, Table
+from runner.report.section import DOUBLE, SINGLE, Plot, Section, Table
+from runner.report.sections.histories import MOST_CURVES, history, shown_settings
 from runner.report.settings import LR, Workload
 
 LAYER_MEASURES = {

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from runner.report import charts
-from runner.report.figures import ORDER, legend_below, short
+from runner.report.drawing import charts
+from runner.report.drawing.figures import ORDER, legend_below, short
+from runner.report.drawing.looks import Look, looks_of_settings
 from runner.report.load import Records
-from runner.report.looks import Look, looks_of_settings
-from runner.report.sections import DOUBLE, SINGLE, Plot, Section, Table
+from runner.report.section import DOUBLE, SINGLE, Plot, Section, Table
 from runner.report.settings import Workload
 from runner.run.classification import GRID
 from runner.run.files import VALIDATION

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from runner.report import pool_plots
+from runner.report.drawing.columns import aligned
 from runner.report.load import Records
-from runner.report.sections import Section, Table
+from runner.report.section import Section, Table
+from runner.report.sections import pool_plots
+from runner.report.sections.target import default_target, times
 from runner.report.settings import BAD, LR, Workload
-from runner.report.target import default_target, times
-from runner.report.text import aligned
 from runner.report.workloads import identity
 from runner.statistics import pools
 from runner.statistics import scores as statistics

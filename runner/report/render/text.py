@@ -1,17 +1,12 @@
 """The report on the terminal: the answer first, each command alone on its line."""
 
-import math
 import textwrap
 from collections.abc import Sequence
 
-import pandas as pd
-
 from runner.report.answer import Answer, best_of_each
-from runner.report.figures import short
-from runner.report.settings import LR, Workload, number
+from runner.report.drawing.columns import WIDTH, aligned
+from runner.report.settings import LR, Workload
 
-WIDTH = 110
-"""Of sentences; commands and tables are never broken."""
 BEST_OF = ("optim", "init")
 
 
@@ -53,20 +48,6 @@ def _best_of(workload: Workload, axis: str) -> str:
     frame = best_of_each(workload, axis, [axis, *others, "n", "mean", "low", "high", "test_mean", "verdict"])
     names = {"n": "seeds", "mean": workload.measure.name, "test_mean": workload.measure.test, LR: "lr"}
     return aligned(frame.rename(columns=names))
-
-
-def aligned(frame: pd.DataFrame) -> str:
-    """Return a table in columns."""
-    lines = [list(map(str, frame.columns))]
-    lines += [[_cell(v) for v in row] for row in frame.to_numpy(dtype=object)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "–" if math.isnan(value) else f"{value:.4g}"
-    return short(number(str(value))) or "–"
 
 
 def wrapped(lines: Sequence[str]) -> list[str]:

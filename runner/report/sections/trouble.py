@@ -7,11 +7,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from runner.report import charts, classified
-from runner.report.figures import short
+from runner.report.drawing import charts
+from runner.report.drawing.figures import short
+from runner.report.drawing.looks import COLOURS
 from runner.report.load import Records
-from runner.report.looks import COLOURS
-from runner.report.sections import SINGLE, Plot, Section, Table
+from runner.report.section import SINGLE, Plot, Section, Table
+from runner.report.sections import classified
 from runner.report.settings import BAD, Workload
 from runner.statistics.variance import variance_explained
 

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from runner.report import charts
-from runner.report.figures import clean, legend_below
-from runner.report.histories import CLOCKS, shown_settings
+from runner.report.drawing import charts
+from runner.report.drawing.figures import clean, legend_below
+from runner.report.drawing.looks import looks_of_settings
 from runner.report.load import Records
-from runner.report.looks import looks_of_settings
-from runner.report.sections import DOUBLE, Plot, Section, Table
+from runner.report.section import DOUBLE, Plot, Section, Table
+from runner.report.sections.histories import CLOCKS, shown_settings
 from runner.report.settings import BAD, Workload
 from runner.statistics import scores as statistics
 from runner.statistics.scores import Array, TimeToTarget

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runner.errors import RecordError
-from runner.report.looks import Look
+from runner.report.drawing.looks import Look
 
 Chart = dict[str, Any]
 """``{"data": [...], "layout": {...}}``."""

@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from runner.report.figures import clean, legend_below, short
-from runner.report.looks import COLOURS, DASHES
-from runner.report.sections import Plot
+from runner.report.drawing import charts
+from runner.report.drawing.figures import clean, legend_below, short
+from runner.report.drawing.looks import COLOURS, DASHES
+from runner.report.section import Plot
 from runner.statistics import pools
 from runner.statistics.scores import Array
 
@@ -54,7 +55,7 @@ def _profile_chart(names: Sequence[str], rho: Array) -> Mapping[str, Any]:
         | {"line": {"shape": "hv", "color": COLOURS[number]}}
         for number, (name, share) in enumerate(zip(names, rho, strict=True))
     ]
-    return {"data": lines, "layout": {"xaxis": {"title": {"text": RATIO}}, "yaxis": {"title": {"text": SHARE}}}}
+    return {"data": lines, "layout": charts.layout([""], [charts.named(RATIO)], [charts.named(SHARE)])}
 
 
 def ranks(names: Sequence[str], mean: Array, alike: "npt.NDArray[np.bool_] | None") -> Plot:
@@ -104,5 +105,6 @@ def _ranks_chart(names: Sequence[str], at: Array, bars: Sequence[Sequence[int]])
         | {"name": f"group {number}: not told apart", "line": {"color": "#666666"}, "marker": {"size": 6}}
         for number, ((x, _, _), group) in enumerate(zip(_bars(at, bars), bars, strict=True), 1)
     ]
-    layout = {"xaxis": {"title": {"text": RANK}}, "yaxis": {"autorange": "reversed", "type": "category"}}
+    y = {"autorange": "reversed", "type": "category", "automargin": True}
+    layout = charts.layout([""], [charts.named(RANK)], [y], height=max(220, 40 * len(names)), legend=bool(bars))
     return {"data": [points | {"marker": {"color": COLOURS[0]}}, *joined], "layout": layout}

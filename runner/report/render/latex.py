@@ -12,7 +12,7 @@ import pandas as pd
 
 from runner.measures import title
 from runner.report.answer import best_of_each
-from runner.report.sections import Section, Table
+from runner.report.section import Section, Table
 from runner.report.settings import LR, Workload, number
 
 MOST_SETTINGS = 10

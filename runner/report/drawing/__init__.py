@@ -1,0 +1,1 @@
+"""How figures and charts look: colours, axes, matplotlib for files and plotly for the page."""
