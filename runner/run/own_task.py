@@ -11,7 +11,9 @@ def train(config, seed, run):
 
 import contextlib
 import copy
+import functools
 import math
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +21,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
@@ -27,7 +30,7 @@ from tqdm import tqdm
 from runner import optim
 from runner.data import Data
 from runner.engine import checkpoint
-from runner.errors import ConfigError, RecordError
+from runner.errors import OptbenchError, RecordError
 from runner.measures import HIGHER_IS_BETTER
 from runner.run import files, record
 from runner.run.job import Job
@@ -66,6 +69,8 @@ class OwnRun:
         self.seconds = 0.0
         """Spent in the function, not in writing its records."""
         self.told_to_stop = False
+        self.unwritten: RecordError | None = None
+        """A record that could not be written."""
         self.shown = Progress()
         self._resumed, self._keeps, self._since = False, False, time.monotonic()
         self._saved_at, self._wait = -math.inf, CHECKPOINT_SECONDS
@@ -75,16 +80,18 @@ class OwnRun:
         """Where the run's files lie: a place for files of one's own, such as a model."""
         return self.job.folder.resolve()
 
-    @property
+    @functools.cached_property
     def data(self) -> Data:
         """The data set, split and normalized as every run on it: NumPy arrays ``train.x``, ``train.y``, ``val.x``, …
+
+        They are this run's own copy: a function may change them.
 
         Raises:
             AttributeError: if the task does not use the group ``data``.
         """
         if "data" not in self.job.config:
             raise AttributeError("run.data: the task's YAML must say so: _spec_.facts.uses: [data]")
-        return data_of(self.job)
+        return copy.deepcopy(data_of(self.job))
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of the group ``optim`` on a model's parameters; biases and norms are decayed as asked.
@@ -205,6 +212,8 @@ class OwnRun:
         if self.rows and step <= self.last_step:
             raise ValueError(f"run.row(step={step}) after step={self.last_step}: steps go up from row to row")
         for name in measures:
+            if not name.isidentifier():
+                raise ValueError(f"run.row({name!r}: …): a measure's name is made of letters, digits and _")
             if name.startswith("test_"):
                 raise ValueError(f"run.row({name}=…): the test set is read once, at the end: run.finish({name}=…)")
             if name in WRITTEN_HERE:
@@ -238,6 +247,9 @@ class OwnRun:
         self.seconds += time.monotonic() - self._since
         try:
             yield
+        except RecordError as error:
+            self.unwritten = error
+            raise
         finally:
             self._since = time.monotonic()
 
@@ -310,19 +322,36 @@ def call(run: OwnRun, shown: Progress) -> dict[str, Any]:
     reset_peak_memory(torch.device("cpu"))
     ended = False
     try:
-        with threadpool_limits(torch.get_num_threads()):
+        with threadpool_limits(torch.get_num_threads()), _seeded(job.config["seed"]):
             function(copy.deepcopy(job.config), job.config["seed"], run)
         ended = not run.told_to_stop
     except Stopped:
         pass
-    except ConfigError as error:  # of optbench's own functions that it calls: the command itself is sound
-        raise ValueError(str(error)) from error
+    except OptbenchError as error:
+        if error is run.unwritten:
+            raise
+        raise ValueError(str(error)) from error  # of what the function itself called: the command is sound
     if not ended and run.test is None:
         return _kept(run)
     if not run.rows:
         name = f"{function.__module__}.{function.__qualname__}"
         raise ValueError(f"{name} recorded nothing: it must call run.row(step=…, val_accuracy=…) at least once")
     return _summary(run)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Set the global generators for the block: what a function draws from them does not follow from earlier runs."""
+    before = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
 
 
 def _kept(run: OwnRun) -> dict[str, Any]:

@@ -135,6 +135,34 @@ def test_from_python_it_is_the_same(walk: Path) -> None:
     assert set(grid.runs["task.rate"]) == {0.2, 0.5} and len(grid.curves) == 12
 
 
+def test_runs_of_one_process_do_not_reach_one_another(
+    folder: Path, optbench: Optbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "drawn = torch.rand(1).item() + config['task']['args']['by']\nrun.row(step=1, val_loss=drawn)"
+    asked = ["-m", *make_function(folder, monkeypatch, "draws", body), "task.args.by=0,1", "workers=1"]
+    torch.manual_seed(5)
+    assert optbench("train", *asked).code == 0
+    low, high = sorted(float(rows_of(run)[0]["val_loss"]) for run in run_folders(folder))
+    assert high - low == pytest.approx(1, abs=1e-7)
+    library.train(*asked[1:3], "task.args.by=2")
+    state = torch.get_rng_state()
+    torch.manual_seed(5)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_stopped_sweep_goes_on(walk: Path, optbench: Optbench) -> None:
+    asked = ["-m", *WALK, "task.rate=0.2,0.4,0.6,0.8", "task.rounds=20"]
+    process = start_run_of(walk, *asked, "task.wait=0.1", "workers=2")
+    wait_for_rows(walk, 5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "goes on" in err and "Traceback" not in err
+    assert optbench("train", *asked).code == 0
+    runs = [summary_of(run) for run in run_folders(walk)]
+    assert len(runs) == 4 and {run["status"] for run in runs} == {"completed"}
+    assert sum(run["resumed_from_step"] is not None for run in runs) == 2
+
+
 def test_a_dry_run_lists_and_writes_nothing(walk: Path, optbench: Optbench) -> None:
     said = optbench("train", "-m", *WALK, "seeds=2", "dry_run=true").out
     assert "2 would run" in said and "not known" in said and not (walk / "outputs").exists()
@@ -162,6 +190,8 @@ MISTAKES = {
     "no step": ("run.row(val_loss=1.0)", "step"),
     "a step that is no whole number": ("run.row(step=1.5, val_loss=1.0)", "step must be a whole number"),
     "a step that goes back": ("run.row(step=2, val_loss=1.0)\nrun.row(step=2, val_loss=1.0)", "steps go up"),
+    "a name that is none": ("run.row(step=1, **{'val loss': 1.0})", "is made of letters"),
+    "what optbench refuses it": ("import runner.errors\nraise runner.errors.RecordError('torn')", "ValueError: torn"),
     "a text": ("run.row(step=1, val_loss='low')", "run.row(val_loss=…) must be a number"),
     "a tensor": ("run.row(step=1, val_loss=torch.ones(1))", "must be a number, got Tensor"),
     "a flag": ("run.row(step=1, val_loss=True)", "must be a number, got bool"),
