@@ -12,6 +12,7 @@ from runner.report.section import DOUBLE, Plot, Section
 from runner.report.settings import Workload
 
 MOST_SHOWN = 10
+KEY = "#777777"
 CAN, CANNOT = "can be best", "worse, or cannot be compared"
 
 
@@ -57,7 +58,9 @@ def _chart(workload: Workload, shown: pd.DataFrame) -> charts.Chart:
         }
         dots = {"type": "scatter", "mode": "markers", "x": drawn[at, 0], "y": at, "name": title, "marker": marker}
         if len(at):
-            traces.append(dots | {"text": said, "hovertemplate": "%{text}<extra>%{fullData.name}</extra>"})
+            told = {"text": said, "hovertemplate": "%{text}<extra>%{fullData.name}</extra>", "showlegend": False}
+            key = {"x": [None], "y": [None], "marker": marker | {"color": KEY, "line": {"width": 2, "color": KEY}}}
+            traces += [dots | told, dots | key]  # the legend is grey: colours are the settings' own
     low, high = len(names) - 0.5, -0.5
     y = charts.named("", tickvals=list(range(len(names))), ticktext=names, range=[low, high], zeroline=False)
     what = wrong(workload.measure, workload.measure.name)
