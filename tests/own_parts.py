@@ -139,6 +139,11 @@ class Fragile(torch.optim.SGD):
         return super().step(closure)
 
 
+def record_once(config: dict, seed: int, run) -> None:
+    """A training function: one row."""
+    run.row(step=1, val_accuracy=1 / (2 + seed))
+
+
 def weighted(outputs: Tensor, y: Tensor) -> Tensor:
     return 2 * nn.functional.cross_entropy(outputs, y)
 

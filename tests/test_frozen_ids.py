@@ -52,9 +52,11 @@ def model(shape, outputs, width=8):
 def optimizer(parameters, lr):
     raise NotImplementedError
 """
+TASK = "def train(config, seed, run):\n    raise NotImplementedError\n"
 OWN = {
     "init/mine": "# Mine\n_option_: mine\n_target_: frozen_parts.fill\nscale: 1.0  # of every weight\n",
     "optim/mine": "# Mine\n_option_: mine\n_target_: frozen_parts.optimizer\nlr: 0.1  # step size\n",
+    "task/mine": "# Mine\n_option_: mine\n_target_: frozen_task.train\ndepth: 3\n_spec_: {facts: {uses: [data]}}\n",
     "scheduler/slower": "# Mine\n_option_: slower\n_target_: runner.scheduler.cosine\nend_factor: 0.5  # at the end\n",
     "experiment/mine": "# @package _global_\n# Mine\ndefaults: [override /optim: sgd]\nmodel: {width: 32}\nseed: 7\n",
 }
@@ -63,6 +65,7 @@ OWN = {
 def make_files(folder: Path) -> None:
     """Write what entries name, always with the same bytes."""
     (folder / "frozen_parts.py").write_text(PARTS)
+    (folder / "frozen_task.py").write_text(TASK)
     for name, text in OWN.items():
         (folder / "own" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "own" / f"{name}.yaml").write_text(text)

@@ -15,7 +15,10 @@ FLOORS = (
     ("ground", {"runner", "errors", "noise", "measures", "metrics", "shell", "statistics"}),
     ("config", {"config"}),
     ("engine", {"engine"}),
-    ("options", {"data", "model", "init", "optim", "scheduler", "regularization", "augment", "batch", "stop", "mup"}),
+    (
+        "options",
+        {"data", "model", "init", "optim", "scheduler", "regularization", "augment", "batch", "stop", "mup", "task"},
+    ),
     ("run", {"run"}),
     ("sweep", {"sweep"}),
     ("report", {"report"}),
@@ -32,7 +35,7 @@ LATE = {
     "torch: refusals, finished runs, reports and plans need none": """
         batch.noise_scale engine.checkpoint engine.diagnostics engine.fused engine.fused.batched engine.fused.members
         engine.loop engine.measure engine.memory engine.state run.baselines run.build run.load run.memory
-        run.summary run.trainee init model
+        run.own_task run.summary run.trainee init model
         study.noise_scale after.export after.predict search.lr_range
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """

@@ -38,4 +38,7 @@ def prepared(overrides: list[str], config_dir: str | None) -> "Job":
     for override in composer.parse(overrides, sweep=True):
         if override.sweeps:
             raise ConfigError(f"{override.line} gives several values to one run: give one")
-    return prepare(composer.compose(overrides))
+    job = prepare(composer.compose(overrides))
+    if job.is_own:
+        raise ConfigError(f"task={job.config['task']['_option_']}: this command is about what our own loop trains")
+    return job

@@ -31,7 +31,8 @@ def result(outcome: Outcome, config_dir: str | None = None) -> str:
     elif summary.get("stop_reason") not in (None, "finished", summary["status"]):
         lines[0] += f" ({summary['stop_reason']})"
     rows = []
-    asked = [path.rpartition(".")[2] for path in job.config["metrics"]]
+    asked = [path.rpartition(".")[2] for path in job.config.get("metrics", ())]
+    asked += [key.removeprefix("final_val_") for key in summary if key.startswith("final_val_")] if job.is_own else []
     balanced = (BALANCED,) if is_skewed(summary) else ()
     for measure in dict.fromkeys(("loss", "accuracy", *balanced, "r2", "mse", "mae", *asked)):
         values = [summary.get(f"{part}_{measure}") for part in ("final_train", "final_val", "test")]
@@ -59,7 +60,7 @@ def _other_versions(summary: dict[str, Any]) -> str:
 
 
 def _next_command(outcome: Outcome, config_dir: str | None) -> str:
-    job, lr = outcome.job, outcome.job.config["optim"]["lr"]
+    job = outcome.job
     folder = ["--config-dir", config_dir] if config_dir else []
     if outcome.summary["status"] in ("interrupted", "paused"):
         at = ["pause_at", "force"] if outcome.summary["status"] == "paused" else []
@@ -67,6 +68,10 @@ def _next_command(outcome: Outcome, config_dir: str | None) -> str:
     if outcome.summary["status"] == "failed":
         kept = [o for o in job.overrides if _key(o) != "retry"]
         return joined(["optbench", "train", *folder, *kept, "retry=failed"])
+    if job.is_own:
+        kept = [o for o in job.overrides if _key(o) not in ("seed", "force", "pause_at", "retry")]
+        return joined(["optbench", "train", "-m", *folder, *kept, "seeds=5"])
+    lr = job.config["optim"]["lr"]
     kept = [o for o in job.overrides if _key(o) not in ("optim.lr", "force", "pause_at", "save", "retry")]
     typed = [o.partition("=")[2] for o in job.overrides if _key(o) == "optim.lr"] or [repr(lr)]
     lower, higher = ([f"{rate:.2g}"] if 0 < rate < math.inf else [] for rate in (lr / 3, lr * 3))

@@ -109,6 +109,8 @@ def _single(hydra: "Hydra", overrides: list[str], config_dir: str | None) -> int
 def _advise(outcomes: "Sequence[Outcome]") -> None:
     """Say on stderr what may help runs that diverged on targets of a large scale."""
     for outcome in (o for o in outcomes if o.summary["status"] == "diverged"):
+        if outcome.job.is_own:
+            continue
         source, settings = outcome.job.source, outcome.job.config["data"]
         if source.classes is None and settings["normalize_target"] == "none":
             least, most = float(source.samples.y.min()), float(source.samples.y.max())

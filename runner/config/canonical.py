@@ -21,22 +21,25 @@ def canonical(config: Config, known: Chosen) -> Config:
     Raises:
         ConfigError: if a multiplier leads out of range.
     """
-    if config["epochs"] is None and config["max_steps"] is None:
+    if config.get("epochs", 0) is None and config.get("max_steps") is None:
         config["epochs"] = DEFAULT_EPOCHS
-    data, target = config["data"], config["target"]
-    if data["val_fraction"] is None and data["folds"] is None:
+    if (data := config.get("data")) and data["val_fraction"] is None and data["folds"] is None:
         data["val_fraction"] = DEFAULT_VAL_FRACTION
-    if target["metric"] is not None and not target["metric"].startswith(("val_", "train_", "test_")):
+    target = config.get("target", {})
+    if target.get("metric") is not None and not target["metric"].startswith(("val_", "train_", "test_")):
         target["metric"] = f"val_{target['metric']}"
-    _name_by_numbers(config["optim"])
-    _fill_batch(config["batch"], whole_set=bool(known.fact("optim", "whole_set")))
-    config["model"] = _fill_model(config["model"], known)
-    init = config["init"]
+    if "optim" in config:
+        _name_by_numbers(config["optim"])
+    if "batch" in config:
+        _fill_batch(config["batch"], whole_set=bool(known.fact("optim", "whole_set")))
+    if "model" in config:
+        config["model"] = _fill_model(config["model"], known)
+    init = config.get("init", {})
     if init.get("gain", 0) is None:
         init["gain"] = known.fact("init", "gain") or 1.0
     elif init.get("gain") == "auto":
-        init["gain"] = ACTIVATION_GAIN.get(config["model"].get("activation", "identity"), 1.0)
-    return config | {group: dict(sorted(config[group].items())) for group in COMBINED_GROUPS}
+        init["gain"] = ACTIVATION_GAIN.get(config.get("model", {}).get("activation", "identity"), 1.0)
+    return config | {group: dict(sorted(config[group].items())) for group in COMBINED_GROUPS if group in config}
 
 
 def _name_by_numbers(optim: Config) -> None:

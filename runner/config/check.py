@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from runner.config import scope
 from runner.config.canonical import canonical
 from runner.config.chosen import GROUPS, Chosen, Config, chosen, refuse_unknown
 from runner.config.conflicts import BOUNDS as HOLDS
@@ -25,8 +26,12 @@ def check(config: Config, known: Chosen | None = None) -> Config:
     Raises:
         ConfigError: naming the first key that is wrong, its value and what is valid.
     """
-    config = {**config, **{group: config.get(group) or {} for group in COMBINED_GROUPS}}
     known = known or chosen(config)
+    if known.used is not None:
+        config = scope.narrowed(config, known.used, known.unused)
+    else:
+        config = {**config, **{group: config.get(group) or {} for group in COMBINED_GROUPS}}
+        config.pop(scope.TASK, None)  # our loop's runs are called what they were before there was another task
     refuse_unknown(config, known)
     checked = _typed(config, known)
     _refuse_no_folder(checked["name"])
@@ -74,7 +79,11 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def by_key(config: Config) -> dict[str, Any]:
     """Return every value by its dotted key, and of each group the option chosen, or those that are."""
-    names = {g: sorted(options_in(config[g])) if g in COMBINED_GROUPS else config[g]["_option_"] for g in GROUPS}
+    names = {
+        g: sorted(options_in(config[g])) if g in COMBINED_GROUPS else config[g]["_option_"]
+        for g in GROUPS
+        if g in config
+    }
     return leaves(config) | names
 
 
@@ -146,6 +155,8 @@ def _refuse_drawn_over(values: Mapping[str, Any], known: Chosen) -> None:
 
 def _refuse_mup(config: Config, known: Chosen) -> None:
     """Refuse networks in muP of which no rule says how they follow the width."""
+    if not {"model", "optim", "init"} <= config.keys():
+        return
     model, optim = config["model"], config["optim"]["_option_"]
     if not model["_target_"].startswith("runner.model."):
         return

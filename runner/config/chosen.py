@@ -2,11 +2,12 @@
 
 import functools
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from runner.config import scope
 from runner.config.conflicts import Conflict, Mistake
 from runner.config.fields import show
 from runner.config.options import (
@@ -25,6 +26,9 @@ from runner.errors import ConfigError, closest
 Config = dict[str, Any]
 """A composed config as plain nested dictionaries."""
 
+_Place = tuple[str, str, str, Mapping[str, Any]]
+"""Of an option: its place in the config, its group, its YAML's name, and its values."""
+
 GROUPS = tuple(group for group in default_choices() if group != "experiment")
 
 
@@ -36,16 +40,31 @@ class Chosen:
     """By group, or by ``group.option`` where a group combines several."""
     settings: Mapping[str, Setting]
     """By dotted key, those of every run among them."""
+    used: frozenset[str] | None = None
+    """The groups and keys that the task uses; None where our loop trains, which uses all."""
+    unused: Mapping[str, Setting] = field(default_factory=dict)
+    """The settings that the task does not use."""
 
     def fact(self, group: str, name: str) -> Any:
         """Return what is known of the option of a group; None where it does not say."""
-        return self.specs[group].facts.get(name)
+        return self.specs[group].facts.get(name) if group in self.specs else None
+
+    def uses(self, key: str) -> bool:
+        """Say whether the task uses a dotted key."""
+        return self.used is None or key.partition(".")[0] in self.used
 
     def having(self, group: str, name: str) -> "Chosen":
         """Return the same with a shipped option in the place of a group's."""
         option = find(group, name)
         assert option is not None, f"{group}={name} is shipped"
         return _joined({**self.specs, group: option.spec})
+
+    def of_task(self, used: frozenset[str]) -> "Chosen":
+        """Return what is known of what a task uses."""
+        specs = {where: spec for where, spec in self.specs.items() if where.partition(".")[0] in used}
+        kept = {key: s for key, s in self.settings.items() if key.partition(".")[0] in used}
+        left = {key: s for key, s in self.settings.items() if key not in kept}
+        return Chosen(specs, {**kept, **{k: s for k, s in left.items() if k in scope.LEFT}}, used, left)
 
     @functools.cached_property
     def conflicts(self) -> list[Conflict]:
@@ -90,8 +109,12 @@ def chosen(config: Mapping[str, Any], folders: tuple[Path, ...] = (), files: Map
     Raises:
         ConfigError: if a group is missing, or an option is none.
     """
-    places = []
+    places, own = [], scope.is_own(config)
     for group in GROUPS:
+        if group == scope.TASK and not own:
+            continue
+        if own and group not in config:
+            continue
         if group not in config and group not in COMBINED_GROUPS:
             raise ConfigError(f"the group {group} is missing")
         nodes = options_in(config.get(group)) if group in COMBINED_GROUPS else {None: config[group]}
@@ -101,8 +124,20 @@ def chosen(config: Mapping[str, Any], folders: tuple[Path, ...] = (), files: Map
             file = name or (files or {}).get(group) or node["_option_"]
             places.append((where, group, file, node))
     if all(find(group, file, *folders) is not None for _, group, file, _ in places):
-        return _of_files(tuple((where, group, file) for where, group, file, _ in places), folders)
-    return _joined({where: _spec(where, group, file, node, folders) for where, group, file, node in places})
+        found = _of_files(tuple((where, group, file) for where, group, file, _ in places), folders)
+    else:
+        found = _joined({where: _spec(where, group, file, node, folders) for where, group, file, node in places})
+    return found.of_task(_used(config, places, folders, found)) if own else found
+
+
+def _used(
+    config: Mapping[str, Any], places: Sequence[_Place], folders: tuple[Path, ...], known: Chosen
+) -> frozenset[str]:
+    """Return what the task of a config uses: as its YAML says, or what the config holds where there is none."""
+    file = next(file for where, _, file, _ in places if where == scope.TASK)
+    if find(scope.TASK, file, *folders) is None:  # a run's folder, which holds what was used
+        return frozenset({*config, *scope.ALWAYS} - {*scope.LEFT})
+    return scope.used_by(known.specs[scope.TASK], f"{scope.TASK}={file}")
 
 
 def _refuse_no_option(node: Any, where: str, name: str | None) -> None:
@@ -156,7 +191,7 @@ def refuse_unknown(config: Config, known: Chosen) -> None:
     Raises:
         ConfigError: naming the first one, and what is nearest.
     """
-    top, together = known.keys[""], sections()
+    top, together = [*known.keys[""], *(scope.LEFT if known.used else ())], sections()
     for key, value in config.items():
         if key in top or key in GROUPS:
             continue

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from runner.config import hydra_door, instead
+from runner.config import hydra_door, instead, scope
 from runner.config.check import check, leaves
 from runner.config.chosen import GROUPS, Chosen, Config, chosen, forget_files
 from runner.config.fields import show
@@ -203,6 +203,9 @@ class Composer:
         choices = self._choices(parsed)
         values = [o for o in parsed if o.line not in choices]
         base = self._base(choices)
+        if (used := base.known.used) is not None:
+            for override in parsed:
+                scope.refuse_unused(override.key, override.line, base.config[scope.TASK]["_option_"], used)
         for override in values:
             self._check_key(override, base)
         config = base.with_values(values)
@@ -271,13 +274,14 @@ class _Base:
     def of(composition: Composition, folders: tuple[Path, ...]) -> "_Base":
         config = hydra_door.plain(composition.config, resolve=False)
         keys = leaves(config)
-        settable = {k: v for k, v in keys.items() if k.rpartition(".")[2] not in INTERNAL}
+        known = chosen(config, folders, composition.files)
+        settable = {k: v for k, v in keys.items() if k.rpartition(".")[2] not in INTERNAL and known.uses(k)}
         arguments = tuple(k for k, v in settable.items() if k.endswith(".args") and isinstance(v, dict))
         for key in arguments:
             composition.open(key)
         refers = any(_refers(value) for value in keys.values())
         resolved = None if refers else hydra_door.plain(composition.config)
-        return _Base(composition, config, chosen(config, folders, composition.files), settable, arguments, resolved)
+        return _Base(composition, config, known, settable, arguments, resolved)
 
     def with_values(self, overrides: Sequence[Override]) -> Config | None:
         """Return the config with values set, where each is a plain one in the place of another; None otherwise.
@@ -304,7 +308,7 @@ class _Base:
 
 
 def _has_default_batch(config: Config) -> bool:
-    return config["batch"].get("size") is None
+    return config.get("batch", {}).get("size") is None
 
 
 def _refers(value: Any, resolvers: bool = False) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from runner.config.check import leaves
 from runner.config.chosen import GROUPS, Chosen, Config, chosen
 from runner.config.options import COMBINED_GROUPS, of_every_run, options, options_in, sections
+from runner.config.scope import TASK, is_own
 from runner.config.specs import INTERNAL
 
 CONTROL = ("name", "engine", "save", "force", "pause_at", "retry", "dry_run", "workers", "fail_fast", "baselines")
@@ -26,10 +27,11 @@ def identity(config: Config, fingerprint: str, parts: Mapping[str, str], known: 
     """
     known = known or chosen(config)
     inside = {k: v for k, v in leaves(config).items() if not k.endswith("_target_") and not _is_outside(k, v, known)}
-    if config["data"]["_option_"] == "concat":  # whose arguments are settings of data sets
+    if config.get("data", {}).get("_option_") == "concat":  # whose arguments are settings of data sets
         inside["data.args"] = _of_parts(config["data"]["args"])
-    inside |= {f"{group}.{option}": True for group in COMBINED_GROUPS for option in options_in(config[group])}
-    return inside | {"data.fingerprint": fingerprint} | {f"{key}.source": digest for key, digest in parts.items()}
+    inside |= {f"{group}.{option}": True for group in COMBINED_GROUPS for option in options_in(config.get(group, {}))}
+    inside |= {"data.fingerprint": fingerprint} if "data" in config else {}
+    return inside | {f"{key}.source": digest for key, digest in parts.items()}
 
 
 def _is_outside(key: str, value: object, known: Chosen) -> bool:
@@ -64,6 +66,8 @@ def run_id(config: Config, fingerprint: str, parts: Mapping[str, str], known: Ch
 
 def folder_name(config: Config, identifier: str) -> str:
     """Return the run's folder, such as ``he_normal-adamw-lr0.001-s0-1a2b3c4d``."""
+    if is_own(config):
+        return f"{config[TASK]['_option_']}-s{config['seed']}-{identifier}"
     optim = config["optim"]
     return f"{config['init']['_option_']}-{optim['_option_']}-lr{optim['lr']:g}-s{config['seed']}-{identifier}"
 
@@ -72,7 +76,8 @@ def choices(config: Config) -> dict[str, Any]:
     """Return every choice as a column: the group's option, then each setting, then the top-level keys."""
     columns: dict[str, Any] = {}
     together = sections()
-    for key, value in {**config, **{group: config.get(group) or {} for group in COMBINED_GROUPS}}.items():
+    combined = () if is_own(config) else COMBINED_GROUPS
+    for key, value in {**config, **{group: config.get(group) or {} for group in combined}}.items():
         if key in COMBINED_GROUPS:
             columns[key] = "+".join(sorted(options_in(value))) or "none"
         elif isinstance(value, dict) and key not in together:

@@ -24,7 +24,7 @@ OWN_MODULES = frozenset(
     f"runner.{module}"
     for module in (
         *("data.embedded", "data.images", "data.own", "data.synthetic", "data.tables", "data.text"),
-        *("model", "init", "optim", "scheduler", "regularization", "augment", "batch", "stop", "study.parts"),
+        *("model", "init", "optim", "scheduler", "regularization", "augment", "batch", "stop", "task", "study.parts"),
     )
 )
 LIBRARY_MODULES = frozenset(
@@ -70,8 +70,8 @@ def resolve(target: str, allow: Collection[str] = ()) -> Target:
 def named_by_user(config: Config) -> dict[str, str]:
     """Return the import paths of a config that are not optbench's own, by the key that holds them."""
     found = {k: v for k, v in leaves(config).items() if k.endswith((".target", "._target_"))}
-    found |= {f"metrics[{i}]": path for i, path in enumerate(config["metrics"]) if is_import_path(path)}
-    if is_import_path(config["loss"]):
+    found |= {f"metrics[{i}]": path for i, path in enumerate(config.get("metrics", ())) if is_import_path(path)}
+    if is_import_path(config.get("loss", "")):
         found["loss"] = config["loss"]
     return {k: v for k, v in found.items() if v.rpartition(".")[0] not in OWN_MODULES}
 
@@ -81,8 +81,8 @@ def standing_in(config: Config) -> dict[str, str]:
 
     An id names an option by its name alone, so that what stands in for it must be told apart.
     """
-    chosen = {group: config[group] for group in GROUPS if group not in COMBINED_GROUPS}
-    chosen |= {f"{g}.{name}": option for g in COMBINED_GROUPS for name, option in options_in(config[g]).items()}
+    chosen = {group: config[group] for group in GROUPS if group in config and group not in COMBINED_GROUPS}
+    chosen |= {f"{g}.{name}": one for g in COMBINED_GROUPS for name, one in options_in(config.get(g, {})).items()}
     found = {}
     for place, option in chosen.items():
         group, _, name = place.partition(".")

@@ -47,6 +47,7 @@ FACTS = {
     "base_width": "the width at which model.mup=true changes nothing",
     "depth_block": "[layers of a block, layers beside blocks]: by which model.depth_multiplier rounds",
     "gain": "the initializer's own gain, where init.gain is null; 1 where it is not said",
+    "uses": "[groups and keys of every run]: what a training function of one's own reads of the config",
     "variance": "on what an initializer's variance depends: fan_in, fan_sum, fan_max, or given (on no fan)",
 }
 """What training may have to know of an option."""

@@ -6,7 +6,7 @@ None of them works: there is one way to say a thing, and a refusal names it (``r
 import re
 
 GROUPS = {
-    "data": "dataset datasets task",
+    "data": "dataset datasets",
     "model": "network net architecture arch backbone module",
     "init": "initializer initialiser initialization initialisation init_method weight_init initializers",
     "optim": "optimizer optimiser opt optimizers solver",
@@ -15,6 +15,7 @@ GROUPS = {
     "augment": "augmentation augmentations augmenter transform transforms data_augmentation",
     "batch": "batching batch_strategy",
     "stop": "stopping stop_condition stopping_criterion",
+    "task": "trainer training_function training_loop train_function",
 }
 """Of each group, words for it."""
 

@@ -57,7 +57,7 @@ class Translator:
         """Return the overrides that compose to a run's choices, those that differ from the defaults."""
         wanted, varying = {c: str(row[c]) for c in self._columns}, self._varying
         auto = next((loss for measure, loss in AUTO_LOSS.items() if row.get(f"final_val_{measure}")), "auto")
-        kept = [c for c in GROUPS if c in wanted and (c in varying or wanted[c] != self._default[c])]
+        kept = [c for c in GROUPS if c in wanted and wanted[c] and (c in varying or wanted[c] != self._default.get(c))]
         given_too = {*varying, *_needed(wanted)}
         groups = _in_order(kept, varying, wanted)  # as below: Hydra composes a combination once
         try:
@@ -75,7 +75,7 @@ class Translator:
         except ConfigError as error:
             return Overrides((*self._front, *given), str(error).partition("\n")[0])
         found = _cells(config, auto)
-        if self._root is not None and config["data"].get("root", self._root) != self._root:
+        if self._root is not None and config.get("data", {}).get("root", self._root) != self._root:
             given.append(override("data.root", self._root))
         wrong = [c for c in wanted if wanted[c] != found.get(c, "")]
         doubt = f"{wrong[0]} would be {found.get(wrong[0])!r} instead of {wanted[wrong[0]]!r}" if wrong else None
@@ -105,7 +105,7 @@ def _enough(groups: Sequence[str], wanted: Mapping[str, str]) -> list[str]:
 def _cells(config: Mapping[str, object], loss: str = "auto") -> dict[str, str]:
     """Return a config's choices as they stand in ``runs.csv``, where ``loss=auto`` is what it became."""
     cells = {k: str(record.cell(v)) for k, v in choices(dict(config)).items()}
-    return cells | ({"loss": loss} if cells["loss"] == "auto" else {})
+    return cells | ({"loss": loss} if cells.get("loss") == "auto" else {})
 
 
 def _in_order(columns: Sequence[str], first: Sequence[str], wanted: Mapping[str, str]) -> list[str]:

@@ -42,6 +42,11 @@ class Records:
     launches: list[frozenset[str]] = field(default_factory=list)
     """The ids of the runs that each command asked for, as far as it is recorded."""
 
+    @property
+    def all_own(self) -> bool:
+        """Whether functions of one's own trained all of the runs."""
+        return "task" in self.runs and bool((self.runs["task"] != "").all())
+
     @cached_property
     def curves(self) -> pd.DataFrame:
         """A row an evaluation: ``run_id``, then numbers; read where it is looked at, which adds to ``caveats``."""

@@ -138,6 +138,13 @@ def _of_skewed(records: Records) -> str:
     """Return what is judged by where that would be accuracy, and say so: where classes are skewed the balanced one."""
     known, lacking = (records.number(f"final_val_{name}").notna() for name in (BALANCED, "accuracy"))
     lacking &= ~known
+    if not known.any() and records.all_own:
+        records.caveats.append(
+            "these runs do not tell how large their classes are: they are judged by accuracy, which naming the largest "
+            "class for every sample makes high where one is much larger than the others; where that is so, let the "
+            "training function record val_balanced_accuracy, and give --metric"
+        )
+        return "accuracy"
     if not known.any():
         records.caveats.append(
             "these runs do not tell how large their classes are, as an older version made them: they are judged by "

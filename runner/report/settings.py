@@ -97,7 +97,7 @@ class Workload:
     def about(self) -> str:
         """On what was trained: data · model · length, as far as all runs share them."""
         said = []
-        for column in ("data", "model", "epochs", "max_steps"):
+        for column in ("data", "task", "model", "epochs", "max_steps"):
             values = set(self.runs[column]) - {"", "None"} if column in self.runs else set()
             if len(values) == 1:
                 value = number(str(values.pop()))

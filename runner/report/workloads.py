@@ -19,8 +19,8 @@ SHARED_BY_WORKLOADS = (*REPLICATES, "data.normalize", "data.fraction")
 """Settings of the data in which runs may differ and still be compared."""
 CONTENT = "data_fingerprint"
 """The column that tells data apart which are read from the same place."""
-FAMILY = ("model", "model.name", "model.target")
-"""What tells families of models apart; width, depth and the like are settings of one family."""
+FAMILY = ("task", "task.target", "model", "model.name", "model.target")
+"""What tells families of models, or training functions, apart; width, depth and the like are settings of one."""
 LENGTH = {"epochs": "epochs", "max_steps": "steps"}
 CROSSED = 0.5
 """Where no command is recorded, two kinds are of one grid if they share so much of the settings of the larger one."""

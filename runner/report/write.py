@@ -199,7 +199,7 @@ def _answer(workload: Workload, source: Source, config_dir: str | None) -> Answe
     if (unread := baselines.unread(source.records)) is not None:
         workload.caveats.append(unread)
     elif beside is None and workload.best is not None:
-        workload.caveats.append(baselines.MISSING)
+        workload.caveats.append(baselines.MISSING_OF_OWN if source.records.all_own else baselines.MISSING)
     found = answer(workload, source.records, source.place, config_dir)
     return replace(found, warnings=(*baselines.warnings(workload, source.records, beside), *found.warnings))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.config.identity import choices
+from runner.config.scope import TASK
 from runner.errors import ConfigError
 from runner.run.files import read_csv
 from runner.run.job import Job
@@ -35,8 +36,9 @@ def refuse_runs_of_other_data(jobs: Sequence[Job], now: Collection[str]) -> None
 def _refuse(job: Job, rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Refuse a job that one of some runs on other data belongs with."""
     columns = {key: str(cell(value)) for key, value in choices(job.config).items()}
-    for row in rows:
+    for row in rows if "data" in job.config else ():
         differ = {key for key, value in columns.items() if key in row and row[key] != value}
+        differ |= {TASK} if row.get(TASK, "") != columns.get(TASK, "") else set()
         begun = not differ and row.get("status") in UNFINISHED
         fold = differ <= {"data.fold"} and job.config["data"]["folds"] is not None
         if begun or fold:

@@ -110,8 +110,8 @@ def _found(job: Job, save: str) -> Outcome | None:
 def _built(jobs: Sequence[Job]) -> dict[str, "Run"]:
     from runner.run.build import build
 
-    runs = {job.run_id: build(job) for job in jobs}
-    for job in jobs:
+    runs = {job.run_id: build(job) for job in jobs if not job.is_own}
+    for job in (job for job in jobs if not job.is_own):
         if not begun_alone(job):
             refuse(job, runs[job.run_id])
     return runs
@@ -119,6 +119,9 @@ def _built(jobs: Sequence[Job]) -> dict[str, "Run"]:
 
 def _live(life: Life, jobs: Sequence[Job], runs: "Mapping[str, Run]", packed: bool) -> None:
     """Train jobs that are held: one by the loop, if it asks for that or was begun so; all others as a stack."""
+    if jobs[0].is_own:
+        life.alone(jobs[0])
+        return
     asked = jobs[0].config["engine"]
     fused = asked == "fused" or (asked == "auto" and packs.left_a_checkpoint(jobs[0]))
     if not packed and (begun_alone(jobs[0]) or not fused):

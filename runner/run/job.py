@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from runner.config import hydra_door
 from runner.config.canonical import shrunk
 from runner.config.check import leaves, sized
@@ -17,15 +19,19 @@ from runner.config.compose import Composed
 from runner.config.identity import folder_name
 from runner.config.identity import run_id as identify
 from runner.config.imports import bind, named_by_user, resolve, source_digest, standing_in
-from runner.data import Data, Source
+from runner.config.scope import is_own
+from runner.data import Data, Samples, Source
 from runner.data.split import split, training_samples
 from runner.errors import ConfigError, TableError
 from runner.run.files import read_config, refuse_changed_data
+from runner.run.training_function import refuse_what_only_the_loop_settles, training_function
 from runner.shell import joined
 
 TRAINING_KEYS = ("val_fraction", "fraction", "folds", "fold")
 """What decides how many samples are trained on."""
 OUTPUTS = Path("outputs")
+NO_DATA = Source(Samples(np.empty((0, 0)), np.empty(0)), None, fingerprint="")
+"""Of a training function of one's own that does not use the group ``data``."""
 SPLIT_KEYS = ("split_seed", "val_fraction", "folds", "fold", "bootstrap", "fraction", "normalize", "normalize_target")
 SPLIT_COLUMNS = ("data_fingerprint", *(f"data.{key}" for key in (*SPLIT_KEYS, "test_fraction")), "loss")
 """What tells data splits apart, as columns of ``runs.csv``; the loss, as ``val_loss`` is of it."""
@@ -63,8 +69,13 @@ class Job:
     @property
     def target(self) -> str | None:
         """What is to be reached, such as ``val_accuracy 0.97``; None without a target."""
-        asked = self.config["target"]
-        return None if asked["metric"] is None else f"{asked['metric']} {asked['value']!r}"
+        asked = self.config.get("target")
+        return None if asked is None or asked["metric"] is None else f"{asked['metric']} {asked['value']!r}"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a function of the user's trains, and not our loop."""
+        return is_own(self.config)
 
     def part(self, option: dict[str, Any], *without: str) -> functools.partial[Any]:
         """Return the function of an option of the config with its settings, those ``without`` left out."""
@@ -84,11 +95,14 @@ def prepare(composed: Composed) -> Job:
     config, known = composed.config, composed.known
     named = named_by_user(config)
     allow = frozenset(named.values())
-    source = read_source(config, allow)
-    if config["loss"] == "auto":
+    source = read_source(config, allow) if "data" in config else NO_DATA
+    if config.get("loss") == "auto" and source is not NO_DATA:
         config["loss"] = "mse" if source.classes is None else "cross_entropy"
-    samples = training_samples(source, **{key: config["data"][key] for key in TRAINING_KEYS})
-    if known.fact("batch", "resolved"):
+    samples = training_samples(source, **{key: config["data"][key] for key in TRAINING_KEYS}) if "data" in config else 0
+    if is_own(config):
+        training_function(config, allow)
+        refuse_what_only_the_loop_settles(config, known)
+    elif known.fact("batch", "resolved"):
         config, known = _sized(config, known, source, allow, samples)
     elif composed.default_batch:
         config = shrunk(config, samples)
@@ -103,7 +117,7 @@ def prepare(composed: Composed) -> Job:
             continue
         folder = Path(values[key]).expanduser()
         parts[key] = _file_digest(folder / "checkpoint.pt", key, "; the run must have kept its weights")
-        if _read_from(config) == _data_of(folder, _modified(folder / "config.yaml")):
+        if source is not NO_DATA and _read_from(config) == _data_of(folder, _modified(folder / "config.yaml")):
             refuse_changed_data(folder, source, f"{key}={values[key]}")
     run_id = identify(config, source.fingerprint, parts, known)
     return Job(config, known, source, run_id, allow, composed.overrides, composed.hydra)

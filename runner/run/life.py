@@ -54,22 +54,38 @@ class Life:
         self._recorders: dict[str, Recorder] = {}
 
     def alone(self, job: Job) -> None:
-        """Train a job, whose lock is held, by the reference engine.
+        """Train a job, whose lock is held, by the reference engine, or by a function of the user's own.
 
         Raises:
             OptbenchError: if its folder cannot be written.
         """
-        from runner.run.trainee import alone
-
         self._recorders[job.run_id] = Recorder(job)
         _make_room(job)
         try:
             with self._interruption.listening(), torch_settings(job):
-                self._train(alone(job, self._runs[job.run_id]), {})
+                if job.is_own:
+                    self._call(job)
+                else:
+                    from runner.run.trainee import alone
+
+                    self._train(alone(job, self._runs[job.run_id]), {})
         except OptbenchError:
             raise
         except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
             self._end(job, self._recorders[job.run_id].fail(error))
+
+    def _call(self, job: Job) -> None:
+        """Train a job by a function of the user's own."""
+        from runner.run import own_task
+
+        recorder = self._recorders[job.run_id]
+        run = own_task.begin(job, recorder, self._interruption)
+        record.update_runs_csv([(job, {"status": "running", **own_task.fingerprint_of(job)})])
+        with self._progress.of(job.folder.name, None, run.last_step) as shown:
+            summary = own_task.call(run, shown)
+        self._end(job, summary)
+        if summary["status"] in files.FINISHED:
+            own_task.clear(run)
 
     def together(self, jobs: Sequence[Job], plan: Path, source: Path) -> None:
         """Train jobs, whose locks are held, as a stack.

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from runner.config.chosen import Config, chosen
 from runner.config.imports import bind
+from runner.config.scope import is_own as is_own_task
 from runner.engine import checkpoint
 from runner.engine.hooks import Hook
-from runner.errors import RecordError
+from runner.errors import ConfigError, RecordError
 from runner.run.files import read_config
 from runner.run.network import is_own, parametrized
 from runner.run.network import network as reader
@@ -74,6 +75,8 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
         RecordError: if the weights are missing or damaged.
     """
     config = read_config(run)
+    if is_own_task(config):
+        raise ConfigError(f"{run} is of a training function of your own, which keeps its model itself: load that")
     path = Path(run) / "checkpoint.pt"
     if not path.exists():
         raise RecordError(f"{path} is not there: the run kept no weights; train it with save=last or save=best")

@@ -64,7 +64,8 @@ def outdated(job: Job, summary: dict[str, Any]) -> str | None:
         return None
     if (known := mistake(job.config, job.known, version)) is not None:
         return known
-    if version_of(version) < NORMALIZES_WELL and _scaled_rounding(job.source, json.dumps(job.config["data"])):
+    data = job.config.get("data")
+    if data and version_of(version) < NORMALIZES_WELL and _scaled_rounding(job.source, json.dumps(data)):
         return "a feature that is constant but for rounding was scaled by its rounding"
     return None
 
@@ -83,6 +84,8 @@ def _is_paused_there(job: Job, summary: dict[str, Any]) -> bool:
 
 
 def _holds_what_is_asked(job: Job, save: str, summary: dict[str, Any]) -> bool:
+    if job.is_own:  # all that it records decides its id
+        return True
     config, diverged = job.config, summary["status"] == "diverged"
     if job.target is not None and summary.get("target") != job.target:
         return False
@@ -103,4 +106,6 @@ def _holds_what_is_asked(job: Job, save: str, summary: dict[str, Any]) -> bool:
 
 def asked(job: Job) -> list[Any]:
     """Return what decides a run's rows, or what its summary counts, and is no part of its identity."""
+    if job.is_own:
+        return []
     return [*(job.config[key] for key in ("metrics", "diagnostics", "sharpness", "eval_every")), job.target]

@@ -79,11 +79,12 @@ def torch_settings(job: "Job") -> Iterator[None]:
     """Set PyTorch's threads, determinism and smallest numbers for the block alone."""
     import torch
 
-    if job.config["deterministic"]:
+    of_job = {key: job.config.get(key) for key in ("threads", "deterministic")}  # which not every task uses
+    if of_job["deterministic"]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(job.config["threads"] or threads)
-    torch.use_deterministic_algorithms(job.config["deterministic"])
+    torch.set_num_threads(of_job["threads"] or threads)
+    torch.use_deterministic_algorithms(bool(of_job["deterministic"]))
     torch.set_flush_denormal(True)  # moments of weights without a gradient fade into numbers 100 times as slow
     _keep_freed_memory()
     try:

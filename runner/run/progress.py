@@ -12,8 +12,8 @@ class Progress:
     """Hears how far what is trained as one is; shows nothing."""
 
     @contextmanager
-    def of(self, name: str, steps: int, done: int) -> Iterator[Self]:
-        """Follow a training of so many steps, of which some are done, while the block runs."""
+    def of(self, name: str, steps: int | None, done: int) -> Iterator[Self]:
+        """Follow a training of so many steps, if that is known, of which some are done, while the block runs."""
         yield self
 
     def stepped(self, step: int, loss: float | None) -> None:
@@ -27,7 +27,7 @@ class Bar(Progress):
     """Steps done, with loss, validation accuracy or loss, learning rate and steps a second."""
 
     @contextmanager
-    def of(self, name: str, steps: int, done: int) -> Iterator[Self]:
+    def of(self, name: str, steps: int | None, done: int) -> Iterator[Self]:
         """Show the bar, where stderr is a terminal."""
         self._shown, self._measured = sys.stderr.isatty(), dict[str, str]()
         hidden = not self._shown
@@ -44,8 +44,9 @@ class Bar(Progress):
         """Take up what was measured."""
         if self._shown and row:
             name = next((k for k in ("val_accuracy", "val_r2", "val_loss") if row.get(k) is not None), None)
-            self._measured = {"lr": f"{row['lr']:.3g}"} | ({name: f"{row[name]:.4g}"} if name else {})
-            self.stepped(row["step"], row["batch_loss"])
+            self._measured = {"lr": f"{row['lr']:.3g}"} if "lr" in row else {}
+            self._measured |= {name: f"{row[name]:.4g}"} if name else {}
+            self.stepped(row["step"], row.get("batch_loss"))
 
 
 class Told(Progress):
@@ -53,14 +54,15 @@ class Told(Progress):
 
     def __init__(self, tell: Callable[[float], object]) -> None:
         self._tell = tell
-        self._steps = 1
+        self._steps: int | None = None
 
     @contextmanager
-    def of(self, name: str, steps: int, done: int) -> Iterator[Self]:
+    def of(self, name: str, steps: int | None, done: int) -> Iterator[Self]:
         """Take the number of steps."""
         self._steps = steps
         yield self
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
-        """Tell the share."""
-        self._tell(row["step"] / self._steps if row else 1.0)
+        """Tell the share, where the number of steps is known."""
+        if self._steps is not None:
+            self._tell(row["step"] / self._steps if row else 1.0)

@@ -74,7 +74,7 @@ class Recorder:
                 "summary.json",
                 "traceback.txt",
                 VALIDATION,
-                *(() if self.job.config["diagnostics"] else ("layers.csv",)),
+                *(() if self.job.config.get("diagnostics") else ("layers.csv",)),
             ):
                 (self.folder / ended).unlink(missing_ok=True)
             config = _as_yaml(self.job.config)
@@ -84,7 +84,7 @@ class Recorder:
             write_whole(self.folder / ".hydra" / "hydra.yaml", _as_yaml(OmegaConf.to_container(self.job.hydra)))
             kept = whole_lines(self.folder / "metrics.csv")[: rows_kept + 1] if rows_kept else []
             self._tables["metrics.csv"] = self._append_to("metrics.csv", kept)
-            if self.job.config["diagnostics"]:
+            if self.job.config.get("diagnostics"):
                 steps = {line.partition(",")[0] for line in kept}  # "step", the header's first word, among them
                 layers = whole_lines(self.folder / "layers.csv")
                 kept = [line for line in layers if line.partition(",")[0] in steps]
@@ -256,7 +256,7 @@ def _write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     first = ["init", "optim", "optim.lr"]
     seen = dict.fromkeys(column for row in rows for column in row)
     chosen = [c for c in seen if c not in first and c not in ("run_id", "status") and _is_choice(c)]
-    columns = list(dict.fromkeys([*first, *chosen, "run_id", "status", *seen]))
+    columns = list(dict.fromkeys([*(c for c in first if c in seen), *chosen, "run_id", "status", *seen]))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()

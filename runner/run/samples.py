@@ -80,7 +80,7 @@ Arguments = tuple[Source, tuple[tuple[str, Any], ...], str]
 
 
 def _arguments(job: Job) -> Arguments:
-    return job.source, tuple((k, job.config["data"][k]) for k in SPLIT_KEYS), job.config["dtype"]
+    return job.source, tuple((k, job.config["data"][k]) for k in SPLIT_KEYS), job.config.get("dtype", "float32")
 
 
 @functools.lru_cache(maxsize=4)  # the runs of a sweep share their data

@@ -48,7 +48,7 @@ def summarize(job: Job, state: State, last_row: dict[str, Any], measured: dict[s
         **_class_sizes(run),
         "flops_per_sample": forward_flops(state),
         "optimizer_state_bytes": _optimizer_bytes(state),
-        "peak_memory_bytes": _peak_memory(run.device),
+        "peak_memory_bytes": peak_memory(run.device),
         **environment(job, run, state.stack_size),
     }
 
@@ -60,12 +60,19 @@ def environment(job: Job, run: Run, stack_size: int) -> dict[str, Any]:
         "stack_size": max(1, stack_size),
         "threads": torch.get_num_threads(),
         "device": device_name(run.device),
+        **versions(job),
+    }
+
+
+def versions(job: Job) -> dict[str, Any]:
+    """Return by which versions a run was made, and of what data."""
+    of_data = {"data_fingerprint": job.source.fingerprint, "data_names": job.source.names}
+    return {
         "optbench_version": __version__,
         "torch_version": torch.__version__,
         "python_version": platform.python_version(),
         "git_commit": _git_commit(),
-        "data_fingerprint": job.source.fingerprint,
-        "data_names": job.source.names,
+        **(of_data if "data" in job.config else {}),
         "run_id": job.run_id,
     }
 
@@ -107,7 +114,7 @@ def _optimizer_bytes(state: State) -> int:
     return sum(v.numel() * v.element_size() for v in held) // state.optimized_together
 
 
-def _peak_memory(device: torch.device) -> int:
+def peak_memory(device: torch.device) -> int:
     """Return the most bytes held: by tensors on CUDA, by the whole process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

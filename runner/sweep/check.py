@@ -52,7 +52,7 @@ class Check:
             if self.several_experiments and axes:
                 names = ", ".join(map(str, axes))
                 raise ConfigError(f"an experiment with axes of its own ({names}) is no axis itself")
-            if finished(job) is None:
+            if finished(job) is None and not job.is_own:
                 from runner.run.build import build
 
                 refuse(job, build(job))

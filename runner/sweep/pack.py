@@ -83,8 +83,10 @@ def _as_they_were(jobs: Sequence[Job]) -> tuple[list[Pack], list[int]]:
 def _may_be_stacked(job: Job, asked: bool) -> bool:
     """Say whether nothing speaks against stacking a job: that it is finished, was begun alone, or runs one's own code.
 
-    The last speaks against it only where a stack is not ``asked`` for.
+    A training function of one's own is never stacked; other code of one's own is where a stack is ``asked`` for.
     """
+    if job.is_own:
+        return False
     return (asked or not named_by_user(job.config)) and finished(job) is None and not begun_alone(job)
 
 

@@ -139,9 +139,14 @@ def describe(jobs: Sequence[Job], workers: int) -> str:
         before = files.read_summary(job.folder)
         state = "again" if before and before["status"] in files.ENDED else "goes on" if job.folder.exists() else "new"
         lines.append(f"{state:<13} {job}")
-    seconds = estimate_seconds(pending, workers)
+    ours = [job for job in pending if not job.is_own]
+    about = []
+    if ours or not pending:
+        about.append(f"about {_duration(estimate_seconds(ours, workers))} with {workers} workers")
+    if len(ours) < len(pending):
+        about.append("for how long, of training functions of your own, is not known")
     done = len(jobs) - len(pending)
-    lines.append(f"{len(pending)} would run, {done} are there; about {_duration(seconds)} with {workers} workers")
+    lines.append(f"{len(pending)} would run, {done} are there; {'; '.join(about)}")
     return "\n".join(lines) + "\n"
 
 

@@ -13,6 +13,7 @@ LEFT_OUT = {
     "init": {"custom", "pretrained"},
     "optim": {"custom", "collection"},
     "regularization": {"distillation"},
+    "task": {"custom"},
 }
 """Options that need files or parts of a user's own; tests of their own run them."""
 COMBINED = {

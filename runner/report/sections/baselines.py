@@ -38,6 +38,10 @@ MISSING = (
     "no simple baselines were measured beside these runs, so it is not known whether they beat a trivial prediction; "
     f"the same command, without baselines=false, measures them ({BASELINES}) and trains nothing again"
 )
+MISSING_OF_OWN = (
+    "simple baselines are not measured beside training functions of one's own: a sweep of one that predicts the "
+    "largest class, or the mean, tells what is trivial"
+)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def number_of_workers(jobs: Sequence[Job]) -> int:
     asked: int | None = jobs[0].config["workers"]
     if asked is not None:
         return asked
-    if any(job.config["device"] != "cpu" for job in jobs) and _accelerator_is_there():
+    if _may_use_an_accelerator(jobs) and _accelerator_is_there():
         return 1
     return cores()
 
@@ -83,7 +83,7 @@ class _Pool:
     @functools.cached_property
     def _context(self) -> ForkContext | SpawnContext:
         """How workers start: forked ones share the data that planning has read, and cannot use CUDA."""
-        accelerator = any(job.config["device"] != "cpu" for job in self._queue.jobs) and _accelerator_is_there()
+        accelerator = _may_use_an_accelerator(self._queue.jobs) and _accelerator_is_there()
         return get_context("spawn") if accelerator or sys.platform != "linux" else get_context("fork")
 
     def __enter__(self) -> "_Pool":
@@ -209,7 +209,7 @@ def _serve(pipe: Connection, jobs: Sequence[Job], parent: int) -> None:
             taken, sent = given
             chosen: Sequence[Job] = sent or [jobs[i] for i in taken]
             try:
-                if chosen[0].config["threads"] is None:
+                if chosen[0].config.get("threads") is None:
                     torch.set_num_threads(1)
                 outcomes = run_pack(chosen, "none", progress=Told(pipe.send))
                 answers = [None if outcome is None else (outcome.summary, outcome.trained) for outcome in outcomes]
@@ -217,6 +217,11 @@ def _serve(pipe: Connection, jobs: Sequence[Job], parent: int) -> None:
                 answers = [({"status": "failed", "stop_reason": str(error), "run_id": j.run_id}, True) for j in chosen]
             pipe.send(answers)
     os._exit(0)  # not the parent's exit handlers
+
+
+def _may_use_an_accelerator(jobs: Sequence[Job]) -> bool:
+    """Say whether a job may train on one: a function of one's own that can says that it uses ``device``."""
+    return any(job.config.get("device", "cpu") != "cpu" for job in jobs)
 
 
 def _accelerator_is_there() -> bool:
