@@ -163,20 +163,7 @@ def workload_of(name: str, records: Records, runs: pd.DataFrame, asked: str | No
     measure = choose_measure(part, asked, better)
     caveats: list[str] = []
     runs = runs.copy()
-    values = part.number(measure.column)
-    impossible = measure.counted & ~values.fillna(0.0).between(0.0, 1.0)
-    part.caveat(
-        int(impossible.sum()),
-        f"{{runs}} with {measure.title} outside 0 to 1, not counted",
-        runs.loc[impossible, "run_id"],
-    )
-    values = values.mask(impossible)
-    runs["value"] = values.where(runs["status"].isin(GOOD))
-    lacking = runs["status"].isin(GOOD) & values.isna() & ~impossible
-    if lacking.any():
-        part.caveat(
-            int(lacking.sum()), f"{{runs}} ended without {measure.title}, not counted", runs.loc[lacking, "run_id"]
-        )
+    runs["value"] = _values(part, measure)
     axes = axes_of(runs, records.choices)
     if measure.name == "val_loss" and "loss" in axes:
         caveats.append("losses of several kinds are compared by their value: give --metric")
@@ -221,6 +208,19 @@ def workload_of(name: str, records: Records, runs: pd.DataFrame, asked: str | No
     )
     _judge(workload)
     return workload
+
+
+def _values(part: Records, measure: Measure) -> "pd.Series[float]":
+    """Return what each run that ended well reached, NaN where there is nothing that it can have reached."""
+    values, good = part.number(measure.column), part.runs["status"].isin(GOOD)
+    impossible = measure.counted & ~values.fillna(0.0).between(0.0, 1.0)
+    lacking = good & values.isna()
+    for mask, what in (
+        (impossible, f"{{runs}} with {measure.title} outside 0 to 1, not counted"),
+        (lacking, f"{{runs}} ended without {measure.title}, not counted"),
+    ):
+        part.caveat(int(mask.sum()), what, part.runs.loc[mask, "run_id"])
+    return values.where(good & ~impossible)
 
 
 def ordered_replicates(runs: pd.DataFrame, which: Sequence[str], labels: "pd.Series[str]") -> list[str]:
