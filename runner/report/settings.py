@@ -319,14 +319,15 @@ def _means(table: pd.DataFrame, scores: Array, test: Array, measure: Measure, st
 def _seed_effects(scores: Array) -> Array:
     """Return what each seed adds to every setting's score, so that lucky seeds lift no setting above the others.
 
-    Least squares of score = setting + seed by alternation; 0 where every setting that has a score has every seed.
+    Least squares of score = setting + seed by alternation; 0 where every setting that has a score has every seed, or
+    no two settings share one.
     """
     scores = scores[np.isfinite(scores).any(1)]
     known = np.isfinite(scores)
     filled, n, m = np.where(known, scores, 0.0), known.sum(1), known.sum(0)
     seeds = np.zeros(scores.shape[1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        for _ in range(0 if known.all() else 100):
+        for _ in range(0 if known.all() or (m < 2).all() else 100):
             settings = (filled - known * seeds).sum(1) / n
             seeds = np.where(m > 0, (filled - known * settings[:, None]).sum(0) / m, 0.0)
             seeds -= seeds.mean()

@@ -113,8 +113,9 @@ class _Part:
 
     answer: Answer
     records: Records
+    beside: Section | None
+    """Simple baselines; of this section and the next the terminal shows something."""
     scaling: Section | None
-    """The only one of its sections of which the terminal shows something."""
 
 
 def _report(folders: Sequence[Path], asked: Asked) -> Report:
@@ -129,6 +130,7 @@ def _report(folders: Sequence[Path], asked: Asked) -> Report:
         _Part(
             _answer(w, source, asked.config_dir),
             source.records,
+            baselines.section(w, baselines.beside(w, source.records)),
             scaling.scaling(w, source.records) if len(w.table) > 1 else None,
         )
         for w, source in found
@@ -138,7 +140,7 @@ def _report(folders: Sequence[Path], asked: Asked) -> Report:
     told = _care(sources, left_out)
     lines = [summary, "", *(f"{line}\n" for line in text.wrapped(_first(sources)))]
     for part in parts:
-        lines += [text.answer_text(part.answer), *_of_terminal(part.scaling)]
+        lines += [text.answer_text(part.answer), *_of_terminal(part.beside), *_of_terminal(part.scaling)]
     lines += _of_terminal(together)
     lines += [text.bullets("Read with care", told)] if told else []
 
@@ -234,7 +236,7 @@ def _sections(part: _Part, asked: Asked) -> list[Section]:
     workload, records = part.answer.workload, part.records
     several = len(workload.table) > 1
     found = [
-        baselines.section(workload, baselines.beside(workload, records)),
+        part.beside,
         ranking.ranking(workload) if several else None,
         grids.heat_maps(workload, asked.axes if asked.axes and set(asked.axes) <= set(workload.axes) else None),
         sensitivity.sensitivity(workload, asked.within_percent) if several else None,
