@@ -14,7 +14,6 @@ import pandas as pd
 
 from runner.errors import ConfigError, NothingYet, RecordError, closest
 from runner.report.evaluations import LARGEST_BYTES, numbers, read_evaluations
-from runner.report.evaluations import as_number as as_number
 from runner.run import files, record
 from runner.run.launches import launches
 from runner.run.lock import owner_of

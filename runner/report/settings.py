@@ -1,4 +1,4 @@
-"""A sweep as settings: what varies, how good each setting is over its seeds, which is best and what is tied with it."""
+"""A sweep as settings: what varies, how good each setting is over its seeds, which of them can be the best."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ LR = "optim.lr"
 
 @dataclass(frozen=True)
 class Workload:
-    """The runs on one data set, as settings × replicates."""
+    """The runs on one data set, of one model family and length, as settings × replicates."""
 
     name: str
     measure: Measure

@@ -19,7 +19,8 @@ from runner.measures import title
 from runner.report.answer import Answer, answer
 from runner.report.drawing.figures import FORMATS, render
 from runner.report.equivalent import default_margin, equivalents, with_margin
-from runner.report.load import Records, as_number
+from runner.report.evaluations import as_number
+from runner.report.load import Records
 from runner.report.render import output, text
 from runner.report.render.latex import for_papers
 from runner.report.render.page import page
@@ -126,15 +127,7 @@ def _report(folders: Sequence[Path], asked: Asked) -> Report:
     if asked.axes is not None:
         _check_axes(asked.axes, [w for w, _ in found])
     found = [(_with_margin(w, source.records, asked), source) for w, source in found]
-    parts = [
-        _Part(
-            _answer(w, source, asked.config_dir),
-            source.records,
-            baselines.section(w, baselines.beside(w, source.records)),
-            scaling.scaling(w, source.records) if len(w.table) > 1 else None,
-        )
-        for w, source in found
-    ]
+    parts = [_part(w, source, asked.config_dir) for w, source in found]
     together = across([(w, source.records) for w, source in found], asked.within_percent)
     summary = _summary(sources)
     told = _care(sources, left_out)
@@ -195,15 +188,21 @@ def _with_margin(workload: Workload, records: Records, asked: Asked) -> Workload
     return with_margin(workload, default_margin(workload, trivial))
 
 
-def _answer(workload: Workload, source: Source, config_dir: str | None) -> Answer:
-    """Return a workload's answer, first of all what is to be said of simple baselines."""
-    beside = baselines.beside(workload, source.records)
-    if (unread := baselines.unread(source.records)) is not None:
+def _part(workload: Workload, source: Source, config_dir: str | None) -> _Part:
+    """Draw up a workload's answer, first of all what is to be said of simple baselines."""
+    records = source.records
+    beside = baselines.beside(workload, records)
+    if (unread := baselines.unread(records)) is not None:
         workload.caveats.append(unread)
     elif beside is None and workload.best is not None:
         workload.caveats.append(baselines.MISSING)
-    found = answer(workload, source.records, source.place, config_dir)
-    return replace(found, warnings=(*baselines.warnings(workload, source.records, beside), *found.warnings))
+    found = answer(workload, records, source.place, config_dir)
+    return _Part(
+        replace(found, warnings=(*baselines.warnings(workload, records, beside), *found.warnings)),
+        records,
+        baselines.section(workload, beside),
+        scaling.scaling(workload, records) if len(workload.table) > 1 else None,
+    )
 
 
 def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
