@@ -126,7 +126,7 @@ def coverage(scores: Array, settings: list[tuple[str, ...]], seeds: Array, step:
 def main() -> None:
     """Train, draw, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("outputs-answer"), help="where the sweeps lie or go")
+    parser.add_argument("--folder", type=Path, default=Path("outputs", "answer"), help="where the sweeps lie or go")
     parser.add_argument("--draws", type=int, default=1500)
     parser.add_argument("--epochs", type=int, default=10, help="of the reference sweeps (20: half of a setting fails)")
     parser.add_argument("--before", action="store_true", help="judge all pairs, as reports did before, as well")

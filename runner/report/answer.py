@@ -10,8 +10,9 @@ import pandas as pd
 from runner.measures import title
 from runner.report import rates
 from runner.report.command import Translator, override, split_shared, sweep, train
-from runner.report.equivalent import CHEAPER, MEMORY, SECONDS, cheapest, equivalents, seeds_for
-from runner.report.load import Records, as_number, data_root
+from runner.report.equivalent import CHEAPER, MEMORY, SECONDS, cheapest, equivalents, recommended, seeds_for
+from runner.report.evaluations import as_number
+from runner.report.load import Records, data_root
 from runner.report.sections.matters import sentences
 from runner.report.settings import LR, Workload
 from runner.statistics import scores as statistics
@@ -88,22 +89,22 @@ def answer(workload: Workload, records: Records, place: Place, config_dir: str |
     if workload.best is None:
         verdict = "No run has ended with a value yet: there is nothing to recommend."
         return Answer(workload, None, None, (), verdict, "", (), ())
-    chosen = cheapest(workload, equivalents(workload))
+    chosen = recommended(workload)
     row = workload.row(chosen)
     root = data_root(records.places.get(str(row["run_id"])))
     replicates = workload.varying if len(workload.replicates) > 1 else []
     # Without them the command would train on other samples than any run that was judged: it names the row's.
     columns = [c for c in records.choices if c not in replicates or c in ("data.fold", "data.bootstrap")]
     translator = Translator(columns, workload.axes, root, config_dir)
-    recommended = translator.overrides(row)
+    found = translator.overrides(row)
     doubt = None
-    if recommended.doubt:
-        doubt = f"This command could not be checked: {recommended.doubt}."
+    if found.doubt:
+        doubt = f"This command could not be checked: {found.doubt}."
         if config_dir is None:
             doubt += " With YAMLs of your own, give report their --config-dir too."
     return Answer(
         workload,
-        train(recommended.given),
+        train(found.given),
         doubt,
         _estimates(workload, records, chosen),
         _verdict(workload, chosen),
@@ -231,7 +232,7 @@ def _notes(workload: Workload) -> list[str]:
             "clearly worse if some other beats it by more than Dunnett's critical value, on the scale on which "
             f"variances over {word}s are alike, and in a plain test of the two. Variances are moderated and floored by "
             "those of the settings still in the running, so that a few alike results prove nothing. Each truly best "
-            "setting is missed in at most 5 % of sweeps (docs/statistics.md)."
+            "setting is missed in at most 5 % of sweeps."
         )
     if workload.margin is not None and workload.rivals and n > 1:
         notes.append(

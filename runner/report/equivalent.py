@@ -65,6 +65,11 @@ def cheapest(workload: Workload, among: list[int]) -> int:
     return 0
 
 
+def recommended(workload: Workload) -> int:
+    """Return the setting that the answer recommends: the cheapest of the leader and what is as good."""
+    return cheapest(workload, equivalents(workload))
+
+
 def seeds_for(workload: Workload, setting: int) -> int | None:
     """Return how many seeds it is expected to take to tell whether a setting is as good as the leader, or worse."""
     if workload.of(setting, "n") < 2 or workload.of(0, "n") < 2:

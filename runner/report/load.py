@@ -16,7 +16,6 @@ from runner.config.chosen import GROUPS
 from runner.config.options import of_every_run, options
 from runner.errors import ConfigError, NothingYet, RecordError, closest
 from runner.report.evaluations import LARGEST_BYTES, numbers, read_evaluations
-from runner.report.evaluations import as_number as as_number
 from runner.run import files, record
 from runner.run.launches import launches
 from runner.run.lock import owner_of

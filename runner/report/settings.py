@@ -1,4 +1,4 @@
-"""A sweep as settings: what varies, how good each setting is over its seeds, which is best and what is tied with it."""
+"""A sweep as settings: what varies, how good each setting is over its seeds, which of them can be the best."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ LR = "optim.lr"
 
 @dataclass(frozen=True)
 class Workload:
-    """The runs on one data set, as settings × replicates."""
+    """The runs on one data set, of one model family and length, as settings × replicates."""
 
     name: str
     measure: Measure
@@ -163,20 +163,7 @@ def workload_of(name: str, records: Records, runs: pd.DataFrame, asked: str | No
     measure = choose_measure(part, asked, better)
     caveats: list[str] = []
     runs = runs.copy()
-    values = part.number(measure.column)
-    impossible = measure.counted & ~values.fillna(0.0).between(0.0, 1.0)
-    part.caveat(
-        int(impossible.sum()),
-        f"{{runs}} with {measure.title} outside 0 to 1, not counted",
-        runs.loc[impossible, "run_id"],
-    )
-    values = values.mask(impossible)
-    runs["value"] = values.where(runs["status"].isin(GOOD))
-    lacking = runs["status"].isin(GOOD) & values.isna() & ~impossible
-    if lacking.any():
-        part.caveat(
-            int(lacking.sum()), f"{{runs}} ended without {measure.title}, not counted", runs.loc[lacking, "run_id"]
-        )
+    runs["value"] = _values(part, measure)
     axes = axes_of(runs, records.choices)
     if measure.name == "val_loss" and "loss" in axes:
         caveats.append("losses of several kinds are compared by their value: give --metric")
@@ -221,6 +208,19 @@ def workload_of(name: str, records: Records, runs: pd.DataFrame, asked: str | No
     )
     _judge(workload)
     return workload
+
+
+def _values(part: Records, measure: Measure) -> "pd.Series[float]":
+    """Return what each run that ended well reached, NaN where there is nothing that it can have reached."""
+    values, good = part.number(measure.column), part.runs["status"].isin(GOOD)
+    impossible = measure.counted & ~values.fillna(0.0).between(0.0, 1.0)
+    lacking = good & values.isna()
+    for mask, what in (
+        (impossible, f"{{runs}} with {measure.title} outside 0 to 1, not counted"),
+        (lacking, f"{{runs}} ended without {measure.title}, not counted"),
+    ):
+        part.caveat(int(mask.sum()), what, part.runs.loc[mask, "run_id"])
+    return values.where(good & ~impossible)
 
 
 def ordered_replicates(runs: pd.DataFrame, which: Sequence[str], labels: "pd.Series[str]") -> list[str]:
@@ -324,14 +324,15 @@ def _means(table: pd.DataFrame, scores: Array, test: Array, measure: Measure, st
 def _seed_effects(scores: Array) -> Array:
     """Return what each seed adds to every setting's score, so that lucky seeds lift no setting above the others.
 
-    Least squares of score = setting + seed by alternation; 0 where every setting that has a score has every seed.
+    Least squares of score = setting + seed by alternation; 0 where every setting that has a score has every seed, or
+    no two settings share one.
     """
     scores = scores[np.isfinite(scores).any(1)]
     known = np.isfinite(scores)
     filled, n, m = np.where(known, scores, 0.0), known.sum(1), known.sum(0)
     seeds = np.zeros(scores.shape[1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        for _ in range(0 if known.all() else 100):
+        for _ in range(0 if known.all() or (m < 2).all() else 100):
             settings = (filled - known * seeds).sum(1) / n
             seeds = np.where(m > 0, (filled - known * settings[:, None]).sum(0) / m, 0.0)
             seeds -= seeds.mean()

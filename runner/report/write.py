@@ -19,7 +19,8 @@ from runner.measures import title
 from runner.report.answer import Answer, answer
 from runner.report.drawing.figures import FORMATS, render
 from runner.report.equivalent import default_margin, equivalents, with_margin
-from runner.report.load import Records, as_number
+from runner.report.evaluations import as_number
+from runner.report.load import Records
 from runner.report.render import output, text
 from runner.report.render.latex import for_papers
 from runner.report.render.page import page
@@ -113,8 +114,9 @@ class _Part:
 
     answer: Answer
     records: Records
+    beside: Section | None
+    """Simple baselines; of this section and the next the terminal shows something."""
     scaling: Section | None
-    """The only one of its sections of which the terminal shows something."""
 
 
 def _report(folders: Sequence[Path], asked: Asked) -> Report:
@@ -125,20 +127,13 @@ def _report(folders: Sequence[Path], asked: Asked) -> Report:
     if asked.axes is not None:
         _check_axes(asked.axes, [w for w, _ in found])
     found = [(_with_margin(w, source.records, asked), source) for w, source in found]
-    parts = [
-        _Part(
-            _answer(w, source, asked.config_dir),
-            source.records,
-            scaling.scaling(w, source.records) if len(w.table) > 1 else None,
-        )
-        for w, source in found
-    ]
+    parts = [_part(w, source, asked.config_dir) for w, source in found]
     together = across([(w, source.records) for w, source in found], asked.within_percent)
     summary = _summary(sources)
     told = _care(sources, left_out)
     lines = [summary, "", *(f"{line}\n" for line in text.wrapped(_first(sources)))]
     for part in parts:
-        lines += [text.answer_text(part.answer), *_of_terminal(part.scaling)]
+        lines += [text.answer_text(part.answer), *_of_terminal(part.beside), *_of_terminal(part.scaling)]
     lines += _of_terminal(together)
     lines += [text.bullets("Read with care", told)] if told else []
 
@@ -193,15 +188,21 @@ def _with_margin(workload: Workload, records: Records, asked: Asked) -> Workload
     return with_margin(workload, default_margin(workload, trivial))
 
 
-def _answer(workload: Workload, source: Source, config_dir: str | None) -> Answer:
-    """Return a workload's answer, first of all what is to be said of simple baselines."""
-    beside = baselines.beside(workload, source.records)
-    if (unread := baselines.unread(source.records)) is not None:
+def _part(workload: Workload, source: Source, config_dir: str | None) -> _Part:
+    """Draw up a workload's answer, first of all what is to be said of simple baselines."""
+    records = source.records
+    beside = baselines.beside(workload, records)
+    if (unread := baselines.unread(records)) is not None:
         workload.caveats.append(unread)
     elif beside is None and workload.best is not None:
-        workload.caveats.append(baselines.MISSING_OF_OWN if source.records.all_own else baselines.MISSING)
-    found = answer(workload, source.records, source.place, config_dir)
-    return replace(found, warnings=(*baselines.warnings(workload, source.records, beside), *found.warnings))
+        workload.caveats.append(baselines.MISSING_OF_OWN if records.all_own else baselines.MISSING)
+    found = answer(workload, records, source.place, config_dir)
+    return _Part(
+        replace(found, warnings=(*baselines.warnings(workload, records, beside), *found.warnings)),
+        records,
+        baselines.section(workload, beside),
+        scaling.scaling(workload, records) if len(workload.table) > 1 else None,
+    )
 
 
 def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
@@ -234,7 +235,7 @@ def _sections(part: _Part, asked: Asked) -> list[Section]:
     workload, records = part.answer.workload, part.records
     several = len(workload.table) > 1
     found = [
-        baselines.section(workload, baselines.beside(workload, records)),
+        part.beside,
         ranking.ranking(workload) if several else None,
         grids.heat_maps(workload, asked.axes if asked.axes and set(asked.axes) <= set(workload.axes) else None),
         sensitivity.sensitivity(workload, asked.within_percent) if several else None,

@@ -1,4 +1,7 @@
-"""What a classifier got right and wrong: confusion counts, and the curves of its scores. Never imports torch."""
+"""What a classifier got right and wrong: confusion counts, and the curves of its scores. Never imports torch.
+
+scikit-learn has all of it, and importing it takes longer than a small run; the tests hold these against it.
+"""
 
 from collections.abc import Iterator
 

@@ -6,13 +6,13 @@ but then choices waver, and intervals cover less: ``scripts/bench_answer.py`` me
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from scipy import stats
 
-from runner.statistics.scores import LEVEL, Array, Interval, holm, mean_interval
+from runner.statistics.scores import LEVEL, Array, Interval, compare, holm, mean_interval
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,17 @@ def best_of(scores: Array, settings: Sequence[int]) -> int:
 
 
 def effect(scores: Array, one: int, other: int, step: float = 0.0) -> Effect:
-    """Compare two settings, seed by seed.
+    """Compare two settings, seed by seed, as ``scores.compare`` does.
 
     Args:
         scores: ``[settings, seeds]``, more is better; NaN is a missing run.
         one: a setting.
         other: the one it is held against.
-        step: the measure's resolution; two counts differ by an error of variance step²/6.
+        step: the measure's resolution.
     """
-    return Effect(one, other, _interval(scores[one] - scores[other], step * np.sqrt(2)))
-
-
-def _interval(differences: Array, step: float) -> Interval:
-    return mean_interval(differences[np.isfinite(differences)], step)
+    found = compare(scores[one], scores[[other]], step)
+    ends = (float(found.difference[0]), float(found.low[0]), float(found.high[0]))
+    return Effect(one, other, Interval(*ends, int(found.pairs[0])))
 
 
 def interactions(scores: Array, best: Mapping[tuple[str, str], int], step: float = 0.0) -> list[Interaction]:
@@ -77,20 +75,16 @@ def interactions(scores: Array, best: Mapping[tuple[str, str], int], step: float
         if not all(pair in best for pair in ((a, x), (a, y), (b, x), (b, y))):
             continue
         gains = [scores[best[a, level]] - scores[best[b, level]] for level in (x, y)]
-        contrast = gains[0] - gains[1]
-        kept = contrast[np.isfinite(contrast)]
+        kept = (contrast := gains[0] - gains[1])[np.isfinite(contrast)]
         if len(kept) < 3:
             continue
         interval = mean_interval(kept, 2 * step)
         error = (interval.high - interval.low) / 2 / float(stats.t.ppf((1 + LEVEL) / 2, len(kept) - 1))
         p = float(2 * stats.t.sf(abs(interval.mean) / error, len(kept) - 1)) if error > 0 else float(interval.mean == 0)
-        at_each = (_interval(gains[0], step * np.sqrt(2)), _interval(gains[1], step * np.sqrt(2)))
-        found.append(Interaction((a, b), (x, y), at_each, interval, p))
+        first, second = (effect(scores, best[a, level], best[b, level], step).difference for level in (x, y))
+        found.append(Interaction((a, b), (x, y), (first, second), interval, p))
     if not found:
         return []
     corrected = holm(np.array([one.p for one in found]))
-    checked = [
-        Interaction(one.levels, one.at, one.gains, one.difference, float(p))
-        for one, p in zip(found, corrected, strict=True)
-    ]
+    checked = [replace(one, p=float(p)) for one, p in zip(found, corrected, strict=True)]
     return sorted(checked, key=lambda one: (one.p, -abs(one.difference.mean)))

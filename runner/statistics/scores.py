@@ -46,15 +46,6 @@ def mean_interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step:
         step: the measure's resolution: s² is no less than its rounding error's variance ``step²/12``, so that a few
             coarse values that happen to agree do not claim to be exact.
     """
-    return _interval(values, step, of_next=False)
-
-
-def next_interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: float = 0.0) -> Interval:
-    """Return the mean and the 95 % interval that the next value lies in, x̄ ± t(n-1)·s·√(1 + 1/n)."""
-    return _interval(values, step, of_next=True)
-
-
-def _interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: float, of_next: bool) -> Interval:
     x = np.asarray(values, float)
     n = len(x)
     if n == 0:
@@ -62,8 +53,7 @@ def _interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step: flo
     mean = float(x.mean())
     if n == 1:
         return Interval(mean, math.nan, math.nan, 1)
-    spread = math.sqrt(max(float(x.var(ddof=1)), step**2 / 12) * (1 / n + of_next))
-    half = _t_quantile(n - 1) * spread
+    half = _t_quantile(n - 1) * math.sqrt(max(float(x.var(ddof=1)), step**2 / 12) / n)
     return Interval(mean, mean - half, mean + half, n)
 
 

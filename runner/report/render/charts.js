@@ -23,7 +23,7 @@ class Chart {
   /* Return the figure in the colours asked for, laid out for a width in pixels. */
   figure(colours, width) {
     const text = this.text.replace(/var\(--(\w+)\)/g, (all, name) => colours[name] ?? all);
-    const {data, layout} = JSON.parse(text), {panels, columns, height, least} = {panels: 1, columns: 1, height: 300, least: 0, ...layout.meta};
+    const {data, layout} = JSON.parse(text), {panels, columns, height, least} = layout.meta;
     const beside = Math.max(1, Math.min(columns, Math.floor(width / (NARROW / 2)), panels));
     const rows = Math.ceil(panels / beside), plain = 'rgba(0,0,0,0)';
     layout.width = Math.max(width, least);
@@ -52,7 +52,7 @@ class Chart {
     const [data, layout] = this.figure(dark.matches && !onPaper ? DARK : LIGHT, width);
     if (this.linked) this.linked.dress(data);
     Plotly.react(this.place, data, layout, config);
-    if (!this.drawn && layout.meta?.linked) this.linked = new Linked(this, data[0]);
+    if (!this.drawn && layout.meta.linked) this.linked = new Linked(this, data[0]);
     this.drawn = true;
   }
 }

@@ -10,7 +10,8 @@ import pandas as pd
 
 from runner.report.answer import Answer, Estimate
 from runner.report.drawing import charts
-from runner.report.render.page_tables import table_html
+from runner.report.equivalent import SECONDS, recommended
+from runner.report.render.page_tables import is_number, table_html
 from runner.report.section import Plot, Section
 from runner.report.settings import number
 
@@ -148,7 +149,7 @@ def _answer(answer: Answer, anchor: str) -> str:
 def _tiles(answer: Answer) -> str:
     workload = answer.workload
     tiles = [_estimate(estimate, workload.replicate_word) for estimate in answer.estimates]
-    seconds = float(workload.table["train_seconds"].iloc[0])
+    seconds = workload.of(recommended(workload), SECONDS)
     if math.isfinite(seconds):
         tiles.append(_tile("training time", f"{_value(float(f'{seconds:.3g}'))} s", "of one run, evaluations apart"))
     if (settings := len(workload.table)) > 1:
@@ -204,16 +205,8 @@ def cell(value: object) -> str:
         return f'<td class="n" data-v="{"" if math.isnan(value) else repr(float(value))}">{_value(value)}</td>'
     text = "" if value is None or (isinstance(value, float) and pd.isna(value)) else str(value)
     shown = number(text)
-    kind = ' class="n"' if shown != text or _is_number(text) else ""
+    kind = ' class="n"' if shown != text or is_number(text) else ""
     return f'<td{kind} data-v="{_e(text)}">{_e(shown)}</td>'
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _value(value: float) -> str:

@@ -66,14 +66,15 @@ def _cell(value: object) -> object:
     if isinstance(value, float | int) and not isinstance(value, bool):
         return float(value)
     text = "" if value is None or value is pd.NaT else str(value)
-    if number(text) == text and not _is_number(text):
+    if number(text) == text and not is_number(text):
         return text
     return float(text)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Say whether a cell's text is a number."""
     try:
         float(text)
     except ValueError:
         return False
-    return bool(text.strip())
+    return True

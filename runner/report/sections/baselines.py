@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from runner.measures import BALANCED
 from runner.report.drawing import charts
 from runner.report.drawing.figures import clean, legend_below
 from runner.report.drawing.looks import COLOURS, DASHES
-from runner.report.equivalent import cheapest, equivalents
-from runner.report.load import Records, as_number
+from runner.report.equivalent import recommended
+from runner.report.evaluations import as_number
+from runner.report.load import Records
 from runner.report.section import Plot, Section, Table
 from runner.report.settings import Workload
 from runner.run.files import read_csv
@@ -120,16 +122,14 @@ def beside(workload: Workload, records: Records) -> Baselines | None:
     return Baselines(tuple(found), len(splits))
 
 
-def recommended(workload: Workload) -> int:
-    """Return the setting that the answer recommends: the cheapest that is as good as the leader."""
-    return cheapest(workload, equivalents(workload))
+def _path(records: Records) -> Path:
+    single = records.folder in records.places.values()
+    return (records.folder.parent if single else records.folder) / BASELINES
 
 
 def _rows(records: Records) -> list[dict[str, str]]:
-    single = records.folder in records.places.values()
-    place = records.folder.parent if single else records.folder
     try:
-        rows = read_csv(place / BASELINES)
+        rows = read_csv(_path(records))
     except OSError:
         return []
     needed = {*SPLIT_COLUMNS, "baseline", "kind", "note"}
@@ -138,8 +138,7 @@ def _rows(records: Records) -> list[dict[str, str]]:
 
 def unread(records: Records) -> str | None:
     """Say that the file of baselines is there and nothing, or not all, of it can be read."""
-    single = records.folder in records.places.values()
-    path = (records.folder.parent if single else records.folder) / BASELINES
+    path = _path(records)
     if not path.is_file():
         return None
     lines, good = len(path.read_text(encoding="utf-8", errors="replace").splitlines()) - 1, len(_rows(records))

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from runner.report.drawing import charts
 from runner.report.drawing.figures import legend_below, log_axis, short
 from runner.report.drawing.looks import looks_of_settings
-from runner.report.load import Records, as_number, read_layers
+from runner.report.evaluations import as_number
+from runner.report.load import Records, read_layers
 from runner.report.section import DOUBLE, SINGLE, Plot, Section, Table
 from runner.report.sections.histories import MOST_CURVES, history, shown_settings
 from runner.report.settings import LR, Workload
