@@ -58,7 +58,7 @@ def draw(random: Random) -> list[str]:
         if group == "model":  # a text's characters and numbers are read by models of their own
             found = [o for o in found if o.name == "rnn" or (o.name == "gpt") == (chosen["data"] == "text")]
             found = [o for o in found if chosen["data"] != "text" or o.name in ("rnn", "gpt")]
-        option = random.choice(found)
+        option = random.choice(found) if len(found) > 1 else found[0]
         chosen[group] = option.name
         overrides.append(f"{group}={option.name}")
         overrides += ["batch.milestones=[1]"] if option.name == "growing" else []  # the run's length is in steps
