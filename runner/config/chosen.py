@@ -202,7 +202,8 @@ def refuse_unknown(config: Config, known: Chosen) -> None:
         raise ConfigError(f"unknown key {key!r}{closest(key, [*top, *together, *GROUPS])}")
     for group in COMBINED_GROUPS:
         beside = [k.partition(".")[2] for k in of_every_run().spec.settings if k.startswith(f"{group}.")]
-        if odd := next((k for k in config[group] if k not in beside and k not in options_in(config[group])), None):
+        node = config.get(group, {})
+        if odd := next((k for k in node if k not in beside and k not in options_in(node)), None):
             raise ConfigError(f"unknown key '{group}.{odd}'{closest(odd, beside)}")
     for where in known.specs:
         group, _, name = where.partition(".")
