@@ -28,7 +28,7 @@ IN_SET = ("best", "equivalent", "open", "untested")
 LR = "optim.lr"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Workload:
     """The runs on one data set, of one model family and length, as settings × replicates."""
 

@@ -21,6 +21,7 @@ from runner.report.drawing.figures import FORMATS, render
 from runner.report.equivalent import default_margin, equivalents, with_margin
 from runner.report.evaluations import as_number
 from runner.report.load import Records
+from runner.report.measure import Measure
 from runner.report.render import output, text
 from runner.report.render.latex import for_papers
 from runner.report.render.page import page
@@ -126,6 +127,8 @@ def _report(folders: Sequence[Path], asked: Asked) -> Report:
     found = [(w, source) for source in sources for w in source.workloads]
     if asked.axes is not None:
         _check_axes(asked.axes, [w for w, _ in found])
+    if asked.target is not None:
+        _check_target(asked.target, [w.measure for w, _ in found])
     found = [(_with_margin(w, source.records, asked), source) for w, source in found]
     parts = [_part(w, source, asked.config_dir) for w, source in found]
     together = across([(w, source.records) for w, source in found], asked.within_percent)
@@ -215,6 +218,12 @@ def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
             )
     if axes[0] == axes[1]:
         raise ConfigError(f"--axes {','.join(axes)}: give two different axes of {', '.join(valid)}")
+
+
+def _check_target(target: float, measures: Sequence[Measure]) -> None:
+    """Refuse a target that no measure of the report can have."""
+    if measures and all(measure.counted and not 0 <= target <= 1 for measure in measures):
+        raise ConfigError(f"--target {target:g}: {measures[0].title} lies between 0 and 1")
 
 
 def _summary(sources: Sequence[Source]) -> str:

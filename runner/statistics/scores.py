@@ -191,9 +191,12 @@ def time_to_target(times: Array, reached: npt.NDArray[np.bool_], horizon: float)
         reached: whether it did.
         horizon: the longest time looked at; a run known never to reach the target is censored there.
     """
-    data = stats.CensoredData(uncensored=times[reached], right=times[~reached])
-    found = stats.ecdf(data).sf
-    grid, survival = np.asarray(found.quantiles, float), np.asarray(found.probabilities, float)
+    if reached.any():
+        found = stats.ecdf(stats.CensoredData(uncensored=times[reached], right=times[~reached])).sf
+        grid, survival = np.asarray(found.quantiles, float), np.asarray(found.probabilities, float)
+    else:  # the same, at a hundredth of the time: most settings of a large grid
+        grid = np.unique(times)
+        survival = np.ones(len(grid))
     half = np.flatnonzero(survival <= 0.5 + 1e-12)
     inside = grid < horizon
     edges = np.concatenate([[0.0], grid[inside], [horizon]])

@@ -15,7 +15,7 @@ import pytest
 from runner.report.render.watch import stamp
 from tests.support.made_sweep import made_run, make_sweep
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300.0
 
 
 class Watching:

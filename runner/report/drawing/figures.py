@@ -61,17 +61,18 @@ def _style() -> Iterator[None]:
 def render(plot: Plot, formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
     """Draw a plot; return it in each of some formats: png, svg, pdf."""
     with _style():
-        figure = Figure(figsize=(plot.width, plot.height), layout="constrained")
+        figure = Figure(figsize=(plot.width, plot.height), dpi=DPI, layout="constrained")
         plot.draw(figure)
         for ax in figure.axes:
             for artist in (*ax.lines, *ax.collections, *ax.patches, *ax.texts):
                 artist.set_in_layout(False)  # they lie inside the axes, and measuring each is slow
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)  # it has been laid out; each format would do so anew, drawing everything twice
         found = {}
         for kind in formats:
             file = io.BytesIO()
             about: dict[str, str | None] = {"Creator": None, "Title": clean(plot.title), _DATES.get(kind, ""): None}
             figure.savefig(file, format=kind, dpi=DPI, metadata={} if kind == "png" else about)
-            figure.set_layout_engine("none")  # it has been laid out
             found[kind] = file.getvalue()
     if "svg" in found:
         said = f'<svg role="img" aria-label={quoteattr(clean(plot.alt))} '.encode("utf-8", "replace")

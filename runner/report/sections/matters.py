@@ -1,6 +1,7 @@
 """What matters: what each axis is worth at its own best of everything else, and which axes depend on each other."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import pandas as pd
 
@@ -36,7 +37,8 @@ class Level:
     above 0, ``equivalent`` or ``open``; ``diverges or fails``, ``no value yet`` or ``one seed``."""
 
 
-def levels(workload: Workload) -> list[Level]:
+@lru_cache(maxsize=8)  # the text asks, then the page
+def levels(workload: Workload) -> tuple[Level, ...]:
     """Return every axis's levels, best first, each at its own best of all other axes."""
     found = []
     for axis in workload.axes:
@@ -48,7 +50,7 @@ def levels(workload: Workload) -> list[Level]:
             if verdict == "worse" and held.difference.low <= 0:  # the set tells more than three pairs do
                 held = replace(held, difference=_of_the_set(workload, setting, held.difference))
             found.append(Level(axis, level, held, verdict))
-    return found
+    return tuple(found)
 
 
 def _of_the_set(workload: Workload, setting: int, paired: Interval) -> Interval:
@@ -73,6 +75,7 @@ def _verdict(workload: Workload, best: int, setting: int, difference: Interval) 
     return "equivalent" if -margin < difference.low and difference.high < margin else "open"
 
 
+@lru_cache(maxsize=8)
 def crossed(workload: Workload) -> dict[tuple[str, str], list[Interaction]]:
     """Return the contrasts of every two axes with few levels, the surest first.
 

@@ -1,5 +1,6 @@
 """What went wrong, what each choice explains, and what everything cost: nothing is dropped silently."""
 
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -65,6 +66,7 @@ def _missing(workload: Workload) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+@lru_cache(maxsize=8)  # the text asks, then the page
 def shares_explained(workload: Workload) -> pd.DataFrame | None:
     """Return the share of the runs' ranks that each choice and pair explains, most first; None where runs are few.
 
