@@ -110,7 +110,9 @@ def _cells(config: Mapping[str, object], loss: str = "auto") -> dict[str, str]:
 
 def _in_order(columns: Sequence[str], first: Sequence[str], wanted: Mapping[str, str]) -> list[str]:
     leading = [c for c in first if c in columns and wanted.get(c)]
-    ordered = [*leading, *(c for c in columns if c not in leading)]
+    # An option stands before its settings: optim=sgd optim.lr=0.1.
+    leading = [c for key in leading for c in (key.partition(".")[0], key) if c in columns and wanted.get(c)]
+    ordered = list(dict.fromkeys([*leading, *columns]))
     return [_group(c, wanted[c]) if c in GROUPS else override(c, wanted[c]) for c in ordered if c in wanted]
 
 
