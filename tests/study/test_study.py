@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from runner.errors import OptbenchError
-from runner.report import rates
 from runner.report.load import Records, load
+from runner.report.sections import sensitivity
 from runner.report.workloads import workloads
 from runner.study import generalization, optimization, ordering, page, steps
 from runner.study.catalogue import STUDIES
@@ -78,7 +78,7 @@ def test_a_rule_can_fail(optbench, folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_reports_divergence_threshold_agrees_with_theory(optbench, folder: Path) -> None:
     assert optbench("study", "divergence-threshold").code == 0
     (workload,) = workloads(load(folder / "outputs/study-divergence-threshold"), "loss", None)
-    found = rates.sensitivity(workload, 1.0)
+    found = sensitivity.sensitivity(workload, 1.0)
     assert found is not None
     table = found.tables[0].frame.set_index("optim")
     for name, threshold in steps.THRESHOLDS.items():
