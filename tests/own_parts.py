@@ -209,3 +209,17 @@ class Counting(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layer(x.flatten(1)) * (2.0 if self.layer.weight.sum() > 0 else 1.0)
+
+
+def by_brightness(outputs: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """The cross-entropy, each sample weighted by its inputs."""
+    assert len(outputs) == len(y) == len(x)
+    weights = 1 + x.reshape(len(x), -1).to(outputs.dtype).abs().mean(1)
+    return (weights * nn.functional.cross_entropy(outputs, y, reduction="none")).mean()
+
+
+class ByBrightness(nn.Module):
+    """The same as a module."""
+
+    def forward(self, outputs: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        return by_brightness(outputs, y, x)

@@ -2,34 +2,37 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from runner import metrics
 from runner.config import fields
-from runner.config.imports import resolve
+from runner.config.imports import accepts, resolve
 from runner.data import Data
 from runner.engine.rules import Target
 from runner.errors import ConfigError, closest
 from runner.measures import HIGHER_IS_BETTER
-from runner.metrics import Loss, Metric
+from runner.metrics import AnyLoss, Loss, Metric, OfInputs
 from runner.run.job import Job
 
 RESERVED_NAMES = frozenset({"loss", "seconds"})
 
 
-def loss_of(job: Job, classes: int | None) -> Loss:
-    """Return the loss that training makes smaller."""
+def loss_of(job: Job, classes: int | None) -> AnyLoss:
+    """Return the loss that training makes smaller; one of the user's own gets the inputs where it names ``x``."""
     name = job.config["loss"]
     if not fields.is_import_path(name):
         return metrics.loss(name, classes)
     found = resolve(name, job.allow)
-    return cast(Loss, found() if inspect.isclass(found) else found)
+    loss: Any = found() if inspect.isclass(found) else found
+    called = loss.forward if isinstance(loss, nn.Module) else loss
+    return OfInputs(loss) if accepts(called, "x") else cast(Loss, loss)
 
 
-def training_loss_of(job: Job, data: Data, loss: Loss, device: torch.device) -> Loss:
+def training_loss_of(job: Job, data: Data, loss: AnyLoss, device: torch.device) -> AnyLoss:
     """Return the loss that training makes smaller: a job's, each sample weighted by its class where it asks for that.
 
     ``balanced`` is n/(k·n_class), of the n training samples in k classes (King & Zeng 2001, with equal shares).

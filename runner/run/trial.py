@@ -16,6 +16,7 @@ from runner.engine.hooks import Events, Tried, overrides
 from runner.engine.optimizers import takes_closure
 from runner.engine.run import Run
 from runner.errors import ConfigError
+from runner.metrics import value
 from runner.run.job import Job
 
 
@@ -80,7 +81,7 @@ def _refuse_own_parts(job: Job, run: Run, data: Data, model: nn.Module) -> None:
     if not isinstance(outputs, Tensor) or list(outputs.shape) != expected:
         shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ConfigError(f"the model must give {expected} for 2 samples, got {shape}")
-    loss = run.loss(outputs, part.y[:2])
+    loss = value(run.loss, outputs, part.y[:2], part.x[:2])
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
         raise ConfigError(f"loss={job.config['loss']} must give one number that has a gradient")
     for name, metric in run.metrics.items():
