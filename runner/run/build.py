@@ -12,6 +12,7 @@ from torch import nn
 
 from runner import metrics, optim
 from runner.config.imports import bind, named_by_user
+from runner.config.own_parts import explained, origin
 from runner.data import Data
 from runner.engine.diagnostics import Diagnostics
 from runner.engine.hooks import Hook
@@ -36,17 +37,19 @@ def build(job: Job) -> Run:
     Raises:
         ConfigError: naming the key, the value and what is valid.
     """
-    try:
-        return _build(job)
-    except ConfigError:
-        raise
-    except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
-        named = ", ".join(f"{key}={path}" for key, path in named_by_user(job.config).items())
-        if named:
-            raise ConfigError(f"{named} cannot be used: {type(error).__name__}: {error}") from error
-        if isinstance(error, ValueError):  # a group's own function refuses a value
-            raise ConfigError(str(error)) from error
-        raise
+    with explained(job.known.settings):
+        try:
+            return _build(job)
+        except ConfigError:
+            raise
+        except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
+            named = ", ".join(f"{key}={path}" for key, path in named_by_user(job.config).items())
+            if named:
+                said = f"{named} cannot be used: {type(error).__name__}: {error}{origin(error)}"
+                raise ConfigError(said) from error
+            if isinstance(error, ValueError):  # a group's own function refuses a value
+                raise ConfigError(str(error)) from error
+            raise
 
 
 def _build(job: Job) -> Run:

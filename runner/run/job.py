@@ -18,7 +18,8 @@ from runner.config.chosen import Chosen, Config
 from runner.config.compose import Composed
 from runner.config.identity import folder_name
 from runner.config.identity import run_id as identify
-from runner.config.imports import bind, named_by_user, resolve, source_digest, standing_in
+from runner.config.imports import bind, named_by_user, source_digest, standing_in
+from runner.config.own_parts import explained, find_part, origin, path_of
 from runner.config.scope import is_own
 from runner.data import Data, Samples, Source
 from runner.data.split import split, training_samples
@@ -92,9 +93,15 @@ def prepare(composed: Composed) -> Job:
     Raises:
         ConfigError: if the data or a part is not there.
     """
+    with explained(composed.known.settings):
+        return _prepared(composed)
+
+
+def _prepared(composed: Composed) -> Job:
     config, known = composed.config, composed.known
     named = named_by_user(config)
     allow = frozenset(named.values())
+    found = {key: find_part(key, path, allow) for key, path in named.items()}
     source = read_source(config, allow) if "data" in config else NO_DATA
     if config.get("loss") == "auto" and source is not NO_DATA:
         config["loss"] = "mse" if source.classes is None else "cross_entropy"
@@ -107,7 +114,7 @@ def prepare(composed: Composed) -> Job:
     elif composed.default_batch:
         config = shrunk(config, samples)
     # What a measure computes does not decide what the run finds.
-    digests = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
+    digests = {key: source_digest(part) for key, part in found.items() if not key.startswith("metrics")}
     parts = standing_in(config) | digests
     values = leaves(config)
     for key, setting in known.settings.items():
@@ -201,7 +208,7 @@ def _read(data: str, allow: tuple[str, ...]) -> Source:
     except (Exception, SystemExit) as error:  # a user's function, or a file that is not what its name says
         name = settings.get("target", function)
         raise ConfigError(
-            f"data of {name.__module__}.{name.__qualname__} cannot be read: {type(error).__name__}: {error}"
+            f"data of {path_of(name)} cannot be read: {type(error).__name__}: {error}{origin(error)}"
         ) from error
     if not isinstance(source, Source):
         raise ConfigError(f"{function.__module__}.{function.__qualname__} must return a runner.data.Source")

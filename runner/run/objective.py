@@ -11,6 +11,7 @@ from torch import nn
 from runner import metrics
 from runner.config import fields
 from runner.config.imports import accepts, resolve
+from runner.config.own_parts import call, refuse_signature
 from runner.data import Data
 from runner.engine.rules import Target
 from runner.errors import ConfigError, closest
@@ -27,9 +28,11 @@ def loss_of(job: Job, classes: int | None) -> AnyLoss:
     if not fields.is_import_path(name):
         return metrics.loss(name, classes)
     found = resolve(name, job.allow)
-    loss: Any = found() if inspect.isclass(found) else found
+    loss: Any = call("loss", found) if inspect.isclass(found) else found
     called = loss.forward if isinstance(loss, nn.Module) else loss
-    return OfInputs(loss) if accepts(called, "x") else cast(Loss, loss)
+    inputs: dict[str, Any] = {"x": "x"} if accepts(called, "x") else {}
+    refuse_signature("loss", called, "outputs", "y", **inputs)
+    return OfInputs(loss) if inputs else cast(Loss, loss)
 
 
 def training_loss_of(job: Job, data: Data, loss: AnyLoss, device: torch.device) -> AnyLoss:
@@ -69,7 +72,9 @@ def metrics_of(job: Job, data: Data) -> dict[str, Metric]:
         if name in {**metrics.final_metrics(classes), **measures} or name in RESERVED_NAMES:
             raise ConfigError(f"metrics=[{path}]: there is a column for {name} already; give yours another name")
         found = resolve(path, job.allow)
-        measures[name] = cast(Metric, found() if inspect.isclass(found) else found)
+        metric: Any = call("metrics", found) if inspect.isclass(found) else found
+        refuse_signature("metrics", metric.forward if isinstance(metric, nn.Module) else metric, "outputs", "y")
+        measures[name] = cast(Metric, metric)
     return measures
 
 
