@@ -12,6 +12,7 @@ from runner.config.conflicts import BOUNDS as HOLDS
 from runner.config.conflicts import version_of
 from runner.config.fields import BOUNDS, REQUIRED, show
 from runner.config.options import COMBINED_GROUPS, options, options_in
+from runner.config.part_names import refuse_no_name
 from runner.config.specs import INTERNAL, Setting
 from runner.errors import ConfigError
 
@@ -35,6 +36,8 @@ def check(config: Config, known: Chosen | None = None) -> Config:
     refuse_unknown(config, known)
     checked = _typed(config, known)
     _refuse_no_folder(checked["name"])
+    for group in (group for group in GROUPS if group in checked):
+        refuse_no_name(group, checked[group])
     values = by_key(checked)
     for conflict in known.conflicts:
         if conflict.holds(values):

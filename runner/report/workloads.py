@@ -115,6 +115,7 @@ def _by_kind(runs: pd.DataFrame, records: Records) -> list[tuple[str, pd.DataFra
         return [("", runs)]
     parts = [(group, runs[kind.isin(group)]) for group in groups]
     differ = [c for c in columns if len({frozenset(part[c]) for _, part in parts}) > 1]
+    differ = [c for c in differ if not (c.endswith(".target") and c.partition(".")[0] in differ)]  # which names it too
     return [(" · ".join(filter(None, (_said(c, part) for c in differ))), part) for _, part in parts]
 
 

@@ -59,8 +59,11 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where the run's files lie."""
-        return OUTPUTS / str(self.config["name"]) / folder_name(self.config, self.run_id)
+        """Where the run's files lie; a run with a part of the user's own may lie there under another name of it."""
+        place = OUTPUTS / str(self.config["name"]) / folder_name(self.config, self.run_id)
+        if self.allow and not place.exists():
+            return next(iter(sorted(place.parent.glob(f"*-{self.run_id}"))), place)
+        return place
 
     @property
     def lock(self) -> Path:
