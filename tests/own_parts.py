@@ -223,3 +223,21 @@ class ByBrightness(nn.Module):
 
     def forward(self, outputs: Tensor, y: Tensor, x: Tensor) -> Tensor:
         return by_brightness(outputs, y, x)
+
+
+def drawn(seed: int, samples: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Data that follow the seed."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((samples, 4))
+    return x, (x[:, 0] > 0).astype(int)
+
+
+class Flat(nn.Module):
+    """Takes no drop."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(int(np.prod(shape)), outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1))

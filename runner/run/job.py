@@ -5,7 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from runner.config.chosen import Chosen, Config
 from runner.config.compose import Composed
 from runner.config.identity import folder_name
 from runner.config.identity import run_id as identify
-from runner.config.imports import bind, named_by_user, source_digest, standing_in
+from runner.config.imports import accepts, bind, named_by_user, resolve, source_digest, standing_in
 from runner.config.own_parts import explained, find_part, origin, path_of
+from runner.config.part_names import SHOWN_AS, is_part
 from runner.config.scope import is_own
 from runner.data import Data, Samples, Source
 from runner.data.split import split, training_samples
@@ -77,6 +78,14 @@ class Job:
         return None if asked is None or asked["metric"] is None else f"{asked['metric']} {asked['value']!r}"
 
     @property
+    def of_data(self) -> dict[str, str]:
+        """What tells its data apart, as columns of ``runs.csv``; nothing where it uses none."""
+        if "data" not in self.config:
+            return {}
+        drawn = {} if self.source.drawn_by is None else {"data_drawn_by": self.source.drawn_by}
+        return {"data_fingerprint": self.source.fingerprint, **drawn}
+
+    @property
     def is_own(self) -> bool:
         """Whether a function of the user's trains, and not our loop."""
         return is_own(self.config)
@@ -127,7 +136,8 @@ def _prepared(composed: Composed) -> Job:
             continue
         folder = Path(values[key]).expanduser()
         parts[key] = _file_digest(folder / "checkpoint.pt", key, "; the run must have kept its weights")
-        if source is not NO_DATA and _read_from(config) == _data_of(folder, _modified(folder / "config.yaml")):
+        same = _with_seed(config, source) == _data_of(folder, _modified(folder / "config.yaml"), bool(source.drawn_by))
+        if source is not NO_DATA and same:
             refuse_changed_data(folder, source, f"{key}={values[key]}")
     run_id = identify(config, source.fingerprint, parts, known)
     return Job(config, known, source, run_id, allow, composed.overrides, composed.hydra)
@@ -147,16 +157,22 @@ def _sized(config: Config, known: Chosen, source: Source, allow: frozenset[str],
 
 def _read_from(config: Config) -> Config:
     """Return what of a config decides which data are read."""
-    return {key: value for key, value in config["data"].items() if key not in SPLIT_KEYS}
+    return {key: value for key, value in config["data"].items() if key not in (*SPLIT_KEYS, SHOWN_AS)}
 
 
 @functools.lru_cache(maxsize=64)  # the jobs of a sweep are taught by few runs
-def _data_of(folder: Path, modified: int) -> Config | None:
+def _data_of(folder: Path, modified: int, with_seed: bool) -> Config | None:
     """Return which data another run read; None where its config does not tell."""
     try:
-        return _read_from(read_config(folder))
+        config = read_config(folder)
     except ConfigError:
         return None
+    return _read_from(config) | ({"seed": config["seed"]} if with_seed else {})
+
+
+def _with_seed(config: Config, source: Source) -> Config:
+    """Return which data a run reads, with the seed that they follow."""
+    return _read_from(config) | ({"seed": config["seed"]} if source.drawn_by else {})
 
 
 def _modified(path: Path) -> int:
@@ -185,8 +201,23 @@ def forget_data() -> None:
 
 
 def read_source(config: Config, allow: Collection[str]) -> Source:
-    """Read a config's data set, unless it has just been read."""
-    return _read(json.dumps(_read_from(config), sort_keys=True), tuple(sorted(allow)))
+    """Read a config's data set, unless it has just been read; one that follows the run's seed is read with it."""
+    seed = config["seed"] if follows_seed(config, allow) else None
+    found = _read(json.dumps(_read_from(config), sort_keys=True), tuple(sorted(allow)), seed)
+    if isinstance(found, ConfigError):
+        raise found
+    return found
+
+
+def follows_seed(config: Config, allow: Collection[str]) -> bool:
+    """Say whether a config's data are a function of the run's seed: one's own that has ``seed`` in its signature.
+
+    Where ``data.args.seed`` is given they are of that seed, in every run.
+    """
+    data = config.get("data", {})
+    if not is_part(data) or "seed" in data["args"]:
+        return False
+    return accepts(resolve(data["target"], allow), "seed")
 
 
 def parts_of(config: Config, source: Source, dtype: str) -> Data:
@@ -196,8 +227,17 @@ def parts_of(config: Config, source: Source, dtype: str) -> Data:
 
 
 @functools.lru_cache(maxsize=4)  # a sweep reads its data once
-def _read(data: str, allow: tuple[str, ...]) -> Source:
+def _read(data: str, allow: tuple[str, ...], seed: int | None) -> Source | ConfigError:
+    """Return a data set, or why there is none: the jobs of a sweep that share it ask once."""
+    try:
+        return _read_now(data, allow, seed)
+    except ConfigError as error:
+        return error
+
+
+def _read_now(data: str, allow: tuple[str, ...], seed: int | None) -> Source:
     function, settings = bind(json.loads(data), allow)
+    settings |= {} if seed is None else {"seed": seed}
     try:
         source = function(**settings)
     except TableError as error:
@@ -215,4 +255,7 @@ def _read(data: str, allow: tuple[str, ...]) -> Source:
         ) from error
     if not isinstance(source, Source):
         raise ConfigError(f"{function.__module__}.{function.__qualname__} must return a runner.data.Source")
-    return source
+    if seed is None:
+        return source
+    drawn_by = json.dumps([data, source_digest(settings["target"])])
+    return replace(source, drawn_by=hashlib.sha256(drawn_by.encode()).hexdigest()[:16])
