@@ -241,3 +241,35 @@ class Flat(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layer(x.flatten(1))
+
+
+def each(outputs: Tensor, y: Tensor) -> Tensor:
+    """A loss of each sample."""
+    return nn.functional.cross_entropy(outputs, y, reduction="none")
+
+
+def of_three(outputs: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    return outputs.sum()
+
+
+def other_weights(weight: Tensor) -> Tensor:
+    return torch.randn_like(weight)
+
+
+class Unfit(Flat):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+def gives(what: str) -> tuple:
+    """Data that are none, each in its way."""
+    x, y = np.zeros((4, 2)), np.array([0, 1, 0, 1])
+    kinds = {
+        "texts": ([["a"]] * 4, y),
+        "flat": (x[:, 0], y),
+        "uneven": (x, y[:3]),
+        "ragged": ([[1.0], [1.0, 2.0]] * 2, y),
+        "number": (x, 3),
+        "wider_test": (x, y, np.zeros((4, 3)), y),
+    }
+    return kinds[what]

@@ -91,7 +91,9 @@ def refuse_signature(key: str, target: Target, *given: Any, args: Arguments = NO
         if odd := next((name for name in args if name not in signature.parameters), None):
             raise ConfigError(f"{said}, and {_args(key)}.{odd} is given{closest(odd, signature.parameters)}") from error
         words = [*(_kind(value) for value in given), *(f"{name}=…" for name in (*args, *named))]
-        raise PartError(key, f"{said}, and is called with ({', '.join(words)}): {error}") from error
+        lacking = re.search(r"missing a required.*'(\w+)'$", str(error)) if key.endswith(".target") else None
+        hint = f"; {_args(key)}.{lacking[1]}=… gives it" if lacking else ""
+        raise PartError(key, f"{said}, and is called with ({', '.join(words)}): {error}{hint}") from error
 
 
 def _args(key: str) -> str:

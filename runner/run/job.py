@@ -113,7 +113,8 @@ def _prepared(composed: Composed) -> Job:
     config, known = composed.config, composed.known
     named = named_by_user(config)
     allow = frozenset(named.values())
-    found = {key: find_part(key, path, allow) for key, path in named.items()}
+    # What a measure computes does not decide what the run finds: it is looked for once there is a run to measure.
+    found = {key: find_part(key, path, allow) for key, path in named.items() if not key.startswith("metrics")}
     source = read_source(config, allow) if "data" in config else NO_DATA
     if config.get("loss") == "auto" and source is not NO_DATA:
         config["loss"] = "mse" if source.classes is None else "cross_entropy"
@@ -125,8 +126,7 @@ def _prepared(composed: Composed) -> Job:
         config, known = _sized(config, known, source, allow, samples)
     elif composed.default_batch:
         config = shrunk(config, samples)
-    # What a measure computes does not decide what the run finds.
-    digests = {key: source_digest(part) for key, part in found.items() if not key.startswith("metrics")}
+    digests = {key: source_digest(part) for key, part in found.items()}
     parts = standing_in(config) | digests
     values = leaves(config)
     for key, setting in known.settings.items():

@@ -11,7 +11,7 @@ from torch import nn
 from runner import metrics
 from runner.config import fields
 from runner.config.imports import accepts, resolve
-from runner.config.own_parts import call, refuse_signature
+from runner.config.own_parts import call, find_part, refuse_signature
 from runner.data import Data
 from runner.engine.rules import Target
 from runner.errors import ConfigError, closest
@@ -64,14 +64,14 @@ def metrics_of(job: Job, data: Data) -> dict[str, Metric]:
     """
     classes = data.classes
     measures = metrics.metrics(classes, data.alphabet is not None)
-    for path in job.config["metrics"]:
+    for i, path in enumerate(job.config["metrics"]):
         name = path.rpartition(".")[2]
         if not fields.is_import_path(path):
             measures[name] = metrics.metric(name, classes)
             continue
         if name in {**metrics.final_metrics(classes), **measures} or name in RESERVED_NAMES:
             raise ConfigError(f"metrics=[{path}]: there is a column for {name} already; give yours another name")
-        found = resolve(path, job.allow)
+        found = find_part(f"metrics[{i}]", path, job.allow)
         metric: Any = call("metrics", found) if inspect.isclass(found) else found
         refuse_signature("metrics", metric.forward if isinstance(metric, nn.Module) else metric, "outputs", "y")
         measures[name] = cast(Metric, metric)

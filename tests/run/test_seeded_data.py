@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from runner.report.load import load
 from runner.report.workloads import workloads
@@ -31,6 +32,7 @@ def test_a_seed_among_the_arguments_is_that_of_all_runs(job: Callable) -> None:
     assert np.array_equal(one.source.samples.x, drawn(7)[0])
 
 
+@pytest.mark.baselines
 def test_a_report_takes_their_seeds_for_seeds_of_one_setting(optbench: Callable, folder: Path) -> None:
     assert optbench("train", "-m", *DRAWN, *QUICK, "optim=sgd,adam", "seeds=3", "baselines=true").code == 0
     records = load(folder / "outputs/default")
