@@ -12,7 +12,7 @@ from runner.config.conflicts import BOUNDS as HOLDS
 from runner.config.conflicts import version_of
 from runner.config.fields import BOUNDS, REQUIRED, show
 from runner.config.options import COMBINED_GROUPS, options, options_in
-from runner.config.part_names import refuse_no_name
+from runner.config.part_names import PART, refuse_no_name
 from runner.config.specs import INTERNAL, Setting
 from runner.errors import ConfigError
 
@@ -119,7 +119,8 @@ def _parsed(path: str, value: object, setting: Setting) -> Any:
     try:
         return setting.field.parse(path, value)
     except ConfigError as error:
-        if not setting.template or setting.field.words:
+        misspelt = "did you mean" in str(error) and value != PART
+        if not setting.template or misspelt:
             raise
         raise ConfigError(f"{error}{setting.shown_template}") from error
 

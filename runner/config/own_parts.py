@@ -43,7 +43,8 @@ def find_part(key: str, path: str, allow: Collection[str]) -> Target:
         if isinstance(cause, ModuleNotFoundError) and cause.name and f"{path}.".startswith(f"{cause.name}."):
             here = Path.cwd()
             beside = sorted([p.stem for p in here.glob("*.py")] + [p.parent.name for p in here.glob("*/__init__.py")])
-            hint = closest(path.partition(".")[0], beside) or f"; the current folder has {', '.join(beside) or 'none'}"
+            found = f"has {', '.join(beside)}" if beside else "has no Python file"
+            hint = closest(path.partition(".")[0], beside) or f"; the current folder {found}"
             raise PartError(key, f"{key}={error}{hint}") from error
         if isinstance(cause, AttributeError):
             module, _, name = path.rpartition(".")
