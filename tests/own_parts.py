@@ -273,3 +273,7 @@ def gives(what: str) -> tuple:
         "wider_test": (x, y, np.zeros((4, 3)), y),
     }
     return kinds[what]
+
+
+def other_each_time() -> tuple[np.ndarray, np.ndarray]:
+    return np.random.standard_normal((20, 2)), np.arange(20) % 2  # noqa: NPY002  # as many write it

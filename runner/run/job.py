@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from runner.config.part_names import SHOWN_AS, is_part
 from runner.config.scope import is_own
 from runner.data import Data, Samples, Source
 from runner.data.split import split, training_samples
-from runner.errors import ConfigError, TableError
+from runner.errors import ConfigError, PartError, TableError
 from runner.run.files import read_config, refuse_changed_data
 from runner.run.training_function import refuse_what_only_the_loop_settles, training_function
 from runner.shell import joined
@@ -39,6 +40,8 @@ SPLIT_COLUMNS = ("data_fingerprint", *(f"data.{key}" for key in (*SPLIT_KEYS, "t
 """What tells data splits apart, as columns of ``runs.csv``; the loss, as ``val_loss`` is of it."""
 PUBLISHED = "DEFAULT"
 """In the place of a file of weights: those that a package publishes."""
+AGAIN_SECONDS = 1.0
+"""Data of one's own that take less are drawn twice: a run whose data never come again cannot be found or resumed."""
 BASELINES = "baselines.csv"
 """Beside the runs: what simple baselines reach on each split of the data."""
 
@@ -238,8 +241,14 @@ def _read(data: str, allow: tuple[str, ...], seed: int | None) -> Source | Confi
 def _read_now(data: str, allow: tuple[str, ...], seed: int | None) -> Source:
     function, settings = bind(json.loads(data), allow)
     settings |= {} if seed is None else {"seed": seed}
+    began = time.monotonic()
     try:
         source = function(**settings)
+        is_quick = "target" in settings and time.monotonic() - began < AGAIN_SECONDS
+        if is_quick and function(**settings).fingerprint != source.fingerprint:
+            said = f"data.target={path_of(settings['target'])} gives other data each time it is called"
+            hint = "draw them by np.random.default_rng(0), or name seed in its signature"
+            raise PartError("data.target", f"{said}: {hint}")
     except TableError as error:
         if error.settings is None:
             raise

@@ -103,6 +103,7 @@ def test_parts_in_the_current_folder_are_found_and_their_source_is_in_the_id(fol
         (["data=custom", "data.target=tests.own_parts.gives", "data.args.what=ragged"], ["no array"]),
         (["data=custom", "data.target=tests.own_parts.gives", "data.args.what=number"], ["no array of samples"]),
         (["data=custom", "data.target=tests.own_parts.gives", "data.args.what=wider_test"], ["test_x of shape"]),
+        (["data=custom", "data.target=tests.own_parts.other_each_time"], ["other data each time", "name seed"]),
         (["data=custom", "data.target=tests.own_parts.gives"], ["data.args.what=… gives it"]),
         (["optim=custom", "optim.target=torch.optim.RMSprop", "optim.args={lr: 1}"], ["lr is given by optbench"]),
         (["loss=crossentropy"], ["loss", "cross_entropy"]),
