@@ -276,4 +276,4 @@ def gives(what: str) -> tuple:
 
 
 def other_each_time() -> tuple[np.ndarray, np.ndarray]:
-    return np.random.standard_normal((20, 2)), np.arange(20) % 2  # noqa: NPY002  # as many write it
+    return np.random.standard_normal((20, 2)), np.arange(20) % 2  # as many write it
