@@ -114,7 +114,7 @@ def _fill_added(runs: pd.DataFrame) -> None:
                 column = f"{group}.{key}"
                 if setting.in_id == "changed" and column in runs:
                     has_it = chosen.map(lambda names, name=option.name: name in names)
-                    if option.name == PART:  # whose rows are called by the part's name
+                    if option.name == PART and f"{group}.target" in runs:  # whose rows are called by the part's name
                         has_it |= runs[f"{group}.target"] != ""
                     runs.loc[(runs[column] == "") & has_it, column] = str(record.cell(setting.unchanged))
 
