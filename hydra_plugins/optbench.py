@@ -107,10 +107,10 @@ class OptbenchSweeper(Sweeper):
         from runner.run import baselines
         from runner.sweep.launch.processes import number_of_workers
         from runner.sweep.plan import Grid, describe, outcomes_of, plan
-        from runner.sweep.terminal import report_doubts
+        from runner.sweep.terminal import report_doubts, report_left_out
 
         composer = Composer(self._loader)
-        jobs = plan(composer, Grid.of(self._params, self._unions, arguments).jobs(composer))
+        jobs = plan(composer, Grid.of(self._params, self._unions, arguments).jobs(composer), report_left_out)
         report_doubts(jobs)
         if jobs[0].config["dry_run"]:
             return describe(jobs, number_of_workers(jobs))
@@ -140,6 +140,7 @@ class OptbenchLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run what another sweeper asks for; each job returns its final validation loss, infinite where it has none."""
         from runner.config.compose import Composer
+        from runner.errors import ConfigError
         from runner.run import baselines
         from runner.sweep.launch import RunFailed
         from runner.sweep.plan import plan
@@ -147,6 +148,8 @@ class OptbenchLauncher(Launcher):
         composer = Composer(self.hydra_context.config_loader)
         returned = []
         planned = [plan(composer, [overrides])[0] for overrides in job_overrides]
+        if any(job.config["skip_invalid"] for job in planned):
+            raise ConfigError("skip_invalid=true is for optbench's own sweeper: leave it out")
         _note(self.config, planned)
         baselines.beside(planned)
         found = {

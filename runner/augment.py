@@ -10,14 +10,13 @@ All that is random is a function of the run's seed, the step and the option's na
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from runner.engine.hooks import Going, Hook, Mixed
-from runner.metrics import Loss
+from runner.metrics import AnyLoss, OfInputs, value
 from runner.noise import derive, key, normal, uniform
 
 ORDER = ("scale", "rotate", "crop", "flip", "color", "noise")
@@ -139,15 +138,15 @@ class Augmentation(Hook):
             return x, share * y + (1 - share) * y[partners]
         return x, Mixed(y, y[partners], share)
 
-    def loss(self, plain: Loss) -> Callable[[Tensor, Any], Tensor]:
-        """Return a loss that takes mixed classes too: λ·loss(y) + (1 - λ)·loss(y')."""
+    def loss(self, plain: AnyLoss) -> AnyLoss:
+        """Return a loss that takes mixed classes too: λ·loss(y) + (1 - λ)·loss(y'), of the mixed inputs both."""
 
-        def mixed(outputs: Tensor, y: Tensor | Mixed) -> Tensor:
+        def mixed(outputs: Tensor, y: Tensor | Mixed, x: Tensor) -> Tensor:
             if isinstance(y, Mixed):
-                return y.share * plain(outputs, y.y) + (1 - y.share) * plain(outputs, y.other)
-            return plain(outputs, y)
+                return y.share * value(plain, outputs, y.y, x) + (1 - y.share) * value(plain, outputs, y.other, x)
+            return value(plain, outputs, y, x)
 
-        return mixed if any(isinstance(part, Mixing) for part in self.parts.values()) else plain
+        return OfInputs(mixed) if any(isinstance(part, Mixing) for part in self.parts.values()) else plain
 
 
 def in_order(parts: Mapping[str, Part]) -> dict[str, Part]:

@@ -3,6 +3,7 @@
 OptbenchError
 ├── ConfigError   what the user asked for cannot be done; nothing was written       exit 2
 │   ├── TableError    a table that cannot be used as it is, and the settings by which it can
+│   ├── PartError     a part of the user's own that is not what its key takes
 │   └── NothingYet    there are no results to report, and there may be later
 └── RecordError   a file could not be written or read while a run was on its way    exit 1
 """
@@ -35,6 +36,14 @@ class TableError(ConfigError):
         """A line a column, the headings first."""
         self.settings = settings
         """Of data, under which it can be used; None where none are known."""
+
+
+class PartError(ConfigError):
+    """A part of the user's own that is not what its key takes: what it takes is shown beside the message."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class NothingYet(ConfigError):

@@ -19,8 +19,9 @@ from torch import Generator, Tensor, nn
 
 from runner import mup
 from runner.config.imports import accepts
+from runner.config.own_parts import call, path_of
 from runner.engine import checkpoint, weights
-from runner.errors import RecordError
+from runner.errors import PartError, RecordError
 from runner.noise import derive, generator
 
 Filled = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -175,13 +176,20 @@ def _of_run(run: str) -> weights.State:
 
 
 def custom(weight: Tensor, generator: Generator, *, target: Callable[..., object], args: dict[str, Any]) -> None:
-    """Fill with the user's function, which gets the generator where it names it, or else a seeded global one."""
-    if accepts(target, "generator"):
-        target(weight, **args, generator=generator)
-        return
+    """Fill with the user's function, which gets the generator where it names it, or else a seeded global one.
+
+    What it may look like stands in ``configs/init/custom.yaml``.
+
+    Raises:
+        PartError: if it returns other weights in the place of filling these.
+    """
+    drawn = {"generator": generator} if accepts(target, "generator") else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
-        target(weight, **args)
+        given = call("init.target", target, weight, args=args, **drawn)
+    if isinstance(given, Tensor) and given.data_ptr() != weight.data_ptr():
+        said = f"init.target={path_of(target)} returns other weights: it must fill those that it is given, in place"
+        raise PartError("init.target", said)
 
 
 def _he_std(weight: Tensor, gain: float) -> float:

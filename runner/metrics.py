@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,23 @@ from torch.nn import functional as F
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Mean loss of outputs ``[n, outputs]`` against targets."""
 Metric = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class OfInputs:
+    """A loss of the user's own that has ``x`` in its signature: it gets the inputs as the model got them."""
+
+    of: Callable[..., Tensor]
+    """Takes outputs, targets, and ``x`` by its name."""
+
+
+AnyLoss = Loss | OfInputs
+
+
+def value(measure: AnyLoss | Metric, outputs: Tensor, y: Any, x: Tensor) -> Tensor:
+    """Return a measure of outputs against targets; one that looks at the inputs ``x`` gets them."""
+    return measure.of(outputs, y, x=x) if isinstance(measure, OfInputs) else measure(outputs, y)
+
 
 CLASS_LOSSES = ("cross_entropy", "mse", "bce")
 NUMBER_LOSSES = ("mse", "l1", "huber")

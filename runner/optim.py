@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from runner import mup
+from runner.config.own_parts import call
 from runner.engine.optimizers import ParameterGroups
-from runner.errors import closest
+from runner.errors import PartError, closest
 
 
 def gd(parameters: ParameterGroups, *, lr: float) -> Optimizer:
@@ -233,13 +234,16 @@ def custom(
 
     ``train()`` and ``eval()`` are called around evaluations where it has them (Defazio 2024's schedule-free ones).
 
+    What it may look like stands in ``configs/optim/custom.yaml``.
+
     Raises:
-        ValueError: if that is no optimizer.
+        PartError: if that is no optimizer.
     """
     flat = isinstance(target, type) and issubclass(target, torch.optim.LBFGS)  # which takes one group alone
-    optimizer = target(_all(parameters) if flat else parameters, lr=lr, **args)
+    optimizer = call("optim.target", target, _all(parameters) if flat else parameters, args=args, lr=lr)
     if not isinstance(optimizer, Optimizer):
-        raise ValueError(f"optim.target must give a torch.optim.Optimizer, got {type(optimizer).__name__}")
+        said = f"optim.target must give a torch.optim.Optimizer, got {type(optimizer).__name__}"
+        raise PartError("optim.target", said)
     if closure is not None:
         optimizer.takes_closure = closure  # type: ignore[attr-defined]
     for group in optimizer.param_groups:

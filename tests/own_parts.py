@@ -209,3 +209,71 @@ class Counting(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layer(x.flatten(1)) * (2.0 if self.layer.weight.sum() > 0 else 1.0)
+
+
+def by_brightness(outputs: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """The cross-entropy, each sample weighted by its inputs."""
+    assert len(outputs) == len(y) == len(x)
+    weights = 1 + x.reshape(len(x), -1).to(outputs.dtype).abs().mean(1)
+    return (weights * nn.functional.cross_entropy(outputs, y, reduction="none")).mean()
+
+
+class ByBrightness(nn.Module):
+    """The same as a module."""
+
+    def forward(self, outputs: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        return by_brightness(outputs, y, x)
+
+
+def drawn(seed: int, samples: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Data that follow the seed."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((samples, 4))
+    return x, (x[:, 0] > 0).astype(int)
+
+
+class Flat(nn.Module):
+    """Takes no drop."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(int(np.prod(shape)), outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1))
+
+
+def each(outputs: Tensor, y: Tensor) -> Tensor:
+    """A loss of each sample."""
+    return nn.functional.cross_entropy(outputs, y, reduction="none")
+
+
+def of_three(outputs: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    return outputs.sum()
+
+
+def other_weights(weight: Tensor) -> Tensor:
+    return torch.randn_like(weight)
+
+
+class Unfit(Flat):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+def gives(what: str) -> tuple:
+    """Data that are none, each in its way."""
+    x, y = np.zeros((4, 2)), np.array([0, 1, 0, 1])
+    kinds = {
+        "texts": ([["a"]] * 4, y),
+        "flat": (x[:, 0], y),
+        "uneven": (x, y[:3]),
+        "ragged": ([[1.0], [1.0, 2.0]] * 2, y),
+        "number": (x, 3),
+        "wider_test": (x, y, np.zeros((4, 3)), y),
+    }
+    return kinds[what]
+
+
+def other_each_time() -> tuple[np.ndarray, np.ndarray]:
+    return np.random.standard_normal((20, 2)), np.arange(20) % 2  # as many write it

@@ -65,7 +65,7 @@ WITHOUT_TORCH = (
 ITSELF_WITHOUT_TORCH = ("batch",)
 """Rooms that have modules which do."""
 
-OF_CONFIG = {"fields", "options", "imports"}
+OF_CONFIG = {"fields", "options", "imports", "own_parts"}
 """Modules of ``config/`` that options may import."""
 
 

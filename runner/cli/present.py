@@ -96,7 +96,15 @@ def sweep(outcomes: Sequence[Outcome], config_dir: str | None = None) -> str:
 def _axes(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys that a sweep gave several values, in the order in which they were given."""
     asked = dict.fromkeys(_key(override) for outcome in outcomes for override in outcome.job.overrides)
-    return [key for key in asked if len({_cell(config.get(key)) for config in configs}) > 1]
+    axes = [key for key in asked if len({_cell(config.get(key)) for config in configs}) > 1]
+    return list(dict.fromkeys(_name(key, configs) if key.endswith(".target") else key for key in axes))
+
+
+def _name(key: str, configs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the group of a key that names parts of the user's own, where their names tell them apart."""
+    group = key.partition(".")[0]
+    several = {(config.get(group), config.get(key)) for config in configs}
+    return group if len({name for name, _ in several}) == len(several) else key
 
 
 def _every_run(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> str:

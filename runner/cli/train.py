@@ -10,6 +10,7 @@ from runner import INTERRUPTED
 from runner.cli import keys
 from runner.cli.arguments import Parser, own_folders
 from runner.cli.one_run import find_parts_in_current_folder
+from runner.config.fields import show
 from runner.config.options import groups, options
 from runner.errors import ConfigError, OptbenchError
 
@@ -85,9 +86,9 @@ def _single(hydra: "Hydra", overrides: list[str], config_dir: str | None) -> int
     if any(o == "+" or o.startswith("seeds=") for o in overrides):
         raise ConfigError("seeds=… and a lone + make sweeps: add -m")
     composed = Composer(hydra.config_loader).compose(overrides)
-    for key in ("workers", "fail_fast"):
+    for key in ("workers", "skip_invalid", "fail_fast"):
         if composed.config[key]:
-            raise ConfigError(f"{key}={composed.config[key]} is for sweeps: add -m, or leave it out")
+            raise ConfigError(f"{key}={show(composed.config[key])} is for sweeps: add -m, or leave it out")
     if axes := composed.hydra.sweeper.get("params") or composed.hydra.sweeper.get("unions"):
         raise ConfigError(f"this experiment is a sweep over {', '.join(map(str, axes))}: add -m")
     job = prepare(composed)

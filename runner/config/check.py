@@ -12,7 +12,8 @@ from runner.config.conflicts import BOUNDS as HOLDS
 from runner.config.conflicts import version_of
 from runner.config.fields import BOUNDS, REQUIRED, show
 from runner.config.options import COMBINED_GROUPS, options, options_in
-from runner.config.specs import INTERNAL
+from runner.config.part_names import PART, refuse_no_name
+from runner.config.specs import INTERNAL, Setting
 from runner.errors import ConfigError
 
 
@@ -35,6 +36,8 @@ def check(config: Config, known: Chosen | None = None) -> Config:
     refuse_unknown(config, known)
     checked = _typed(config, known)
     _refuse_no_folder(checked["name"])
+    for group in (group for group in GROUPS if group in checked):
+        refuse_no_name(group, checked[group])
     values = by_key(checked)
     for conflict in known.conflicts:
         if conflict.holds(values):
@@ -95,9 +98,10 @@ def _typed(config: Config, known: Chosen, prefix: str = "") -> Config:
         if key in INTERNAL:
             typed[key] = value
         elif value == REQUIRED:
-            raise ConfigError(f"{path} must be given{f': {field.describe()}' if field else ''}")
+            said = f"{path} must be given{f': {field.describe()}' if field else ''}"
+            raise ConfigError(said + (known.settings[path].shown_template if field else ""))
         elif field is not None:
-            typed[key] = field.parse(path, value)
+            typed[key] = _parsed(path, value, known.settings[path])
         elif isinstance(value, dict):
             typed[key] = _typed(value, known, f"{path}.")
         elif isinstance(value, float) and not math.isfinite(value):
@@ -107,6 +111,18 @@ def _typed(config: Config, known: Chosen, prefix: str = "") -> Config:
         if key == "args":
             _check_arguments(value, path)
     return typed
+
+
+def _parsed(path: str, value: object, setting: Setting) -> Any:
+    """Return a value in its own type; what is no import path where one is asked for is answered with a template."""
+    assert setting.field is not None, "it is known which values are valid"
+    try:
+        return setting.field.parse(path, value)
+    except ConfigError as error:
+        misspelt = "did you mean" in str(error) and value != PART
+        if not setting.template or misspelt:
+            raise
+        raise ConfigError(f"{error}{setting.shown_template}") from error
 
 
 def _check_arguments(value: object, path: str) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 from runner.config import hydra_door, instead, scope
 from runner.config.check import check, leaves
 from runner.config.chosen import GROUPS, Chosen, Config, chosen, forget_files
-from runner.config.fields import show
+from runner.config.fields import is_import_path, show
 from runner.config.hydra_door import Composition, ConfigLoader, DictConfig, Hydra, Override
 from runner.config.options import COMBINED_GROUPS, configs_dir, options, options_in, sections
 from runner.config.own_yamls import own_folder
+from runner.config.part_names import PART
 from runner.config.specs import INTERNAL, SPEC
 from runner.errors import ConfigError, closest
 
@@ -139,6 +140,8 @@ class Composer:
         asked = f"{group}={show(name).strip(chr(39))}"
         if package := packages.get(str(name)):
             raise ConfigError(f"{asked} comes in a package that is not installed: pip install {package}")
+        if is_import_path(str(name)) and PART in valid:
+            raise ConfigError(f"{asked} is not an option; did you mean {group}={PART} {group}.target={name}?")
         hint = instead.of_option(group, str(name), self._instead()) if group in self._groups else ""
         hint = hint or closest(str(name), [*valid, *packages])
         raise ConfigError(f"{asked} is not an option{hint}\nvalid: {', '.join(valid)}")
@@ -227,6 +230,9 @@ class Composer:
             return _refuse_plus(override, base)
         if setting in INTERNAL:
             raise ConfigError(f"{key} belongs to the option's file; choose another option with {group}=…")
+        holders = [k for k in settable if k.endswith(f".{key}")] if is_import_path(str(override.value)) else []
+        if holders and not setting:
+            raise ConfigError(f"{line} names a part; did you mean {holders[0]}={override.value}?")
         inside = [k for k in settable if k.startswith(f"{key}.")]
         if inside and (setting or group in sections()):
             raise ConfigError(f"{line}: {key} is not one value; set {', '.join(inside)}")

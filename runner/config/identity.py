@@ -9,10 +9,14 @@ from typing import Any
 from runner.config.check import leaves
 from runner.config.chosen import GROUPS, Chosen, Config, chosen
 from runner.config.options import COMBINED_GROUPS, of_every_run, options, options_in, sections
+from runner.config.part_names import SHOWN_AS, shown
 from runner.config.scope import TASK, is_own
 from runner.config.specs import INTERNAL
 
-CONTROL = ("name", "engine", "save", "force", "pause_at", "retry", "dry_run", "workers", "fail_fast", "baselines")
+CONTROL = (
+    *("name", "engine", "save", "force", "pause_at", "retry", "dry_run"),
+    *("workers", "skip_invalid", "fail_fast", "baselines"),
+)
 """Keys that are no choices of a run."""
 
 
@@ -67,9 +71,9 @@ def run_id(config: Config, fingerprint: str, parts: Mapping[str, str], known: Ch
 def folder_name(config: Config, identifier: str) -> str:
     """Return the run's folder, such as ``he_normal-adamw-lr0.001-s0-1a2b3c4d``."""
     if is_own(config):
-        return f"{config[TASK]['_option_']}-s{config['seed']}-{identifier}"
-    optim = config["optim"]
-    return f"{config['init']['_option_']}-{optim['_option_']}-lr{optim['lr']:g}-s{config['seed']}-{identifier}"
+        return f"{shown(TASK, config[TASK])}-s{config['seed']}-{identifier}"
+    names = [shown(group, config[group]) for group in ("init", "optim")]
+    return f"{'-'.join(names)}-lr{config['optim']['lr']:g}-s{config['seed']}-{identifier}"
 
 
 def choices(config: Config) -> dict[str, Any]:
@@ -81,13 +85,13 @@ def choices(config: Config) -> dict[str, Any]:
         if key in COMBINED_GROUPS:
             columns[key] = "+".join(sorted(options_in(value))) or "none"
         elif isinstance(value, dict) and key not in together:
-            columns[key] = value["_option_"]
+            columns[key] = shown(key, value)
         else:
             continue
         columns |= {
             f"{key}.{k}": v
             for k, v in leaves(value).items()
-            if k.rpartition(".")[2] not in INTERNAL and k not in ("root", "download")
+            if k.rpartition(".")[2] not in INTERNAL and k not in ("root", "download", SHOWN_AS)
         }
     every = {k: v for k, v in config.items() if not isinstance(v, dict) or k in together}
     columns |= {k: v for k, v in leaves(every).items() if k not in CONTROL}

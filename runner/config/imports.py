@@ -17,6 +17,7 @@ from runner.config.check import leaves
 from runner.config.chosen import GROUPS, Config
 from runner.config.fields import is_import_path
 from runner.config.options import COMBINED_GROUPS, find, options_in
+from runner.config.part_names import SHOWN_AS
 from runner.config.specs import INTERNAL
 from runner.errors import ConfigError
 
@@ -103,7 +104,8 @@ def source_digest(target: Target) -> str:
 
 def arguments(option: dict[str, Any], *without: str) -> dict[str, Any]:
     """Return an option's settings as keyword arguments, the registry's own keys and ``without`` left out."""
-    return {k: v for k, v in option.items() if k not in (*INTERNAL, *without)}
+    said_of_part = (SHOWN_AS,) if "target" in option else ()
+    return {k: v for k, v in option.items() if k not in (*INTERNAL, *said_of_part, *without)}
 
 
 def bind(option: dict[str, Any], allow: Collection[str], *without: str) -> tuple[Target, dict[str, Any]]:

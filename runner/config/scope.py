@@ -23,7 +23,7 @@ from runner.errors import ConfigError, closest
 TASK = "task"
 LOOP = "runner.task.train"
 """The function of the task that is ours."""
-ALWAYS = (TASK, "name", "seed", "force", "pause_at", "retry", "dry_run", "workers", "fail_fast")
+ALWAYS = (TASK, "name", "seed", "force", "pause_at", "retry", "dry_run", "workers", "skip_invalid", "fail_fast")
 """What every run has, whatever trains."""
 LEFT = ("engine", "save", "baselines")
 """What every run's config holds and only our loop heeds."""

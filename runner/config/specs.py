@@ -14,7 +14,8 @@
 default, as is every setting that is added to an option later. ``reads`` are keys that are in the id of a run with this
 option, though by themselves they are not. ``conflicts`` and ``doubts`` say what cannot go together, and what is seldom
 meant (``runner.config.conflicts``), ``mistakes`` which runs of older versions are trained again. ``facts`` are what
-training must know of the option; ``FACTS`` names them.
+training must know of the option; ``FACTS`` names them. The ``template`` of a setting that names a part of the user's
+own is such a part, as it may be copied.
 
 The YAML of a user's own option takes the same. One whose function is a shipped option's knows what that knows.
 """
@@ -22,6 +23,7 @@ The YAML of a user's own option takes the same. One whose function is a shipped 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as made_by
+from textwrap import indent
 from typing import Any
 
 from runner.config.conflicts import Conflict, Mistake
@@ -33,7 +35,20 @@ INTERNAL = ("_option_", "_target_", SPEC)
 """Keys of the YAMLs that are no settings: the option's canonical name, what it builds, and what is known of it."""
 
 PARTS = ("settings", "conflicts", "doubts", "mistakes", "reads", "facts")
-SAID = ("kind", *BOUNDS, "words", "nullable", "length", "path", "steps_or_share", "id", "a_run", "a_file", "same")
+SAID = (
+    "kind",
+    *BOUNDS,
+    "words",
+    "nullable",
+    "length",
+    "path",
+    "steps_or_share",
+    "id",
+    "a_run",
+    "a_file",
+    "same",
+    "template",
+)
 IN_THE_ID = ("always", "never", "read", "changed")
 FACTS = {
     "linear_in_lr": "the class of the optimizer, whose step is lr times something that does not depend on it",
@@ -72,6 +87,13 @@ class Setting:
     """It is a file of weights, which decide what the run finds; a package, where ``DEFAULT`` stands for its own."""
     same: bool = False
     """The runs of a stack have it in common."""
+    template: str = ""
+    """A part of the user's own as it may look, and how it is asked for: shown where one cannot be used."""
+
+    @property
+    def shown_template(self) -> str:
+        """What goes below a message, or nothing."""
+        return f"\nit may look like this:\n\n{indent(self.template, '    ')}" if self.template else ""
 
 
 @dataclass(frozen=True)
@@ -165,4 +187,5 @@ def _setting(default: Any, said: Mapping[str, Any], where: str) -> Setting:
         said.get("a_run", False),
         said.get("a_file", False),
         said.get("same", False),
+        said.get("template", ""),
     )

@@ -64,6 +64,8 @@ class Source:
     """Of a table: a line a column, the first line their headings."""
     categories: tuple[tuple[int, int], ...] = ()
     """First and end of the inputs that hold one category, or one boolean, each: 1 where it is; NaN where missing."""
+    drawn_by: str | None = None
+    """Of data that are a function of the run's seed: 16 hexadecimal digits of the function, the same for all seeds."""
 
     @functools.cached_property
     def names(self) -> str | None:

@@ -1,6 +1,6 @@
 """The user's own data, and data sets put together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from runner.config.fields import REQUIRED, Field
 from runner.config.options import find, options
+from runner.config.own_parts import call, path_of
 from runner.data import Array, Samples, Source, fingerprint
-from runner.errors import ConfigError, closest
+from runner.errors import ConfigError, PartError, closest
 
 PARTS = {2: ("",), 4: ("", "test_"), 6: ("", "val_", "test_")}
 """What so many arrays are of, a pair of x and y each."""
@@ -17,32 +18,40 @@ MOST_NAMED = 10
 """Labels that a message lists."""
 
 
-def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: float) -> Source:
+def custom(
+    *, target: Callable[..., Any], args: dict[str, Any], test_fraction: float, seed: int | None = None
+) -> Source:
     """Take what the user's function or Dataset class gives; whole numbers, booleans and texts are classes.
 
+    What it may look like stands in ``configs/data/custom.yaml``.
+
+    Args:
+        target: the function or class.
+        args: its arguments.
+        test_fraction: held out where it gives no test set.
+        seed: the run's, where it takes that.
+
     Raises:
-        ConfigError: if it is not (x, y), (x, y, test_x, test_y), (x, y, val_x, val_y, test_x, test_y) or a map-style
-            Dataset of such pairs, or holds a number that is not finite.
+        PartError: if it is not (x, y), (x, y, test_x, test_y), (x, y, val_x, val_y, test_x, test_y) or a map-style
+            Dataset of such pairs, or holds what is no number, or none that is finite.
     """
-    given = target(**args)
+    given = call("data.target", target, args=args, **({} if seed is None else {"seed": seed}))
+    said = f"data.target={path_of(target)}"
     if not isinstance(given, tuple | list) and hasattr(given, "__getitem__") and hasattr(given, "__len__"):
-        pairs = [given[i] for i in range(len(given))]
-        given = tuple(np.stack([np.asarray(pair[i]) for pair in pairs]) for i in range(2))
+        given = _pairs(given, said)
     if not isinstance(given, tuple | list) or len(given) not in PARTS:
-        raise ConfigError(
-            f"data.target={target.__module__}.{target.__qualname__} must return (x, y), (x, y, test_x, test_y), "
-            f"(x, y, val_x, val_y, test_x, test_y) or a Dataset, got {type(given).__name__}"
+        got = f"{type(given).__name__} of {len(given)}" if isinstance(given, tuple | list) else type(given).__name__
+        raise PartError(
+            "data.target",
+            f"{said} must return (x, y), (x, y, test_x, test_y), (x, y, val_x, val_y, test_x, test_y) or a Dataset, "
+            f"got {got}",
         )
-    arrays = [np.asarray(part) for part in given]
-    if any(len(x) != len(y) or len(x) < 2 for x, y in zip(arrays[::2], arrays[1::2], strict=True)):
-        raise ConfigError(f"data.target gave x and y of lengths {[len(a) for a in arrays]}: they must match")
     names = [f"{part}{of}" for part in PARTS[len(given)] for of in "xy"]
-    for name, array in zip(names, arrays, strict=True):
-        if np.issubdtype(array.dtype, np.inexact) and (odd := np.count_nonzero(~np.isfinite(array))):
-            raise ConfigError(
-                f"data.target={target.__module__}.{target.__qualname__} gave {name} of which {odd} of {array.size} "
-                "numbers are not finite"
-            )
+    arrays = [_array(part, f"{said} gave {name}") for name, part in zip(names, given, strict=True)]
+    if any(len(x) != len(y) or len(x) < 2 for x, y in zip(arrays[::2], arrays[1::2], strict=True)):
+        lengths = [len(a) for a in arrays]
+        raise PartError("data.target", f"{said} gave x and y of lengths {lengths}: they must match, and be 2 or more")
+    _refuse_shapes(dict(zip(names, arrays, strict=True)), said)
     parts = [Samples(x, y) for x, y in zip(arrays[::2], arrays[1::2], strict=True)]
     labels, notes = _labels(parts), list[str]()
     if labels is None:
@@ -50,7 +59,7 @@ def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: f
     digest = fingerprint(*parts)  # of labels as they were given
     if labels is not None:
         if not np.array_equal(labels, np.arange(len(labels))):
-            notes = [f"data.target={target.__module__}.{target.__qualname__}: {_numbered(labels)}"]
+            notes = [f"{said}: {_numbered(labels)}"]
         parts = [Samples(part.x, np.searchsorted(labels, part.y)) for part in parts]
     test = parts[-1] if len(parts) > 1 else None
     val = parts[1] if len(parts) == 3 else None
@@ -60,6 +69,42 @@ def custom(*, target: Callable[..., Any], args: dict[str, Any], test_fraction: f
     return Source(parts[0], classes, digest, test, share, val, notes=tuple(notes), labels=called)
 
 
+def _pairs(given: Any, said: str) -> tuple[Array, Array]:
+    """Return the samples and targets of a map-style Dataset."""
+    pairs = [given[i] for i in range(len(given))]
+    if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        kind = type(pairs[0]).__name__ if pairs else "none"
+        raise PartError("data.target", f"{said} gives samples that must be pairs (x, y), got {kind}")
+    x, y = (np.stack([np.asarray(pair[i]) for pair in pairs]) for i in range(2))
+    return x, y
+
+
+def _array(part: Any, said: str) -> Array:
+    """Return a part of the data as an array of samples."""
+    try:
+        array = np.asarray(part)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged rows, a tensor that needs a gradient
+        raise PartError("data.target", f"{said}, which is no array: {str(error).splitlines()[0]}") from error
+    if not array.ndim:
+        raise PartError("data.target", f"{said}, which is {type(part).__name__} and no array of samples")
+    if np.issubdtype(array.dtype, np.inexact) and (odd := np.count_nonzero(~np.isfinite(array))):
+        raise PartError("data.target", f"{said} of which {odd} of {array.size} numbers are not finite")
+    return array
+
+
+def _refuse_shapes(arrays: Mapping[str, Array], said: str) -> None:
+    """Refuse samples that are no numbers, and parts of other shapes than the first."""
+    for name, array in arrays.items():
+        is_x, first = name.endswith("x"), arrays[name[-1]]
+        if is_x and array.dtype.kind not in "fiub":
+            raise PartError("data.target", f"{said} gave {name} of {array.dtype}: samples are numbers")
+        if is_x and (array.ndim < 2 or not array[0].size):
+            raise PartError("data.target", f"{said} gave {name} of shape {list(array.shape)}: it must be [n, …]")
+        if array.shape[1:] != first.shape[1:]:
+            shapes = f"{list(array.shape)} beside {list(first.shape)}"
+            raise PartError("data.target", f"{said} gave {name} of shape {shapes}: samples must be alike")
+
+
 def _labels(parts: Sequence[Samples]) -> Array | None:
     """Return the classes among targets, in order; None of targets that are quantities.
 
@@ -67,16 +112,17 @@ def _labels(parts: Sequence[Samples]) -> Array | None:
         ConfigError: if they are neither, or of one class alone.
     """
     kinds = {part.y.dtype.kind for part in parts}
+    found = ", ".join(str(part.y.dtype) for part in parts)
     if any(part.y.ndim > 1 for part in parts) or kinds <= {"f"}:
         if kinds <= set("fiub"):
             return None
-        raise ConfigError(f"data.target gave targets of {', '.join(str(part.y.dtype) for part in parts)}, not numbers")
+        raise PartError("data.target", f"data.target gave targets of {found}, not numbers")
     if not (kinds <= {"i", "u"} or kinds in ({"b"}, {"U"})):
-        found = ", ".join(str(part.y.dtype) for part in parts)
-        raise ConfigError(f"data.target gave targets of {found}: classes are whole numbers, booleans or texts")
+        said = f"data.target gave targets of {found}: classes are whole numbers, booleans or texts"
+        raise PartError("data.target", said)
     labels = np.unique(np.concatenate([part.y for part in parts]))
     if len(labels) < 2:
-        raise ConfigError(f"data.target gave the class {labels[0]} alone: there is nothing to tell apart")
+        raise PartError("data.target", f"data.target gave the class {labels[0]} alone: there is nothing to tell apart")
     return labels
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from runner.engine.hooks import Going, Hook
-from runner.engine.run import Split
+from runner.engine.run import Split, TrainingLoss
+from runner.metrics import value
 
 PROBE_SAMPLES = 256
 VANISHING = 1e-4
@@ -25,7 +26,7 @@ class Diagnostics(Hook):
 
     probe: Split
     """Training samples, of which the first are used."""
-    loss: Callable[[Tensor, Any], Tensor]
+    loss: TrainingLoss
     autocast: Callable[[], AbstractContextManager[Any]]
 
     @property
@@ -46,7 +47,7 @@ class Diagnostics(Hook):
         x, y = self.probe.x[:PROBE_SAMPLES], self.probe.y[:PROBE_SAMPLES]
         with _signals(layers) as (inputs, outputs), at.evaluating():
             with self.autocast():
-                loss = self.loss(at.model.forward(x), y)  # not __call__: a compiled model would pass by the hooks
+                loss = value(self.loss, at.model.forward(x), y, x)  # a compiled model's __call__ passes by hooks
             names = list(outputs)
             if not names:
                 return []

@@ -17,6 +17,7 @@ from runner.engine.judge import Evaluation, note
 from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, evaluate, synchronize
 from runner.engine.model import Drop
 from runner.engine.state import State
+from runner.metrics import value
 
 Pulse = Callable[[State, float], bool]
 """Called after each step with the last loss known; True asks the engine to stop there."""
@@ -116,7 +117,7 @@ def _loss(state: State, x: Tensor, y: Tensor | Mixed, first: int = 0) -> Tensor:
 
     def of(x: Tensor) -> Tensor:
         outputs = state.model(x, drop) if drop else state.model(x)
-        loss = run.training_loss(outputs, y)
+        loss = value(run.training_loss, outputs, y, x)
         for act in on.output_loss:
             loss = act(state, loss, outputs, x)
         return loss
@@ -197,11 +198,11 @@ class _Losses:
         state = self._state
         losses = [held[0] for held in self._held]
         values = torch.stack(losses).tolist() if len(losses) > 1 else [loss.item() for loss in losses]
-        for value, (_, step, epoch, offset, samples_seen) in zip(values, self._held, strict=True):
-            self.last = value
-            state.loss_sum += value
+        for found, (_, step, epoch, offset, samples_seen) in zip(values, self._held, strict=True):
+            self.last = found
+            state.loss_sum += found
             state.loss_count += 1
-            if not math.isfinite(value):
+            if not math.isfinite(found):
                 state.step, state.epoch, state.offset, state.samples_seen = step, epoch, offset, samples_seen
                 state.first_nonfinite_step = step
                 break

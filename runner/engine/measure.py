@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from runner.engine.run import Run, Split
 from runner.engine.state import State
-from runner.metrics import Metric
+from runner.metrics import Metric, value
 
 EVALUATION_BATCH = 2048
 """Samples a forward pass in evaluation: large enough to be fast, small enough for any model's memory."""
@@ -32,8 +32,8 @@ def _outputs(state: State, part: Split) -> Tensor:
 
 
 def _measured(run: Run, outputs: Tensor, part: Split, metrics: Mapping[str, Metric]) -> dict[str, float]:
-    measured = {"loss": run.loss(outputs, part.y), **{k: m(outputs, part.y) for k, m in metrics.items()}}
-    return {name: float(value) for name, value in measured.items()}
+    measured = {"loss": value(run.loss, outputs, part.y, part.x), **{k: m(outputs, part.y) for k, m in metrics.items()}}
+    return {name: float(found) for name, found in measured.items()}
 
 
 @torch.no_grad()

@@ -13,8 +13,11 @@ from torch.optim import Optimizer
 from runner.engine.hooks import Hook
 from runner.engine.optimizers import ParameterGroups
 from runner.engine.rules import Schedule, Strategy, Target
-from runner.metrics import Loss, Metric
+from runner.metrics import AnyLoss, Metric, OfInputs
 from runner.noise import generator
+
+TrainingLoss = Callable[[Tensor, Any], Tensor] | OfInputs
+"""Takes ``Mixed`` targets too."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,9 @@ class Run:
     """Length of the run in optimizer steps; where sizes adapt in a run of epochs, of the first size."""
     eval_every: int | None
     """Steps between evaluations; None is once an epoch."""
-    loss: Loss
+    loss: AnyLoss
     """What evaluations measure of outputs against targets."""
-    training_loss: Callable[[Tensor, Any], Tensor]
+    training_loss: TrainingLoss
     """What steps make smaller: the same with the classes' weights, also against ``Mixed`` targets."""
     metrics: Mapping[str, Metric]
     """What every evaluation measures."""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,8 @@ from torch.backends import cudnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from runner.engine.hooks import Going, Hook
-from runner.engine.run import Split
+from runner.engine.run import Split, TrainingLoss
+from runner.metrics import value
 from runner.noise import generator
 
 BATCH = 2048
@@ -27,7 +27,7 @@ class Sharpness(Hook):
     """Measures the largest curvature of the training loss at every evaluation."""
 
     train: Split
-    loss: Callable[[Tensor, Any], Tensor]
+    loss: TrainingLoss
 
     @property
     def alone(self) -> str:
@@ -55,13 +55,18 @@ class Sharpness(Hook):
 
 @torch.enable_grad()
 def hessian_times(
-    model: nn.Module, of: Callable[[Tensor, Any], Tensor], part: Split, weights: Sequence[Tensor], vector: Tensor
+    model: nn.Module,
+    of: TrainingLoss,
+    part: Split,
+    weights: Sequence[Tensor],
+    vector: Tensor,
 ) -> Tensor:
     """Return the Hessian of the mean loss of a part of the data times a vector ``[parameters]`` (Pearlmutter 1994)."""
     pieces = [v.view_as(w) for v, w in zip(torch.split(vector, [w.numel() for w in weights]), weights, strict=True)]
     product = torch.zeros_like(vector)
     for x, y in zip(torch.split(part.x, BATCH), torch.split(part.y, BATCH), strict=True):
-        loss = of(model.forward(x), y) * (len(y) / len(part.y))  # not __call__: compiled models have one gradient
+        outputs = model.forward(x)  # not __call__: compiled models have one gradient
+        loss = value(of, outputs, y, x) * (len(y) / len(part.y))
         gradients = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
         slope = torch.stack([(g * p).sum() for g, p in zip(gradients, pieces, strict=True)]).sum()
         if slope.requires_grad:  # otherwise the loss is linear in every weight

@@ -6,17 +6,22 @@ from typing import Any
 from torch import nn
 
 from runner.config.imports import accepts
+from runner.config.own_parts import call
+from runner.errors import PartError
 from runner.model.activations import Shape
 
 
 def custom(shape: Shape, outputs: int, *, target: Callable[..., nn.Module], args: dict[str, Any]) -> nn.Module:
     """Return what the user's class or function gives; it gets ``shape`` and ``outputs`` where it names them.
 
+    What it may look like stands in ``configs/model/custom.yaml``.
+
     Raises:
-        ValueError: if that is no module.
+        PartError: if that is no module.
     """
     offered = {"shape": shape, "outputs": outputs}
-    model = target(**args, **{k: v for k, v in offered.items() if k not in args and accepts(target, k)})
+    offered = {k: v for k, v in offered.items() if k not in args and accepts(target, k)}
+    model = call("model.target", target, args=args, **offered)
     if not isinstance(model, nn.Module):
-        raise ValueError(f"model.target must give a torch.nn.Module, got {type(model).__name__}")
+        raise PartError("model.target", f"model.target must give a torch.nn.Module, got {type(model).__name__}")
     return model

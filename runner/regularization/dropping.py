@@ -10,7 +10,7 @@ from torch import Tensor
 from runner.config.imports import accepts
 from runner.engine.hooks import AtStep, Dropping, Hook, Tried
 from runner.engine.model import Drop
-from runner.errors import ConfigError
+from runner.errors import PartError
 from runner.noise import uniform
 
 
@@ -24,8 +24,9 @@ class Dropout(Hook):
     def check(self, tried: Tried) -> None:
         """Refuse a model that has no places at which to drop."""
         if self.p > 0 and not accepts(tried.model.forward, "drop"):
-            raise ConfigError(
-                "regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)"
+            raise PartError(
+                "model.target",
+                "regularization=dropout needs a model whose forward takes drop, as in forward(self, x, drop)",
             )
 
     def drop(self, at: AtStep, first: int, samples: int) -> Drop | None:

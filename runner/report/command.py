@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from runner.config.fields import REQUIRED
 from runner.config.hydra_door import written
 from runner.config.identity import choices, outside_identity
 from runner.config.options import of_every_run, options
+from runner.config.part_names import PART, SHOWN_AS, is_part, name_of_part
 from runner.errors import ConfigError
 from runner.run import record
 from runner.shell import joined
@@ -55,7 +57,7 @@ class Translator:
 
     def overrides(self, row: "pd.Series[str]") -> Overrides:
         """Return the overrides that compose to a run's choices, those that differ from the defaults."""
-        wanted, varying = {c: str(row[c]) for c in self._columns}, self._varying
+        wanted, varying = self._as_typed({c: str(row[c]) for c in self._columns}), self._varying
         auto = next((loss for measure, loss in AUTO_LOSS.items() if row.get(f"final_val_{measure}")), "auto")
         kept = [c for c in GROUPS if c in wanted and wanted[c] and (c in varying or wanted[c] != self._default.get(c))]
         given_too = {*varying, *_needed(wanted)}
@@ -81,6 +83,19 @@ class Translator:
         doubt = f"{wrong[0]} would be {found.get(wrong[0])!r} instead of {wanted[wrong[0]]!r}" if wrong else None
         return Overrides((*self._front, *given), doubt)
 
+    def _as_typed(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Return a row's choices with the user's own parts as they are asked for, not as they are called."""
+        typed = dict(wanted)
+        for group in GROUPS:
+            name, target = wanted.get(group, ""), wanted.get(f"{group}.target", "")
+            if not target or name in (valid := self._composer.options_of(group)):
+                continue
+            name = name.removesuffix(f" ({target})")  # as parts of one name are told apart
+            typed[group] = name if name in valid else PART
+            if name not in (*valid, target, name_of_part(group, target)):
+                typed[f"{group}.{SHOWN_AS}"] = name
+        return typed
+
 
 def _needed(wanted: Mapping[str, str]) -> set[str]:
     """Return the settings that the chosen options cannot do without: whose default is ``???``, or that go together."""
@@ -102,9 +117,12 @@ def _enough(groups: Sequence[str], wanted: Mapping[str, str]) -> list[str]:
     return [*groups, *(override(k, wanted[k]) for k in sorted(_needed(wanted)) if wanted.get(k))]
 
 
-def _cells(config: Mapping[str, object], loss: str = "auto") -> dict[str, str]:
+def _cells(config: Mapping[str, Any], loss: str = "auto") -> dict[str, str]:
     """Return a config's choices as they stand in ``runs.csv``, where ``loss=auto`` is what it became."""
     cells = {k: str(record.cell(v)) for k, v in choices(dict(config)).items()}
+    for group in GROUPS:
+        if is_part(option := config.get(group) or {}):
+            cells |= {group: PART, f"{group}.{SHOWN_AS}": option.get(SHOWN_AS) or ""}
     return cells | ({"loss": loss} if cells.get("loss") == "auto" else {})
 
 

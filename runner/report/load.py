@@ -14,6 +14,7 @@ import pandas as pd
 
 from runner.config.chosen import GROUPS
 from runner.config.options import of_every_run, options
+from runner.config.part_names import PART, name_of_part
 from runner.errors import ConfigError, NothingYet, RecordError, closest
 from runner.report.evaluations import LARGEST_BYTES, numbers, read_evaluations
 from runner.run import files, record
@@ -90,6 +91,7 @@ def load(folder: Path) -> Records:
         raise NothingYet(f"{folder / 'runs.csv'} has no rows: nothing was run")
     runs = pd.DataFrame(rows, dtype=str).fillna("")
     _fill_added(runs)
+    _tell_parts_apart(runs)
     columns = list(runs.columns)
     records = Records(folder, runs, columns[: columns.index("run_id")], places, caveats)
     records.launches = launches(folder.parent if single else folder)
@@ -112,7 +114,23 @@ def _fill_added(runs: pd.DataFrame) -> None:
                 column = f"{group}.{key}"
                 if setting.in_id == "changed" and column in runs:
                     has_it = chosen.map(lambda names, name=option.name: name in names)
+                    if option.name == PART and f"{group}.target" in runs:  # whose rows are called by the part's name
+                        has_it |= runs[f"{group}.target"] != ""
                     runs.loc[(runs[column] == "") & has_it, column] = str(record.cell(setting.unchanged))
+
+
+def _tell_parts_apart(runs: pd.DataFrame) -> None:
+    """Call the user's own parts by their names where an older version did not, and those of one name by their paths."""
+    for group in (group for group in GROUPS if group in runs and f"{group}.target" in runs):
+        targets = runs[f"{group}.target"]
+        for target in targets[(runs[group] == PART) & (targets != "")].unique():
+            runs.loc[(runs[group] == PART) & (targets == target), group] = name_of_part(group, target)
+        alike = targets.groupby(runs[group]).nunique() > 1
+        for name in alike.index[alike]:
+            for target in targets[(runs[group] == name) & (targets != "")].unique():
+                plain = name == name_of_part(group, target)
+                called = target if plain else f"{name} ({target})"
+                runs.loc[(runs[group] == name) & (targets == target), group] = called
 
 
 def find(folder: Path) -> tuple[bool, dict[str, Path]]:

@@ -19,6 +19,8 @@ SHARED_BY_WORKLOADS = (*REPLICATES, "data.normalize", "data.fraction")
 """Settings of the data in which runs may differ and still be compared."""
 CONTENT = "data_fingerprint"
 """The column that tells data apart which are read from the same place."""
+DRAWN_BY = "data_drawn_by"
+"""The column of what draws data that follow the seed: each seed has others, and all settings of a seed the same."""
 FAMILY = ("task", "task.target", "model", "model.name", "model.target")
 """What tells families of models, or training functions, apart; width, depth and the like are settings of one."""
 LENGTH = {"epochs": "epochs", "max_steps": "steps"}
@@ -58,6 +60,7 @@ def _told_apart(records: Records) -> tuple[pd.DataFrame, list[str]]:
 
     Data that are read from several places and are the same by their fingerprint are one.
     """
+    _warn_of_other_draws(records)
     keys = [c for c in records.choices if c.partition(".")[0] == "data" and c not in SHARED_BY_WORKLOADS]
     runs = _one_place(records.runs, [c for c in keys if records.runs[c].nunique() > 1])
     keys = [c for c in keys if runs[c].nunique() > 1]
@@ -79,9 +82,10 @@ def _one_place(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     places = [k for k in keys if k in outside_identity()]
     if not places or CONTENT not in runs:
         return runs
-    known = runs[CONTENT] != ""
-    by = [*(k for k in keys if k not in places), CONTENT]
-    first = runs.loc[known].groupby(by)[places].transform("first")
+    content = _contents(runs)
+    known = content != ""
+    by = [runs.loc[known, k] for k in keys if k not in places]
+    first = runs.loc[known].groupby([*by, content[known]])[places].transform("first")
     return runs.assign(**{k: first[k].reindex(runs.index).fillna(runs[k]) for k in places})
 
 
@@ -93,11 +97,32 @@ def _content(runs: pd.DataFrame, keys: Sequence[str]) -> "pd.Series[str] | None"
     if CONTENT not in runs:
         return None
     alike = runs[list(keys)].apply(tuple, axis=1) if keys else pd.Series("", index=runs.index)
-    known = runs[CONTENT].where(runs[CONTENT] != "")
+    content = _contents(runs)
+    known = content.where(content != "")
     by_choice = known.groupby(alike)
     if (by_choice.nunique() <= 1).all():
         return None
     return known.fillna(alike.map(by_choice.agg(lambda found: next(iter(found.mode()), "")))).astype(str)
+
+
+def _contents(runs: pd.DataFrame) -> "pd.Series[str]":
+    """Return what tells each run's data apart: their content, or of data that follow the seed what draws them."""
+    if DRAWN_BY not in runs:
+        return runs[CONTENT]
+    return runs[DRAWN_BY].where(runs[DRAWN_BY] != "", runs[CONTENT])
+
+
+def _warn_of_other_draws(records: Records) -> None:
+    """Say where a function of the seed gave several data for one seed: then settings were not compared on the same."""
+    runs = records.runs
+    if DRAWN_BY not in runs or CONTENT not in runs or "seed" not in runs:
+        return
+    drawn = runs[runs[DRAWN_BY] != ""]
+    if (several := int((drawn.groupby([DRAWN_BY, "seed"])[CONTENT].nunique() > 1).sum())) > 0:
+        records.warnings.append(
+            f"the function of the data gave other samples for the same seed ({several} seeds): it must follow from its "
+            "arguments and the seed alone, or settings are compared on different data"
+        )
 
 
 def _follows(records: Records, column: str) -> bool:
@@ -115,6 +140,7 @@ def _by_kind(runs: pd.DataFrame, records: Records) -> list[tuple[str, pd.DataFra
         return [("", runs)]
     parts = [(group, runs[kind.isin(group)]) for group in groups]
     differ = [c for c in columns if len({frozenset(part[c]) for _, part in parts}) > 1]
+    differ = [c for c in differ if not (c.endswith(".target") and c.partition(".")[0] in differ)]  # which names it too
     return [(" · ".join(filter(None, (_said(c, part) for c in differ))), part) for _, part in parts]
 
 
@@ -157,7 +183,7 @@ def _said(column: str, part: pd.DataFrame) -> str:
 def identity(workload: Workload) -> tuple[frozenset[str], ...]:
     """Return what makes two workloads one: their data's fingerprints, or its choices, the family and the length."""
     runs = workload.runs
-    known = frozenset(runs[CONTENT]) - {""} if CONTENT in runs else frozenset[str]()
+    known = frozenset(_contents(runs)) - {""} if CONTENT in runs else frozenset[str]()
     of_data = [c for c in map(str, runs) if c.partition(".")[0] == "data" and c not in SHARED_BY_WORKLOADS]
     inside = [c for c in of_data if not (known and c in outside_identity())]
     kinds = [c for c in (*FAMILY, *LENGTH) if c in runs]

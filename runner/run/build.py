@@ -12,10 +12,11 @@ from torch import nn
 
 from runner import metrics, optim
 from runner.config.imports import bind, named_by_user
+from runner.config.own_parts import explained, origin
 from runner.data import Data
 from runner.engine.diagnostics import Diagnostics
 from runner.engine.hooks import Hook
-from runner.engine.run import Run, Split, Stepping
+from runner.engine.run import Run, Split, Stepping, TrainingLoss
 from runner.engine.sharpness import Sharpness
 from runner.errors import ConfigError
 from runner.init import construct
@@ -26,7 +27,7 @@ from runner.run.mechanisms import augmentation_of, hooks_of
 from runner.run.network import head_of, network, parametrized
 from runner.run.objective import loss_of, metrics_of, target_of, training_loss_of
 from runner.run.pace import count_steps, schedule_of, strategy_of
-from runner.run.samples import at_every_place, inputs, interface, measured_in, probe, samples_of
+from runner.run.samples import inputs, interface, loss_at_every_place, measured_in, probe, samples_of
 from runner.run.trial import tried_out
 
 
@@ -36,17 +37,19 @@ def build(job: Job) -> Run:
     Raises:
         ConfigError: naming the key, the value and what is valid.
     """
-    try:
-        return _build(job)
-    except ConfigError:
-        raise
-    except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
-        named = ", ".join(f"{key}={path}" for key, path in named_by_user(job.config).items())
-        if named:
-            raise ConfigError(f"{named} cannot be used: {type(error).__name__}: {error}") from error
-        if isinstance(error, ValueError):  # a group's own function refuses a value
-            raise ConfigError(str(error)) from error
-        raise
+    with explained(job.known.settings):
+        try:
+            return _build(job)
+        except ConfigError:
+            raise
+        except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
+            named = ", ".join(f"{key}={path}" for key, path in named_by_user(job.config).items())
+            if named:
+                said = f"{named} cannot be used: {type(error).__name__}: {error}{origin(error)}"
+                raise ConfigError(said) from error
+            if isinstance(error, ValueError):  # a group's own function refuses a value
+                raise ConfigError(str(error)) from error
+            raise
 
 
 def _build(job: Job) -> Run:
@@ -61,7 +64,7 @@ def _build(job: Job) -> Run:
     final_measures = {**metrics.final_metrics(data.classes, data.alphabet is not None), **measures}
     augmentation, rule = augmentation_of(job, data, device), _mup_rule(job)
     loss = loss_of(job, data.classes)
-    training_loss = augmentation.loss(at_every_place(training_loss_of(job, data, loss, device), data))
+    training_loss = augmentation.loss(loss_at_every_place(training_loss_of(job, data, loss, device), data))
     hooks = hooks_of(job, data, device)
     construct = partial(_construct, job, data, hooks=hooks.values())
     hooks |= {"scheduler": changing} if changing else {}
@@ -97,7 +100,7 @@ def _build(job: Job) -> Run:
         steps_per_epoch=count_steps(batch_size, len(data.train), 1, drop_last),
         steps=steps,
         eval_every=config["eval_every"],
-        loss=at_every_place(loss, data),
+        loss=loss_at_every_place(loss, data),
         training_loss=training_loss,
         metrics={name: measured_in(metric, data) for name, metric in measures.items()},
         final_metrics={name: measured_in(metric, data) for name, metric in final_measures.items()},
@@ -110,7 +113,7 @@ def _build(job: Job) -> Run:
     return tried_out(job, run, data, partial(construct, torch.device("meta"), filled=False))
 
 
-def _measuring(job: Job, train: Split, probe: Split, loss: metrics.Loss, device: torch.device) -> dict[str, Hook]:
+def _measuring(job: Job, train: Split, probe: Split, loss: TrainingLoss, device: torch.device) -> dict[str, Hook]:
     """Return what measures more at evaluations than every run's metrics."""
     found: dict[str, Hook] = {}
     if job.config["diagnostics"]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.config.identity import choices
+from runner.config.part_names import PART
 from runner.config.scope import TASK
 from runner.errors import ConfigError
 from runner.run.files import read_csv
@@ -38,6 +39,7 @@ def _refuse(job: Job, rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
     columns = {key: str(cell(value)) for key, value in choices(job.config).items()}
     for row in rows if "data" in job.config else ():
         differ = {key for key, value in columns.items() if key in row and row[key] != value}
+        differ -= {key for key in differ if row[key] == PART and f"{key}.target" in columns}  # of an older version
         differ |= {TASK} if row.get(TASK, "") != columns.get(TASK, "") else set()
         begun = not differ and row.get("status") in UNFINISHED
         fold = differ <= {"data.fold"} and job.config["data"]["folds"] is not None

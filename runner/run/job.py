@@ -4,8 +4,9 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from runner.config.chosen import Chosen, Config
 from runner.config.compose import Composed
 from runner.config.identity import folder_name
 from runner.config.identity import run_id as identify
-from runner.config.imports import bind, named_by_user, resolve, source_digest, standing_in
+from runner.config.imports import accepts, bind, named_by_user, resolve, source_digest, standing_in
+from runner.config.own_parts import explained, find_part, origin, path_of
+from runner.config.part_names import SHOWN_AS, is_part
 from runner.config.scope import is_own
 from runner.data import Data, Samples, Source
 from runner.data.split import split, training_samples
-from runner.errors import ConfigError, TableError
+from runner.errors import ConfigError, PartError, TableError
 from runner.run.files import read_config, refuse_changed_data
 from runner.run.training_function import refuse_what_only_the_loop_settles, training_function
 from runner.shell import joined
@@ -37,6 +40,8 @@ SPLIT_COLUMNS = ("data_fingerprint", *(f"data.{key}" for key in (*SPLIT_KEYS, "t
 """What tells data splits apart, as columns of ``runs.csv``; the loss, as ``val_loss`` is of it."""
 PUBLISHED = "DEFAULT"
 """In the place of a file of weights: those that a package publishes."""
+AGAIN_SECONDS = 1.0
+"""Data of one's own that take less are drawn twice: a run whose data never come again cannot be found or resumed."""
 BASELINES = "baselines.csv"
 """Beside the runs: what simple baselines reach on each split of the data."""
 
@@ -58,8 +63,11 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where the run's files lie."""
-        return OUTPUTS / str(self.config["name"]) / folder_name(self.config, self.run_id)
+        """Where the run's files lie; a run with a part of the user's own may lie there under another name of it."""
+        place = OUTPUTS / str(self.config["name"]) / folder_name(self.config, self.run_id)
+        if self.allow and not place.exists():
+            return next(iter(sorted(place.parent.glob(f"*-{self.run_id}"))), place)
+        return place
 
     @property
     def lock(self) -> Path:
@@ -71,6 +79,14 @@ class Job:
         """What is to be reached, such as ``val_accuracy 0.97``; None without a target."""
         asked = self.config.get("target")
         return None if asked is None or asked["metric"] is None else f"{asked['metric']} {asked['value']!r}"
+
+    @property
+    def of_data(self) -> dict[str, str]:
+        """What tells its data apart, as columns of ``runs.csv``; nothing where it uses none."""
+        if "data" not in self.config:
+            return {}
+        drawn = {} if self.source.drawn_by is None else {"data_drawn_by": self.source.drawn_by}
+        return {"data_fingerprint": self.source.fingerprint, **drawn}
 
     @property
     def is_own(self) -> bool:
@@ -92,9 +108,16 @@ def prepare(composed: Composed) -> Job:
     Raises:
         ConfigError: if the data or a part is not there.
     """
+    with explained(composed.known.settings):
+        return _prepared(composed)
+
+
+def _prepared(composed: Composed) -> Job:
     config, known = composed.config, composed.known
     named = named_by_user(config)
     allow = frozenset(named.values())
+    # What a measure computes does not decide what the run finds: it is looked for once there is a run to measure.
+    found = {key: find_part(key, path, allow) for key, path in named.items() if not key.startswith("metrics")}
     source = read_source(config, allow) if "data" in config else NO_DATA
     if config.get("loss") == "auto" and source is not NO_DATA:
         config["loss"] = "mse" if source.classes is None else "cross_entropy"
@@ -106,8 +129,7 @@ def prepare(composed: Composed) -> Job:
         config, known = _sized(config, known, source, allow, samples)
     elif composed.default_batch:
         config = shrunk(config, samples)
-    # What a measure computes does not decide what the run finds.
-    digests = {key: source_digest(resolve(path, allow)) for key, path in named.items() if not key.startswith("metrics")}
+    digests = {key: source_digest(part) for key, part in found.items()}
     parts = standing_in(config) | digests
     values = leaves(config)
     for key, setting in known.settings.items():
@@ -117,7 +139,8 @@ def prepare(composed: Composed) -> Job:
             continue
         folder = Path(values[key]).expanduser()
         parts[key] = _file_digest(folder / "checkpoint.pt", key, "; the run must have kept its weights")
-        if source is not NO_DATA and _read_from(config) == _data_of(folder, _modified(folder / "config.yaml")):
+        same = _with_seed(config, source) == _data_of(folder, _modified(folder / "config.yaml"), bool(source.drawn_by))
+        if source is not NO_DATA and same:
             refuse_changed_data(folder, source, f"{key}={values[key]}")
     run_id = identify(config, source.fingerprint, parts, known)
     return Job(config, known, source, run_id, allow, composed.overrides, composed.hydra)
@@ -137,16 +160,22 @@ def _sized(config: Config, known: Chosen, source: Source, allow: frozenset[str],
 
 def _read_from(config: Config) -> Config:
     """Return what of a config decides which data are read."""
-    return {key: value for key, value in config["data"].items() if key not in SPLIT_KEYS}
+    return {key: value for key, value in config["data"].items() if key not in (*SPLIT_KEYS, SHOWN_AS)}
 
 
 @functools.lru_cache(maxsize=64)  # the jobs of a sweep are taught by few runs
-def _data_of(folder: Path, modified: int) -> Config | None:
+def _data_of(folder: Path, modified: int, with_seed: bool) -> Config | None:
     """Return which data another run read; None where its config does not tell."""
     try:
-        return _read_from(read_config(folder))
+        config = read_config(folder)
     except ConfigError:
         return None
+    return _read_from(config) | ({"seed": config["seed"]} if with_seed else {})
+
+
+def _with_seed(config: Config, source: Source) -> Config:
+    """Return which data a run reads, with the seed that they follow."""
+    return _read_from(config) | ({"seed": config["seed"]} if source.drawn_by else {})
 
 
 def _modified(path: Path) -> int:
@@ -175,8 +204,23 @@ def forget_data() -> None:
 
 
 def read_source(config: Config, allow: Collection[str]) -> Source:
-    """Read a config's data set, unless it has just been read."""
-    return _read(json.dumps(_read_from(config), sort_keys=True), tuple(sorted(allow)))
+    """Read a config's data set, unless it has just been read; one that follows the run's seed is read with it."""
+    seed = config["seed"] if follows_seed(config, allow) else None
+    found = _read(json.dumps(_read_from(config), sort_keys=True), tuple(sorted(allow)), seed)
+    if isinstance(found, ConfigError):
+        raise found
+    return found
+
+
+def follows_seed(config: Config, allow: Collection[str]) -> bool:
+    """Say whether a config's data are a function of the run's seed: one's own that has ``seed`` in its signature.
+
+    Where ``data.args.seed`` is given they are of that seed, in every run.
+    """
+    data = config.get("data", {})
+    if not is_part(data) or "seed" in data["args"]:
+        return False
+    return accepts(resolve(data["target"], allow), "seed")
 
 
 def parts_of(config: Config, source: Source, dtype: str) -> Data:
@@ -186,10 +230,25 @@ def parts_of(config: Config, source: Source, dtype: str) -> Data:
 
 
 @functools.lru_cache(maxsize=4)  # a sweep reads its data once
-def _read(data: str, allow: tuple[str, ...]) -> Source:
+def _read(data: str, allow: tuple[str, ...], seed: int | None) -> Source | ConfigError:
+    """Return a data set, or why there is none: the jobs of a sweep that share it ask once."""
+    try:
+        return _read_now(data, allow, seed)
+    except ConfigError as error:
+        return error
+
+
+def _read_now(data: str, allow: tuple[str, ...], seed: int | None) -> Source:
     function, settings = bind(json.loads(data), allow)
+    settings |= {} if seed is None else {"seed": seed}
+    began = time.monotonic()
     try:
         source = function(**settings)
+        is_quick = "target" in settings and time.monotonic() - began < AGAIN_SECONDS
+        if is_quick and function(**settings).fingerprint != source.fingerprint:
+            said = f"data.target={path_of(settings['target'])} gives other data each time it is called"
+            hint = "draw them by np.random.default_rng(0), or name seed in its signature"
+            raise PartError("data.target", f"{said}: {hint}")
     except TableError as error:
         if error.settings is None:
             raise
@@ -201,8 +260,11 @@ def _read(data: str, allow: tuple[str, ...]) -> Source:
     except (Exception, SystemExit) as error:  # a user's function, or a file that is not what its name says
         name = settings.get("target", function)
         raise ConfigError(
-            f"data of {name.__module__}.{name.__qualname__} cannot be read: {type(error).__name__}: {error}"
+            f"data of {path_of(name)} cannot be read: {type(error).__name__}: {error}{origin(error)}"
         ) from error
     if not isinstance(source, Source):
         raise ConfigError(f"{function.__module__}.{function.__qualname__} must return a runner.data.Source")
-    return source
+    if seed is None:
+        return source
+    drawn_by = json.dumps([data, source_digest(settings["target"])])
+    return replace(source, drawn_by=hashlib.sha256(drawn_by.encode()).hexdigest()[:16])

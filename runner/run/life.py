@@ -80,7 +80,7 @@ class Life:
 
         recorder = self._recorders[job.run_id]
         run = own_task.begin(job, recorder, self._interruption)
-        record.update_runs_csv([(job, {"status": "running", **own_task.fingerprint_of(job)})])
+        record.update_runs_csv([(job, {"status": "running", **job.of_data})])
         with self._progress.of(job.folder.name, None, run.last_step) as shown:
             summary = own_task.call(run, shown)
         self._end(job, summary)
@@ -172,7 +172,7 @@ class Life:
         if not trainee.states:  # none could write its folder
             return
         going = [self._job_of[id(state)] for state in trainee.states]
-        record.update_runs_csv([(j, {"status": "running", "data_fingerprint": j.source.fingerprint}) for j in going])
+        record.update_runs_csv([(j, {"status": "running", **j.of_data}) for j in going])
         pause_at = trainee.jobs[0].config["pause_at"]
         saved_at, wait, paused = time.monotonic() - CHECKPOINT_SECONDS, CHECKPOINT_SECONDS, False
         name = f"{len(members)} runs" if len(members) > 1 else trainee.jobs[0].folder.name

@@ -2,34 +2,40 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from runner import metrics
 from runner.config import fields
-from runner.config.imports import resolve
+from runner.config.imports import accepts, resolve
+from runner.config.own_parts import call, find_part, refuse_signature
 from runner.data import Data
 from runner.engine.rules import Target
 from runner.errors import ConfigError, closest
 from runner.measures import HIGHER_IS_BETTER
-from runner.metrics import Loss, Metric
+from runner.metrics import AnyLoss, Loss, Metric, OfInputs
 from runner.run.job import Job
 
 RESERVED_NAMES = frozenset({"loss", "seconds"})
 
 
-def loss_of(job: Job, classes: int | None) -> Loss:
-    """Return the loss that training makes smaller."""
+def loss_of(job: Job, classes: int | None) -> AnyLoss:
+    """Return the loss that training makes smaller; one of the user's own gets the inputs where it names ``x``."""
     name = job.config["loss"]
     if not fields.is_import_path(name):
         return metrics.loss(name, classes)
     found = resolve(name, job.allow)
-    return cast(Loss, found() if inspect.isclass(found) else found)
+    loss: Any = call("loss", found) if inspect.isclass(found) else found
+    called = loss.forward if isinstance(loss, nn.Module) else loss
+    inputs: dict[str, Any] = {"x": "x"} if accepts(called, "x") else {}
+    refuse_signature("loss", called, "outputs", "y", **inputs)
+    return OfInputs(loss) if inputs else cast(Loss, loss)
 
 
-def training_loss_of(job: Job, data: Data, loss: Loss, device: torch.device) -> Loss:
+def training_loss_of(job: Job, data: Data, loss: AnyLoss, device: torch.device) -> AnyLoss:
     """Return the loss that training makes smaller: a job's, each sample weighted by its class where it asks for that.
 
     ``balanced`` is n/(k·n_class), of the n training samples in k classes (King & Zeng 2001, with equal shares).
@@ -58,15 +64,17 @@ def metrics_of(job: Job, data: Data) -> dict[str, Metric]:
     """
     classes = data.classes
     measures = metrics.metrics(classes, data.alphabet is not None)
-    for path in job.config["metrics"]:
+    for i, path in enumerate(job.config["metrics"]):
         name = path.rpartition(".")[2]
         if not fields.is_import_path(path):
             measures[name] = metrics.metric(name, classes)
             continue
         if name in {**metrics.final_metrics(classes), **measures} or name in RESERVED_NAMES:
             raise ConfigError(f"metrics=[{path}]: there is a column for {name} already; give yours another name")
-        found = resolve(path, job.allow)
-        measures[name] = cast(Metric, found() if inspect.isclass(found) else found)
+        found = find_part(f"metrics[{i}]", path, job.allow)
+        metric: Any = call("metrics", found) if inspect.isclass(found) else found
+        refuse_signature("metrics", metric.forward if isinstance(metric, nn.Module) else metric, "outputs", "y")
+        measures[name] = cast(Metric, metric)
     return measures
 
 

@@ -306,11 +306,6 @@ def begin(job: Job, recorder: Recorder, interruption: Interruption) -> OwnRun:
     return OwnRun(job, recorder, interruption, saved)
 
 
-def fingerprint_of(job: Job) -> dict[str, Any]:
-    """Return the fingerprint of a job's data, where it uses any."""
-    return {"data_fingerprint": job.source.fingerprint} if "data" in job.config else {}
-
-
 def call(run: OwnRun, shown: Progress) -> dict[str, Any]:
     """Call the function of a run, on as many threads as PyTorch is set to; return the run's summary.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from runner.data import Data, Samples, Source
 from runner.data.split import split
 from runner.engine.run import Split
-from runner.metrics import Metric
+from runner.metrics import AnyLoss, Metric, OfInputs
 from runner.run.job import SPLIT_KEYS, Job
 
 PROBE_SAMPLES = 2048
@@ -74,6 +74,15 @@ def at_every_place(measure: Metric, data: Data) -> Metric:
     if data.alphabet is None:
         return measure
     return lambda outputs, y: measure(outputs.flatten(0, 1), y.flatten())
+
+
+def loss_at_every_place(loss: AnyLoss, data: Data) -> AnyLoss:
+    """Return the same of a loss, to which the inputs too are each place's."""
+    if not isinstance(loss, OfInputs):
+        return at_every_place(loss, data)
+    if data.alphabet is None:
+        return loss
+    return OfInputs(lambda outputs, y, x: loss.of(outputs.flatten(0, 1), y.flatten(), x=x.flatten()))
 
 
 Arguments = tuple[Source, tuple[tuple[str, Any], ...], str]

@@ -66,7 +66,7 @@ def environment(job: Job, run: Run, stack_size: int) -> dict[str, Any]:
 
 def versions(job: Job) -> dict[str, Any]:
     """Return by which versions a run was made, and of what data."""
-    of_data = {"data_fingerprint": job.source.fingerprint, "data_names": job.source.names}
+    of_data = {**job.of_data, "data_names": job.source.names}
     return {
         "optbench_version": __version__,
         "torch_version": torch.__version__,

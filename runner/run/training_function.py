@@ -6,7 +6,7 @@ from collections.abc import Collection
 from runner.config.chosen import Chosen, Config
 from runner.config.imports import OWN_MODULES, bind, resolve
 from runner.config.scope import TASK
-from runner.errors import ConfigError
+from runner.errors import ConfigError, PartError
 from runner.task import Function
 
 NEVER_RUN = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
@@ -17,7 +17,7 @@ def training_function(config: Config, allow: Collection[str]) -> Function:
     """Return the function of the user's own that trains.
 
     Raises:
-        ConfigError: if it is none, or does not take what it is given.
+        PartError: if it is none, or does not take what it is given.
     """
     node = config[TASK]
     if node["_target_"].rpartition(".")[0] in OWN_MODULES:
@@ -29,7 +29,7 @@ def training_function(config: Config, allow: Collection[str]) -> Function:
         named = f"{TASK}._target_={node['_target_']}"
     if inspect.isclass(function) or any(is_so(function) for is_so in NEVER_RUN):
         kind = "a class" if inspect.isclass(function) else "a generator or a coroutine, which a call does not run"
-        raise ConfigError(f"{named} must be a function train(config, seed, run), got {kind}")
+        raise PartError(f"{TASK}.target", f"{named} must be a function train(config, seed, run), got {kind}")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # of a function that is not written in Python nobody knows
@@ -37,7 +37,8 @@ def training_function(config: Config, allow: Collection[str]) -> Function:
     try:
         signature.bind({}, 0, None)
     except TypeError as error:
-        raise ConfigError(f"{named} must take (config, seed, run), got {signature}: {error}") from error
+        said = f"{named} must take (config, seed, run), got {signature}: {error}"
+        raise PartError(f"{TASK}.target", said) from error
     return function
 
 

@@ -1,7 +1,8 @@
 """A run tried out before it starts: what would fail later is refused now."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -11,11 +12,13 @@ from torch.optim import Optimizer
 from runner.config.check import leaves
 from runner.config.imports import named_by_user
 from runner.config.options import options
+from runner.config.own_parts import origin
 from runner.data import Data
 from runner.engine.hooks import Events, Tried, overrides
 from runner.engine.optimizers import takes_closure
 from runner.engine.run import Run
-from runner.errors import ConfigError
+from runner.errors import ConfigError, PartError
+from runner.metrics import value
 from runner.run.job import Job
 
 
@@ -75,19 +78,36 @@ def _linear_classes() -> frozenset[str | None]:
 def _refuse_own_parts(job: Job, run: Run, data: Data, model: nn.Module) -> None:
     """Refuse a model, loss or metric of one's own that does not give what training needs."""
     part = run.val if len(run.val.y) else run.probe
-    outputs = model.eval()(part.x[:2])
+    named = named_by_user(job.config)
+    x, y = part.x[:2], part.y[:2]
+    with _failing("model.target", f"the model on 2 samples, {list(x.shape)}", named):
+        outputs = model.eval()(x)
     expected = [2, *(data.train.y.shape[1:] if data.alphabet is not None else ()), data.outputs]
     if not isinstance(outputs, Tensor) or list(outputs.shape) != expected:
         shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ConfigError(f"the model must give {expected} for 2 samples, got {shape}")
-    loss = run.loss(outputs, part.y[:2])
-    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
-        raise ConfigError(f"loss={job.config['loss']} must give one number that has a gradient")
+        raise PartError("model.target", f"the model must give {expected} for 2 samples, got {shape}")
+    with _failing("loss", f"loss={job.config['loss']} on outputs {expected} and targets {list(y.shape)}", named):
+        loss = value(run.loss, outputs, y, x)
+    if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+        got = type(loss).__name__ if not isinstance(loss, Tensor) else f"a tensor {list(loss.shape)}"
+        got += " without one" if isinstance(loss, Tensor) and not loss.requires_grad else ""
+        raise PartError("loss", f"loss={job.config['loss']} must give one number that has a gradient, got {got}")
     for name, metric in run.metrics.items():
         try:
-            float(metric(outputs.detach(), part.y[:2]))
+            float(metric(outputs.detach(), y))
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"the metric {name} must give one number: {error}") from error
+            raise PartError("metrics", f"the metric {name} must give one number: {error}") from error
+
+
+@contextlib.contextmanager
+def _failing(key: str, what: str, named: Mapping[str, str]) -> Iterator[None]:
+    """Say of what fails in the block, where it is the user's own, what it was called with."""
+    try:
+        yield
+    except Exception as error:
+        if key not in named:
+            raise
+        raise PartError(key, f"{what}: {type(error).__name__}: {error}{origin(error)}") from error
 
 
 def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from runner.config.chosen import chosen
+from runner.metrics import value
 from runner.run.build import build
 from runner.run.files import read_config
 from runner.run.job import Job, read_source
@@ -26,7 +27,7 @@ def of_each_sample(place: Path) -> float:
     weights = {name: p.detach() for name, p in model.named_parameters()}
 
     def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return run.loss(torch.func.functional_call(model, weights, (x[None],)), y[None])
+        return value(run.loss, torch.func.functional_call(model, weights, (x[None],)), y[None], x[None])
 
     of_each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
     n = len(run.train.y)

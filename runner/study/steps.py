@@ -111,7 +111,7 @@ def decay_forms(records: Records) -> Judgement:
 
 def adam_first_step(records: Records) -> Judgement:
     """Compare the size of each optimizer's first step from zero with its closed form, and Adam's path under scaling."""
-    expected = {"adam": 1.0, "rmsprop": 10.0, "custom": 0.1 / 0.001**0.5}
+    expected = {"adam": 1.0, "rmsprop": 10.0, "UncorrectedAdam": 0.1 / 0.001**0.5}
     rows: Rows = []
     curves: Curves = {}
     paths = []
@@ -121,7 +121,7 @@ def adam_first_step(records: Records) -> Judgement:
             sizes = weight.abs().flatten()
             size = float(sizes[sizes > 0].median()) / float(row["optim.lr"])
             holds = abs(size / expected[row["optim"]] - 1) <= 0.01
-            name = "adam without correction" if row["optim"] == "custom" else row["optim"]
+            name = "adam without correction" if row["optim"] == "UncorrectedAdam" else row["optim"]
             rows.append(
                 {"what": f"{name}: first step / lr", "found": size, "expected": expected[row["optim"]], "holds": holds}
             )

@@ -83,11 +83,13 @@ def _as_they_were(jobs: Sequence[Job]) -> tuple[list[Pack], list[int]]:
 def _may_be_stacked(job: Job, asked: bool) -> bool:
     """Say whether nothing speaks against stacking a job: that it is finished, was begun alone, or runs one's own code.
 
-    A training function of one's own is never stacked; other code of one's own is where a stack is ``asked`` for.
+    A training function of one's own is never stacked; what of one's own acts in a step is where a stack is ``asked``
+    for. Data of one's own are tensors by then, as all data.
     """
     if job.is_own:
         return False
-    return (asked or not named_by_user(job.config)) and finished(job) is None and not begun_alone(job)
+    acting = [key for key in named_by_user(job.config) if not key.startswith("data.")]
+    return (asked or not acting) and finished(job) is None and not begun_alone(job)
 
 
 def _stacks(jobs: Sequence[Job], members: list[int], count: int) -> list[Pack]:

@@ -3,7 +3,7 @@
 import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from runner.run.job import Job, prepare
 from runner.run.outcome import Outcome, finished
 from runner.sweep.check import Check, checked
 from runner.sweep.held import Held, Maker
+from runner.sweep.invalid import Invalid
 from runner.sweep.pack import packed
 
 if TYPE_CHECKING:
@@ -85,13 +86,20 @@ def spell_out_seeds(overrides: Sequence[str]) -> list[str]:
     return written
 
 
-def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job]:
+def plan(
+    composer: Composer, job_overrides: Sequence[Sequence[str]], tell: Callable[[str], None] | None = None
+) -> list[Job]:
     """Return the jobs of a sweep, each run once whatever names it was asked by; each is checked.
 
     Large grids are checked on all cores.
 
+    Args:
+        composer: composes them.
+        job_overrides: what was typed for each.
+        tell: is told of those that ``skip_invalid`` leaves out; None where none may be.
+
     Raises:
-        ConfigError: naming the first job that cannot be run; nothing has been written.
+        ConfigError: naming the jobs that cannot be run; nothing has been written.
     """
     make = Maker(composer)
     jobs: dict[str, Job] = {}
@@ -99,11 +107,13 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
     one_value: dict[str, set[str]] = {key: set() for key in CONTROL}
     experiments = {o for overrides in job_overrides for o in overrides if o.startswith("experiment=")}
     check = Check(make, several_experiments=len(experiments) > 1)
+    invalid = Invalid(len(job_overrides))
     for number, (overrides, found) in enumerate(zip(job_overrides, checked(check, job_overrides), strict=True)):
         if isinstance(found, str):
-            if len(job_overrides) == 1:
-                raise ConfigError(found)
-            raise ConfigError(f"job {number} of {len(job_overrides)} ({' '.join(overrides)}): {found}")
+            invalid.add(number, overrides, found)
+            if not jobs and invalid.is_hopeless:
+                raise ConfigError(str(invalid))
+            continue
         fingerprints.add(found.fingerprint)
         job = Held(tuple(overrides), found.run_id, found.place, make)
         if (first := jobs.setdefault(job.run_id, job)) is not job:
@@ -112,6 +122,12 @@ def plan(composer: Composer, job_overrides: Sequence[Sequence[str]]) -> list[Job
             values.add(value)
             if len(values) > 1:
                 raise ConfigError(f"{key} takes one value a sweep, got {', '.join(sorted(values))}")
+    if invalid:
+        if tell is None or not jobs:
+            raise ConfigError(str(invalid))
+        if not next(iter(jobs.values())).config["skip_invalid"]:
+            raise ConfigError(f"{invalid}\nskip_invalid=true runs the others")
+        tell(f"left out: {invalid}")
     refuse_runs_of_other_data(list(jobs.values()), fingerprints)
     return list(jobs.values())
 

@@ -21,6 +21,11 @@ def report_doubts(jobs: Sequence[Job]) -> None:
         tqdm.write(f"optbench: {said}", file=sys.stderr)
 
 
+def report_left_out(said: str) -> None:
+    """Say which jobs of a sweep are left out, and why."""
+    tqdm.write(f"optbench: {said}", file=sys.stderr)
+
+
 def reporter(jobs: int) -> Report:
     """Return what is told of each job of a sweep as it ends: a line each, where they are few."""
     return report_outcome if jobs < LINES_FOR_RUNS else lambda outcome: None

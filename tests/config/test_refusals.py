@@ -142,10 +142,11 @@ def test_a_mistyped_command_names_what_was_meant(argv: list[str], words: list[st
     assert "Traceback" not in refused.err
 
 
-def test_one_bad_job_refuses_the_whole_grid_by_name(optbench: Callable, folder: Path) -> None:
+def test_bad_jobs_refuse_the_whole_grid_by_name(optbench: Callable, folder: Path) -> None:
     refused = optbench("train", "-m", *QUICK, "optim=sgd,adam", "optim.lr=0.1,-1")
     assert refused.code == 2
-    assert "job 1 of 4" in refused.err
+    assert "2 of 4 jobs cannot be run" in refused.err
+    assert "job 1 (" in refused.err and "job 3 (" in refused.err
     assert "optim.lr=-1" in refused.err
     assert list(folder.iterdir()) == []
     assert optbench("train", "-m", *QUICK, "optim=sgd,adam", "optim.lr=0.1,1").code == 0

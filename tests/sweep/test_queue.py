@@ -140,7 +140,7 @@ def test_large_grids_are_checked_by_several_processes_with_the_same_result(
     assert together == one_by_one
     assert len(together) == 60  # he is he_normal
     wrong = [*asked[:70], [*asked[70][:-1], "seed=-1"], [*asked[71][:-1], "seed=x"], *asked[72:]]
-    with pytest.raises(ConfigError, match=r"job 70 of 120 \(.*seed=-1\): seed must be"):
+    with pytest.raises(ConfigError, match=r"2 of 120 jobs cannot be run:\n  seed must be .*\n    job 70 \(.*seed=-1\)"):
         plan(composer, wrong)
     assert not (folder / "outputs").exists()
 

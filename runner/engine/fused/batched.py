@@ -4,6 +4,7 @@ A model may write out the pass of its stack (``WrittenOut``); every other one go
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from runner.engine.hooks import Dropping
 from runner.engine.model import Drop, StackedPass, Weights, WrittenOut, keep
-from runner.metrics import WeightedCrossEntropy
+from runner.metrics import AnyLoss, Metric, WeightedCrossEntropy, value
 
 Back = Callable[[Tensor], None]
 """Leaves in ``grad`` of every weight the gradient of a sum whose slopes by the outputs it is given."""
@@ -74,7 +75,7 @@ def _dropping(dropout: Dropping | None) -> Drop:
 
 
 def losses_and_slopes(
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: AnyLoss,
     outputs: Tensor,
     x: Tensor,
     y: Tensor,
@@ -99,18 +100,23 @@ def losses_and_slopes(
         return _cross_entropy(by_class, targets, of_samples), slopes
     outputs.requires_grad_()
     with torch.enable_grad():
-        losses = torch.vmap(loss, in_dims=(0, None if shared else 0))(outputs, y)
+        losses = _each(loss, outputs, y, x, shared)
         for change in changes:
             losses = change(losses, outputs, x)
     (slopes,) = torch.autograd.grad(losses, outputs, torch.ones_like(losses))
     return losses.detach(), slopes
 
 
-def each(measure: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor, shared: bool) -> Tensor:
-    """Return a measure ``[runs]`` of outputs ``[runs, n, …]`` against the targets that all, or each, see."""
+def each(measure: AnyLoss | Metric, outputs: Tensor, y: Tensor, x: Tensor, shared: bool) -> Tensor:
+    """Return a measure ``[runs]`` of outputs ``[runs, n, …]`` against the samples that all, or each, see."""
     if measure is F.cross_entropy and outputs.ndim == 3:
         return _cross_entropy(outputs.transpose(1, 2), _targets(outputs, y, shared))
-    return torch.vmap(measure, in_dims=(0, None if shared else 0))(outputs, y)
+    return _each(measure, outputs, y, x, shared)
+
+
+def _each(measure: AnyLoss | Metric, outputs: Tensor, y: Tensor, x: Tensor, shared: bool) -> Tensor:
+    seen = None if shared else 0
+    return torch.vmap(partial(value, measure), in_dims=(0, seen, seen))(outputs, y, x)
 
 
 def _targets(outputs: Tensor, y: Tensor, shared: bool) -> Tensor:

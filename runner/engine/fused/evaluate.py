@@ -11,7 +11,7 @@ from runner.engine.fused.called import COUNTED, Called
 from runner.engine.fused.members import Stack
 from runner.engine.optimizers import evaluating
 from runner.engine.run import Split
-from runner.metrics import Metric
+from runner.metrics import AnyLoss, Metric, value
 
 EVALUATION_ROWS = 4096
 """Samples times runs of a forward pass in evaluation: large enough to be fast, small enough for the cache."""
@@ -35,19 +35,19 @@ def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metri
             chunks = part.x.tensor_split(max(1, round(len(part.x) / rows)))
             outputs = [batched.forward(model, members.tensors, x, True)[0].transpose(1, -1) for x in chunks]
             together = torch.cat(outputs, -1).transpose(1, -1).to(first.dtype)
-            measures = {"loss": first.loss, **metrics}
+            measures: dict[str, AnyLoss | Metric] = {"loss": first.loss, **metrics}
             called = Called(together, part.y) if together.ndim == 3 else None
-            values = [_measure(measure, together, part.y, called) for measure in measures.values()]
+            values = [_measure(measure, together, part, called) for measure in measures.values()]
             found.append([dict(zip(measures, of_one, strict=True)) for of_one in zip(*values, strict=True)])
     return found
 
 
-def _measure(measure: Metric, outputs: Tensor, y: Tensor, called: Called | None) -> list[float]:
+def _measure(measure: AnyLoss | Metric, outputs: Tensor, part: Split, called: Called | None) -> list[float]:
     counted = next((counted for of_one, counted in COUNTED.items() if of_one is measure), None)
     if called is not None and counted is not None:
         return [float(v) for v in counted(called).tolist()]
     try:
-        values = batched.each(measure, outputs, y, shared=True)
+        values = batched.each(measure, outputs, part.y, part.x, shared=True)
     except (RuntimeError, ValueError, TypeError):  # it has no batching rule
-        return [float(measure(of_one, y)) for of_one in outputs]
+        return [float(value(measure, of_one, part.y, part.x)) for of_one in outputs]
     return [float(v) for v in values.tolist()]
