@@ -41,6 +41,7 @@ FACTS = {
     "as_built": "true: an initializer that leaves a model as it is built",
     "draws": "true: a model may draw from the global generator while it trains",
     "reads_text": "true: a model reads text too",
+    "reads_sentences": "true: a model reads sentences too",
     "resolved": "true: a size that is known once the data are, and is that of batch=fixed from then on",
     "whole_set": "true: its batch is the whole training set",
     "mup_rule": "adam or sgd: by which rule muP scales its learning rates with the width (Yang et al. 2022, table 8)",

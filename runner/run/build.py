@@ -128,7 +128,7 @@ def _mup_rule(job: Job) -> str | None:
 def _construct(job: Job, data: Data, device: torch.device, hooks: Collection[Hook], filled: bool = True) -> nn.Module:
     """Return the model on the device; ``filled``, with its initial weights."""
     config = job.config
-    model = network(job.part(config["model"]), config["model"], data.alphabet)
+    model = network(job.part(config["model"]), config["model"], data.alphabet, data.vocabulary)
     constructor: Callable[[], nn.Module] = partial(model, tuple(data.train.x.shape[1:]), data.outputs)
     if not filled:
         with device:
