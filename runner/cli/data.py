@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.cli.arguments import Parser
 from runner.cli.one_run import prepared
+from runner.data.vocabulary import PADDING, UNKNOWN
 from runner.errors import TableError
 
 if TYPE_CHECKING:
@@ -97,8 +98,6 @@ def _parts(data: "Data") -> list[list[str]]:
 
 def _unknown(data: "Data", parts: "Sequence[Samples]") -> list[list[str]]:
     """Return how many tokens a sentence has on average, and which share of them is not known."""
-    from runner.data.vocabulary import PADDING, UNKNOWN
-
     there = [int((part.x != PADDING).sum()) for part in parts]
     unknown = [int((part.x == UNKNOWN).sum()) for part in parts]
     mean = [f"{n / len(part):.1f}" if len(part) else "–" for n, part in zip(there, parts, strict=True)]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runner.data import Array, Samples, Source
-from runner.data.tables.cells import DELIMITERS, Reading, body_of, header_of
+from runner.data.tables.cells import DELIMITERS, Reading, body_of, check, header_of
 from runner.data.tables.columns import understand
 from runner.data.tables.features import rows_named
 from runner.data.tables.table import HEADINGS, Roles, Table, Trouble
@@ -63,6 +63,7 @@ def text_csv(
     """
     as_text = (text,) if text is not None else ()
     reading = Reading(delimiter, ".", None, (), tuple(missing_values), encoding, header, as_text)
+    check(reading)
     _refuse_odd_names(path, reading, text, label)
     table = Table(path, reading, Roles(label, as_text, (), None, kind, missing))
     if text is None or label is None or table.target is None:
@@ -171,7 +172,7 @@ def _notes(table: Table, text: str, lengths: Codes, length: int, unit: str) -> I
 
 def _columns(table: Table) -> tuple[tuple[str, ...], ...]:
     """Return a line a column, the headings first, before it is known which are used."""
-    lines = [(*HEADINGS[:4], "words on average")]
+    lines: list[tuple[str, ...]] = [(*HEADINGS[:4], "words on average")]
     for name, *found, _ in table.overview()[1:]:
         cells = table.columns[name].values[~table.columns[name].missing]
         words = sum(len(str(cell).split()) for cell in cells) / max(1, len(cells))
@@ -181,7 +182,7 @@ def _columns(table: Table) -> tuple[tuple[str, ...], ...]:
 
 def _overview(table: Table, text: str, lengths: Codes, troubles: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
     """Return a line a column, the headings first."""
-    lines = [HEADINGS]
+    lines: list[tuple[str, ...]] = [HEADINGS]
     for name, kind, missing, distinct, becomes in table.overview()[1:]:
         if name in troubles:
             becomes = f"cannot be used: it {troubles[name]}"

@@ -153,9 +153,8 @@ def _known(corpus: Corpus, parts: Sequence[Samples]) -> tuple[tuple[Samples, ...
     """Return the parts in the numbers of the vocabulary of train, and that."""
     vocabulary = corpus.vocabulary(cast(Codes, parts[0].x))
     if not vocabulary.tokens:
-        raise ConfigError(
-            f"data.least={corpus.least} leaves none of train's {corpus.splitting.unit}: each comes less often"
-        )
+        unit = corpus.splitting.unit
+        raise ConfigError(f"data.least={corpus.least} leaves none of train's {unit}: each of them occurs less often")
     return tuple(Samples(corpus.known(cast(Codes, p.x), vocabulary), p.y, p.at) for p in parts), vocabulary
 
 

@@ -91,7 +91,6 @@ class Vocabulary:
                 n_token hold it (Salton & Buckley 1988, smoothed as in scikit-learn).
         """
         there = (self.documents > 0).astype(np.float64)
-        there[PADDING] = 0.0
         if bag != "tfidf":
             return there
         rarity: Floats = there * (np.log((1 + self.samples) / (1 + self.documents)) + 1)
@@ -139,6 +138,7 @@ class Corpus:
         first = np.ones(codes.shape, bool)
         first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
         documents = np.bincount(ordered[first], minlength=bare.size)
+        documents[PADDING] = 0
         return Vocabulary(self.splitting, tokens, documents.astype(np.int64), len(x))
 
     def known(self, x: Codes, vocabulary: Vocabulary) -> Codes:

@@ -186,6 +186,7 @@ class Encoder(nn.Module):
         self.tokens = nn.Embedding(tokens, width)
         self.token = nn.Parameter(torch.zeros(1, width)) if pool == "class" else None
         self.places = nn.Embedding(length + (pool == "class"), width)
+        nn.init.normal_(self.places.weight, std=0.02)  # as in the paper's code; N(0, 1) would drown the tokens
         scale = None if base_width is None else maximal_update.attention_scale(width, heads, base_width)
         self.blocks = nn.ModuleList(Block(width, heads, activation, False, 2 * depth, scale) for _ in range(depth))
         self.norm = nn.LayerNorm(width)

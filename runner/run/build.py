@@ -28,6 +28,7 @@ from runner.run.objective import loss_of, metrics_of, target_of, training_loss_o
 from runner.run.pace import count_steps, schedule_of, strategy_of
 from runner.run.samples import at_every_place, inputs, interface, measured_in, probe, samples_of
 from runner.run.trial import tried_out
+from runner.run.vocabularies import refuse_other_words
 
 
 def build(job: Job) -> Run:
@@ -53,6 +54,7 @@ def _build(job: Job) -> Run:
     config = job.config
     device = select_device(config["device"], config["amp"], config["dtype"])
     data, train, val, test = samples_of(job, device)
+    refuse_other_words(job, data)
     batch_size = strategy_of(job, len(data.train))
     drop_last = config["batch"]["drop_last"]
     steps = config["max_steps"] or count_steps(batch_size, len(data.train), config["epochs"], drop_last)

@@ -8,8 +8,19 @@ from runner.config.fields import REQUIRED, Field
 from runner.config.options import COMBINED_GROUPS
 
 LEFT_OUT = {
-    "data": {"mnist", "fashion_mnist", "cifar10", "cifar100", "csv", "image_folder", "custom", "concat", "quadratic"},
-    "model": {"custom", "torchvision"},
+    "data": {
+        "mnist",
+        "fashion_mnist",
+        "cifar10",
+        "cifar100",
+        "csv",
+        "text_csv",
+        "image_folder",
+        "custom",
+        "concat",
+        "quadratic",
+    },
+    "model": {"custom", "torchvision", "encoder"},
     "init": {"custom", "pretrained"},
     "optim": {"custom", "collection"},
     "regularization": {"distillation"},
