@@ -70,7 +70,7 @@ class Setting:
     a_run: bool = False
     """It is the folder of another run, whose weights decide what this one finds."""
     a_file: bool | str = False
-    """It is a file of weights, which decide what the run finds; a package, where ``DEFAULT`` stands for its own."""
+    """It is a file, whose content decides what the run finds; a package whose own weights ``DEFAULT`` means."""
     same: bool = False
     """The runs of a stack have it in common."""
 

@@ -35,7 +35,7 @@ CONTEXT = {
     ("model", "encoder"): SENTENCES,
     ("augment", "synonym"): [*SENTENCES, "model=linear", f"augment.synonym.path={WORDS / 'synonyms.txt'}"],
     ("augment", "paraphrase"): [*SENTENCES, "model=linear", f"augment.paraphrase.path={WORDS / 'paraphrases.csv'}"],
-    ("augment", "swap"): [*SENTENCES, "model=linear"],
+    ("augment", "swap"): [*SENTENCES, "model=rnn"],
     ("augment", "word_dropout"): [*SENTENCES, "model=linear"],
     ("data", "text_csv"): ["model=linear"],
     ("augment", "color"): ["data=custom", "data.target=tests.own_parts.pictures", "batch.size=8"],

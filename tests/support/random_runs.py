@@ -24,6 +24,7 @@ LEFT_OUT = {
     "init": {"custom", "pretrained"},
     "optim": {"custom", "collection"},
     "regularization": {"distillation"},
+    "augment": {"paraphrase", "synonym", "swap", "word_dropout"},
     "task": {"custom"},
 }
 """Options that need files or parts of a user's own; tests of their own run them."""
