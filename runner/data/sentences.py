@@ -74,14 +74,6 @@ def text_csv(
     x, tokens, lengths = read(texts, splitting, length)
     _refuse_trouble(table, text, lengths)
     y, labels = table.target.encoded
-    saved = {
-        "kind": KIND,
-        "reading": reading.plain(),
-        "column": text,
-        "label": label,
-        "label_kind": table.target.column.kind,
-        "names": table.names,
-    }
     return Source(
         Samples(x, y, np.flatnonzero(table.kept)),
         None if labels is None else len(labels),
@@ -89,10 +81,23 @@ def text_csv(
         test_fraction=test_fraction,
         notes=tuple(_notes(table, text, lengths, length, unit)),
         labels=labels,
-        reading=saved,
+        reading=_reading(table, text),
         overview=_overview(table, text, lengths, {}),
         corpus=Corpus(splitting, tokens, vocabulary, least),
     )
+
+
+def _reading(table: Table, text: str) -> dict[str, Any]:
+    """Return how a file like a table becomes texts and labels, as plain values."""
+    assert table.target is not None, "it was asked for"
+    return {
+        "kind": KIND,
+        "reading": table.reading.plain(),
+        "column": text,
+        "label": table.target.column.name,
+        "label_kind": table.target.column.kind,
+        "names": table.names,
+    }
 
 
 def _refuse_odd_names(path: str, reading: Reading, text: str | None, label: str | None) -> None:

@@ -20,8 +20,6 @@ from runner.errors import ConfigError, TableError, closest
 EXACT = 2**53
 """Whole numbers from here on are rounded in float64."""
 LEAST_ROWS = 10
-SENTENCE = 3
-"""A column of text whose cells have as many words on average is taken for sentences."""
 MOST_ROUNDS = 4
 """Of settings tried until a table can be read."""
 HEADINGS = ("column", "type", "missing", "distinct", "what becomes of it")
@@ -172,7 +170,7 @@ class Table:
             yield self._infinite(column)
         else:
             if column.kind == "text" and (many := column.distinct(self.kept)) > MOST_CATEGORIES:
-                yield Trouble(name, f"has {many} categories, more than {MOST_CATEGORIES}{_of_sentences(column)}", out)
+                yield Trouble(name, f"has {many} categories, more than {MOST_CATEGORIES}{column.as_sentences}", out)
             if gone and self.roles.missing == "refuse":
                 yield Trouble(name, f"has {gone} missing values", {"missing": "impute"})
 
@@ -365,14 +363,6 @@ class Table:
         troubled = {trouble.column for trouble in self.troubles}
         numbers = [c for c in self.features if c.kind == "number" and c.name not in troubled]
         return all(column.name in used for column in numbers)
-
-
-def _of_sentences(column: Column) -> str:
-    """Return what reads a column of text whose cells are of several words each; nothing of another."""
-    cells = column.values[~column.missing]
-    if sum(len(cell.split()) for cell in cells) < SENTENCE * len(cells):
-        return ""
-    return f"; it reads as sentences, which data=text_csv data.text={column.name} classifies"
 
 
 def _together(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
