@@ -63,12 +63,10 @@ def text_csv(
     """
     as_text = (text,) if text is not None else ()
     reading = Reading(delimiter, ".", None, (), tuple(missing_values), encoding, header, as_text)
-    check(reading)
     _refuse_odd_names(path, reading, text, label)
     table = Table(path, reading, Roles(label, as_text, (), None, kind, missing))
-    if text is None or label is None or table.target is None:
-        lacking = "data.text must be the column to read" if text is None else "data.label must be the column to predict"
-        raise TableError(f"{lacking}\nvalid: {', '.join(table.names)}", _columns(table), None)
+    if text is None or table.target is None:
+        raise _unnamed(table, "text" if text is None else "label")
     splitting = Splitting(unit, lowercase)
     texts = table.columns[text].values[table.kept].tolist()
     x, tokens, lengths = read(texts, splitting, length)
@@ -100,12 +98,19 @@ def _reading(table: Table, text: str) -> dict[str, Any]:
     }
 
 
+def _unnamed(table: Table, key: str) -> TableError:
+    """Return what refuses a table of which a column is not chosen yet."""
+    lacking = f"data.{key} must be the column to {'read' if key == 'text' else 'predict'}"
+    return TableError(f"{lacking}\nvalid: {', '.join(table.names)}", _columns(table), None)
+
+
 def _refuse_odd_names(path: str, reading: Reading, text: str | None, label: str | None) -> None:
-    """Refuse columns that are not there.
+    """Refuse settings that contradict each other, and columns that are not there.
 
     Raises:
         ConfigError: naming the key.
     """
+    check(reading)
     names = header_of(path, replace(reading, text=()), "data.path")
     if text is not None and text not in names:
         bare = Table(path, replace(reading, text=()), Roles(None, (), (), None, "auto", "refuse"))
