@@ -43,8 +43,8 @@ def text_csv(
 
     Args:
         path: the file.
-        text: the column to read; None is refused, with the columns that there are.
-        label: the column to predict; likewise.
+        text: the column to read; None, of this or the next, is refused with the columns that there are.
+        label: the column to predict.
         unit: what a text is cut into, ``words`` or ``characters``.
         lowercase: capitals are read as small letters.
         vocabulary: tokens that are known at most.
@@ -52,23 +52,20 @@ def text_csv(
         length: tokens that are read of a text at most.
         kind: of the targets: ``classes``, ``numbers``, or ``auto``, as for ``tables.csv``.
         missing: of rows without a text or a label: ``refuse`` or ``drop``.
-        missing_values: what means missing, beside an empty cell.
-        delimiter: between cells.
-        encoding: of the file.
-        header: the first line names the columns; otherwise they are called 0, 1, 2 …
+        missing_values: what means missing, beside an empty cell; all that follow are as in ``tables.csv`` too.
+        delimiter, encoding, header: of the file.
         test_fraction: the share of the rows held out.
 
     Raises:
         TableError: naming what cannot be used, and the settings by which it can.
     """
-    as_text = (text,) if text is not None else ()
-    reading = Reading(delimiter, ".", None, (), tuple(missing_values), encoding, header, as_text)
+    as_text = () if text is None else (text,)
+    reading = Reading(delimiter, missing_values=tuple(missing_values), encoding=encoding, header=header, text=as_text)
     _refuse_odd_names(path, reading, text, label)
     table = Table(path, reading, Roles(label, as_text, (), None, kind, missing))
     if text is None or table.target is None:
         raise _unnamed(table, "text" if text is None else "label")
-    splitting = Splitting(unit, lowercase)
-    texts = table.columns[text].values[table.kept].tolist()
+    texts, splitting = table.columns[text].values[table.kept].tolist(), Splitting(unit, lowercase)
     x, tokens, lengths = read(texts, splitting, length)
     _refuse_trouble(table, text, lengths)
     y, labels = table.target.encoded
@@ -77,7 +74,7 @@ def text_csv(
         None if labels is None else len(labels),
         _fingerprint(texts, y),
         test_fraction=test_fraction,
-        notes=tuple(_notes(table, text, lengths, length, unit)),
+        notes=_notes(table, text, lengths, length, unit),
         labels=labels,
         reading=_reading(table, text),
         overview=_overview(table, text, lengths, {}),
@@ -163,8 +160,12 @@ def _fingerprint(texts: Sequence[str], y: Array) -> str:
     return digest.hexdigest()[:16]
 
 
-def _notes(table: Table, text: str, lengths: Codes, length: int, unit: str) -> Iterator[str]:
-    """Yield what was done, in sentences."""
+def _notes(table: Table, text: str, lengths: Codes, length: int, unit: str) -> tuple[str, ...]:
+    """Return what was done, in sentences."""
+    return tuple(_said(table, text, lengths, length, unit))
+
+
+def _said(table: Table, text: str, lengths: Codes, length: int, unit: str) -> Iterator[str]:
     path = f"data.path={table.path}"
     if dropped := table.dropped():
         yield f"{path}: {dropped.removeprefix('; ')}"
