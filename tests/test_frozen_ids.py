@@ -77,6 +77,15 @@ def make_files(folder: Path) -> None:
     columns = ",".join(f"x{i}" for i in range(10))
     (folder / "ten.csv").write_text(f"{columns},y\n" + f"{','.join('0123456789')},10\n" * 12)
     (folder / "text.txt").write_text("Every id stays as it is. " * 40)
+    said = [
+        f"{('the sun', 'a moon')[i % 2]} {('rises', 'sets', 'is up')[i % 3]},{('day', 'night')[i % 2]}"
+        for i in range(40)
+    ]
+    (folder / "said.csv").write_text("\n".join(["said,kind", *said]) + "\n")
+    (folder / "synonyms.txt").write_text("rises,sets\n")
+    (folder / "paraphrases.csv").write_text(
+        "text,paraphrase\n" + "".join(f"{s.partition(',')[0]},so it is\n" for s in said[:6])
+    )
     for part in ("pictures/", "parted/train/", "parted/test/"):
         for name, colour in (("blue", (20, 30, 220)), ("red", (220, 30, 20))):
             (folder / part / name).mkdir(parents=True)

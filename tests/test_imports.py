@@ -40,6 +40,7 @@ LATE = {
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """
         report.write report.render.watch report.render.tensorboard report.drawing.figures data.tables.features
+        data.sentences
         study.catalogue study.page study.study
     """,
     "hydra: help, lists and completion compose nothing": """

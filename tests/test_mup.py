@@ -45,7 +45,7 @@ def test_at_the_base_width_it_is_the_standard_parametrization_to_the_bit(given: 
 
 def test_the_base_width_is_the_models_default() -> None:
     known = [option for option in options.options("model") if "base_width" in option.spec.facts]
-    assert {option.name for option in known} == {"mlp", "gpt"}
+    assert {option.name for option in known} == {"mlp", "gpt", "encoder"}
     for option in known:
         assert option.settings["width"].default == option.spec.facts["base_width"]
 

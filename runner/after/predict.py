@@ -46,9 +46,9 @@ def targets_of(samples: Samples, model: Trained) -> list[Any]:
 def read_own(path: str | Path, model: Trained) -> tuple[Samples, str | None]:
     """Read a user's samples: as the run read its data, or as plain numbers.
 
-    Of a table run that is a table with its columns; of a run on pictures a picture or a folder of them; of a text the
-    end of a file, as one sample. Else, and from .npy always, it is arrays of inputs as the network is given them before
-    they are normalized, a row of a .csv each.
+    Of a table run that is a table with its columns, of a run on sentences one with its column of texts; of a run on
+    pictures a picture or a folder of them; of a text the end of a file, as one sample. Else, and from .npy always, it
+    is arrays of inputs as the network is given them before they are normalized, a row of a .csv each.
 
     Returns:
         The samples, whose y is empty where no target is known, and a note on how they were read, if there is any.
@@ -59,6 +59,11 @@ def read_own(path: str | Path, model: Trained) -> tuple[Samples, str | None]:
     if model.alphabet is not None:
         return _unlabelled(_read_text(path, model.shape[0], model.alphabet)), None
     kind = model.reading["kind"] if model.reading is not None else None
+    if model.vocabulary is not None:
+        assert model.reading is not None, "it holds the vocabulary"
+        from runner.data import sentences
+
+        return sentences.read_like(str(path), model.reading, model.shape[0], model.labels, "--input")
     if Path(path).suffix == ".npy" or kind is None:
         return _unlabelled(_read_numbers(path, model.shape)), None
     assert model.reading is not None, "it has a kind"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.cli.arguments import Parser
 from runner.cli.one_run import prepared
+from runner.data.vocabulary import PADDING, UNKNOWN
 from runner.errors import TableError
 
 if TYPE_CHECKING:
@@ -29,15 +30,16 @@ def run(argv: Sequence[str]) -> int:
     """Print the columns of a table, the parts, and the classes or targets of each."""
     arguments = parser().parse_intermixed_args(argv)
     asked: list[str] = arguments.overrides
-    named = any(override.lstrip("+").startswith("data.label=") for override in asked)
-    unnamed = "data=csv" in asked and not named
+    unnamed = [key for key in _columns_to_name(asked) if not any(o.lstrip("+").startswith(f"{key}=") for o in asked)]
     try:
-        job = prepared([*asked, "data.label=null"] if unnamed else asked, arguments.config_dir)
+        job = prepared([*asked, *(f"{key}=null" for key in unnamed)], arguments.config_dir)
     except TableError as error:
         print(_aligned(error.overview), end="")
         if not unnamed:
             raise
-        print("optbench: data.label=… says which column to predict", file=sys.stderr)
+        says = {"data.text": "which column to read", "data.label": "which column to predict"}
+        for key in unnamed:
+            print(f"optbench: {key}=… says {says[key]}", file=sys.stderr)
         return 0
     from runner.run.job import parts_of
 
@@ -46,9 +48,15 @@ def run(argv: Sequence[str]) -> int:
         print(f"optbench: {note}", file=sys.stderr)
     if job.source.overview:
         print(_aligned(job.source.overview))
-    print(_aligned([("inputs", _inputs(job.source)), ("fingerprint", data.fingerprint)]))
+    print(_aligned([("inputs", _inputs(job.source, data)), ("fingerprint", data.fingerprint)]))
     print(_aligned(_parts(data)), end="")
     return 0
+
+
+def _columns_to_name(asked: Sequence[str]) -> tuple[str, ...]:
+    """Return the settings that name columns of a table and have no default."""
+    of_data = {"data=csv": ("data.label",), "data=text_csv": ("data.text", "data.label")}
+    return next((keys for option, keys in of_data.items() if option in asked), ())
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:
@@ -58,9 +66,12 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     return aligned([[*line, *[""] * (width - len(line))] for line in lines])
 
 
-def _inputs(source: "Source") -> str:
+def _inputs(source: "Source", data: "Data") -> str:
     """Return the shape of an input and what it is made of."""
     x = source.samples.x
+    if source.corpus is not None and data.vocabulary is not None:
+        known, unit = len(data.vocabulary.tokens), source.corpus.splitting.unit
+        return f"{x.shape[1]} {unit} at most, of {known} known from train ({len(source.corpus.tokens)} in all)"
     if source.alphabet is not None:
         return f"{x.shape[1]} characters of {len(source.alphabet)} different ones"
     return f"{list(x.shape[1:])} of {x.dtype}"
@@ -73,6 +84,7 @@ def _parts(data: "Data") -> list[list[str]]:
     lines.append(["samples", *(str(len(part)) for part in parts.values())])
     if data.alphabet is not None:
         return lines
+    lines += _unknown(data, list(parts.values())) if data.vocabulary is not None else []
     if data.classes is not None:
         return lines + _classes(data, list(parts.values()))
     for place in range(min(MOST_TARGETS, data.outputs)):
@@ -82,6 +94,15 @@ def _parts(data: "Data") -> list[list[str]]:
             found = [f"{getattr(y, measure)():.5g}" if len(y) else "–" for y in columns]
             lines.append([f"{name}: {what}", *found])
     return lines
+
+
+def _unknown(data: "Data", parts: "Sequence[Samples]") -> list[list[str]]:
+    """Return how many tokens a sentence has on average, and which share of them is not known."""
+    there = [int((part.x != PADDING).sum()) for part in parts]
+    unknown = [int((part.x == UNKNOWN).sum()) for part in parts]
+    mean = [f"{n / len(part):.1f}" if len(part) else "–" for n, part in zip(there, parts, strict=True)]
+    share = [f"{few / n:.1%}" if n else "–" for few, n in zip(unknown, there, strict=True)]
+    return [["tokens a sample", *mean], ["not known", *share]]
 
 
 def _classes(data: "Data", parts: "Sequence[Samples]") -> list[list[str]]:

@@ -24,8 +24,9 @@ from runner.errors import ConfigError
 OWN_MODULES = frozenset(
     f"runner.{module}"
     for module in (
-        *("data.embedded", "data.images", "data.own", "data.synthetic", "data.tables", "data.text"),
-        *("model", "init", "optim", "scheduler", "regularization", "augment", "batch", "stop", "task", "study.parts"),
+        *("data.embedded", "data.images", "data.own", "data.sentences", "data.synthetic", "data.tables", "data.text"),
+        *("model", "init", "optim", "scheduler", "regularization", "augment", "augment.words"),
+        *("batch", "stop", "task", "study.parts"),
     )
 )
 LIBRARY_MODULES = frozenset(

@@ -56,6 +56,7 @@ FACTS = {
     "as_built": "true: an initializer that leaves a model as it is built",
     "draws": "true: a model may draw from the global generator while it trains",
     "reads_text": "true: a model reads text too",
+    "reads_sentences": "true: a model reads sentences too",
     "resolved": "true: a size that is known once the data are, and is that of batch=fixed from then on",
     "whole_set": "true: its batch is the whole training set",
     "mup_rule": "adam or sgd: by which rule muP scales its learning rates with the width (Yang et al. 2022, table 8)",
@@ -84,7 +85,7 @@ class Setting:
     a_run: bool = False
     """It is the folder of another run, whose weights decide what this one finds."""
     a_file: bool | str = False
-    """It is a file of weights, which decide what the run finds; a package, where ``DEFAULT`` stands for its own."""
+    """It is a file, whose content decides what the run finds; a package whose own weights ``DEFAULT`` means."""
     same: bool = False
     """The runs of a stack have it in common."""
     template: str = ""

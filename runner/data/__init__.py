@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runner.data.vocabulary import Corpus, Vocabulary
+
 Array = NDArray[np.generic]
 
 
@@ -66,6 +68,8 @@ class Source:
     """First and end of the inputs that hold one category, or one boolean, each: 1 where it is; NaN where missing."""
     drawn_by: str | None = None
     """Of data that are a function of the run's seed: 16 hexadecimal digits of the function, the same for all seeds."""
+    corpus: Corpus | None = None
+    """Of sentences: the tokens that inputs are the places of."""
 
     @functools.cached_property
     def names(self) -> str | None:
@@ -97,6 +101,13 @@ class Data:
     target_scale: Array | None = None
     labels: tuple[Any, ...] | None = None
     reading: Mapping[str, Any] | None = None
+    vocabulary: Vocabulary | None = None
+    """Of sentences: the tokens of train, which the inputs are the numbers of."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the inputs are whole numbers that stand for characters or words, and no quantities."""
+        return self.alphabet is not None or self.vocabulary is not None
 
     @property
     def outputs(self) -> int:

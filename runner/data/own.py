@@ -153,6 +153,8 @@ def concat(*, parts: list[str], args: dict[str, Any]) -> Source:
         if name not in parts:
             raise ConfigError(f"data.args.{name}: {name} is not among data.parts={parts}{closest(name, parts)}")
     sources = [_source(name, Field(dict).parse(f"data.args.{name}", args.get(name, {}))) for name in parts]
+    if odd := next((name for name, source in zip(parts, sources, strict=True) if source.corpus is not None), None):
+        raise ConfigError(f"data.parts={parts}: {odd} reads sentences, which are joined in one file")
     first = sources[0]
     for name, source in zip(parts, sources, strict=True):
         kinds = [(s.samples.x.shape[1:], s.samples.y.shape[1:], s.classes, s.test is None) for s in (first, source)]

@@ -1,12 +1,14 @@
 """A data set split into train, validation and test, and normalized."""
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runner.data import Array, Data, Samples, Source
+from runner.data.vocabulary import Codes, Corpus, Vocabulary
 from runner.errors import ConfigError
 
 Floats = NDArray[np.float64]
@@ -31,7 +33,8 @@ def split(
 ) -> Data:
     """Split a source into train, validation and test, stratified over classes, and normalize it.
 
-    What is missing is filled with the median of train, or its most frequent category, before it is normalized.
+    What is missing is filled with the median of train, or its most frequent category, before it is normalized. Of
+    sentences the tokens of train are known, and no others.
 
     Args:
         source: the data set.
@@ -95,20 +98,26 @@ def _as_numbers(
     source: Source, parts: tuple[Samples, Samples, Samples], normalize: str, normalize_target: str, dtype: str
 ) -> Data:
     """Return the parts as floats of ``dtype``, normalized with the statistics of train; a text as it is."""
-    if source.alphabet is not None and normalize != "none":
-        raise ConfigError(f"data.normalize={normalize} beside a text, whose characters are no quantities: use none")
+    is_text = source.alphabet is not None or source.corpus is not None
+    if is_text and normalize != "none":
+        what = "a text, whose characters are" if source.corpus is None else "sentences, whose words are"
+        raise ConfigError(f"data.normalize={normalize} beside {what} no quantities: use none")
     if source.classes is not None and normalize_target != "none":
         raise ConfigError(f"data.normalize_target={normalize_target} beside classes, which have no scale: use none")
     imputes = source.reading is not None and source.reading.get("missing") == "impute"
     fill = _filling(cast(Floats, parts[0].x), source) if imputes or any(map(_has_holes, parts)) else None
     if fill is not None:
         parts = tuple(Samples(np.where(np.isnan(p.x), fill, p.x), p.y, p.at) for p in parts)  # type: ignore[assignment]
+    reading, vocabulary = source.reading, None
+    if source.corpus is not None:
+        parts, vocabulary = _known(source.corpus, parts)  # type: ignore[assignment]
+        reading = {**(reading or {}), "vocabulary": vocabulary.plain()}
     target_shift = target_scale = None
     with np.errstate(all="ignore"):  # what is not finite then is refused by name
         shift, scale = _statistics(parts[0].x, normalize)
         if normalize_target != "none":
             target_shift, target_scale = _statistics(parts[0].y, normalize_target)
-        x = [p.x if source.alphabet is not None else normalized(p.x, shift, scale, dtype) for p in parts]
+        x = [p.x if is_text else normalized(p.x, shift, scale, dtype) for p in parts]
         y = [p.y for p in parts]
         if source.classes is None:
             y = [_target(part, target_shift, target_scale, dtype) for part in y]
@@ -135,8 +144,18 @@ def _as_numbers(
         target_shift=target_shift,
         target_scale=target_scale,
         labels=source.labels,
-        reading=source.reading,
+        reading=reading,
+        vocabulary=vocabulary,
     )
+
+
+def _known(corpus: Corpus, parts: Sequence[Samples]) -> tuple[tuple[Samples, ...], Vocabulary]:
+    """Return the parts in the numbers of the vocabulary of train, and that."""
+    vocabulary = corpus.vocabulary(cast(Codes, parts[0].x))
+    if not vocabulary.tokens:
+        unit = corpus.splitting.unit
+        raise ConfigError(f"data.least={corpus.least} leaves none of train's {unit}: each of them occurs less often")
+    return tuple(Samples(corpus.known(cast(Codes, p.x), vocabulary), p.y, p.at) for p in parts), vocabulary
 
 
 def _has_holes(part: Samples) -> bool:

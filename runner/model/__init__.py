@@ -6,12 +6,13 @@ numbered place, so that models keep no random state. In evaluation nothing is dr
 """
 
 from runner.model.activations import ACTIVATIONS, Shape
+from runner.model.bag import Bag
 from runner.model.convolution import CNN, ResNet, cnn, resnet
 from runner.model.fully_connected import MLP, linear, mlp
 from runner.model.own import custom
-from runner.model.recurrent import RNN, rnn
+from runner.model.recurrent import RNN, SentenceRNN, rnn
 from runner.model.torchvision import Resized, from_torchvision
-from runner.model.transformer import GPT, ViT, gpt, vit
+from runner.model.transformer import GPT, Encoder, ViT, encoder, gpt, vit
 
 __all__ = [
     "ACTIVATIONS",
@@ -19,12 +20,16 @@ __all__ = [
     "GPT",
     "MLP",
     "RNN",
+    "Bag",
+    "Encoder",
     "ResNet",
     "Resized",
+    "SentenceRNN",
     "Shape",
     "ViT",
     "cnn",
     "custom",
+    "encoder",
     "from_torchvision",
     "gpt",
     "linear",

@@ -1,20 +1,24 @@
 """Fully connected networks."""
 
-import math
 from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
 
 from runner import mup as maximal_update
+from runner.data.vocabulary import Vocabulary
 from runner.engine.model import Drop, Weights, keep
 from runner.model.activations import ACTIVATIONS, Shape
+from runner.model.bag import PLAIN, features_of
 from runner.model.written_out import Pass
 
 
-def linear(shape: Shape, outputs: int, *, bias: bool) -> nn.Module:
-    """Return one linear layer over the flattened input."""
-    return MLP(math.prod(shape), outputs, [], "identity", bias, "none", residual=False)
+def linear(
+    shape: Shape, outputs: int, *, bias: bool, bag: str = PLAIN, vocabulary: Vocabulary | None = None
+) -> nn.Module:
+    """Return one linear layer over the flattened input, or over what ``bag`` makes of sentences."""
+    inputs, features = features_of(shape, vocabulary, bag)
+    return MLP(inputs, outputs, [], "identity", bias, "none", residual=False, features=features)
 
 
 def mlp(
@@ -30,22 +34,26 @@ def mlp(
     residual: bool,
     mup: bool = False,
     base_width: int | None = None,
+    bag: str = PLAIN,
+    vocabulary: Vocabulary | None = None,
 ) -> nn.Module:
     """Return hidden layers of ``widths`` (none given: ``depth`` times ``width``) and a linear readout.
 
     With ``mup`` in the maximal update parametrization of ``runner.mup``, held against the network of ``base_width``.
+    Of sentences they read what ``bag`` makes of them.
 
     Raises:
         ValueError: if residual layers have several widths.
     """
+    inputs, features = features_of(shape, vocabulary, bag)
     sizes = widths or [width] * depth
     if residual and len(set(sizes)) > 1:
         raise ValueError(f"model.residual=true needs hidden layers of one width, got model.widths={sizes}")
     if not mup or base_width is None:
-        return MLP(math.prod(shape), outputs, sizes, activation, bias, normalization, residual)
+        return MLP(inputs, outputs, sizes, activation, bias, normalization, residual, features=features)
 
     def of(widths: list[int]) -> nn.Module:
-        return MLP(math.prod(shape), outputs, widths, activation, bias, normalization, residual, base_width)
+        return MLP(inputs, outputs, widths, activation, bias, normalization, residual, base_width, features)
 
     return maximal_update.against(of(sizes), lambda: of([base_width] * len(sizes)))
 
@@ -64,7 +72,7 @@ class MLP(nn.Module):
     """Hidden layers and a linear readout; ``x`` is ``[n, …]``, the result ``[n, outputs]``.
 
     A hidden layer is linear, normalized, activated; with ``residual`` each but the first is added to its input. With
-    ``base_width`` the readout is muP's.
+    ``base_width`` the readout is muP's. ``features`` makes the inputs of ``x``; None flattens it.
     """
 
     def __init__(
@@ -77,8 +85,10 @@ class MLP(nn.Module):
         normalization: str,
         residual: bool,
         base_width: int | None = None,
+        features: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.features = features
         sizes = [inputs, *widths]
         own_bias = bias and normalization != "batch"  # which takes each unit's mean away
         self.hidden = nn.ModuleList(nn.Linear(a, b, own_bias) for a, b in pairwise(sizes))
@@ -96,7 +106,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
         """Return the logits or predicted numbers."""
-        x = x.flatten(1)
+        x = x.flatten(1) if self.features is None else self.features(x)
         for place, (layer, norm) in enumerate(zip(self.hidden, self.norms, strict=True)):
             hidden = drop(self.activation(norm(layer(x))), place)
             x = x + hidden if self.residual and place > 0 else hidden
@@ -106,4 +116,4 @@ class MLP(nn.Module):
         """Return a written-out pass of a stack of such networks; None where the readout is not a plain linear layer."""
         if type(self.readout) is not nn.Linear:
             return None
-        return Pass(weights, self.norms, self.activation, self.residual, self.training, drop)
+        return Pass(weights, self.norms, self.activation, self.residual, self.training, drop, self.features)

@@ -11,15 +11,24 @@ from runner.errors import PartError
 from runner.model.activations import Shape
 
 
-def custom(shape: Shape, outputs: int, *, target: Callable[..., nn.Module], args: dict[str, Any]) -> nn.Module:
+def custom(
+    shape: Shape,
+    outputs: int,
+    *,
+    target: Callable[..., nn.Module],
+    args: dict[str, Any],
+    vocabulary: int | None = None,
+) -> nn.Module:
     """Return what the user's class or function gives; it gets ``shape`` and ``outputs`` where it names them.
+
+    Of sentences also ``vocabulary``: how many numbers there are, 0 for padding and 1 for words that are not known.
 
     What it may look like stands in ``configs/model/custom.yaml``.
 
     Raises:
         PartError: if that is no module.
     """
-    offered = {"shape": shape, "outputs": outputs}
+    offered = {"shape": shape, "outputs": outputs, **({} if vocabulary is None else {"vocabulary": vocabulary})}
     offered = {k: v for k, v in offered.items() if k not in args and accepts(target, k)}
     model = call("model.target", target, args=args, **offered)
     if not isinstance(model, nn.Module):

@@ -1,9 +1,10 @@
-"""Transformers, of characters and of images."""
+"""Transformers, of characters, of sentences and of images."""
 
 import torch
 from torch import Tensor, nn
 
 from runner import mup as maximal_update
+from runner.data.vocabulary import PADDING, Vocabulary
 from runner.engine.model import Drop, keep
 from runner.model.activations import ACTIVATIONS, Shape
 
@@ -53,13 +54,13 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
         self._heads, self._causal, self._scale = heads, causal, scale
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return what each place gathers."""
+    def forward(self, x: Tensor, there: Tensor | None = None) -> Tensor:
+        """Return what each place gathers: from those that are ``there``, ``[n, 1, 1, length]``, or from all."""
         query, key, value = (
             layer(x).unflatten(-1, (self._heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
         gathered = nn.functional.scaled_dot_product_attention(
-            query, key, value, is_causal=self._causal, scale=self._scale
+            query, key, value, attn_mask=there, is_causal=self._causal, scale=self._scale
         )
         return self.out(gathered.transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]
 
@@ -82,9 +83,14 @@ class Block(nn.Module):
             end.residual_branches = branches  # type: ignore[assignment]  # runner.init reads it
         self._activation = ACTIVATIONS[activation]
 
-    def forward(self, x: Tensor, drop: Drop, place: int, within: int | None = None) -> Tensor:
-        """Return ``[n, length, width]``; dropout drops what each of the two adds, and ``within`` the MLP its units."""
-        x = x + drop(self.attention(self.attention_norm(x)), place)
+    def forward(
+        self, x: Tensor, drop: Drop, place: int, within: int | None = None, there: Tensor | None = None
+    ) -> Tensor:
+        """Return ``[n, length, width]``; dropout drops what each of the two adds, and ``within`` the MLP its units.
+
+        ``there``: see ``Attention.forward``.
+        """
+        x = x + drop(self.attention(self.attention_norm(x), there), place)
         hidden = self._activation(self.rise(self.mlp_norm(x)))
         if within is not None:
             hidden = drop(hidden, within)
@@ -113,11 +119,7 @@ class GPT(nn.Module):
         scale = None if base_width is None else maximal_update.attention_scale(width, heads, base_width)
         self.blocks = nn.ModuleList(Block(width, heads, activation, True, 2 * depth, scale) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.readout: nn.Linear = (
-            nn.Linear(width, outputs)
-            if base_width is None
-            else maximal_update.Readout(width, outputs, True, base_width)
-        )
+        self.readout = _readout(width, outputs, base_width)
 
     def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
         """Return the logits of the character after each."""
@@ -125,6 +127,92 @@ class GPT(nn.Module):
         for place, block in enumerate(self.blocks):
             hidden = block(hidden, drop, 1 + 2 * place)
         return self.readout(self.norm(hidden))  # type: ignore[no-any-return]
+
+
+def encoder(
+    shape: Shape,
+    outputs: int,
+    *,
+    vocabulary: Vocabulary | None,
+    width: int,
+    depth: int,
+    heads: int,
+    activation: str,
+    pool: str,
+    mup: bool,
+    base_width: int | None,
+) -> nn.Module:
+    """Return ``depth`` blocks of attention and MLP over a sentence's tokens, and a linear readout.
+
+    With ``mup`` in the maximal update parametrization of ``runner.mup``, held against the network of ``base_width``.
+
+    Raises:
+        ValueError: if the input is no sentence, or the heads do not share the width evenly.
+    """
+    if vocabulary is None:
+        raise ValueError("model=encoder reads sentences: use data=text_csv")
+    if width % heads:
+        raise ValueError(f"model.heads must divide model.width={width}, got {heads}")
+
+    def of(width: int, base_width: int | None) -> nn.Module:
+        return Encoder(shape[0], vocabulary.size, outputs, width, depth, heads, activation, pool, base_width)
+
+    if not mup or base_width is None:
+        return of(width, None)
+    return maximal_update.against(of(width, base_width), lambda: of(base_width, base_width))
+
+
+class Encoder(nn.Module):
+    """Transformer over tokens; ``x`` is ``[n, length]``, padded at the end, the result ``[n, outputs]``.
+
+    Blocks are behind layer norms, as GPT's are, and attend to all tokens of a sentence and to no padding. ``pool``: the
+    readout sees the tokens' mean (``mean``), or a token of its own before them (``class``; Devlin et al. 2019, §3).
+    With ``base_width`` attention and the readout are muP's.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        tokens: int,
+        outputs: int,
+        width: int,
+        depth: int,
+        heads: int,
+        activation: str,
+        pool: str,
+        base_width: int | None,
+    ) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(tokens, width)
+        self.token = nn.Parameter(torch.zeros(1, width)) if pool == "class" else None
+        self.places = nn.Embedding(length + (pool == "class"), width)
+        nn.init.normal_(self.places.weight, std=0.02)  # as in the paper's code; N(0, 1) would drown the tokens
+        scale = None if base_width is None else maximal_update.attention_scale(width, heads, base_width)
+        self.blocks = nn.ModuleList(Block(width, heads, activation, False, 2 * depth, scale) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.readout = _readout(width, outputs, base_width)
+
+    def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
+        """Return the logits or predicted numbers."""
+        there, hidden = x != PADDING, self.tokens(x)
+        if self.token is not None:
+            hidden = torch.cat([self.token.expand(x.shape[0], 1, -1), hidden], 1)
+            there = torch.cat([torch.ones_like(there[:, :1]), there], 1)
+        hidden = drop(hidden + self.places.weight[: hidden.shape[1]], 0)
+        for place, block in enumerate(self.blocks):
+            hidden = block(hidden, drop, 1 + 2 * place, there=there[:, None, None, :])
+        hidden = self.norm(hidden)
+        if self.token is not None:
+            return self.readout(hidden[:, 0])  # type: ignore[no-any-return]
+        share = there.to(hidden.dtype).unsqueeze(2)
+        return self.readout((hidden * share).sum(1) / share.sum(1))  # type: ignore[no-any-return]
+
+
+def _readout(width: int, outputs: int, base_width: int | None) -> nn.Linear:
+    """Return a linear layer, with ``base_width`` muP's."""
+    if base_width is None:
+        return nn.Linear(width, outputs)
+    return maximal_update.Readout(width, outputs, True, base_width)
 
 
 def vit(

@@ -38,6 +38,7 @@ class Pass:
         residual: bool,
         training: bool,
         drop: Drop = keep,
+        features: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """Take the weights of all runs, and how one run's network is built and stands.
 
@@ -48,9 +49,10 @@ class Pass:
             residual: each hidden layer but the first is added to its input.
             training: batch norm takes its statistics from the batch, and counts them in.
             drop: applied to the hidden units.
+            features: makes the inputs of samples ``[n, …]``, the same of all runs'; None flattens them.
         """
         self.weights, self.norms, self.activation, self.drop = weights, list(norms), activation, drop
-        self.residual, self.training = residual, training
+        self.residual, self.training, self.features = residual, training, features
         self.cast = weights
         self.kept: list[_Kept] = []
 
@@ -63,6 +65,8 @@ class Pass:
             shared: see x.
             kept: keep what ``backward`` needs.
         """
+        if self.features is not None:
+            x = self.features(x) if shared else self.features(x.flatten(0, 1)).view(*x.shape[:2], -1)
         x = x.flatten(1) if shared else x.flatten(2).transpose(1, 2)
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from runner import metrics
 from runner.config import fields
-from runner.data import Data
+from runner.data import Array, Data
 from runner.run import ngrams
+from runner.run.bags import Bag, bags
 from runner.run.job import Job
 from runner.run.samples import measured_in
 
@@ -64,23 +65,30 @@ class Baseline:
 class Parts:
     """Training and validation part as a table: features ``[n, f]``."""
 
-    def __init__(self, data: Data, cost: Callable[[int, int], int] | None = None) -> None:
-        """Take as many training samples as ``cost``, of their number and that of features, leaves."""
-        features = math.prod(data.train.x.shape[1:])
+    def __init__(self, data: Data, cost: Callable[[int, int], int] | None = None, bag: Bag | None = None) -> None:
+        """Take as many training samples as ``cost``, of their number and that of features, leaves.
+
+        Of sentences ``bag`` makes the features.
+        """
+        features = math.prod(data.train.x.shape[1:]) if bag is None else bag.features
         n = min(len(data.train), MOST_ROWS)
         n = len(data.train) if cost is None else max(2, min(n, cost(n, features)))
         rows = np.arange(len(data.train))
         if n < len(rows):
             rows = np.sort(np.random.default_rng(0).permutation(len(rows))[:n])
-        self.x: Floats = data.train.x[rows].reshape(n, -1).astype(np.float64)
+        self.data, self.bag = data, bag
+        self.x = self._features(data.train.x[rows])
         self.y = data.train.y[rows]
-        self.data = data
         self.note = ""
 
     @property
-    def val_x(self) -> Floats:
+    def val_x(self) -> Any:
         """The validation part's features."""
-        return self.data.val.x.reshape(len(self.data.val), -1).astype(np.float64)
+        return self._features(self.data.val.x)
+
+    def _features(self, x: Array) -> Any:
+        """Return a table of float64; of a bag of many words a sparse one."""
+        return x.reshape(len(x), -1).astype(np.float64) if self.bag is None else self.bag.of(x)
 
 
 def baselines(job: Job, data: Data) -> Iterator[Baseline]:
@@ -103,16 +111,19 @@ def baselines(job: Job, data: Data) -> Iterator[Baseline]:
 
     table = (_majority, _logistic) if data.classes is not None else (_mean, _ridge)
     names = ("majority", "logistic") if data.classes is not None else ("mean", "ridge")
+    words, few = (None, None) if data.vocabulary is None else bags(data.vocabulary)
     yield Baseline(names[0], "trivial", _measuring(job, data, table[0], None))
-    yield Baseline(names[1], "linear", _measuring(job, data, table[1], _rows_of_linear(data)))
-    yield Baseline("trees", "trees", _measuring(job, data, _trees, _rows_of_trees(data)))
+    yield Baseline(names[1], "linear", _measuring(job, data, table[1], _rows_of_linear(data), words))
+    yield Baseline("trees", "trees", _measuring(job, data, _trees, _rows_of_trees(data), few))
 
 
-def _measuring(job: Job, data: Data, fit: Fit, cost: Callable[[int, int], int] | None) -> Callable[[], Measured]:
+def _measuring(
+    job: Job, data: Data, fit: Fit, cost: Callable[[int, int], int] | None, bag: Bag | None = None
+) -> Callable[[], Measured]:
     def measure() -> Measured:
-        parts = Parts(data, cost)
+        parts = Parts(data, cost, bag)
         predicted = fit(parts)
-        return _measures(job, data, predicted), len(parts.x), parts.note
+        return _measures(job, data, predicted), len(parts.y), parts.note
 
     return measure
 

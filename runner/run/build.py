@@ -29,6 +29,7 @@ from runner.run.objective import loss_of, metrics_of, target_of, training_loss_o
 from runner.run.pace import count_steps, schedule_of, strategy_of
 from runner.run.samples import inputs, interface, loss_at_every_place, measured_in, probe, samples_of
 from runner.run.trial import tried_out
+from runner.run.vocabularies import refuse_other_words
 
 
 def build(job: Job) -> Run:
@@ -56,6 +57,7 @@ def _build(job: Job) -> Run:
     config = job.config
     device = select_device(config["device"], config["amp"], config["dtype"])
     data, train, val, test = samples_of(job, device)
+    refuse_other_words(job, data)
     batch_size = strategy_of(job, len(data.train))
     drop_last = config["batch"]["drop_last"]
     steps = config["max_steps"] or count_steps(batch_size, len(data.train), config["epochs"], drop_last)
@@ -131,7 +133,7 @@ def _mup_rule(job: Job) -> str | None:
 def _construct(job: Job, data: Data, device: torch.device, hooks: Collection[Hook], filled: bool = True) -> nn.Module:
     """Return the model on the device; ``filled``, with its initial weights."""
     config = job.config
-    model = network(job.part(config["model"]), config["model"], data.alphabet)
+    model = network(job.part(config["model"]), config["model"], data.alphabet, data.vocabulary)
     constructor: Callable[[], nn.Module] = partial(model, tuple(data.train.x.shape[1:]), data.outputs)
     if not filled:
         with device:

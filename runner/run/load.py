@@ -3,7 +3,7 @@
 The folder is data: nothing is imported on its word.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from runner.config.chosen import Config, chosen
 from runner.config.imports import bind
 from runner.config.scope import is_own as is_own_task
+from runner.data.vocabulary import Vocabulary
 from runner.engine import checkpoint
 from runner.engine.hooks import Hook
 from runner.errors import ConfigError, RecordError
@@ -47,20 +48,46 @@ class Trained(nn.Module):
         """What the classes are called; None where they are called 0, 1, 2 …"""
         self.reading: dict[str, Any] | None = saved.get("reading")
         """How a file becomes inputs; None where that is not known."""
+        self.vocabulary = vocabulary_of(saved)
+        """Of sentences: the tokens that inputs are the numbers of."""
         for name in ("shift", "scale", "fill", "target_shift", "target_scale"):
             self.register_buffer(name, saved.get(name))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits ``[n, classes]`` or numbers ``[n, outputs]``; of a text ``[n, length, classes]``."""
+        """Return logits ``[n, classes]`` or numbers ``[n, outputs]``; of a text ``[n, length, classes]``.
+
+        Sentences are numbers ``[n, length]``, as ``encoded`` makes them.
+        """
         if self.alphabet is not None:
             return self.network(x)  # type: ignore[no-any-return]
+        if self.vocabulary is not None:
+            return self._in_own_unit(self.network(x))
         if self.fill is not None:
             x = torch.where(x.isnan(), self.fill, x)
         dtype = next((p.dtype for p in self.network.parameters()), torch.float32)
         outputs: Tensor = self.network(((x.to(self.shift.dtype) - self.shift) / self.scale).to(dtype))
+        return self._in_own_unit(outputs)
+
+    def _in_own_unit(self, outputs: Tensor) -> Tensor:
         if self.target_shift is None or self.target_scale is None:
             return outputs
         return outputs.double() * self.target_scale + self.target_shift
+
+    def encoded(self, texts: Sequence[str]) -> Tensor:
+        """Return sentences as inputs, ``[n, length]``.
+
+        Raises:
+            ConfigError: if the run reads no sentences.
+        """
+        if self.vocabulary is None:
+            raise ConfigError("this run was not trained on sentences")
+        return torch.from_numpy(self.vocabulary.encoded(texts, self.shape[0]))
+
+
+def vocabulary_of(saved: Mapping[str, Any]) -> Vocabulary | None:
+    """Return the vocabulary of a run on sentences from what was saved of it; None of any other."""
+    held = (saved.get("reading") or {}).get("vocabulary")
+    return None if held is None else Vocabulary.of(held)
 
 
 def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
@@ -89,7 +116,8 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
         # Without memory until the weights are known to fit; a user's own model may not know how.
         with torch.random.fork_rng(devices=[]), torch.device("cpu" if is_own(config["model"]) else "meta"):
             alphabet = saved.get("alphabet")
-            network: nn.Module = reader(function, config["model"], alphabet)(shape, saved["outputs"], **settings)
+            made = reader(function, config["model"], alphabet, vocabulary_of(saved))
+            network: nn.Module = made(shape, saved["outputs"], **settings)
             parametrized(_parametrizing(config, allow), network)
         network.load_state_dict(saved["model"], assign=True)
     except Exception as error:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from runner import augment, stop
-from runner.augment import Affine, Augmentation, Change, Mixing, Pixels
+from runner.augment import Affine, Augmentation, Change, Mixing, Pixels, Rewording
 from runner.config.options import options_in
 from runner.data import Data
 from runner.engine.hooks import FromRun, Hook
@@ -62,7 +62,7 @@ def _outputs_of(job: Job, key: str, run: str, data: Data, device: torch.device) 
 
     @torch.no_grad()
     def outputs(x: Tensor) -> Tensor:
-        return cast(Tensor, model(x if data.alphabet is not None else x * scale + shift))
+        return cast(Tensor, model(x if data.is_text else x * scale + shift))
 
     return outputs
 
@@ -76,10 +76,13 @@ def augmentation_of(job: Job, data: Data, device: torch.device) -> Augmentation:
     parts = {name: job.part(option)() for name, option in job.config["augment"].items()}
     shape = data.train.x.shape[1:]
     for name, part in parts.items():
-        if not isinstance(part, Affine | Change | Mixing):
+        if not isinstance(part, Affine | Change | Mixing | Rewording):
             raise ConfigError(f"an augmentation's function must return a part of one, got {type(part).__name__}")
-        if reason := augment.refusal(part, shape, data.alphabet is not None):
+        if reason := augment.refusal(part, shape, data.is_text, data.vocabulary is not None):
             raise ConfigError(f"augment={name} beside data={job.config['data']['_option_']}: {reason}")
+        if isinstance(part, Rewording):
+            assert data.vocabulary is not None, "it is refused beside anything else"
+            parts[name] = Change(part.of(data.vocabulary, data.train, device), images=False)
     dtype = getattr(torch, job.config["dtype"])
     shift, scale = (torch.from_numpy(part).to(dtype) for part in (data.shift, data.scale))
     lowest, highest = 0.0, 255.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from runner.config.chosen import Config
 from runner.config.imports import bind
 from runner.data import Source
+from runner.data.vocabulary import Codes
 from runner.engine.memory import COPIES
 from runner.run.device import select_device
 from runner.run.network import network
@@ -54,13 +55,18 @@ def most_samples(memory: float, weights: int, sample: int, size: int) -> int | N
 
 def _bytes(config: Config, source: Source, allow: Collection[str]) -> tuple[int, int]:
     """Return the bytes of a run's weights, and those that one sample's forward pass keeps for its gradient."""
-    x = torch.from_numpy(source.samples.x[: 2 * TRIED])
+    inputs, vocabulary = source.samples.x, None
+    if source.corpus is not None:  # of all samples, as the parts are not known yet
+        codes = cast(Codes, inputs)
+        vocabulary = source.corpus.vocabulary(codes)
+        inputs = source.corpus.known(codes[: 2 * TRIED], vocabulary)
+    x = torch.from_numpy(inputs[: 2 * TRIED])
     dtype = getattr(torch, config["dtype"])
-    x = x if source.alphabet is not None else x.to(dtype)
+    x = x if source.alphabet is not None or vocabulary is not None else x.to(dtype)
     outputs = source.classes if source.classes is not None else source.samples.y.shape[1]
     function, settings = bind(config["model"], allow)
     with torch.random.fork_rng(devices=[]):
-        made = network(partial(function, **settings), config["model"]["_option_"], source.alphabet)
+        made = network(partial(function, **settings), config["model"], source.alphabet, vocabulary)
         model = made(tuple(x.shape[1:]), outputs).to(dtype)
         kept = [kept_bytes(model, x[:n].clone()) for n in (TRIED, 2 * TRIED)]
     return sum(p.numel() * p.element_size() for p in model.parameters()), max(1, (kept[1] - kept[0]) // TRIED)

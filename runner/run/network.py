@@ -8,6 +8,7 @@ from torch import nn
 
 from runner.config.imports import accepts, resolve
 from runner.config.options import find, options
+from runner.data.vocabulary import Vocabulary
 from runner.engine.hooks import Hook
 from runner.errors import ConfigError
 
@@ -18,19 +19,33 @@ def is_own(option: Mapping[str, Any]) -> bool:
 
 
 def network(
-    model: Callable[..., nn.Module], option: Mapping[str, Any], alphabet: str | None
+    model: Callable[..., nn.Module], option: Mapping[str, Any], alphabet: str | None, vocabulary: Vocabulary | None
 ) -> Callable[..., nn.Module]:
-    """Return the function of a model's option, with the alphabet where it reads text.
+    """Return the function of a model's option, with the alphabet or the vocabulary where it reads these.
 
     Raises:
         ConfigError: if the data is text and the model reads numbers alone.
     """
-    if accepts(model, "alphabet"):
-        return partial(model, alphabet=alphabet)
-    if alphabet is not None and not is_own(option):
-        readers = " or ".join(f"model={o.name}" for o in options("model") if o.spec.facts.get("reads_text"))
-        raise ConfigError(f"model={option['_option_']} reads numbers, and texts are characters: use {readers}")
-    return model
+    taken: dict[str, Any] = {"alphabet": alphabet} if accepts(model, "alphabet") else {}
+    if is_own(option):
+        if vocabulary is not None and "vocabulary" not in option and accepts(model, "vocabulary"):
+            taken["vocabulary"] = vocabulary.size
+        return partial(model, **taken)
+    if accepts(model, "vocabulary"):
+        taken["vocabulary"] = vocabulary
+    for name, value in (("alphabet", alphabet), ("vocabulary", vocabulary)):
+        if value is not None and name not in taken:
+            raise ConfigError(f"model={option['_option_']} {_cannot_read(name)}")
+    return partial(model, **taken)
+
+
+def _cannot_read(name: str) -> str:
+    fact, said = {
+        "alphabet": ("reads_text", "reads numbers, and texts are characters"),
+        "vocabulary": ("reads_sentences", "does not read sentences"),
+    }[name]
+    readers = " or ".join(f"model={o.name}" for o in options("model") if o.spec.facts.get(fact))
+    return f"{said}: use {readers}"
 
 
 def head_of(name: str | None) -> Callable[..., object] | None:

@@ -36,7 +36,7 @@ def probe(train: Split, data: Data) -> Split:
 def inputs(data: Data) -> Tensor:
     """Return the training inputs as an initializer looks at them."""
     x = torch.from_numpy(data.train.x)
-    return x if data.alphabet is not None else x.float()
+    return x if data.is_text else x.float()
 
 
 def interface(data: Data) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from tests.support.known import MNIST_ROOT
 from tests.support.made_data import make_cifar, make_pictures, make_table
 
 ALL = [(g, o.name) for g in options.groups() for o in options.options(g)]
+WORDS = Path(__file__).parents[2] / "examples" / "sentences"
+SENTENCES = ["data=text_csv", f"data.path={WORDS / 'reviews.csv'}", "data.text=review", "data.label=mood"]
 CONTEXT = {
     ("regularization", "weight_decay"): ["optim=sgd"],
     ("stop", "target"): ["target.metric=val_accuracy", "target.value=0.9"],
@@ -30,6 +32,12 @@ CONTEXT = {
     ("optim", "collection"): ["optim.name=lion"],
     ("data", "text"): ["model=rnn"],
     ("model", "gpt"): ["data=text"],
+    ("model", "encoder"): SENTENCES,
+    ("augment", "synonym"): [*SENTENCES, "model=linear", f"augment.synonym.path={WORDS / 'synonyms.txt'}"],
+    ("augment", "paraphrase"): [*SENTENCES, "model=linear", f"augment.paraphrase.path={WORDS / 'paraphrases.csv'}"],
+    ("augment", "swap"): [*SENTENCES, "model=rnn"],
+    ("augment", "word_dropout"): [*SENTENCES, "model=linear"],
+    ("data", "text_csv"): ["model=linear"],
     ("augment", "color"): ["data=custom", "data.target=tests.own_parts.pictures", "batch.size=8"],
     ("model", "torchvision"): ["model.name=resnet18"],
 }
@@ -63,6 +71,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "cifar100": [f"data.root={root}", "batch.size=8"],
         "csv": [f"data.path={table}", "data.label=bought", "batch.size=8"],
         "image_folder": [f"data.path={pictures}", "batch.size=8"],
+        "text_csv": SENTENCES[1:],
     }
 
 
@@ -126,6 +135,7 @@ def test_settings_are_the_arguments_of_the_function_named(group: str, option: st
     }
     assert set(arguments(chosen, *shared)) == keywords - {
         "alphabet",
+        "vocabulary",
         "max_steps",
         "drop_last",
     }  # which come from the data and the run

@@ -76,6 +76,7 @@ def test_several_numbers_have_trees_each(job) -> None:
         val=Samples(data.val.x, both[1]),
         classes=None,
         alphabet=None,
+        vocabulary=None,
         target_shift=None,
         target_scale=None,
         outputs=2,
@@ -174,7 +175,7 @@ def test_the_numbers_are_the_same_each_time(job, folder) -> None:
 def test_the_test_part_is_not_read(job, folder, monkeypatch: pytest.MonkeyPatch) -> None:
     one = job(*SMALL)
     data = data_of(one)
-    known = ("train", "val", "classes", "alphabet", "outputs", "target_shift", "target_scale")
+    known = ("train", "val", "classes", "alphabet", "vocabulary", "outputs", "target_shift", "target_scale")
     blind = SimpleNamespace(**{name: getattr(data, name) for name in known})
     monkeypatch.setattr(baselines, "data_of", lambda job: blind)
     baselines.beside([one])

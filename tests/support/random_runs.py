@@ -8,11 +8,23 @@ from runner.config.fields import REQUIRED, Field
 from runner.config.options import COMBINED_GROUPS
 
 LEFT_OUT = {
-    "data": {"mnist", "fashion_mnist", "cifar10", "cifar100", "csv", "image_folder", "custom", "concat", "quadratic"},
-    "model": {"custom", "torchvision"},
+    "data": {
+        "mnist",
+        "fashion_mnist",
+        "cifar10",
+        "cifar100",
+        "csv",
+        "text_csv",
+        "image_folder",
+        "custom",
+        "concat",
+        "quadratic",
+    },
+    "model": {"custom", "torchvision", "encoder"},
     "init": {"custom", "pretrained"},
     "optim": {"custom", "collection"},
     "regularization": {"distillation"},
+    "augment": {"paraphrase", "synonym", "swap", "word_dropout"},
     "task": {"custom"},
 }
 """Options that need files or parts of a user's own; tests of their own run them."""
@@ -64,6 +76,8 @@ def draw(random: Random) -> list[str]:
         overrides += ["batch.milestones=[1]"] if option.name == "growing" else []  # the run's length is in steps
         for key, setting in option.settings.items():
             path = f"{group}.{key}"
+            if path in OF_SENTENCES:
+                continue
             if random.random() < 0.3 and setting.default != REQUIRED and path not in KEPT:
                 value = valid_value(random, setting.field, setting.default)
                 if value is not None:
@@ -71,6 +85,8 @@ def draw(random: Random) -> list[str]:
     return [o for o in overrides if fits(o, chosen, overrides)]
 
 
+OF_SENTENCES = {"model.bag"}
+"""Settings that are refused beside numbers."""
 KEPT = {
     "optim.nesterov",
     "optim.momentum",

@@ -173,7 +173,7 @@ def _cells_of(path: str, feature: Feature, column: Column, reading: Reading, key
         odd = ~missing & ~np.isin(values.astype(str), np.array(feature.categories, dtype=str))
         if odd.any():
             raise ConfigError(
-                f"{where} has {_some(values[odd])} in row {_rows(odd)}, which training has not seen\n"
+                f"{where} has {_some(values[odd])} in row {rows_named(odd)}, which training has not seen\n"
                 f"valid: {', '.join(feature.categories)}"
             )
     else:
@@ -188,10 +188,10 @@ def _cells_of(path: str, feature: Feature, column: Column, reading: Reading, key
             values = np.where(missing, np.nan, values)
         if odd.any():
             valid = "True or False" if feature.kind == "boolean" else "finite numbers, as in training"
-            raise ConfigError(f"{where} must be {valid}, got {_some(words[odd])} in row {_rows(odd)}")
+            raise ConfigError(f"{where} must be {valid}, got {_some(words[odd])} in row {rows_named(odd)}")
     if missing.any() and not imputes:
         raise ConfigError(
-            f"{where} is missing in row {_rows(missing)}; "
+            f"{where} is missing in row {rows_named(missing)}; "
             "a run trained with data.missing=impute knows what to put there"
         )
     return values, missing
@@ -202,7 +202,7 @@ def _some(values: Any) -> str:
     return ", ".join(found[:MOST_NAMED]) + (" …" if len(found) > MOST_NAMED else "")
 
 
-def _rows(which: npt.NDArray[np.bool_]) -> str:
+def rows_named(which: npt.NDArray[np.bool_]) -> str:
     """Return rows counted from 0, the header apart."""
     rows = np.flatnonzero(which)
     return ", ".join(map(str, rows[:MOST_NAMED])) + (" …" if len(rows) > MOST_NAMED else "")

@@ -63,7 +63,7 @@ class Table:
         try:
             cells = body_of(path, reading, "data.path", self.names, as_text)
         except ConfigError as error:
-            raise ConfigError(f"{error}{self._hint()}") from error
+            raise ConfigError(f"{error}{self.hint()}") from error
         self.rows = len(cells)
         if not self.rows:
             raise ConfigError(f"data.path={path} has a header and no rows")
@@ -84,7 +84,7 @@ class Table:
                 raise ConfigError(f"{key} names {twice} twice, got {list(names)}")
             for name in names:
                 if name not in self.names:
-                    hint = self._hint() or closest(name, self.names)
+                    hint = self.hint() or closest(name, self.names)
                     raise ConfigError(f"{key}={name} is no column of {self.path}{hint}\nvalid: {valid}")
         for key in ("data.columns", "data.exclude", "data.index"):
             if roles.label in asked[key]:
@@ -94,7 +94,7 @@ class Table:
                 key = "data.exclude" if name in roles.exclude else "data.index"
                 raise ConfigError(f"data.columns has {name} too, which {key} leaves out")
 
-    def _hint(self) -> str:
+    def hint(self) -> str:
         """Return what may be wrong where a column is missing."""
         if len(self.names) == 1 and (other := next((d for d in DELIMITERS if d in self.names[0]), None)):
             shown = "'data.delimiter=\\t'" if other == "\t" else f"\"data.delimiter='{other}'\""
@@ -145,7 +145,7 @@ class Table:
         found = [trouble for column in self.features for trouble in self._of_feature(column)]
         if self.target is None:
             return found
-        return found + list(self._of_target(self.target))
+        return found + list(self.troubles_of_target(self.target))
 
     @property
     def label(self) -> Column | None:
@@ -170,7 +170,7 @@ class Table:
             yield self._infinite(column)
         else:
             if column.kind == "text" and (many := column.distinct(self.kept)) > MOST_CATEGORIES:
-                yield Trouble(name, f"has {many} categories, more than {MOST_CATEGORIES}", out)
+                yield Trouble(name, f"has {many} categories, more than {MOST_CATEGORIES}{column.as_sentences}", out)
             if gone and self.roles.missing == "refuse":
                 yield Trouble(name, f"has {gone} missing values", {"missing": "impute"})
 
@@ -190,7 +190,8 @@ class Table:
             return Trouble(column.name, said, {"text": [*self.reading.text, column.name]})
         return Trouble(column.name, said, column.settings)
 
-    def _of_target(self, target: Target) -> Iterator[Trouble]:
+    def troubles_of_target(self, target: Target) -> Iterator[Trouble]:
+        """Yield what stands in the way of predicting a column."""
         column, gone = target.column, int(target.column.missing.sum())
         if gone == self.rows:
             yield Trouble(column.name, "has no value in any row: there is nothing to predict", {})
@@ -206,7 +207,7 @@ class Table:
             yield Trouble(column.name, "is the only column: nothing is left to predict it from", {})
         elif (used := int(self.kept.sum())) < LEAST_ROWS:
             rows = "1 row" if used == 1 else f"{used} rows"
-            yield Trouble(column.name, f"has {rows} to use, which is too few{self._dropped()}", {})
+            yield Trouble(column.name, f"has {rows} to use, which is too few{self.dropped()}", {})
         elif target.classes is not None:
             yield from self._of_classes(target, target.classes)
 
@@ -214,7 +215,7 @@ class Table:
         name, used = target.column.name, int(self.kept.sum())
         left = f" in the {used} rows that are used" if used < self.rows else ""
         if len(classes) == 1:
-            said = f"is {classes[0]} everywhere{left}: there is nothing to tell apart{self._dropped()}"
+            said = f"is {classes[0]} everywhere{left}: there is nothing to tell apart{self.dropped()}"
             yield Trouble(name, said, {})
         elif len(classes) > max(2, used // 2):
             helps = {"kind": "numbers"} if target.column.kind == "number" else {}
@@ -225,7 +226,7 @@ class Table:
         settings = {"missing_values": [*self.reading.missing_values, *sorted(set(words))]}
         return Trouble(column.name, "holds a number that is not finite", settings)
 
-    def _dropped(self) -> str:
+    def dropped(self) -> str:
         """Say how many rows are left out, and because of which columns."""
         if self.kept.all():
             return ""
@@ -304,7 +305,7 @@ class Table:
     def _notes(self) -> Iterator[str]:
         """Yield what was done, in sentences."""
         path = f"data.path={self.path}"
-        if dropped := self._dropped():
+        if dropped := self.dropped():
             yield f"{path}: {dropped.removeprefix('; ')}"
         if self.index is not None and self.roles.index is None:
             yield f"{path}: the nameless first column counts the rows and is left out"

@@ -2,7 +2,8 @@
 
 Whatever the order of their names, parts act in this one: ``scale`` and ``rotate`` (together, as one resampling),
 ``crop``, ``flip``, ``color``, ``noise``, parts of a user's own, and last one of ``mixup`` and ``cutmix``: where both
-are chosen, a fair coin decides batch by batch.
+are chosen, a fair coin decides batch by batch. Those of sentences act as ``paraphrase``, ``synonym``, ``swap``,
+``word_dropout``.
 
 All that is random is a function of the run's seed, the step and the option's name. Evaluation sees none of it.
 """
@@ -15,11 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from runner.data import Samples
+from runner.data.vocabulary import Vocabulary
 from runner.engine.hooks import Going, Hook, Mixed
 from runner.metrics import AnyLoss, OfInputs, value
 from runner.noise import derive, key, normal, uniform
 
-ORDER = ("scale", "rotate", "crop", "flip", "color", "noise")
+ORDER = ("paraphrase", "synonym", "swap", "word_dropout", "scale", "rotate", "crop", "flip", "color", "noise")
 """In which parts act; those of a user's own come after them."""
 GREY = (0.2989, 0.587, 0.114)
 """Of red, green and blue: luma as ITU-R BT.601 weighs it."""
@@ -95,7 +98,15 @@ class Mixing:
     images: bool = True
 
 
-Part = Affine | Change | Mixing
+@dataclass(frozen=True)
+class Rewording:
+    """A random change of sentences, ``[n, length]`` in the numbers of a vocabulary, padded at the end."""
+
+    of: Callable[[Vocabulary, Samples, torch.device], Callable[[Tensor, Draws, Pixels], Tensor]]
+    """Given the vocabulary and the training samples, gives the change, as that of a ``Change``."""
+
+
+Part = Affine | Change | Mixing | Rewording
 
 
 @dataclass
@@ -155,10 +166,13 @@ def in_order(parts: Mapping[str, Part]) -> dict[str, Part]:
     return {name: parts[name] for name in sorted(parts, key=lambda name: (places.get(name, len(ORDER)), name))}
 
 
-def refusal(part: Part, shape: Sequence[int], is_text: bool) -> str | None:
+def refusal(part: Part, shape: Sequence[int], is_text: bool, is_sentences: bool = False) -> str | None:
     """Return why a part cannot act on samples of a shape, or None."""
+    if isinstance(part, Rewording):
+        return None if is_sentences else "it changes the words of sentences: use data=text_csv"
     if is_text:
-        return "a text's characters are no quantities"
+        what = "a sentence's words" if is_sentences else "a text's characters"
+        return f"{what} are no quantities"
     if (isinstance(part, Affine) or part.images) and len(shape) != 3:
         return f"it takes images [channels, height, width], and a sample is {list(shape)}"
     if isinstance(part, Change) and part.channels not in (None, shape[0]):
