@@ -140,8 +140,9 @@ def test_1_000_runs_are_looked_at_in_a_moment(tmp_path: Path) -> None:
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
 def test_what_can_never_be_shown_is_refused_before_it_is_watched(
-    asked: list[str], said: str, folder: Path, optbench: Callable
+    asked: list[str], said: str, folder: Path, optbench: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("os.nice", lambda niceness: niceness)  # the tests that follow share this process
     make_sweep(folder / "sweep", [made_run(0.9)])
     refused = optbench("report", "sweep", "--watch", *asked)
     assert refused.code == 2 and refused.err.startswith(f"optbench: {said}") and refused.out == ""
