@@ -1,6 +1,6 @@
 """What each model reads in examples/sentences, five seeds each: the table of docs/text.md.
 
-    python scripts/table_text.py [--update]
+python scripts/table_text.py [--update]
 """
 
 import argparse
@@ -27,7 +27,7 @@ SEEDS = 5
 def table(folder: Path) -> str:
     """Train every model; return a line each."""
     lines = [
-        f"| `optbench train -m data=text_csv … seeds={SEEDS}` | test accuracy, mean of {SEEDS} seeds | lowest, highest |",
+        f"| `optbench train -m data=text_csv … seeds={SEEDS}` | test accuracy, mean | lowest, highest |",
         "| --- | --- | --- |",
     ]
     for model, lr in RATES.items():

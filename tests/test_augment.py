@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from runner import augment
 from runner.augment import Pixels
 from runner.engine.hooks import Mixed
+from runner.metrics import value
 from tests.support.augmentations import ALL, RAW, augmentation, draws
 
 NORMALIZED = Pixels(
@@ -288,7 +290,7 @@ def test_where_both_are_chosen_a_coin_decides_between_mixup_and_cutmix() -> None
 def test_the_loss_of_mixed_classes_is_mixed_and_numbers_are_mixed_themselves() -> None:
     outputs = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     y, other = torch.tensor([0, 1, 2, 3, 0, 1]), torch.tensor([3, 3, 0, 0, 2, 1])
-    loss = augmentation("mixup").loss(F.cross_entropy)
+    loss = partial(value, augmentation("mixup").loss(F.cross_entropy), x=torch.zeros(6, 1))
     expected = -(0.3 * F.one_hot(y, 4) + 0.7 * F.one_hot(other, 4)) * outputs.log_softmax(1)
     torch.testing.assert_close(loss(outputs, Mixed(y, other, 0.3)), expected.sum(1).mean())
     assert torch.equal(loss(outputs, y), F.cross_entropy(outputs, y))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from runner.cli.arguments import Parser
 from runner.cli.one_run import prepared
-from runner.data.vocabulary import PADDING, UNKNOWN
 from runner.errors import TableError
 
 if TYPE_CHECKING:
@@ -98,10 +97,10 @@ def _parts(data: "Data") -> list[list[str]]:
 
 def _unknown(data: "Data", parts: "Sequence[Samples]") -> list[list[str]]:
     """Return how many tokens a sentence has on average, and which share of them is not known."""
-    there = [int((part.x != PADDING).sum()) for part in parts]
-    unknown = [int((part.x == UNKNOWN).sum()) for part in parts]
-    mean = [f"{n / len(part):.1f}" if len(part) else "–" for n, part in zip(there, parts, strict=True)]
-    share = [f"{few / n:.1%}" if n else "–" for few, n in zip(unknown, there, strict=True)]
+    assert data.vocabulary is not None, "its inputs are sentences"
+    counts = [data.vocabulary.counted(part.x) for part in parts]
+    mean = [f"{there / len(part):.1f}" if len(part) else "–" for (there, _), part in zip(counts, parts, strict=True)]
+    share = [f"{unknown / there:.1%}" if there else "–" for there, unknown in counts]
     return [["tokens a sample", *mean], ["not known", *share]]
 
 

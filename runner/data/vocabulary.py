@@ -83,6 +83,10 @@ class Vocabulary:
             row[: len(codes)] = codes
         return found
 
+    def counted(self, codes: npt.NDArray[Any]) -> tuple[int, int]:
+        """Return how many tokens texts ``[n, length]`` have, and how many of them are not known."""
+        return int((codes != PADDING).sum()), int((codes == UNKNOWN).sum())
+
     def weights(self, bag: str) -> Floats:
         """Return what a token counts in a bag, ``[size]``: 0 for padding, and for what no training sample holds.
 
