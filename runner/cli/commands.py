@@ -47,6 +47,11 @@ TABLE = (
         ),
     ),
     Command(
+        "tune",
+        "runner.cli.tune",
+        (("[overrides]", "search a space, such as  optbench tune optim=sgd,adamw --trials 100"),),
+    ),
+    Command(
         "data",
         "runner.cli.data",
         (("[overrides]", "what a data set holds and what becomes of each column, without training"),),
