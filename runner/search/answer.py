@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from runner.measures import title
-from runner.search.study import Trial, higher_is_better, value_of
+from runner.search.study import higher_is_better, value_of
 from runner.search.tune import Search
 from runner.shell import joined
 
@@ -26,7 +26,7 @@ def answer(search: Search, config_dir: str | None = None) -> str:
     bad = f", of which {len(trials) - len(ranked)} diverged or failed" if len(ranked) < len(trials) else ""
     judged = _judged_by(search)
     lines = [f"the best of {len(trials)} settings{bad}, by {title(measure.removeprefix('final_'))} {judged}:"]
-    lines += [f"  {values[i]:.4f}  {_chosen(search, trials[i])}" for i in ranked[:SHOWN]]
+    lines += [f"  {values[i]:.4f}  {joined(trials[i].setting)}" for i in ranked[:SHOWN]]
     lines.append(f"The best of {len(ranked)} looks better than it is: new seeds tell how good.")
     best = trials[ranked[0]]
     front = ["--config-dir", config_dir] if config_dir else []
@@ -41,11 +41,6 @@ def _judged_by(search: Search) -> str:
     if replicates == ((),):
         return "of one run each"
     return f"of {' '.join(replicates[0])}" if len(replicates) == 1 else f"as the mean of {len(replicates)} runs each"
-
-
-def _chosen(search: Search, trial: Trial) -> str:
-    """Return what of a setting is its own."""
-    return joined(search.space.overrides(trial.drawn)[len(search.space.fixed) :])
 
 
 def _without_name(setting: Sequence[str]) -> list[str]:

@@ -114,8 +114,11 @@ class Space:
 
     def overrides(self, drawn: Mapping[str, int | float]) -> list[str]:
         """Return what is typed to get a drawn setting, its replicates' part left out."""
-        chosen = [override for p in self.active(drawn) for override in p.overrides(drawn[p.name])]
-        return [*self.fixed, *chosen]
+        return [*self.fixed, *self.chosen(drawn)]
+
+    def chosen(self, drawn: Mapping[str, int | float]) -> list[str]:
+        """Return what of that is the setting's own."""
+        return [override for p in self.active(drawn) for override in p.overrides(drawn[p.name])]
 
     def runs(self, drawn: Mapping[str, int | float]) -> list[list[str]]:
         """Return the overrides of each run of a drawn setting."""

@@ -36,9 +36,9 @@ NAMES = {
 class Trial:
     """One setting that was proposed, and its runs."""
 
+    setting: list[str]
+    """What is typed to get it, beside what all have in common."""
     drawn: Drawn
-    overrides: list[list[str]]
-    """What is typed to get each of its runs."""
     folders: list[str]
     """The runs' folders, below the study's."""
 
@@ -177,7 +177,7 @@ def _is_sound(summary: Mapping[str, Any]) -> bool:
 
 def _generations(found: Mapping[str, Any]) -> list[Generation]:
     return [
-        Generation(int(g["asked"]), [Trial(t["drawn"], t["overrides"], t["folders"]) for t in g["trials"]], g["packs"])
+        Generation(int(g["asked"]), [Trial(t["setting"], t["drawn"], t["folders"]) for t in g["trials"]], g["packs"])
         for g in found["generations"]
     ]
 

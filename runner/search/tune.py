@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from runner.errors import ConfigError
 from runner.measures import title
-from runner.run import baselines, launches, packs, record
+from runner.run import launches, packs, record
 from runner.run.changed import refuse_runs_of_other_data
 from runner.run.job import Job
 from runner.search.proposals import Method
@@ -74,6 +74,8 @@ class Search:
         Raises:
             ConfigError: if the budget is less than the first generation takes.
         """
+        from runner.run import baselines
+
         self._began = self._generation_began = time.monotonic()
         self._spent, self._last_seconds = self.study.spent()
         self._workers = number_of_workers(self.probe)
@@ -171,7 +173,7 @@ class Search:
         wanted = [
             (overrides, name)
             for trial in missing
-            for overrides, name in zip(trial.overrides, trial.folders, strict=True)
+            for overrides, name in zip(self.space.runs(trial.drawn), trial.folders, strict=True)
             if not self.study.has_ended(name)
         ]
         if not wanted:
@@ -247,8 +249,7 @@ class Search:
             if found is None:
                 return False
             known.update(job.folder.name for job in found)
-            overrides = [list(job.overrides) for job in found]
-            proposed.append(Trial(drawn, overrides, [job.folder.name for job in found]))
+            proposed.append(Trial(self.space.chosen(drawn), drawn, [job.folder.name for job in found]))
             jobs.extend(found)
             return True
 
