@@ -21,6 +21,7 @@ the same command goes on.
 """
 SAMPLERS = ("tpe", "random", "qmc", "gp")
 GENERATION = 16
+FINALISTS = 5
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -36,6 +37,8 @@ def parser() -> Parser:
     parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help=about)
     about = f"settings that are proposed together, default: {GENERATION}"
     parser.add_argument("--generation", type=whole_number, default=GENERATION, metavar="N", help=about)
+    about = f"so many of the best are run with new seeds at the end, default: {FINALISTS}; 0: none"
+    parser.add_argument("--finalists", type=whole_number, default=FINALISTS, metavar="N", help=about)
     about = "what settings are judged by, such as val_loss; default: the headline measure"
     parser.add_argument("--metric", metavar="NAME", help=about)
     parser.add_config_dir()
@@ -52,6 +55,7 @@ def run(argv: Sequence[str]) -> int:
         ("--trials", arguments.trials, 1),
         ("--generation", arguments.generation, 1),
         ("--seed", arguments.seed, 0),
+        ("--finalists", arguments.finalists, 0),
     ):
         if value is not None and value < least:
             raise ConfigError(f"{flag} must be a whole number ≥ {least}, got {value}")
@@ -67,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
         arguments.seed,
         arguments.generation,
         arguments.metric,
-        Limits(arguments.trials, seconds),
+        Limits(arguments.trials, seconds, arguments.finalists),
         joined(["tune", *arguments.overrides]),
     )
     composer = Composer(start_hydra(arguments.config_dir).config_loader)

@@ -1,10 +1,9 @@
-"""What a search found, as text: the best settings, how many were tried, and what to do next. Prints nothing."""
-
-from collections.abc import Sequence
+"""What a search found, as text: the best settings, what the finals say of them, and what to do next. Prints nothing."""
 
 from runner.measures import title
-from runner.search.study import higher_is_better, value_of
-from runner.search.tune import Search
+from runner.report.measure import Measure
+from runner.search.finals import JUDGES, MOST_SEEDS, Finals
+from runner.search.tune import Search, measure_of
 from runner.shell import joined
 
 SHOWN = 5
@@ -16,23 +15,22 @@ def answer(search: Search, config_dir: str | None = None) -> str:
     trials = [trial for trial in search.trials() if study.summaries(trial) is not None]
     if not trials:
         return "no trial has ended yet: there is nothing to recommend\n"
-    measure = study.measure(trials)
-    values = [value_of(study.summaries(trial) or (), measure) for trial in trials]
-    ranked = [i for i, value in enumerate(values) if value is not None]
-    if measure is None or not ranked:
+    column, ranked = study.measure(trials), study.ranked(trials)
+    if column is None or not ranked:
         said = f"all of {len(trials)} trials diverged or failed: there is nothing to recommend\n"
         return said + _report(search, config_dir)
-    ranked.sort(key=lambda i: values[i] or 0.0, reverse=higher_is_better(measure))
     bad = f", of which {len(trials) - len(ranked)} diverged or failed" if len(ranked) < len(trials) else ""
-    judged = _judged_by(search)
-    lines = [f"the best of {len(trials)} settings{bad}, by {title(measure.removeprefix('final_'))} {judged}:"]
-    lines += [f"  {values[i]:.4f}  {joined(trials[i].setting)}" for i in ranked[:SHOWN]]
-    lines.append(f"The best of {len(ranked)} looks better than it is: new seeds tell how good.")
-    best = trials[ranked[0]]
-    front = ["--config-dir", config_dir] if config_dir else []
-    setting = search.space.overrides(best.drawn)
-    lines.append(f"use     {joined(['optbench', 'train', *front, *setting])}")
-    lines.append(f"surer   {joined(['optbench', 'train', '-m', *front, *_without_name(setting), *_fresh(search)])}")
+    what = title(column.removeprefix("final_"))
+    lines = [f"the best of {len(trials)} settings{bad}, by {what} {_judged_by(search)}:"]
+    lines += [f"  {value:.4f}  {joined(trial.setting)}" for trial, value in ranked[:SHOWN]]
+    found = search.finals()
+    lines += _of_finals(search, found, measure_of(column)) if found is not None else []
+    best = search.finalists()[found.chosen] if found is not None and found.chosen is not None else ranked[0][0]
+    if found is None or not found.judged:
+        lines.append(f"The best of {len(ranked)} looks better than it is: new seeds tell how good.")
+    if found is None or found.chosen is not None or not found.over:
+        front = ["--config-dir", config_dir] if config_dir else []
+        lines.append(f"use     {joined(['optbench', 'train', *front, *search.space.overrides(best.drawn)])}")
     return "\n".join(lines) + "\n" + _report(search, config_dir)
 
 
@@ -43,17 +41,47 @@ def _judged_by(search: Search) -> str:
     return f"of {' '.join(replicates[0])}" if len(replicates) == 1 else f"as the mean of {len(replicates)} runs each"
 
 
-def _without_name(setting: Sequence[str]) -> list[str]:
-    return [override for override in setting if not override.startswith(("seed=", "name="))]
+def _of_finals(search: Search, found: Finals, measure: Measure) -> list[str]:
+    """Return what the finals say."""
+    lines = []
+    finalists = search.finalists()
+    if found.dropped:
+        lines.append(f"{len(found.dropped)} of {len(finalists)} finalists diverged or failed with a new seed")
+    if found.chosen is None:
+        left = "no finalist is left: there is nothing to recommend" if found.over else "the finals have not ended"
+        return [*lines, left]
+    if (raced := found.raced(measure)) is not None:
+        alike, regret = int(raced.inside.sum()), found.regret(measure)
+        few, many = int(raced.n.min()), int(raced.n.max())
+        seeds = f"{few} to {many}" if few < many else str(few)
+        lines.append(f"the {len(raced.mean)} finalists with new seeds, {seeds} each:")
+        for row in raced.mean.argsort()[::-1]:
+            setting = joined(finalists[found.raced_to_the_end[int(row)]].setting)
+            lines.append(f"  {measure.sign * float(raced.mean[row]):.4f}  {setting}")
+        if alike > 1:
+            lines.append(f"{alike} of them can be the best (95 %); the first is chosen.")
+        else:
+            lines.append("The first is the best of them (95 %).")
+        if regret is not None:
+            lines.append(f"The best of them is better than the chosen one by {measure.amount(regret)} at most (95 %).")
+    if found.over and found.judged:
+        lines.append(_fresh(search, found, measure))
+    return lines
 
 
-def _fresh(search: Search) -> list[str]:
-    """Return seeds that had no part in the choice, in a folder of their own."""
-    used = [int(o.partition("=")[2]) for part in search.space.replicates for o in part if o.startswith("seed=")]
-    used += [int(o.partition("=")[2]) for o in search.space.fixed if o.startswith("seed=")]
-    first = max(used, default=0) + 1
-    name = str(search.probe[0].config["name"])
-    return [f"name={name}_again", f"seed={','.join(str(first + i) for i in range(SHOWN))}"]
+def _fresh(search: Search, found: Finals, measure: Measure) -> str:
+    """Say what the chosen setting comes to on seeds that chose nothing."""
+    assert found.chosen is not None
+    low, high = measure.clip(interval := found.interval())
+    said = f"On {JUDGES} newer seeds, which chose nothing: {measure.title} {interval.mean:.4f}"
+    said += f" ({low:.4f} to {high:.4f})" if interval.known else ""
+    if len(found.judged) < JUDGES:
+        return f"{said} where it did not diverge or fail, which it did {JUDGES - len(found.judged)} times."
+    trial = search.finalists()[found.chosen]
+    runs = [run for judge in range(JUDGES) for run in search.finals_runs(trial, MOST_SEEDS + judge)]
+    tested = [float(run[measure.test]) for run in runs if isinstance(run.get(measure.test), int | float)]
+    test = f", {title(measure.test)} {sum(tested) / len(tested):.4f}" if tested else ""
+    return f"{said}{test}."
 
 
 def _report(search: Search, config_dir: str | None) -> str:

@@ -126,6 +126,10 @@ class Study:
             self._summaries[name] = summary
         return True
 
+    def summary(self, name: str) -> dict[str, Any] | None:
+        """Return a run's summary; None where it has not ended."""
+        return self._summaries[name] if self.has_ended(name) else None
+
     def summaries(self, trial: Trial) -> list[dict[str, Any]] | None:
         """Return the summaries of a trial's runs; None where one has not ended."""
         ended = all(self.has_ended(name) for name in trial.folders)
@@ -143,6 +147,15 @@ class Study:
         measure = self.measure(trials)
         ended = ((trial, self.summaries(trial)) for trial in trials)
         return [Tried(trial.drawn, value_of(found, measure)) for trial, found in ended if found is not None]
+
+    def ranked(self, trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
+        """Return those of some trials that have a value, with it, the best first."""
+        measure = self.measure(trials)
+        if measure is None:
+            return []
+        values = [(trial, value_of(self.summaries(trial) or (), measure)) for trial in trials]
+        known = [(trial, value) for trial, value in values if value is not None]
+        return sorted(known, key=lambda pair: pair[1], reverse=higher_is_better(measure))
 
     def spent(self) -> tuple[float, float]:
         """Return the seconds that the search took so far, and those of its last generation."""
@@ -163,7 +176,7 @@ def value_of(summaries: Sequence[Mapping[str, Any]], measure: str | None) -> flo
     """Return the mean of a measure over the runs of a setting; None where one of them has no value."""
     values = [summary.get(measure) if measure and _is_sound(summary) else None for summary in summaries]
     numbers = [float(value) for value in values if isinstance(value, int | float)]
-    return sum(numbers) / len(numbers) if len(numbers) == len(values) else None
+    return sum(numbers) / len(numbers) if numbers and len(numbers) == len(values) else None
 
 
 def higher_is_better(measure: str) -> bool:

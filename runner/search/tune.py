@@ -16,12 +16,14 @@ from tqdm import tqdm
 
 from runner.errors import ConfigError
 from runner.measures import title
+from runner.report.measure import Measure
 from runner.run import launches, packs, record
 from runner.run.changed import refuse_runs_of_other_data
 from runner.run.job import Job
+from runner.search.finals import WAITING, Finals, expected_runs, finals, runs_with_new_seed
 from runner.search.proposals import Method
 from runner.search.space import Drawn, Space
-from runner.search.study import Generation, Study, Trial, higher_is_better
+from runner.search.study import Generation, Study, Trial, higher_is_better, value_of
 from runner.sweep.check import Check
 from runner.sweep.held import Held
 from runner.sweep.launch.processes import launch, number_of_workers
@@ -42,7 +44,9 @@ class Limits:
 
     trials: int | None
     seconds: float | None
-    """A generation is begun only if it is expected to end within them."""
+    """A generation is begun only if it, and the finals, are expected to end within them."""
+    finalists: int = 0
+    """So many of the best are run with new seeds at the end."""
 
 
 @dataclass
@@ -67,6 +71,7 @@ class Search:
     _attempts: int = 0
     _trials_at_hand: int = 0
     _current: list[Job] = field(default_factory=list)
+    _new_seeds: dict[tuple[tuple[str, ...], int], list[Job]] = field(default_factory=dict)
 
     def run(self) -> None:
         """Search until a limit is reached, the space is exhausted, or it is interrupted.
@@ -82,7 +87,7 @@ class Search:
         self._first = self._checked_first()
         baselines.beside(self.probe)
         size = self.study.said["generation"] * len(self.space.replicates)
-        self._queue = Queue((), max(1, size // RUNS_OF_A_PACK), self._source)
+        self._queue = Queue((), self._packs(size), self._source)
         self._queue.title = "search"
         self._queue.measure = self.study.measure([])
         self._expect()
@@ -107,17 +112,18 @@ class Search:
 
     def _source(self, queue: Queue) -> None:
         """Add the next generation's runs, once those of the last have ended."""
-        if len(queue.outcomes) < len(queue.jobs) or self.ended is not None:
+        if len(queue.outcomes) < len(queue.jobs):
             return
         if self._current and not self._concluded(queue):
             return
         while not queue.closed:
-            if not self._may_go_on():
+            if self.ended is not None or not self._may_go_on():
+                self._add_finals(queue)
                 return
             self._at += 1
             if self._at == len(self.study.generations) and not self._propose(self._at):
                 self.ended = NO_MORE
-                return
+                continue
             if self._add(queue):
                 return
 
@@ -127,12 +133,12 @@ class Search:
         lost = [job for job in self._current if not self.study.has_ended(job.folder.name)]
         if not lost:
             now = time.monotonic()
-            share = self._trials_at_hand / self.study.said["generation"]
-            self._last_seconds, self._generation_began = (now - self._generation_began) / share, now
-            self._attempts = 0
+            if self.ended is None:  # not the finals
+                share = self._trials_at_hand / self.study.said["generation"]
+                self._last_seconds = (now - self._generation_began) / share
+                self._say()
             self.study.spend(self._seconds(), self._last_seconds)
-            self._say()
-            self._current = []
+            self._generation_began, self._attempts, self._current = now, 0, []
             return True
         reasons = {o.job.run_id: str(o.summary.get("stop_reason")) for o in queue.outcomes.values()}
         self._attempts += 1
@@ -156,10 +162,15 @@ class Search:
             return True
         if self.limits.seconds is not None and (self._at >= 0 or self.study.generations):
             needed = self._last_seconds
-            if not unfinished and self._seconds() + needed > self.limits.seconds:
+            if not unfinished and self._seconds() + needed + self._of_finals(needed) > self.limits.seconds:
                 self.ended = f"the budget has no room for another generation, which takes about {needed:.0f} s"
                 return False
         return True
+
+    def _of_finals(self, generation_seconds: float) -> float:
+        """Return about how many seconds the finals take, from those of a generation."""
+        size: int = self.study.said["generation"]
+        return generation_seconds / size * expected_runs(self.limits.finalists)
 
     def _missing(self, generation: Generation, before: int) -> list[Trial]:
         """Return the trials of a generation that have not ended, up to the limit."""
@@ -178,14 +189,23 @@ class Search:
         ]
         if not wanted:
             return False
-        jobs = [self._job_again(overrides, name) for overrides, name in wanted]
-        ids = {job.run_id for job in jobs}
-        launches.note(self.study.folder, self.command, [job.run_id for job in jobs])
-        packs.keep(self.study.folder, [members for members in generation.packs if ids & set(members)])
-        self._current, self._trials_at_hand = jobs, len(missing)
-        queue.add(jobs)
-        self._expect()
+        self._trials_at_hand = len(missing)
+        self._add_jobs(queue, [self._job_again(overrides, name) for overrides, name in wanted], generation.packs)
         return True
+
+    def _add_jobs(self, queue: Queue, jobs: list[Job], together: Sequence[Sequence[str]]) -> None:
+        """Hand those of some runs that have not ended to the queue, and write which of all are trained together."""
+        self._current = [job for job in jobs if not self.study.has_ended(job.folder.name)]
+        ids = {job.run_id for job in self._current}
+        launches.note(self.study.folder, self.command, [job.run_id for job in self._current])
+        packs.keep(self.study.folder, [members for members in together if ids & set(members)])
+        queue.add(self._current)
+        self._expect()
+
+    @staticmethod
+    def _packs(runs: int) -> int:
+        """Return into how many packs so many runs of a kind are divided."""
+        return max(1, runs // RUNS_OF_A_PACK)
 
     def _job_again(self, overrides: Sequence[str], name: str) -> Job:
         job = self._job(overrides)
@@ -197,6 +217,52 @@ class Search:
                 "have changed; put them back, or give the search a name=… of its own"
             )
         return job
+
+    # ---- the finals
+
+    def finalists(self) -> list[Trial]:
+        """Return the best trials, the best first; none where none has a value, or no finals are asked for."""
+        trials = [trial for trial in self.trials() if self.study.summaries(trial) is not None]
+        return [trial for trial, _ in self.study.ranked(trials)][: self.limits.finalists]
+
+    def finals(self) -> Finals | None:
+        """Return how far the finals are; None where there are none."""
+        finalists, column = self.finalists(), self.study.measure(self.trials())
+        if not finalists or column is None:
+            return None
+
+        def result(place: int, number: int) -> float | None:
+            names = [job.folder.name for job in self._with_new_seed(finalists[place], number)]
+            found = [self.study.summary(name) for name in names]
+            summaries = [summary for summary in found if summary is not None]
+            return WAITING if len(summaries) < len(found) else value_of(summaries, column)
+
+        return finals(len(finalists), measure_of(column), result)
+
+    def finals_runs(self, trial: Trial, number: int) -> list[dict[str, Any]]:
+        """Return the summaries of a trial's runs with a new seed, those that have ended."""
+        found = (self.study.summary(job.folder.name) for job in self._with_new_seed(trial, number))
+        return [summary for summary in found if summary is not None]
+
+    def _with_new_seed(self, trial: Trial, number: int) -> list[Job]:
+        key = (tuple(trial.setting), number)
+        if key not in self._new_seeds:
+            jobs = [self._job(overrides) for overrides in runs_with_new_seed(self.space, trial.drawn, number)]
+            if wrong := next((job for job in jobs if isinstance(job, str)), None):
+                raise ConfigError(wrong)
+            self._new_seeds[key] = [job for job in jobs if not isinstance(job, str)]
+        return self._new_seeds[key]
+
+    def _add_finals(self, queue: Queue) -> None:
+        """Hand the next runs of the finals to the queue, if there are any."""
+        found = self.finals()
+        if found is None or found.over:
+            return
+        finalists = self.finalists()
+        jobs = [job for place, number in found.wanted for job in self._with_new_seed(finalists[place], number)]
+        self._add_jobs(
+            queue, jobs, [[jobs[i].run_id for i in members] for members in anew(jobs, self._packs(len(jobs)))]
+        )
 
     # ---- what is proposed
 
@@ -215,10 +281,12 @@ class Search:
         if self.limits.trials is not None:
             jobs = jobs[: self.limits.trials * len(self.space.replicates)]
         seconds = estimate_seconds([job for job in jobs if not job.is_own], self._workers) if _ours(jobs) else 0.0
-        if seconds > self.limits.seconds:
+        of_finals = self._of_finals(seconds)
+        if seconds + of_finals > self.limits.seconds:
             raise ConfigError(
                 f"--budget: one generation, {len(jobs)} runs, takes about {math.ceil(seconds)} s with {self._workers} "
-                f"workers, more than {self.limits.seconds:g} s: give more, or a smaller --generation"
+                f"workers, and the finals {math.ceil(of_finals)} s: more than {self.limits.seconds:g} s; "
+                "give more, or a smaller --generation or --finalists"
             )
         return generation
 
@@ -257,7 +325,7 @@ class Search:
         drawn = method.generation(number, history, asked, said["generation"], take)
         if not proposed:
             return None
-        count = max(1, said["generation"] * len(self.space.replicates) // RUNS_OF_A_PACK)
+        count = self._packs(said["generation"] * len(self.space.replicates))
         together = [[jobs[i].run_id for i in members] for members in anew(jobs, count)]
         return Generation(drawn, proposed, together), jobs
 
@@ -308,3 +376,8 @@ class Search:
 
 def _ours(jobs: Sequence[Job]) -> bool:
     return any(not job.is_own for job in jobs)
+
+
+def measure_of(column: str) -> Measure:
+    """Return the measure of a column of the summaries."""
+    return Measure(column.removeprefix("final_"), higher_is_better(column))

@@ -69,7 +69,8 @@ def test_a_part_of_a_union_has_ranges_of_its_own(composer: Composer) -> None:
     asked = ["init=he,xavier", "+", "optim=sgd", "optim.lr=interval(0.1,1)", "+", "optim=adamw", "optim.lr=1e-3,1e-2"]
     space = space_of(composer, asked)
     assert [p.name for p in space.parameters] == ["init", "part", "optim.lr in part 1", "optim.lr in part 2"]
-    assert space.overrides({"init": 0, "part": 0, "optim.lr in part 1": 0.5}) == [
+    first = {"init": 0, "part": 0, "optim.lr in part 1": 0.5}
+    assert space.overrides(first) == [
         "init=he",
         "optim=sgd",
         "optim.lr=0.5",

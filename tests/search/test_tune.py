@@ -20,7 +20,7 @@ from tests.support.records import run_folders, summary_of, without_timing
 
 SMALL = ["model.width=8", "model.depth=1", "max_steps=8", "eval_every=4"]
 SPACE = ["init=he,xavier", "optim.lr=tag(log,interval(1e-4,1e-1))"]
-ASKED = ["tune", *SMALL, *SPACE, "--generation", "6", "--trials", "15"]
+ASKED = ["tune", *SMALL, *SPACE, "--generation", "6", "--finalists", "0", "--trials", "15"]
 
 
 def proposed(folder: Path, name: str = "default") -> bytes:
@@ -130,13 +130,13 @@ def test_a_dead_worker_costs_no_trial(optbench: Callable, folder: Path, monkeypa
         return take(queue)
 
     monkeypatch.setattr(Queue, "take", take_and_kill)
-    found = optbench(*ASKED, "workers=1")
+    found = optbench(*ASKED, "workers=2")
     assert found.code == 0, found.err
     assert killed and "the best of 15 settings" in found.out
 
 
 def test_seeds_are_runs_of_a_setting(optbench: Callable, folder: Path) -> None:
-    found = optbench("tune", *SMALL, *SPACE, "seeds=2", "--trials", "4", "--generation", "4")
+    found = optbench("tune", *SMALL, *SPACE, "seeds=2", "--trials", "4", "--generation", "4", "--finalists", "0")
     assert found.code == 0 and "the best of 4 settings, by validation accuracy as the mean of 2 runs each" in found.out
     assert len(run_folders(folder)) == 8
     trials = json.loads(proposed(folder))["generations"][0]["trials"]
@@ -151,7 +151,9 @@ def test_seeds_are_runs_of_a_setting(optbench: Callable, folder: Path) -> None:
 
 
 def test_a_small_space_ends_when_all_of_it_was_tried(optbench: Callable, folder: Path) -> None:
-    found = optbench("tune", *SMALL, "init=he,xavier,he_normal", "optim=sgd,adamw", "--trials", "50")
+    found = optbench(
+        "tune", *SMALL, "init=he,xavier,he_normal", "optim=sgd,adamw", "--trials", "50", "--finalists", "0"
+    )
     assert found.code == 0 and "every setting of the space was tried" in found.err
     assert "the best of 4 settings" in found.out and len(run_folders(folder)) == 4
 
@@ -177,14 +179,43 @@ def test_a_dry_run_says_the_space_and_writes_nothing(optbench: Callable, folder:
     assert "the same for all: model.width=8" in shown.out and list(folder.iterdir()) == []
 
 
+def test_the_best_few_are_run_with_new_seeds_and_the_choice_is_judged_on_newer_ones(tmp_path: Path) -> None:
+    asked = [*ASKED[:-4], "--finalists", "3", "--trials", "6"]
+    command = [sys.executable, "-m", "runner", *asked, "baselines=false"]
+    said = []
+    for name in ("alone", "interrupted"):
+        (tmp_path / name).mkdir()
+        if name == "interrupted":
+            process = subprocess.Popen(command, cwd=tmp_path / name, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            while process.poll() is None and len(list((tmp_path / name).glob("outputs/default/*/summary.json"))) < 9:
+                time.sleep(0.02)
+            process.kill()
+            process.communicate()
+        ended = subprocess.run(command, cwd=tmp_path / name, check=True, capture_output=True, text=True)
+        said.append(ended.stdout)
+    assert said[0] == said[1]
+    assert "the 3 finalists with new seeds" in said[0] and "On 5 newer seeds, which chose nothing" in said[0]
+    assert "better than the chosen one by" in said[0]
+    runs = run_folders(tmp_path / "alone")
+    seeds = [int(re.findall(r"-s(\d+)-", run.name)[0]) for run in runs]
+    assert (
+        seeds.count(0) == 6
+        and seeds.count(1) == 3
+        and max(seeds) == 11
+        and all(seeds.count(s) == 1 for s in range(7, 12))
+    )
+    assert rows_by_run(tmp_path / "alone") == rows_by_run(tmp_path / "interrupted")
+
+
 # ---- what ends it
 
 
 def test_a_budget_ends_at_a_generations_edge(optbench: Callable, folder: Path) -> None:
-    found = optbench("tune", *SMALL, *SPACE, "--budget", "20s", "--generation", "4")
+    asked = ["tune", *SMALL, *SPACE, "--budget", "20s", "--generation", "4", "--finalists", "0"]
+    found = optbench(*asked)
     assert found.code == 0 and "the budget has no room for another generation" in found.err
     assert len(run_folders(folder)) % 4 == 0 and len(settings_of(folder)) == len(run_folders(folder))
-    again = optbench("tune", *SMALL, *SPACE, "--budget", "20s", "--generation", "4")
+    again = optbench(*asked)
     assert again.code == 0 and again.out == found.out
 
 
@@ -255,12 +286,13 @@ def test_another_search_under_the_same_name_is_refused(
     changed: list[str], said: str, optbench: Callable, folder: Path
 ) -> None:
     study = folder / "outputs/default/search.json"
-    asked = ["tune", *SMALL, *SPACE, "--generation", "6", "--trials", "1"]
+    asked = ["tune", *SMALL, *SPACE, "--finalists", "0", "--generation", "6", "--trials", "1"]
     assert optbench(*asked).code == 0
     before = study.read_bytes()
-    keys = {word.partition("=")[0] for word in changed}
-    kept = [w for w in asked if w.partition("=")[0] not in keys]
-    kept = [w for w in kept if not ("--generation" in keys and w == "6")]
+    keys = {word.partition("=")[0] for word in changed if word != "1"}
+    kept = [
+        word for word in asked if word.partition("=")[0] not in keys and not ("--generation" in keys and word == "6")
+    ]
     refused = optbench(*kept, *changed)
     assert refused.code == 2, refused.out
     assert said in refused.err and "name=…" in refused.err
