@@ -49,7 +49,7 @@ TABLE = (
     Command(
         "tune",
         "runner.cli.tune",
-        (("[overrides]", "search a space, such as  optbench tune optim=sgd,adamw --trials 100"),),
+        (("[overrides]", "search a space for its best setting, such as  optbench tune --budget 10m"),),
     ),
     Command(
         "data",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SAMPLERS = ("tpe", "random", "qmc", "gp")
 FLAT = ("qmc", "gp")
 """Samplers of one box: they draw every parameter each time, also those that the setting does not have."""
-VALUE_DIGITS = 6
+VALUE_DIGITS = 5
 """To which values are told, so that a last bit decides nothing."""
 ASKS = 20
 """For each trial of a generation, before what was tried already is no longer asked for but looked for."""
