@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ def parser() -> Parser:
 
 def run(argv: Sequence[str]) -> int:
     """Search, and say what was found."""
+    began = time.monotonic()
     arguments = parser().parse_intermixed_args(argv)
     if arguments.trials is None and arguments.budget is None:
         raise ConfigError("tune needs an end: --trials 100, or --budget 10m")
@@ -73,6 +75,7 @@ def run(argv: Sequence[str]) -> int:
         arguments.metric,
         Limits(arguments.trials, seconds, arguments.finalists),
         joined(["tune", *arguments.overrides]),
+        began,
     )
     composer = Composer(start_hydra(arguments.config_dir).config_loader)
     search, left_out = prepared(composer, asked)

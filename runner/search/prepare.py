@@ -38,6 +38,8 @@ class Asked:
     """Such as ``val_loss``; None: the headline measure."""
     limits: Limits
     command: str
+    began: float
+    """When the command did, by ``time.monotonic``."""
 
 
 def prepared(composer: Composer, asked: Asked) -> tuple[Search, tuple[str, ...]]:
@@ -72,7 +74,7 @@ def prepared(composer: Composer, asked: Asked) -> tuple[Search, tuple[str, ...]]
         "run": identity(config, probe[0].source.fingerprint, {}, probe[0].known),
     }
     study = Study(probe[0].folder.parent, said, config["retry"] == "failed")
-    return Search(space, study, asked.limits, check, probe, asked.command), left_out
+    return Search(space, study, asked.limits, check, probe, asked.command, asked.began), left_out
 
 
 def _refusal(check: Check, overrides: Sequence[str]) -> str | None:

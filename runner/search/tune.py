@@ -61,6 +61,8 @@ class Search:
     """The runs of one setting: what all have in common is theirs too."""
     command: str
     """What asks for it, as ``sweeps.jsonl`` records it."""
+    began: float = field(default_factory=time.monotonic)
+    """When the command did, from which on a budget counts."""
     ended: str | None = None
     """Why there are no more trials; None where it was interrupted."""
     lost: str | None = None
@@ -81,7 +83,7 @@ class Search:
         """
         from runner.run import baselines
 
-        self._began = self._generation_began = time.monotonic()
+        self._generation_began = time.monotonic()
         self._spent, self._last_seconds = self.study.spent()
         self._workers = number_of_workers(self.probe)
         self._first = self._checked_first()
@@ -97,7 +99,7 @@ class Search:
             record.settle_runs_csv(self.study.folder)
 
     def _seconds(self) -> float:
-        return self._spent + time.monotonic() - self._began
+        return self._spent + time.monotonic() - self.began
 
     def trials(self) -> list[Trial]:
         """Return the trials up to the limit."""
@@ -281,12 +283,12 @@ class Search:
         if self.limits.trials is not None:
             jobs = jobs[: self.limits.trials * len(self.space.replicates)]
         seconds = estimate_seconds([job for job in jobs if not job.is_own], self._workers) if _ours(jobs) else 0.0
-        of_finals = self._of_finals(seconds)
-        if seconds + of_finals > self.limits.seconds:
+        of_finals, before = self._of_finals(seconds), self._seconds()
+        if before + seconds + of_finals > self.limits.seconds:
             raise ConfigError(
                 f"--budget: one generation, {len(jobs)} runs, takes about {math.ceil(seconds)} s with {self._workers} "
-                f"workers, and the finals {math.ceil(of_finals)} s: more than {self.limits.seconds:g} s; "
-                "give more, or a smaller --generation or --finalists"
+                f"workers, the finals {math.ceil(of_finals)} s, and it took {math.ceil(before)} s to begin: more than "
+                f"{self.limits.seconds:g} s; give more, or a smaller --generation or --finalists"
             )
         return generation
 
