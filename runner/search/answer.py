@@ -1,10 +1,17 @@
 """What a search found, as text: the best settings, what the finals say of them, and what to do next. Prints nothing."""
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
 from runner.measures import title
 from runner.report.measure import Measure
 from runner.search.finals import JUDGES, MOST_SEEDS, Finals
+from runner.search.study import Trial, value_of
 from runner.search.tune import Search, measure_of
 from runner.shell import joined
+from runner.statistics.scores import expected_best
 
 SHOWN = 5
 
@@ -23,6 +30,7 @@ def answer(search: Search, config_dir: str | None = None) -> str:
     what = title(column.removeprefix("final_"))
     lines = [f"the best of {len(trials)} settings{bad}, by {what} {_judged_by(search)}:"]
     lines += [f"  {value:.4f}  {joined(trial.setting)}" for trial, value in ranked[:SHOWN]]
+    lines += _history(search, trials, measure_of(column))
     found = search.finals()
     lines += _of_finals(search, found, measure_of(column)) if found is not None else []
     best = search.finalists()[found.chosen] if found is not None and found.chosen is not None else ranked[0][0]
@@ -39,6 +47,24 @@ def _judged_by(search: Search) -> str:
     if replicates == ((),):
         return "of one run each"
     return f"of {' '.join(replicates[0])}" if len(replicates) == 1 else f"as the mean of {len(replicates)} runs each"
+
+
+def _history(search: Search, trials: Sequence[Trial], measure: Measure) -> list[str]:
+    """Return the best after so many trials, and what a random search is expected to come to, if it was one."""
+    values = [value_of(search.study.summaries(trial) or (), measure.column) for trial in trials]
+    scores = [-math.inf if value is None else measure.sign * value for value in values]
+    after = [2**power for power in range(2, 20) if 2**power < len(trials)]
+    if not after:
+        return []
+    reached = [measure.sign * max(scores[:count]) for count in after]
+    said = ", ".join("–" if math.isinf(best) else f"{best:.4f}" for best in reached)
+    lines = [f"best after {', '.join(map(str, after))} trials: {said}"]
+    if search.study.said["sampler"] == "random":
+        worst = min(score for score in scores if math.isfinite(score))
+        sound = np.array([max(score, worst) for score in scores])
+        expected = ", ".join(f"{measure.sign * expected_best(sound, count):.4f}" for count in after)
+        lines.append(f"expected of so many random trials: {expected}")
+    return lines
 
 
 def _of_finals(search: Search, found: Finals, measure: Measure) -> list[str]:

@@ -173,6 +173,17 @@ def test_the_metric_asked_for_decides(optbench: Callable, folder: Path) -> None:
     assert f"  {min(losses):.4f}  " in found.out
 
 
+def test_the_history_says_what_more_trials_brought(optbench: Callable, folder: Path) -> None:
+    found = optbench(*ASKED, "--sampler", "random")
+    trials = json.loads(proposed(folder))["generations"]
+    folders = [trial["folders"][0] for generation in trials for trial in generation["trials"]][:15]
+    runs = {run.name: float(str(summary_of(run)["final_val_accuracy"])) for run in run_folders(folder)}
+    values = [runs[name] for name in folders]
+    assert f"best after 4, 8 trials: {max(values[:4]):.4f}, {max(values[:8]):.4f}" in found.out
+    expected = [float(v) for v in re.findall(r"expected of so many random trials: ([\d.]+), ([\d.]+)", found.out)[0]]
+    assert min(values) < expected[0] < expected[1] < max(values)
+
+
 def test_a_dry_run_says_the_space_and_writes_nothing(optbench: Callable, folder: Path) -> None:
     shown = optbench("tune", *SMALL, "dry_run=true", "--budget", "10m")
     assert shown.code == 0 and "optim.lr of adamw: optim.lr from 0.0001 to 0.03, evenly in the logarithm" in shown.out
