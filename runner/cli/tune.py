@@ -128,7 +128,7 @@ def _end(search: "Search", config_dir: str | None) -> int:
         print(f"optbench: ended by a run that cannot be trained: {search.lost}", file=sys.stderr)
         return 1
     failed = search.failed()
-    if search.ended is None and not (failed and search.probe[0].config["fail_fast"]):
+    if search.interrupted and not (failed and search.probe[0].config["fail_fast"]):
         print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     if search.ended is not None:

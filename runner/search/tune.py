@@ -228,9 +228,9 @@ class Search:
         return [trial for trial, _ in self.study.ranked(trials)][: self.limits.finalists]
 
     def finals(self) -> Finals | None:
-        """Return how far the finals are; None where there are none."""
+        """Return how far the finals are; None where there are none, or they have not begun."""
         finalists, column = self.finalists(), self.study.measure(self.trials())
-        if not finalists or column is None:
+        if self.ended is None or not finalists or column is None:
             return None
 
         def result(place: int, number: int) -> float | None:
@@ -240,6 +240,11 @@ class Search:
             return WAITING if len(summaries) < len(found) else value_of(summaries, column)
 
         return finals(len(finalists), measure_of(column), result)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether trials or finals are left to run."""
+        return self.ended is None or ((found := self.finals()) is not None and not found.over)
 
     def finals_runs(self, trial: Trial, number: int) -> list[dict[str, Any]]:
         """Return the summaries of a trial's runs with a new seed, those that have ended."""

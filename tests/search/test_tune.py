@@ -12,8 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from runner.cli import tune
+from runner.engine import fused
+from runner.engine.fused.members import Stack
 from runner.errors import ConfigError
 from runner.sweep.queue import Queue
 from tests.support.records import run_folders, summary_of, without_timing
@@ -193,15 +196,15 @@ def test_a_dry_run_says_the_space_and_writes_nothing(optbench: Callable, folder:
 def test_the_best_few_are_run_with_new_seeds_and_the_choice_is_judged_on_newer_ones(tmp_path: Path) -> None:
     asked = [*ASKED[:-4], "--finalists", "3", "--trials", "6"]
     command = [sys.executable, "-m", "runner", *asked, "baselines=false"]
-    said = []
+    said, quiet = [], subprocess.DEVNULL
     for name in ("alone", "interrupted"):
         (tmp_path / name).mkdir()
         if name == "interrupted":
-            process = subprocess.Popen(command, cwd=tmp_path / name, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = subprocess.Popen(command, cwd=tmp_path / name, stdout=quiet, stderr=quiet)
             while process.poll() is None and len(list((tmp_path / name).glob("outputs/default/*/summary.json"))) < 9:
                 time.sleep(0.02)
-            process.kill()
-            process.communicate()
+            process.send_signal(signal.SIGINT)
+            assert process.wait() == 130
         ended = subprocess.run(command, cwd=tmp_path / name, check=True, capture_output=True, text=True)
         said.append(ended.stdout)
     assert said[0] == said[1]
@@ -309,3 +312,24 @@ def test_another_search_under_the_same_name_is_refused(
     assert said in refused.err and "name=…" in refused.err
     assert study.read_bytes() == before and len(run_folders(folder)) == 1
     assert optbench(*kept, *changed, "name=other", "workers=1").code == 0
+
+
+def test_a_generation_that_does_not_fit_into_memory_makes_the_same_trials(
+    optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stacks of more than four members run out of memory, and are halved; workers are forked, so they see it too."""
+    asked = [*ASKED[:-6], "--generation", "16", "--finalists", "0", "--trials", "40"]
+    assert optbench(*asked, "name=whole", "workers=2").code == 0
+    sizes = {summary_of(run)["stack_size"] for run in run_folders(folder, "whole")}
+    train = fused.train
+
+    def train_few(members: Stack, over: Callable[[int], bool]) -> object:
+        if len(members.states) > 4:
+            raise torch.OutOfMemoryError("too many")
+        return train(members, over)
+
+    monkeypatch.setattr(fused, "train", train_few)
+    assert optbench(*asked, "name=halved", "workers=2").code == 0
+    assert max(sizes) == 8 and max(summary_of(run)["stack_size"] for run in run_folders(folder, "halved")) == 4
+    whole, halved = (json.loads(proposed(folder, name))["generations"] for name in ("whole", "halved"))
+    assert whole == halved
