@@ -45,7 +45,7 @@ LATE = {
     """,
     "hydra: help, lists and completion compose nothing": """
         config.compose run.job run.claim run.outcome run.record sweep.plan sweep.queue sweep.terminal sweep.launch
-        cli.present
+        cli.present search.answer search.prepare search.tune
     """,
     "yaml: most commands have no folder of one's own": "config.own_yamls",
     "nothing is to come before a Ctrl-C is taken well": "cli.main",
@@ -53,7 +53,7 @@ LATE = {
 """What imports inside functions spare whom, and the modules that are so imported."""
 NAMED_LATE = {name for names in LATE.values() for name in names.split()}
 
-LATE_LIBRARIES = {*HEAVY, "PIL", "pytorch_optimizer", "safetensors", "tensorboard", "google_crc32c", "signal"}
+LATE_LIBRARIES = {*HEAVY, "PIL", "optuna", "pytorch_optimizer", "safetensors", "tensorboard", "google_crc32c", "signal"}
 """Of other packages: what reads pictures, extras, and what waits as ``cli.main`` does."""
 
 WITHOUT_TORCH = (

@@ -47,6 +47,11 @@ TABLE = (
         ),
     ),
     Command(
+        "tune",
+        "runner.cli.tune",
+        (("[overrides]", "search a space for its best setting, such as  optbench tune --budget 10m"),),
+    ),
+    Command(
         "data",
         "runner.cli.data",
         (("[overrides]", "what a data set holds and what becomes of each column, without training"),),

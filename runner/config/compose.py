@@ -20,7 +20,7 @@ from runner.config.hydra_door import Composition, ConfigLoader, DictConfig, Hydr
 from runner.config.options import COMBINED_GROUPS, configs_dir, options, options_in, sections
 from runner.config.own_yamls import own_folder
 from runner.config.part_names import PART
-from runner.config.specs import INTERNAL, SPEC
+from runner.config.specs import INTERNAL, SPEC, Setting
 from runner.errors import ConfigError, closest
 
 MOST_RUNS = 100_000
@@ -192,6 +192,10 @@ class Composer:
         parsed = self.parse(overrides)
         base = self._base(self._choices(parsed))
         return [o.forced() if base.is_argument(o.key) else o.line for o in parsed]
+
+    def settings(self, overrides: Sequence[str]) -> Mapping[str, Setting]:
+        """Return every setting, by dotted key, of the options that overrides choose."""
+        return self._base(self._choices(self.parse(overrides))).known.settings
 
     def _choices(self, parsed: Sequence[Override]) -> tuple[str, ...]:
         return tuple(o.line for o in parsed if o.key in self._groups or o.of_hydra)

@@ -36,8 +36,8 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, OverrideType, Quote, QuotedString, RangeSweep, Sweep
 from hydra.core.override_parser.types import Override as HydraOverride
-from hydra.core.override_parser.types import OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
@@ -46,6 +46,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.errors import ConfigError
 
 __all__ = [
+    "Axis",
     "Composition",
     "ConfigLoader",
     "DictConfig",
@@ -131,9 +132,29 @@ class Override:
         except (HydraException, ValueError, ArithmeticError) as error:
             raise ConfigError(f"{self.line} is no list of values: {reason(error)}") from error
 
+    def axis(self) -> "Axis":
+        """Return what a sweep draws from; relies on: tags and functions are kept, ``int(interval(1,8))`` is whole."""
+        sweep = cast(Sweep, self._parsed.value())
+        ends = (sweep.start, sweep.end) if isinstance(sweep, IntervalSweep) else None
+        texts = () if ends else tuple(map(str, self._parsed.sweep_string_iterator()))
+        in_steps = isinstance(sweep, RangeSweep)
+        return Axis(texts, cast(Any, ends), in_steps, frozenset(sweep.tags), getattr(sweep, "shuffle", False))
+
     def forced(self) -> str:
         """Return it so that Hydra sets the key whether it is there or not."""
         return f"++{self.line.lstrip('+')}"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a sweep draws from."""
+
+    texts: tuple[str, ...]
+    """Each of its values, as it is typed; none of an interval."""
+    ends: tuple[float, float] | None  # of an interval
+    in_steps: bool  # a range
+    tags: frozenset[str]
+    shuffled: bool
 
 
 class Parser:

@@ -12,10 +12,12 @@
 ``smallest: {le: most}``. ``id`` says whether the setting decides what a run finds: ``always`` (the default),
 ``never``, ``read`` (where an option of the run ``reads`` it), or ``changed``: outside the run's id while it has its
 default, as is every setting that is added to an option later. ``reads`` are keys that are in the id of a run with this
-option, though by themselves they are not. ``conflicts`` and ``doubts`` say what cannot go together, and what is seldom
-meant (``runner.config.conflicts``), ``mistakes`` which runs of older versions are trained again. ``facts`` are what
-training must know of the option; ``FACTS`` names them. The ``template`` of a setting that names a part of the user's
-own is such a part, as it may be copied.
+option, though by themselves they are not. ``search`` is the default range of a setting, in Hydra's grammar of sweeps,
+as in ``lr: "tag(log,interval(1e-4,1))"``; a search that is given no space chooses among a group's options with
+``candidate: true`` (``runner.search.defaults``). ``conflicts`` and ``doubts`` say what cannot go together, and what is
+seldom meant (``runner.config.conflicts``), ``mistakes`` which runs of older versions are trained again. ``facts`` are
+what training must know of the option; ``FACTS`` names them. The ``template`` of a setting that names a part of the
+user's own is such a part, as it may be copied.
 
 The YAML of a user's own option takes the same. One whose function is a shipped option's knows what that knows.
 """
@@ -34,20 +36,10 @@ SPEC = "_spec_"
 INTERNAL = ("_option_", "_target_", SPEC)
 """Keys of the YAMLs that are no settings: the option's canonical name, what it builds, and what is known of it."""
 
-PARTS = ("settings", "conflicts", "doubts", "mistakes", "reads", "facts")
+PARTS = ("settings", "search", "candidate", "conflicts", "doubts", "mistakes", "reads", "facts")
 SAID = (
-    "kind",
-    *BOUNDS,
-    "words",
-    "nullable",
-    "length",
-    "path",
-    "steps_or_share",
-    "id",
-    "a_run",
-    "a_file",
-    "same",
-    "template",
+    *("kind", *BOUNDS, "words", "nullable", "length", "path", "steps_or_share"),
+    *("id", "a_run", "a_file", "same", "template"),
 )
 IN_THE_ID = ("always", "never", "read", "changed")
 FACTS = {
@@ -107,6 +99,10 @@ class Spec:
     reads: tuple[str, ...] = ()
     facts: Mapping[str, Any] = made_by(default_factory=dict)
     mistakes: tuple[Mistake, ...] = ()
+    search: Mapping[str, str] = made_by(default_factory=dict)
+    """Default ranges of settings, by their keys below the option."""
+    candidate: bool = False
+    """Whether a search without a space of its own chooses it too."""
 
     @staticmethod
     def of(node: Mapping[str, Any], where: str, known: "Spec | None" = None) -> "Spec":
@@ -129,6 +125,7 @@ class Spec:
                 raise ConfigError(f"{where}._spec_.settings.{key} is no setting{closest(key, defaults)}")
             _refuse_odd(of_one, SAID, f"{where}._spec_.settings.{key}")
         _refuse_odd(said.get("facts") or {}, FACTS, f"{where}._spec_.facts")
+        _refuse_odd(said.get("search") or {}, defaults, f"{where}._spec_.search")
         settings = {}
         for key, default in defaults.items():
             if key in of_settings or known is None or key not in known.settings:
@@ -142,6 +139,8 @@ class Spec:
             tuple(said.get("reads") or ()),
             said.get("facts") or {},
             tuple(Mistake.read(one, f"{where}._spec_.mistakes") for one in said.get("mistakes") or ()),
+            {key: str(axis) for key, axis in (said.get("search") or {}).items()},
+            bool(said.get("candidate", False)),
         )
         if known is None:
             return own
@@ -152,6 +151,8 @@ class Spec:
             (*known.reads, *own.reads),
             {**known.facts, **own.facts},
             (*known.mistakes, *(m for m in own.mistakes if m not in known.mistakes)),
+            {**{key: axis for key, axis in known.search.items() if key in settings}, **own.search},
+            own.candidate,
         )
 
 

@@ -32,8 +32,20 @@ def write(plan: Path, run_ids: Sequence[str]) -> None:
 
 def plan_of(jobs: Sequence[Job]) -> Path:
     """Return where the plan of a pack of these jobs is kept."""
-    ids = "".join(sorted(job.run_id for job in jobs))
-    return jobs[0].folder.parent / ".stacks" / f"{hashlib.sha256(ids.encode()).hexdigest()[:8]}.json"
+    return _place(jobs[0].folder.parent, [job.run_id for job in jobs])
+
+
+def _place(folder: Path, run_ids: Iterable[str]) -> Path:
+    ids = "".join(sorted(run_ids))
+    return folder / ".stacks" / f"{hashlib.sha256(ids.encode()).hexdigest()[:8]}.json"
+
+
+def keep(folder: Path, chosen: Iterable[Sequence[str]]) -> None:
+    """Write packs of a folder's runs, given by their ids, but those that are in one already."""
+    held = {frozenset(members) for _, members in packs(folder)}
+    for ids in chosen:
+        if len(ids) > 1 and not any(set(ids) <= other for other in held):
+            write(_place(folder, ids), ids)
 
 
 def place(jobs: Sequence[Job]) -> tuple[Path, Path]:

@@ -166,6 +166,21 @@ def selection_bias(scores: Array) -> float:
     return float(whole.mean(1).max() - judged.mean())
 
 
+def expected_best(values: Array, k: int) -> float:
+    """Return what the best of k trials of a random search is expected to come to (Dodge 2019).
+
+    Of N trials in rising order that is Σ v(i)·[(i/N)^k - ((i-1)/N)^k], as if k were drawn from them with replacement:
+    biased low where k is near to N. Trials of other searches are no random sample.
+
+    Args:
+        values: ``[N]``, more is better.
+        k: how many, 1 at least.
+    """
+    rising = np.sort(np.asarray(values, float))
+    share = np.arange(len(rising) + 1) / len(rising)
+    return float(rising @ np.diff(share**k))
+
+
 @dataclass(frozen=True)
 class TimeToTarget:
     """How long runs took to reach a target, those that did not being censored (Kaplan & Meier 1958)."""

@@ -56,13 +56,17 @@ def pack(jobs: Sequence[Job], count: int) -> list[Pack]:
     return [members for kind in kinds.values() for members in _stacks(jobs, kind, count)]
 
 
+def anew(jobs: Sequence[Job], count: int) -> list[Pack]:
+    """Return the packs of several of these jobs, whatever became of any of them: a function of the jobs alone."""
+    if not jobs or jobs[0].config["engine"] == "loop":
+        return []
+    able = [i for i, job in enumerate(jobs) if _is_stackable(job, jobs[0].config["engine"] == "fused")]
+    return [tuple(able[i] for i in members) for members in pack([jobs[i] for i in able], count) if len(members) > 1]
+
+
 def keep(jobs: Sequence[Job], chosen: Sequence[Pack]) -> None:
     """Write who is in each pack, before any of them starts: who joins the sweep later finds them as they are."""
-    held = {frozenset(members) for _, members in packs.packs(jobs[0].folder.parent)}
-    for members in chosen:
-        ids = [jobs[i].run_id for i in members]
-        if len(ids) > 1 and not any(set(ids) <= other for other in held):
-            packs.write(packs.plan_of([jobs[i] for i in members]), ids)
+    packs.keep(jobs[0].folder.parent, ([jobs[i].run_id for i in members] for members in chosen))
 
 
 def _as_they_were(jobs: Sequence[Job]) -> tuple[list[Pack], list[int]]:
@@ -86,10 +90,12 @@ def _may_be_stacked(job: Job, asked: bool) -> bool:
     A training function of one's own is never stacked; what of one's own acts in a step is where a stack is ``asked``
     for. Data of one's own are tensors by then, as all data.
     """
-    if job.is_own:
-        return False
+    return _is_stackable(job, asked) and finished(job) is None and not begun_alone(job)
+
+
+def _is_stackable(job: Job, asked: bool) -> bool:
     acting = [key for key in named_by_user(job.config) if not key.startswith("data.")]
-    return (asked or not acting) and finished(job) is None and not begun_alone(job)
+    return not job.is_own and (asked or not acting)
 
 
 def _stacks(jobs: Sequence[Job], members: list[int], count: int) -> list[Pack]:

@@ -36,6 +36,12 @@ class Queue:
         self._under_way: set[Pack] = set()
         self.closed = False
         """Nothing more is handed out."""
+        self.title = "sweep"
+        """What a progress bar calls it."""
+        self.expected = 0
+        """How many jobs there will be in all, as far as a source knows."""
+        self.measure: str | None = None
+        """The column of the summaries by which the best is told; None: the headline measure."""
         self.add(jobs)
 
     def add(self, jobs: Sequence[Job]) -> None:
@@ -88,6 +94,11 @@ class Queue:
     def close(self) -> None:
         """Hand nothing more out."""
         self.closed = True
+
+    @property
+    def total(self) -> int:
+        """How many jobs there will be, as far as is known."""
+        return max(len(self.jobs), self.expected)
 
     @property
     def running(self) -> int:

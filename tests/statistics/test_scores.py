@@ -132,3 +132,11 @@ def test_resolution_is_that_of_a_counted_measure():
 
 def test_holm_in_a_family_larger_than_what_is_looked_at():
     assert s.holm(np.array([0.001, 0.01]), family=10) == pytest.approx([0.01, 0.09])
+
+
+def test_the_expected_best_is_that_of_all_draws():
+    values = np.array([0.3, 0.1, 0.2])
+    pairs = [max(a, b) for a in values for b in values]
+    assert s.expected_best(values, 1) == pytest.approx(values.mean())
+    assert s.expected_best(values, 2) == pytest.approx(np.mean(pairs))
+    assert s.expected_best(values, 500) == pytest.approx(0.3)

@@ -238,7 +238,11 @@ class _Board:
         shown = sys.stderr.isatty()
         self._queue = queue
         self._bar: tqdm[Any] = tqdm(
-            total=len(queue.jobs), unit="run", desc="sweep", disable=not shown, dynamic_ncols=True
+            total=queue.total,
+            unit="run",
+            desc=queue.title,
+            disable=not shown,
+            dynamic_ncols=True,
         )
         self._counts = {"diverged": 0, "failed": 0}
         self._best: float | None = None
@@ -254,7 +258,8 @@ class _Board:
         status = outcome.summary["status"]
         if status in self._counts:
             self._counts[status] += 1
-        if name := chosen_by(outcome.summary):
+        name = self._queue.measure or chosen_by(outcome.summary)
+        if name and isinstance(outcome.summary.get(name), int | float):
             value, measure = float(outcome.summary[name]), name.removeprefix("final_val_")
             better = max if HIGHER_IS_BETTER[measure] else min
             self._best = value if self._best is None else better(self._best, value)
@@ -262,6 +267,6 @@ class _Board:
     def under_way(self, share: float) -> None:
         """Show how many runs are being trained, and how many runs' worth of that is done."""
         best = {} if self._best is None else {"best": f"{self._best:.4g}"}
-        self._bar.total = len(self._queue.jobs)
+        self._bar.total = self._queue.total
         self._bar.set_postfix({"running": self._queue.running, **best, **self._counts}, refresh=False)
         self._bar.update(round(len(self._queue.outcomes) + share, 1) - self._bar.n)

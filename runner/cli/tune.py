@@ -1,0 +1,140 @@
+"""``optbench tune``: a search over a space, which can be repeated, interrupted and gone on with."""
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from runner import INTERRUPTED
+from runner.cli.arguments import Parser, whole_number
+from runner.cli.one_run import find_parts_in_current_folder
+from runner.errors import ConfigError
+from runner.shell import joined
+
+if TYPE_CHECKING:
+    from runner.search.tune import Search
+
+ABOUT = """\
+Search a space for its best setting. Values with commas are chosen among, interval(0.1,0.9) and
+tag(log,interval(1e-4,1)) drawn from; without any, each option's default ranges are searched. Trials are ordinary runs;
+the same command goes on.
+"""
+SAMPLERS = ("tpe", "random", "qmc", "gp")
+GENERATION = 16
+FINALISTS = 5
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parser() -> Parser:
+    """Return what the command takes."""
+    parser = Parser("tune", ABOUT)
+    parser.add_argument("--trials", type=whole_number, metavar="N", help="try so many settings")
+    about = "begin no generation that would end later, such as 90s, 10m or 2h; the time of earlier calls counts"
+    parser.add_argument("--budget", metavar="TIME", help=about)
+    about = f"{', '.join(SAMPLERS)}; default: {SAMPLERS[0]}"
+    parser.add_word("--sampler", words=SAMPLERS, metavar="NAME", default=SAMPLERS[0], help=about)
+    about = "of the proposals, default: 0 (seed=… is the runs')"
+    parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help=about)
+    about = f"settings that are proposed together, default: {GENERATION}"
+    parser.add_argument("--generation", type=whole_number, default=GENERATION, metavar="N", help=about)
+    about = f"so many of the best are run with new seeds at the end, default: {FINALISTS}; 0: none"
+    parser.add_argument("--finalists", type=whole_number, default=FINALISTS, metavar="N", help=about)
+    about = "what settings are judged by, such as val_loss; default: the headline measure"
+    parser.add_argument("--metric", metavar="NAME", help=about)
+    parser.add_config_dir()
+    parser.add_overrides("as of optbench train; seeds=3 judges each setting by the mean of three runs")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """Search, and say what was found."""
+    began = time.monotonic()
+    arguments = parser().parse_intermixed_args(argv)
+    if arguments.trials is None and arguments.budget is None:
+        raise ConfigError("tune needs an end: --trials 100, or --budget 10m")
+    for flag, value, least in (
+        ("--trials", arguments.trials, 1),
+        ("--generation", arguments.generation, 1),
+        ("--seed", arguments.seed, 0),
+        ("--finalists", arguments.finalists, 0),
+    ):
+        if value is not None and value < least:
+            raise ConfigError(f"{flag} must be a whole number ≥ {least}, got {value}")
+    seconds = None if arguments.budget is None else duration(arguments.budget)
+    find_parts_in_current_folder()
+    from runner.config.compose import Composer, start_hydra
+    from runner.search.prepare import Asked, prepared
+    from runner.search.tune import Limits
+
+    asked = Asked(
+        arguments.overrides,
+        arguments.sampler,
+        arguments.seed,
+        arguments.generation,
+        arguments.metric,
+        Limits(arguments.trials, seconds, arguments.finalists),
+        joined(["tune", *arguments.overrides]),
+        began,
+    )
+    composer = Composer(start_hydra(arguments.config_dir).config_loader)
+    search, left_out = prepared(composer, asked)
+    for said in left_out:
+        print(f"optbench: not in the default space: {said}", file=sys.stderr)
+    if search.probe[0].config["dry_run"]:
+        print(_described(search), end="")
+        return 0
+    from runner.sweep.terminal import report_doubts
+
+    report_doubts(search.probe)
+    search.run()
+    return _end(search, arguments.config_dir)
+
+
+def duration(text: str) -> float:
+    """Return the seconds of a time such as ``90s``, ``10m``, ``1.5h`` or ``1h30m``.
+
+    Raises:
+        ConfigError: if it is none, or not above 0.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if "".join(f"{number}{unit}" for number, unit in parts) != text or not 0 < seconds < 1e9:
+        raise ConfigError(f"--budget must be a time above 0, such as 90s, 10m or 1h30m, got {text!r}")
+    return seconds
+
+
+def _described(search: "Search") -> str:
+    """Return what would be searched."""
+    lines = ["the space:", *(f"  {name}: {what}" for name, what in search.space.described().items())]
+    if search.space.fixed:
+        lines.append(f"the same for all: {joined(search.space.fixed)}")
+    if len(search.space.replicates) > 1:
+        lines.append(f"each setting is judged by the mean of {len(search.space.replicates)} runs")
+    known = len(search.study.trials)
+    lines.append(f"{known or 'no'} settings were proposed so far in {search.study.folder}")
+    return "\n".join(lines) + "\n"
+
+
+def _end(search: "Search", config_dir: str | None) -> int:
+    """Print the answer, say why there are no more trials, and return the exit code."""
+    from runner.search.answer import answer
+
+    print(answer(search, config_dir), end="")
+    for said, reason in list(search.refused.items())[:1]:
+        more = f"{len(search.refused)} settings that were drawn cannot be run; the first"
+        print(f"optbench: {more}, {said}: {reason.splitlines()[0]}", file=sys.stderr)
+    if search.lost is not None:
+        print(f"optbench: ended by a run that cannot be trained: {search.lost}", file=sys.stderr)
+        return 1
+    failed = search.failed()
+    if search.interrupted and not (failed and search.probe[0].config["fail_fast"]):
+        print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    if search.ended is not None:
+        print(f"optbench: ended: {search.ended}", file=sys.stderr)
+    if failed:
+        where = f", see {failed[0]['traceback']}" if "traceback" in failed[0] else ""
+        print(f"optbench: {len(failed)} runs failed; the first: {failed[0].get('stop_reason')}{where}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,390 @@
+"""A search: generations of trials on the queue of sweeps. Trials are ordinary runs; nothing here trains.
+
+The queue asks for more where nothing waits. A generation is proposed when all runs before it have ended, written, and
+handed to the queue whole; which of its runs are trained together is written with it. So workers and interruptions
+decide nothing but how long it takes.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm import tqdm
+
+from runner.errors import ConfigError
+from runner.measures import title
+from runner.report.measure import Measure
+from runner.run import launches, packs, record
+from runner.run.changed import refuse_runs_of_other_data
+from runner.run.job import Job
+from runner.search.finals import WAITING, Finals, expected_runs, finals, runs_with_new_seed
+from runner.search.proposals import Method
+from runner.search.space import Drawn, Space
+from runner.search.study import Generation, Study, Trial, higher_is_better, value_of
+from runner.sweep.check import Check
+from runner.sweep.held import Held
+from runner.sweep.launch.processes import launch, number_of_workers
+from runner.sweep.pack import anew
+from runner.sweep.plan import estimate_seconds
+from runner.sweep.queue import Queue
+
+RUNS_OF_A_PACK = 8
+"""A generation's runs of a kind are divided into packs of about so many: a function of its size, not of the workers."""
+ATTEMPTS = 2
+"""How often a run is started whose worker dies."""
+NO_MORE = "every setting of the space was tried"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a search ends."""
+
+    trials: int | None
+    seconds: float | None
+    """A generation is begun only if it, and the finals, are expected to end within them."""
+    finalists: int = 0
+    """So many of the best are run with new seeds at the end."""
+
+
+@dataclass
+class Search:
+    """A search on its way."""
+
+    space: Space
+    study: Study
+    limits: Limits
+    check: Check
+    probe: Sequence[Job]
+    """The runs of one setting: what all have in common is theirs too."""
+    command: str
+    """What asks for it, as ``sweeps.jsonl`` records it."""
+    began: float = field(default_factory=time.monotonic)
+    """When the command did, from which on a budget counts."""
+    ended: str | None = None
+    """Why there are no more trials; None where it was interrupted."""
+    lost: str | None = None
+    """Why a run could not be trained."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Settings that were drawn and cannot be run, and why."""
+    _at: int = -1
+    _attempts: int = 0
+    _trials_at_hand: int = 0
+    _current: list[Job] = field(default_factory=list)
+    _new_seeds: dict[tuple[tuple[str, ...], int], list[Job]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Search until a limit is reached, the space is exhausted, or it is interrupted.
+
+        Raises:
+            ConfigError: if the budget is less than the first generation takes.
+        """
+        from runner.run import baselines
+
+        self._generation_began = time.monotonic()
+        self._spent, self._last_seconds = self.study.spent()
+        self._workers = number_of_workers(self.probe)
+        self._first = self._checked_first()
+        baselines.beside(self.probe)
+        size = self.study.said["generation"] * len(self.space.replicates)
+        self._queue = Queue((), self._packs(size), self._source)
+        self._queue.title = "search"
+        self._queue.measure = self.study.measure([])
+        self._expect()
+        launch(self._queue, lambda outcome: None, self._workers)
+        self.study.spend(self._seconds(), self._last_seconds)
+        if self.study.generations:
+            record.settle_runs_csv(self.study.folder)
+
+    def _seconds(self) -> float:
+        return self._spent + time.monotonic() - self.began
+
+    def trials(self) -> list[Trial]:
+        """Return the trials up to the limit."""
+        return self.study.trials[: self.limits.trials]
+
+    def failed(self) -> list[dict[str, Any]]:
+        """Return the summaries of the runs that failed."""
+        found = [summary for trial in self.trials() for summary in self.study.summaries(trial) or ()]
+        return [summary for summary in found if summary["status"] == "failed"]
+
+    # ---- what is handed to the queue
+
+    def _source(self, queue: Queue) -> None:
+        """Add the next generation's runs, once those of the last have ended."""
+        if len(queue.outcomes) < len(queue.jobs):
+            return
+        if self._current and not self._concluded(queue):
+            return
+        while not queue.closed:
+            if self.ended is not None or not self._may_go_on():
+                self._add_finals(queue)
+                return
+            self._at += 1
+            if self._at == len(self.study.generations) and not self._propose(self._at):
+                self.ended = NO_MORE
+                continue
+            if self._add(queue):
+                return
+
+    def _concluded(self, queue: Queue) -> bool:
+        """Say whether the runs that were added last have ended; those that were lost are added again."""
+        self.study.tried_again |= {job.folder.name for job in self._current}
+        lost = [job for job in self._current if not self.study.has_ended(job.folder.name)]
+        if not lost:
+            now = time.monotonic()
+            if self.ended is None:  # not the finals
+                share = self._trials_at_hand / self.study.said["generation"]
+                self._last_seconds = (now - self._generation_began) / share
+                self._say()
+            self.study.spend(self._seconds(), self._last_seconds)
+            self._generation_began, self._attempts, self._current = now, 0, []
+            return True
+        reasons = {o.job.run_id: str(o.summary.get("stop_reason")) for o in queue.outcomes.values()}
+        self._attempts += 1
+        if self._attempts >= ATTEMPTS:
+            self.lost = f"{lost[0].folder.name}: {reasons.get(lost[0].run_id)}"
+            queue.close()
+            return False
+        self._current = lost
+        queue.add(lost)
+        return False
+
+    def _may_go_on(self) -> bool:
+        """Say whether a limit leaves room for another generation."""
+        before = sum(len(g.trials) for g in self.study.generations[: self._at + 1])
+        if self.limits.trials is not None and before >= self.limits.trials:
+            self.ended = f"{self.limits.trials} trials were asked for"
+            return False
+        recorded = self._at + 1 < len(self.study.generations)
+        unfinished = recorded and self._missing(self.study.generations[self._at + 1], before)
+        if recorded and not unfinished:
+            return True
+        if self.limits.seconds is not None and (self._at >= 0 or self.study.generations):
+            needed = self._last_seconds
+            if not unfinished and self._seconds() + needed + self._of_finals(needed) > self.limits.seconds:
+                self.ended = f"the budget has no room for another generation, which takes about {needed:.0f} s"
+                return False
+        return True
+
+    def _of_finals(self, generation_seconds: float) -> float:
+        """Return about how many seconds the finals take, from those of a generation."""
+        size: int = self.study.said["generation"]
+        return generation_seconds / size * expected_runs(self.limits.finalists)
+
+    def _missing(self, generation: Generation, before: int) -> list[Trial]:
+        """Return the trials of a generation that have not ended, up to the limit."""
+        most = None if self.limits.trials is None else max(0, self.limits.trials - before)
+        return [trial for trial in generation.trials[:most] if self.study.summaries(trial) is None]
+
+    def _add(self, queue: Queue) -> bool:
+        """Hand the runs of a generation that have not ended to the queue; say whether there are any."""
+        generation = self.study.generations[self._at]
+        missing = self._missing(generation, sum(len(g.trials) for g in self.study.generations[: self._at]))
+        wanted = [
+            (overrides, name)
+            for trial in missing
+            for overrides, name in zip(self.space.runs(trial.drawn), trial.folders, strict=True)
+            if not self.study.has_ended(name)
+        ]
+        if not wanted:
+            return False
+        self._trials_at_hand = len(missing)
+        self._add_jobs(queue, [self._job_again(overrides, name) for overrides, name in wanted], generation.packs)
+        return True
+
+    def _add_jobs(self, queue: Queue, jobs: list[Job], together: Sequence[Sequence[str]]) -> None:
+        """Hand those of some runs that have not ended to the queue, and write which of all are trained together."""
+        self._current = [job for job in jobs if not self.study.has_ended(job.folder.name)]
+        ids = {job.run_id for job in self._current}
+        launches.note(self.study.folder, self.command, [job.run_id for job in self._current])
+        packs.keep(self.study.folder, [members for members in together if ids & set(members)])
+        queue.add(self._current)
+        self._expect()
+
+    @staticmethod
+    def _packs(runs: int) -> int:
+        """Return into how many packs so many runs of a kind are divided."""
+        return max(1, runs // RUNS_OF_A_PACK)
+
+    def _job_again(self, overrides: Sequence[str], name: str) -> Job:
+        job = self._job(overrides)
+        if isinstance(job, str):
+            raise ConfigError(f"{' '.join(overrides)}: {job}")
+        if job.folder.name != name:
+            raise ConfigError(
+                f"{' '.join(overrides)} is another run than when it was proposed ({name}): its data, YAMLs or parts "
+                "have changed; put them back, or give the search a name=… of its own"
+            )
+        return job
+
+    # ---- the finals
+
+    def finalists(self) -> list[Trial]:
+        """Return the best trials, the best first; none where none has a value, or no finals are asked for."""
+        trials = [trial for trial in self.trials() if self.study.summaries(trial) is not None]
+        return [trial for trial, _ in self.study.ranked(trials)][: self.limits.finalists]
+
+    def finals(self) -> Finals | None:
+        """Return how far the finals are; None where there are none, or they have not begun."""
+        finalists, column = self.finalists(), self.study.measure(self.trials())
+        if self.ended is None or not finalists or column is None:
+            return None
+
+        def result(place: int, number: int) -> float | None:
+            names = [job.folder.name for job in self._with_new_seed(finalists[place], number)]
+            found = [self.study.summary(name) for name in names]
+            summaries = [summary for summary in found if summary is not None]
+            return WAITING if len(summaries) < len(found) else value_of(summaries, column)
+
+        return finals(len(finalists), measure_of(column), result)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether trials or finals are left to run."""
+        return self.ended is None or ((found := self.finals()) is not None and not found.over)
+
+    def finals_runs(self, trial: Trial, number: int) -> list[dict[str, Any]]:
+        """Return the summaries of a trial's runs with a new seed, those that have ended."""
+        found = (self.study.summary(job.folder.name) for job in self._with_new_seed(trial, number))
+        return [summary for summary in found if summary is not None]
+
+    def _with_new_seed(self, trial: Trial, number: int) -> list[Job]:
+        key = (tuple(trial.setting), number)
+        if key not in self._new_seeds:
+            jobs = [self._job(overrides) for overrides in runs_with_new_seed(self.space, trial.drawn, number)]
+            if wrong := next((job for job in jobs if isinstance(job, str)), None):
+                raise ConfigError(wrong)
+            self._new_seeds[key] = [job for job in jobs if not isinstance(job, str)]
+        return self._new_seeds[key]
+
+    def _add_finals(self, queue: Queue) -> None:
+        """Hand the next runs of the finals to the queue, if there are any."""
+        found = self.finals()
+        if found is None or found.over:
+            return
+        finalists = self.finalists()
+        jobs = [job for place, number in found.wanted for job in self._with_new_seed(finalists[place], number)]
+        self._add_jobs(
+            queue, jobs, [[jobs[i].run_id for i in members] for members in anew(jobs, self._packs(len(jobs)))]
+        )
+
+    # ---- what is proposed
+
+    def _checked_first(self) -> Generation | None:
+        """Return the first generation where it is to be proposed yet and a budget is to hold it.
+
+        Raises:
+            ConfigError: if it takes longer.
+        """
+        if self.limits.seconds is None or self.study.generations:
+            return None
+        found = self._proposal(0)
+        if found is None:
+            return None
+        generation, jobs = found
+        if self.limits.trials is not None:
+            jobs = jobs[: self.limits.trials * len(self.space.replicates)]
+        seconds = estimate_seconds([job for job in jobs if not job.is_own], self._workers) if _ours(jobs) else 0.0
+        of_finals, before = self._of_finals(seconds), self._seconds()
+        if before + seconds + of_finals > self.limits.seconds:
+            raise ConfigError(
+                f"--budget: one generation, {len(jobs)} runs, takes about {math.ceil(seconds)} s with {self._workers} "
+                f"workers, the finals {math.ceil(of_finals)} s, and it took {math.ceil(before)} s to begin: more than "
+                f"{self.limits.seconds:g} s; give more, or a smaller --generation or --finalists"
+            )
+        return generation
+
+    def _propose(self, number: int) -> bool:
+        """Propose a generation and write it; say whether there was anything to propose."""
+        if number == 0 and self._first is not None:
+            self.study.add(self._first)
+            return True
+        found = self._proposal(number)
+        if found is None:
+            return False
+        self.study.add(found[0])
+        return True
+
+    def _proposal(self, number: int) -> tuple[Generation, list[Job]] | None:
+        """Return a generation and its runs, each checked; None where no setting is left."""
+        said, before = self.study.said, self.study.generations[:number]
+        trials = [trial for generation in before for trial in generation.trials]
+        measure = self.study.measure(trials)
+        better = higher_is_better(measure) if measure else True
+        method = Method(self.space, said["sampler"], said["seed"], better)
+        known = {name for trial in trials for name in trial.folders}
+        proposed: list[Trial] = []
+        jobs: list[Job] = []
+
+        def take(drawn: Drawn) -> bool:
+            found = self._new(drawn, known)
+            if found is None:
+                return False
+            known.update(job.folder.name for job in found)
+            proposed.append(Trial(self.space.chosen(drawn), drawn, [job.folder.name for job in found]))
+            jobs.extend(found)
+            return True
+
+        history, asked = self.study.tried(trials), sum(generation.asked for generation in before)
+        drawn = method.generation(number, history, asked, said["generation"], take)
+        if not proposed:
+            return None
+        count = self._packs(said["generation"] * len(self.space.replicates))
+        together = [[jobs[i].run_id for i in members] for members in anew(jobs, count)]
+        return Generation(drawn, proposed, together), jobs
+
+    def _new(self, drawn: Drawn, known: set[str]) -> list[Job] | None:
+        """Return the runs of a setting; None where it was tried, or cannot be run."""
+        found: list[Job] = []
+        for overrides in self.space.runs(drawn):
+            job = self._job(overrides)
+            if isinstance(job, str):
+                self.refused[" ".join(overrides)] = job
+                return None
+            if job.folder.name in known:
+                return None
+            found.append(job)
+        return found
+
+    def _job(self, overrides: Sequence[str]) -> Job | str:
+        found = self.check(overrides)
+        if isinstance(found, str):
+            return found
+        job = Held(tuple(overrides), found.run_id, found.place, self.check.make)
+        refuse_runs_of_other_data([job], {found.fingerprint})
+        return job
+
+    # ---- what is said meanwhile
+
+    def _expect(self) -> None:
+        """Tell the queue how many runs there will be in all, as far as the limits tell."""
+        of_each, done = len(self.space.replicates), sum(len(g.trials) for g in self.study.generations[: self._at])
+        waiting = len(self._queue.jobs) - len(self._current)
+        left = [] if self.limits.trials is None else [(self.limits.trials - done) * of_each]
+        if self.limits.seconds is not None and self._last_seconds > 0:
+            rounds = max(0.0, self.limits.seconds - self._seconds()) / self._last_seconds
+            left.append(round(rounds) * self.study.said["generation"] * of_each)
+        self._queue.expected = waiting + max(0, min(left, default=0))
+
+    def _say(self) -> None:
+        """Say on stderr how far the search is, a line a generation."""
+        done = [t for t in self.trials() if self.study.summaries(t) is not None]
+        measure = self.study.measure(done)
+        values = [tried.value for tried in self.study.tried(done) if tried.value is not None]
+        best = "none has a value yet"
+        if measure and values:
+            best = f"best {title(measure.removeprefix('final_'))} "
+            best += f"{(max if higher_is_better(measure) else min)(values):.4g}"
+        tqdm.write(f"generation {self._at + 1}: {len(done)} trials, {best}", file=sys.stderr)
+
+
+def _ours(jobs: Sequence[Job]) -> bool:
+    return any(not job.is_own for job in jobs)
+
+
+def measure_of(column: str) -> Measure:
+    """Return the measure of a column of the summaries."""
+    return Measure(column.removeprefix("final_"), higher_is_better(column))
