@@ -96,8 +96,19 @@ def sweep(outcomes: Sequence[Outcome], config_dir: str | None = None) -> str:
 def _axes(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys that a sweep gave several values, in the order in which they were given."""
     asked = dict.fromkeys(_key(override) for outcome in outcomes for override in outcome.job.overrides)
-    axes = [key for key in asked if len({_cell(config.get(key)) for config in configs}) > 1]
+    axes = [key for key in asked if len({_cell(_value(config, key)) for config in configs}) > 1]
     return list(dict.fromkeys(_name(key, configs) if key.endswith(".target") else key for key in axes))
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    """Return a choice; of the arguments of a part of the user's own, which are one choice, the one that is named."""
+    holder, _, names = key.partition(".args.")
+    if key in config or not names:
+        return config.get(key)
+    found = config.get(f"{holder}.args")
+    for name in names.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
 
 
 def _name(key: str, configs: Sequence[Mapping[str, Any]]) -> str:
@@ -113,7 +124,7 @@ def _every_run(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]]
     for outcome, config in zip(outcomes, configs, strict=True):
         values = [outcome.summary.get(name) for name in names]
         measured = ["–" if value is None else f"{value:.4f}" for value in values]
-        chosen = [_cell(config.get(axis)) for axis in axes]
+        chosen = [_cell(_value(config, axis)) for axis in axes]
         lines.append([*chosen, outcome.summary["status"], *measured, str(outcome.job.folder)])
     return aligned(lines)
 
@@ -126,7 +137,7 @@ def _best(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]], axe
     measure = next((name for outcome in outcomes if (name := chosen_by(outcome.summary))), None)
     settings: dict[tuple[str, ...], list[float | None]] = {}
     for outcome, config in zip(outcomes, configs, strict=True):
-        setting = tuple(_cell(config.get(axis)) for axis in axes)
+        setting = tuple(_cell(_value(config, axis)) for axis in axes)
         settings.setdefault(setting, []).append(outcome.summary.get(measure) if measure else None)
     if measure is None or len(settings) < 2:
         return ""

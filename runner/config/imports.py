@@ -54,6 +54,8 @@ def resolve(target: str, allow: Collection[str] = ()) -> Target:
     package = module.partition(".")[0]
     closed = (package in CLOSED_PACKAGES and module not in LIBRARY_MODULES) or package in sys.stdlib_module_names
     if module not in OWN_MODULES and (target not in allow or closed):
+        if package in sys.stdlib_module_names and Path(f"{package}.py").exists():
+            raise ConfigError(f"{target!r}: Python has a module {package} of its own: give {package}.py another name")
         raise ConfigError(
             f"{target!r} may not be imported\nvalid: optbench's own options, and what you name yourself: names in "
             f"{', '.join(sorted(LIBRARY_MODULES))} or in a package of yours (--allow {target} where a run names it)"

@@ -109,8 +109,8 @@ def path_of(target: Callable[..., Any]) -> str:
 
 def origin(error: BaseException) -> str:
     """Return where in the user's own code an error was raised, as `` (mine.py, line 3)``; nothing where it was not."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f" ({Path(error.filename).name}, line {error.lineno})"
+    if isinstance(error, SyntaxError):  # whose message has it
+        return ""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((*ELSEWHERE, "<"))]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 

@@ -13,6 +13,7 @@ import contextlib
 import copy
 import functools
 import math
+import os
 import random
 import sys
 import time
@@ -34,7 +35,7 @@ from runner.errors import OptbenchError, RecordError
 from runner.measures import HIGHER_IS_BETTER
 from runner.run import files, record
 from runner.run.job import Job
-from runner.run.process import Interruption
+from runner.run.process import Interruption, children_end
 from runner.run.progress import Progress
 from runner.run.record import Recorder
 from runner.run.samples import data_of
@@ -74,6 +75,7 @@ class OwnRun:
         self.shown = Progress()
         self._resumed, self._keeps, self._since = False, False, time.monotonic()
         self._saved_at, self._wait = -math.inf, CHECKPOINT_SECONDS
+        self._owner = os.getpid()
 
     @property
     def folder(self) -> Path:
@@ -244,6 +246,8 @@ class OwnRun:
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:
         """Leave the block out of the function's time."""
+        if os.getpid() != self._owner:
+            raise RuntimeError("this is a child process: what a run records comes from its own")
         self.seconds += time.monotonic() - self._since
         try:
             yield
@@ -317,7 +321,7 @@ def call(run: OwnRun, shown: Progress) -> dict[str, Any]:
     reset_peak_memory(torch.device("cpu"))
     ended = False
     try:
-        with threadpool_limits(torch.get_num_threads()), _seeded(job.config["seed"]):
+        with threadpool_limits(torch.get_num_threads()), _seeded(job.config["seed"]), children_end():
             function(copy.deepcopy(job.config), job.config["seed"], run)
         ended = not run.told_to_stop
     except Stopped:

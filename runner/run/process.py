@@ -5,10 +5,11 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # of what a job needs, which `optbench doctor` can do without
     from runner.run.job import Job
@@ -40,11 +41,58 @@ class Interruption:
         except ValueError:  # not in the main thread: whoever runs the threads takes the signals
             yield
             return
+        outermost = not _outside
+        if outermost:
+            _outside.update(before)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if outermost:
+                _outside.clear()
+
+
+_outside: dict[signal.Signals, Any] = {}
+"""How this process takes signals outside of ``Interruption.listening``, while it listens."""
+
+
+def _hold_signals() -> None:
+    """Keep signals back while the process forks: Python forgets those that reach a child before it is set up."""
+    if _outside:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _outside)
+
+
+def _let_signals_in() -> None:
+    if _outside:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _outside)
+
+
+def _take_signals_as_outside() -> None:
+    """Have a forked child, such as one of a pool that training started, end by signals as any process does."""
+    for number, handler in _outside.items():
+        signal.signal(number, handler)
+    _let_signals_in()
+    _outside.clear()
+
+
+os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_in, after_in_child=_take_signals_as_outside)
+
+
+@contextmanager
+def children_end() -> Iterator[None]:
+    """End a child that the block forked where the block ends: what follows is its parent's."""
+    owner = os.getpid()
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() == owner:
+            raise
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
+        os._exit(int(not isinstance(error, SystemExit) or bool(error.code)))
+    if os.getpid() != owner:
+        os._exit(0)
 
 
 def cores() -> int:

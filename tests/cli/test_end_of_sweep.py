@@ -51,6 +51,14 @@ def test_every_axis_that_varies_is_a_column_and_no_other_key() -> None:
     assert ["8", "l1+l2"] in [row[:2] for row in table(said, "model.width regularization final")]
 
 
+def test_arguments_of_a_part_of_ones_own_are_axes() -> None:
+    own = ["optim=custom", "optim.target=torch.optim.SGD", "optim.lr=0.1"]
+    grid = product(("0.5", "0.9"), ("0", "1"))
+    said = present.sweep([outcome(float(m), *own, f"optim.args.momentum={m}", f"seed={s}") for m, s in grid])
+    assert said.splitlines()[0].split()[:3] == ["optim.args.momentum", "seed", "status"]
+    assert [row[0] for row in table(said, "optim.args.momentum final")] == ["optim.args.momentum", "0.9", "0.5"]
+
+
 def test_numbers_that_differ_are_told_apart() -> None:
     rates = ("0.1", "0.10000001")
     said = present.sweep([outcome(0.5, f"optim.lr={rate}") for rate in rates])

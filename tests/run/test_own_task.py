@@ -260,3 +260,51 @@ def test_using_its_model_is_its_own_affair_and_said_so(walk: Path, optbench: Opt
     refused = optbench("predict", str(run_folder(walk)))
     assert refused.code == 2 and "training function of your own" in refused.err
     assert optbench("schedule", *WALK).code == 2
+
+
+POOL = """
+import multiprocessing
+
+def train(config, seed, run):
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        found = pool.map(abs, [-1, 2])
+    run.row(step=1, val_loss=float(sum(found)))
+"""
+FORKS = """
+import os
+
+def train(config, seed, run):
+    run.row(step=1, val_loss=1.0)
+    child = os.fork()
+    if child == 0:
+        {child}
+        return
+    _, status = os.waitpid(child, 0)
+    run.row(step=2, val_loss=float(os.waitstatus_to_exitcode(status)))
+"""
+
+
+def trained_apart(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+    (folder / "forking.py").write_text(code)
+    command = [sys.executable, "-m", "runner", "train", "task=custom", "task.target=forking.train"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_a_pool_of_a_training_function_ends(folder: Path) -> None:
+    for _ in range(3):
+        found = trained_apart(folder, POOL)
+        assert found.returncode == 0, found.stderr
+    assert [row["val_loss"] for row in rows_of(run_folder(folder))] == ["3.0"]
+
+
+@pytest.mark.parametrize(
+    ("child", "code", "said"),
+    [("pass", "0.0", ""), ("run.row(step=2, val_loss=9.0)", "1.0", "is a child process")],
+)
+def test_a_child_that_a_training_function_forked_records_nothing(
+    child: str, code: str, said: str, folder: Path
+) -> None:
+    found = trained_apart(folder, FORKS.format(child=child))
+    assert found.returncode == 0 and said in found.stderr
+    assert found.stdout.count("completed") == 1
+    assert [(row["step"], row["val_loss"]) for row in rows_of(run_folder(folder))] == [("1", "1.0"), ("2", code)]
