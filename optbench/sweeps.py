@@ -220,7 +220,8 @@ def to_xarray(rows: "pd.DataFrame") -> "xr.Dataset":
         import xarray as xr
     except ImportError as error:
         raise ConfigError("to_xarray needs xarray: pip install 'optbench[xarray]'") from error
-    from runner.report.settings import REPLICATES, axes_of
+    from runner.config.identity import REPLICATES
+    from runner.report.settings import axes_of
 
     choices = [str(column) for column in rows.columns[: list(rows.columns).index("run_id")]]
     replicates = [choice for choice in REPLICATES if choice in choices and rows[choice].nunique() > 1]

@@ -7,15 +7,13 @@ from typing import Any
 
 from runner import __version__
 from runner.config.fields import show
-from runner.config.identity import choices
+from runner.config.identity import REPLICATES, choices
 from runner.measures import BALANCED, HIGHER_IS_BETTER, chosen_by, headlines, is_skewed
 from runner.run.outcome import Outcome
 from runner.shell import joined
 from runner.sweep.terminal import LINES_FOR_RUNS
 
 SHOWN_BEST = 5
-REPLICATES = ("seed", "data.split_seed", "data.fold", "data.bootstrap")
-"""Axes over which settings are averaged."""
 
 
 def result(outcome: Outcome, config_dir: str | None = None) -> str:

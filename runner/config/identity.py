@@ -18,6 +18,8 @@ CONTROL = (
     *("workers", "skip_invalid", "fail_fast", "baselines"),
 )
 """Keys that are no choices of a run."""
+REPLICATES = ("seed", "data.split_seed", "data.bootstrap", "data.fold")
+"""Choices that make another run of the same setting."""
 
 
 def identity(config: Config, fingerprint: str, parts: Mapping[str, str], known: Chosen | None = None) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Transformers, of characters, of sentences and of images."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -30,15 +32,11 @@ def gpt(
     """
     if alphabet is None:
         raise ValueError("model=gpt reads characters: use data=text, or model=rnn, which reads numbers too")
-    if width % heads:
-        raise ValueError(f"model.heads must divide model.width={width}, got {heads}")
-    if not mup or base_width is None:
-        return GPT(shape[0], len(alphabet), outputs, width, depth, heads, activation)
 
-    def of(width: int) -> nn.Module:
+    def of(width: int, base_width: int | None) -> nn.Module:
         return GPT(shape[0], len(alphabet), outputs, width, depth, heads, activation, base_width)
 
-    return maximal_update.against(of(width), lambda: of(base_width))
+    return _of_width(of, width, heads, base_width if mup else None)
 
 
 class Attention(nn.Module):
@@ -151,15 +149,11 @@ def encoder(
     """
     if vocabulary is None:
         raise ValueError("model=encoder reads sentences: use data=text_csv")
-    if width % heads:
-        raise ValueError(f"model.heads must divide model.width={width}, got {heads}")
 
     def of(width: int, base_width: int | None) -> nn.Module:
         return Encoder(shape[0], vocabulary.size, outputs, width, depth, heads, activation, pool, base_width)
 
-    if not mup or base_width is None:
-        return of(width, None)
-    return maximal_update.against(of(width, base_width), lambda: of(base_width, base_width))
+    return _of_width(of, width, heads, base_width if mup else None)
 
 
 class Encoder(nn.Module):
@@ -206,6 +200,19 @@ class Encoder(nn.Module):
             return self.readout(hidden[:, 0])  # type: ignore[no-any-return]
         share = there.to(hidden.dtype).unsqueeze(2)
         return self.readout((hidden * share).sum(1) / share.sum(1))  # type: ignore[no-any-return]
+
+
+def _of_width(of: Callable[[int, int | None], nn.Module], width: int, heads: int, base_width: int | None) -> nn.Module:
+    """Return a network of a width; with ``base_width`` in muP, held against the one that is so wide.
+
+    Raises:
+        ValueError: if the heads do not share the width evenly.
+    """
+    if width % heads:
+        raise ValueError(f"model.heads must divide model.width={width}, got {heads}")
+    if base_width is None:
+        return of(width, None)
+    return maximal_update.against(of(width, base_width), lambda: of(base_width, base_width))
 
 
 def _readout(width: int, outputs: int, base_width: int | None) -> nn.Linear:

@@ -10,15 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from runner.config.chosen import GROUPS
-from runner.config.identity import outside_identity
+from runner.config.identity import REPLICATES, outside_identity
 from runner.report.load import Records
 from runner.report.measure import Measure, choose_measure, steps_of
 from runner.statistics import scores as statistics
 from runner.statistics.best import BestSet, best_set, half_widths
 from runner.statistics.scores import Array
 
-REPLICATES = ("seed", "data.split_seed", "data.bootstrap", "data.fold")
-"""Choices that make another run of the same setting."""
 OBEYED = {"target.metric": "target", "target.value": "target"}
 """Choices that decide what a run finds where this way to stop reads them, and are mere notes where none does."""
 BAD = ("diverged", "failed")

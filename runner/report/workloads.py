@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from runner.config.identity import outside_identity
+from runner.config.identity import REPLICATES, outside_identity
 from runner.errors import ConfigError
 from runner.report.load import Records
-from runner.report.settings import REPLICATES, Workload, number, words_of, workload_of
+from runner.report.settings import Workload, number, words_of, workload_of
 
 SHARED_BY_WORKLOADS = (*REPLICATES, "data.normalize", "data.fraction")
 """Settings of the data in which runs may differ and still be compared."""

@@ -13,12 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from runner.config.compose import Composer
 from runner.config.hydra_door import Override
+from runner.config.identity import REPLICATES
 from runner.errors import ConfigError
 from runner.search.space import Choice, Number, Parameter, Space
 from runner.sweep.plan import Grid, spell_out_seeds, split_parts
 
-REPLICATES = ("seed", "data.split_seed", "data.fold", "data.bootstrap")
-"""Keys whose values are runs of one setting."""
 PART = "part"
 """The name of the choice between the parts of a union."""
 LEAST_ORDERED = 3

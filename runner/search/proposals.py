@@ -19,7 +19,6 @@ from runner.search.space import Choice, Drawn, Number, Parameter, Space
 if TYPE_CHECKING:
     import optuna
 
-SAMPLERS = ("tpe", "random", "qmc", "gp")
 FLAT = ("qmc", "gp")
 """Samplers of one box: they draw every parameter each time, also those that the setting does not have."""
 VALUE_DIGITS = 5

@@ -14,12 +14,12 @@ class Invalid:
     def __init__(self, total: int) -> None:
         """Begin without any of a sweep's ``total`` jobs."""
         self._total, self._count = total, 0
-        self._reasons: dict[str, list[str]] = {}
+        self._reasons: dict[str, list[tuple[int, str]]] = {}
 
     def add(self, number: int, overrides: Sequence[str], reason: str) -> None:
         """Take a job, by its number, and why it cannot be run."""
         self._count += 1
-        self._reasons.setdefault(reason, []).append(f"job {number} ({' '.join(overrides)})")
+        self._reasons.setdefault(reason, []).append((number, " ".join(overrides)))
 
     @property
     def is_hopeless(self) -> bool:
@@ -35,15 +35,15 @@ class Invalid:
         if self._total == 1:
             return first
         if self._count == 1:
-            number, _, overrides = jobs[0].partition(" (")
-            return f"{number} of {self._total} ({overrides}: {first}"
+            number, asked = jobs[0]
+            return f"job {number} of {self._total} ({asked}): {first}"
         if len(self._reasons) == 1 and self._count == self._total:
             return f"none of the {self._total} jobs can be run: {first}"
         lines = [f"{self._count} of {self._total} jobs cannot be run:"]
         for reason, jobs in list(self._reasons.items())[:NAMED]:
             head, *rest = reason.splitlines()
             more = [f"    and {len(jobs) - NAMED} more"] if len(jobs) > NAMED else []
-            lines += [f"  {head}", *(f"    {job}" for job in jobs[:NAMED]), *more, *rest]
+            lines += [f"  {head}", *(f"    job {number} ({asked})" for number, asked in jobs[:NAMED]), *more, *rest]
         if len(self._reasons) > NAMED:
             lines.append(f"  and {len(self._reasons) - NAMED} other reasons")
         return "\n".join(lines)

@@ -20,10 +20,11 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from runner.config.identity import REPLICATES
 from runner.errors import ConfigError
 from runner.report.evaluations import LARGEST_BYTES, numbers
 from runner.report.load import Records
-from runner.report.settings import GOOD, REPLICATES, axes_of, number
+from runner.report.settings import GOOD, axes_of, number
 from runner.run.files import whole_lines
 from runner.run.record import write_whole, writing
 
