@@ -5,9 +5,10 @@ from itertools import islice
 
 import pytest
 
+from runner.cli.tune import SAMPLERS
 from runner.errors import ConfigError
 from runner.search import proposals
-from runner.search.proposals import SAMPLERS, Method, Tried
+from runner.search.proposals import Method, Tried
 from runner.search.space import Choice, Drawn, Number, Space
 
 SPACE = Space(
