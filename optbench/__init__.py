@@ -6,6 +6,7 @@
 - ``load_runs("outputs/default")`` returns a row for each run, ``curves("outputs/default")`` one for each evaluation;
   ``to_xarray`` makes a labelled array of either.
 - ``load_model(folder)`` returns a trained network on raw inputs, and ``export(folder, path)`` writes it as a program.
+- What a user did wrong raises ``ConfigError``, with the message that the terminal would show.
 
 Each is imported when it is first used, so that ``import optbench`` takes no time.
 """
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from optbench.runs import Result, load_runs, train
     from optbench.sweeps import Report, Sweep, curves, report, sweep, to_xarray
     from runner.after.export import export
+    from runner.errors import ConfigError
     from runner.run.load import load_model
 
 __all__ = [
+    "ConfigError",
     "Report",
     "Result",
     "Sweep",
@@ -33,6 +36,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ConfigError": "runner.errors",
     "Result": "optbench.runs",
     "load_runs": "optbench.runs",
     "train": "optbench.runs",

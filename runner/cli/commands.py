@@ -36,6 +36,11 @@ class Command(NamedTuple):
 
 TABLE = (
     Command(
+        "demo",
+        "runner.cli.demo",
+        (("", "a grid of 225 small runs on real data and its report, in about a minute"),),
+    ),
+    Command(
         "train",
         "runner.cli.train",
         (
@@ -106,6 +111,18 @@ TABLE = (
     ),
 )
 COMMANDS = {command.name: command for command in TABLE}
+
+FIRST = """\
+Which settings should I use for this model on this data, and how sure can I be? Begin with one of:
+
+  optbench demo                         a grid of small runs on real data and its report, in about a minute
+  optbench train init=he optim=adamw    one run
+  optbench tune data=csv data.path=TABLE.csv data.label=COLUMN --budget 10m
+                                        the best setting for a table of yours
+
+All commands: optbench --help
+"""
+"""What ``optbench`` alone says."""
 
 USAGE = """\
 usage: optbench COMMAND …

@@ -4,13 +4,16 @@ import sys
 from collections.abc import Sequence
 
 from runner import __version__
-from runner.cli.commands import COMMANDS, usage
+from runner.cli.commands import COMMANDS, FIRST, usage
 from runner.errors import ConfigError, OptbenchError, closest
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    name, *rest = argv or ["--help"]
+    if not argv:
+        print(FIRST, end="")
+        return 0
+    name, *rest = argv
     try:
         if name in ("-h", "--help", "help"):
             print(usage(), end="")
