@@ -234,9 +234,9 @@ def test_what_is_measured_is_in_the_verdicts_own_numbers() -> None:
     assert page.in_words({"what": "moved", "found": 0.0}) == "moved: 0"
 
 
-def test_the_shipped_table_and_the_readme_are_of_the_present_studies() -> None:
+def test_the_shipped_tables_are_of_the_present_studies() -> None:
     """The numbers are of one run, on one machine; names, rules and sayings are the catalogue's."""
-    text, readme = (ROOT / "docs/studies.md").read_text(), (ROOT / "README.md").read_text()
+    text, findings = (ROOT / "docs/studies.md").read_text(), (ROOT / "docs/findings.md").read_text()
     rows = [[c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines()]
     studies = [r for r in rows if len(r) == 7][2:]
     assert [(*r[:3], r[6]) for r in studies] == [
@@ -247,7 +247,7 @@ def test_the_shipped_table_and_the_readme_are_of_the_present_studies() -> None:
     )
     for saying in SAYINGS:
         assert f"“{saying.told}”" in text
-        assert any(f'"{saying.told}"' in line and f"`{saying.study}`" in line for line in readme.splitlines())
+        assert any(f'"{saying.told}"' in line and f"`{saying.study}`" in line for line in findings.splitlines())
 
 
 def _records(rows: list[dict[str, object]]) -> Records:
