@@ -1,7 +1,7 @@
 """Draw the rooms of runner/ and their imports: the table in docs/architecture.md, and docs/pictures/floors.svg.
 
-    python scripts/draw_floors.py            # write both
-    python scripts/draw_floors.py --check    # exit 1 if one is not what it would write
+python scripts/draw_floors.py            # write both
+python scripts/draw_floors.py --check    # exit 1 if one is not what it would write
 """
 
 import argparse
@@ -78,7 +78,9 @@ def picture(floors: list[tuple[str, dict[str, set[str]]]]) -> str:
             for target in sorted(targets & places.keys()):
                 (x1, y1), (x2, y2) = places[room], places[target]
                 if y2 > y1:
-                    lines.append(f'<path d="M{x1:.0f} {y1 + 34} C{x1:.0f} {y1 + 70} {x2:.0f} {y2 - 36} {x2:.0f} {y2}"/>')
+                    lines.append(
+                        f'<path d="M{x1:.0f} {y1 + 34} C{x1:.0f} {y1 + 70} {x2:.0f} {y2 - 36} {x2:.0f} {y2}"/>'
+                    )
     height = 20 + len(floors) * (HEIGHT + 26)
     style = (
         "text{font:13px sans-serif;fill:#222}.floor{fill:#777;font-size:11px}rect{fill:#eef3fa;stroke:#5b7db1}"

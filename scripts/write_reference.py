@@ -1,7 +1,7 @@
 """Write docs/reference/: every option, key, command and Python function, from the configs and the code's docstrings.
 
-    python scripts/write_reference.py            # write the pages
-    python scripts/write_reference.py --check    # exit 1 if a page is not what it would write
+python scripts/write_reference.py            # write the pages
+python scripts/write_reference.py --check    # exit 1 if a page is not what it would write
 """
 
 import argparse
@@ -61,7 +61,12 @@ def keys() -> str:
     """Return the keys that every run has."""
     from runner.cli import keys as shown
 
-    head = ["# Keys of every run", "", "Written from `configs/config.yaml`: `optbench train --help` shows the same.", ""]
+    head = [
+        "# Keys of every run",
+        "",
+        "Written from `configs/config.yaml`: `optbench train --help` shows the same.",
+        "",
+    ]
     return "\n".join([*head, *_table("key", shown.of_every_run())])
 
 

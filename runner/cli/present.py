@@ -46,7 +46,8 @@ def result(outcome: Outcome, config_dir: str | None = None) -> str:
             f"{summary['steps']} steps in {seconds:.3g} s of training ({summary['steps'] / seconds:,.0f} a second)"
         )
     lines.append(f"folder  {job.folder}")
-    lines.append(f"next    {_next_command(outcome, config_dir)}")
+    command, why = _next_command(outcome, config_dir)
+    lines.append(f"next    {command}\n        {why}")
     return "\n".join(lines) + "\n"
 
 
@@ -57,23 +58,27 @@ def _other_versions(summary: dict[str, Any]) -> str:
     return ", ".join(f"{n} {v}" for n, v in made.items() if v and v != here[n].partition("+")[0])
 
 
-def _next_command(outcome: Outcome, config_dir: str | None) -> str:
+def _next_command(outcome: Outcome, config_dir: str | None) -> tuple[str, str]:
+    """Return the command to give next, and what for."""
     job = outcome.job
     folder = ["--config-dir", config_dir] if config_dir else []
     if outcome.summary["status"] in ("interrupted", "paused"):
         at = ["pause_at", "force"] if outcome.summary["status"] == "paused" else []
-        return joined(["optbench", "train", *folder, *(o for o in job.overrides if _key(o) not in at)])
+        return joined(
+            ["optbench", "train", *folder, *(o for o in job.overrides if _key(o) not in at)]
+        ), "to go on from here"
     if outcome.summary["status"] == "failed":
         kept = [o for o in job.overrides if _key(o) != "retry"]
-        return joined(["optbench", "train", *folder, *kept, "retry=failed"])
+        return joined(["optbench", "train", *folder, *kept, "retry=failed"]), "to try it again"
     if job.is_own:
         kept = [o for o in job.overrides if _key(o) not in ("seed", "force", "pause_at", "retry")]
-        return joined(["optbench", "train", "-m", *folder, *kept, "seeds=5"])
+        return joined(["optbench", "train", "-m", *folder, *kept, "seeds=5"]), "to see how much seeds differ"
     lr = job.config["optim"]["lr"]
     kept = [o for o in job.overrides if _key(o) not in ("optim.lr", "force", "pause_at", "save", "retry")]
     typed = [o.partition("=")[2] for o in job.overrides if _key(o) == "optim.lr"] or [repr(lr)]
     lower, higher = ([f"{rate:.2g}"] if 0 < rate < math.inf else [] for rate in (lr / 3, lr * 3))
-    return joined(["optbench", "train", "-m", *folder, *kept, f"optim.lr={','.join([*lower, *typed, *higher])}"])
+    axis = f"optim.lr={','.join([*lower, *typed, *higher])}"
+    return joined(["optbench", "train", "-m", *folder, *kept, axis]), "to see whether another learning rate does better"
 
 
 def _key(override: str) -> str:

@@ -245,7 +245,8 @@ def split(overrides: Sequence[Override]) -> list[list[str]]:
     axes = []
     for override in overrides:
         if override.sweeps and not override.discrete:
-            raise ConfigError(f"{override.line} is for sweepers that draw from it: give its values, as in 0.01,0.1")
+            how = "give its values, as in 0.01,0.1, or draw from it with optbench tune"
+            raise ConfigError(f"{override.line} is no grid: {how}")
         key, parsed = f"{override.sign}{override.key}", override._parsed
         axes.append([f"{key}={v}" for v in parsed.sweep_string_iterator()] if override.sweeps else [override.line])
     return [list(job) for job in product(*axes)]

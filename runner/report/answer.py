@@ -264,7 +264,7 @@ def _surer(workload: Workload, translator: Translator, place: Place) -> list[tup
     table, found = workload.table, []
     name = [] if place.name == "default" else [override("name", place.name)]
     where = f" (from {place.start})" if place.start else ""
-    again = "those that are there are skipped"
+    again = "finished runs are skipped"
     if not place.below_outputs:
         again = "all are trained, as DIR does not lie below an outputs folder, where they would be found"
     levels = {c: _whole_numbers(workload.runs[c]) for c in workload.varying}
@@ -292,7 +292,8 @@ def _surer(workload: Workload, translator: Translator, place: Place) -> list[tup
         members = 1 + len(workload.rivals)
         of = f"the {members} that can be the best" if members > 1 else "the best"
         of = of if members == len(followed) else f"the best {len(followed)} of {of}"
-        reason = f"{len(every) * of_each} {workload.replicate_word}s for {of}; {again}{where}"
+        verb = "separate" if members > 1 else "be surer of"
+        reason = f"To {verb} {of}, run {len(every) * of_each} {workload.replicate_word}s ({again}){where}"
         axis = f"{first}={','.join(map(str, every))}"
         found.append((reason, sweep([*name, *shared, *kept, axis], parts)))
     replicates = [*kept, f"{first}={','.join(map(str, levels[first] or [0]))}"]
@@ -306,12 +307,14 @@ def _surer(workload: Workload, translator: Translator, place: Place) -> list[tup
     at_edge = rates.edge(curve, workload.measure.higher) if curve is not None else None
     rate = as_number(workload.row(0).get(LR, ""))
     if at_edge is not None:
-        found.append((f"a wider learning-rate axis: the best is the {at_edge[0]} tried{where}", rates_of(at_edge[1])))
+        found.append(
+            (f"The best learning rate is the {at_edge[0]} tried, so widen the axis{where}", rates_of(at_edge[1]))
+        )
     elif LR not in workload.axes and rate > 0:
         around = (rate / 10, rate / 3, rate * 3, rate * 10)
-        found.append((f"a learning-rate axis: only one was tried{where}", rates_of(around)))
+        found.append((f"Only one learning rate was tried, so vary it{where}", rates_of(around)))
     elif curve is not None and (between := _between(curve)):
-        found.append((f"a finer learning-rate axis around {rate:g}{where}", rates_of(between)))
+        found.append((f"To refine the learning rate around {rate:g}{where}", rates_of(between)))
     return found
 
 

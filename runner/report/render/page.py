@@ -132,9 +132,7 @@ def _answer(answer: Answer, anchor: str) -> str:
     several = len(workload.table) > 1
     head = f"Use{of}" if several else f"The run{of}" if len(workload.runs) == 1 else f"The only setting{of}"
     compared, further = ("How this was compared", "To be surer") if several else ("To know", "What to try next")
-    surer = "".join(
-        f"<p>{_e(reason[:1].upper() + reason[1:])}:</p>{command_line(command)}" for reason, command in answer.surer
-    )
+    surer = "".join(f"<p>{_e(reason)}:</p>{command_line(command)}" for reason, command in answer.surer)
     return f"""<section class="answer" id="{anchor}">
 <h2>{head}</h2>{about}{warnings}
 {command_line(answer.command)}{doubt}

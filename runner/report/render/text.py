@@ -35,7 +35,7 @@ def answer_text(answer: Answer) -> str:
     if axis is not None:
         lines += ["", f"Best of each {axis}:", _best_of(workload, axis)]
     for reason, command in answer.surer:
-        lines += ["", f"Surer with {reason}:", command]
+        lines += ["", f"{reason}:", command]
     return "\n".join(lines) + "\n"
 
 
