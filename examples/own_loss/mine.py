@@ -10,7 +10,7 @@ BMI = 2
 def rising(outputs: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Return the mean squared error, and a penalty on pairs of neighbours that fall as BMI rises.
 
-    ``outputs`` and ``y`` are ``[n, 1]``, ``x`` is ``[n, 10]``; the pairs are samples that are next to each other by BMI.
+    ``outputs`` and ``y`` are ``[n, 1]``, ``x`` is ``[n, 10]``; the pairs are neighbours by BMI.
     """
     order = x[:, BMI].argsort()
     falls = torch.relu(outputs[order][:-1] - outputs[order][1:])

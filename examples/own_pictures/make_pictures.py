@@ -9,7 +9,7 @@ EACH = 40
 
 digits = load_digits()
 counted = dict.fromkeys(range(10), 0)
-for image, label in zip(digits.images, digits.target):
+for image, label in zip(digits.images, digits.target, strict=True):
     if counted[int(label)] < EACH:
         folder = Path("pictures") / str(label)
         folder.mkdir(parents=True, exist_ok=True)
