@@ -38,7 +38,7 @@ def main() -> int:
 
 def imports() -> list[tuple[str, dict[str, set[str]]]]:
     """Return the floors from the top down: a name, and its rooms with the rooms that each imports."""
-    from tests.test_imports import FLOORS, Drawing, room
+    from tests.support.drawing import FLOORS, Drawing, room
 
     found: dict[str, set[str]] = {}
     for arrow in Drawing(ROOT / "runner").inside:

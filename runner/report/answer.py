@@ -289,11 +289,9 @@ def _surer(workload: Workload, translator: Translator, place: Place) -> list[tup
                 for s in followed
             ]
         )
-        members = 1 + len(workload.rivals)
-        of = f"the {members} that can be the best" if members > 1 else "the best"
-        of = of if members == len(followed) else f"the best {len(followed)} of {of}"
-        verb = "separate" if members > 1 else "be surer of"
-        reason = f"To {verb} {of}, run {len(every) * of_each} {workload.replicate_word}s ({again}){where}"
+        reason = (
+            f"{_of_more(workload, followed)}, run {len(every) * of_each} {workload.replicate_word}s ({again}){where}"
+        )
         axis = f"{first}={','.join(map(str, every))}"
         found.append((reason, sweep([*name, *shared, *kept, axis], parts)))
     replicates = [*kept, f"{first}={','.join(map(str, levels[first] or [0]))}"]
@@ -316,6 +314,15 @@ def _surer(workload: Workload, translator: Translator, place: Place) -> list[tup
     elif curve is not None and (between := _between(curve)):
         found.append((f"To refine the learning rate around {rate:g}{where}", rates_of(between)))
     return found
+
+
+def _of_more(workload: Workload, followed: Sequence[int]) -> str:
+    """Return what more replicates of the settings followed are for."""
+    members = 1 + len(workload.rivals)
+    if members == 1:
+        return "To be surer of the best"
+    of = f"the {members} that can be the best"
+    return f"To separate {of if members == len(followed) else f'the best {len(followed)} of {of}'}"
 
 
 def _wanted(workload: Workload, followed: Sequence[int]) -> int:
