@@ -13,8 +13,10 @@ from runner.engine.hooks import Events, Hook
 from runner.engine.optimizers import ParameterGroups, decayed, evaluating
 from runner.engine.rules import Target
 from runner.engine.run import Run
-from runner.noise import key
+from runner.noise import keys
 
+KEYS_AHEAD = 64
+"""Steps whose noise keys are put on the device at a time: each copy waits for it."""
 COUNTERS = (
     *("step", "epoch", "offset", "samples_seen", "rows", "train_seconds", "loss_sum", "loss_count", "best"),
     *("first_nonfinite_step", "stop_reason", "skipped_steps", "steps_to_target", "seconds_to_target"),
@@ -70,11 +72,15 @@ class State:
         self.weights: dict[str, Tensor] = dict(self.model.named_parameters())
         self.decayed = decayed(self.parameters)
         self.trained: list[Tensor] = [p for group in self.parameters for p in group["params"]]
+        self._keys: tuple[int, Tensor] | None = None
 
     @property
     def key(self) -> Tensor:
         """The key of the present step's noise."""
-        return key(self.run.noise_seed, self.step, self.run.device)
+        first = self.step - self.step % KEYS_AHEAD
+        if self._keys is None or self._keys[0] != first:
+            self._keys = first, keys([self.run.noise_seed], range(first, first + KEYS_AHEAD), self.run.device)[:, 0]
+        return self._keys[1][self.step - first]
 
     @property
     def inputs(self) -> Tensor:

@@ -1,21 +1,20 @@
 """The loop over the steps of a stack."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 
-import torch
 from torch import Tensor
 
+from runner.engine.fused.ahead import Ahead
 from runner.engine.fused.batches import Batches
 from runner.engine.fused.evaluate import evaluate
-from runner.engine.fused.graphed import Graphed, can_be_captured
+from runner.engine.fused.graphed import Graphed, can_be_captured, keep_on_device
 from runner.engine.fused.members import Stack
 from runner.engine.fused.step import differentiate, update
 from runner.engine.fused.watch import Events, Watch
 from runner.engine.judge import note
 from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, synchronize
-from runner.engine.rules import Schedule
-from runner.engine.state import State
 
 LOSSES_HELD = 16
 """Steps after which losses are looked at: a member that has diverged disturbs no other."""
@@ -36,18 +35,16 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
         first = members.runs[0]
         if together != len(members.runs):  # a graph holds the weights' places
             graphed, batches, together = graph_of(members), Batches(members), len(members.runs)
+            ahead = Ahead(members)
         synchronize(first)
         began = time.perf_counter()
         while True:
             size = first.batch_size(members.epoch)
             x, y, shared = batches.next(size)
             samples = y.shape[y.ndim - first.train.y.ndim]
-            planned = {schedule: schedule(members.step) for schedule in {run.schedule for run in members.runs}}
-            rates = [planned[s.run.schedule] if not s.on.learning_rate else _rate(s, planned) for s in members.states]
             epoch_ends = first.ends_epoch(members.offset + samples, size)
             due = _is_due(members, epoch_ends)
-            lr = torch.tensor(rates, dtype=torch.float64, device=members.device)
-            key = members.draw()
+            rates, lr, key = ahead.next()
             measured = None
             if graphed and not due:
                 losses = graphed(*(tensor for tensor in (x, y, lr, key) if tensor is not None))
@@ -79,13 +76,6 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
         yield _found(members, watch.take_diverged(), rates, size, measured)
 
 
-def _rate(state: State, planned: Mapping[Schedule, float]) -> float:
-    lr = planned[state.run.schedule]
-    for change in state.on.learning_rate:
-        lr = change(lr)
-    return lr
-
-
 def _is_due(members: Stack, epoch_ends: bool) -> bool:
     """Say whether the step about to be made is evaluated: at one step in all members, as their signature says."""
     first, step = members.runs[0], members.step + 1
@@ -97,8 +87,10 @@ def _is_due(members: Stack, epoch_ends: bool) -> bool:
 def graph_of(members: Stack) -> Graphed | None:
     """Return what replays the members' step on CUDA; None where that cannot be."""
     alone = len(members.runs) > sum(part.stop - part.start for part in members.slices)
-    if members.device.type != "cuda" or alone or not can_be_captured([part.optimizer for part in members.slices]):
+    optimizers = [part.optimizer for part in members.slices]
+    if members.device.type != "cuda" or alone or not can_be_captured(optimizers):
         return None
+    keep_on_device(optimizers)
 
     def step(x: Tensor, y: Tensor, lr: Tensor, key: Tensor | None = None) -> Tensor:
         shared = y.ndim == members.runs[0].train.y.ndim
@@ -108,7 +100,7 @@ def graph_of(members: Stack) -> Graphed | None:
         update(members, lr, measure=False)
         return losses
 
-    return Graphed(step)
+    return Graphed(step, partial(keep_on_device, optimizers))
 
 
 def _found(members: Stack, diverged: Events, rates: list[float], size: int, measured: list[Measured] | None) -> Events:

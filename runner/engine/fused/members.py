@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from runner.engine.fused.graphed import keep_anywhere
 from runner.engine.fused.slices import Slice, held_by, merged, optimizer_key, own_decay
 from runner.engine.hooks import Events, Hook
 from runner.engine.optimizers import decayed
@@ -150,6 +151,7 @@ class Stack:
         """Put in place what optimizers and hooks held of some members of a stack."""
         for part, content in zip(self.slices, slices, strict=True):
             part.optimizer.load_state_dict(content["optimizer"])
+            keep_anywhere(part.optimizer)
         for name, hook in self.hooks.items():
             if name in hooks:
                 hook.load_state_dict(_chosen(hooks[name], members))
