@@ -290,8 +290,8 @@ def test_the_loss_of_mixed_classes_is_mixed_and_numbers_are_mixed_themselves() -
     y, other = torch.tensor([0, 1, 2, 3, 0, 1]), torch.tensor([3, 3, 0, 0, 2, 1])
     loss = augmentation("mixup").loss(F.cross_entropy)
     expected = -(0.3 * F.one_hot(y, 4) + 0.7 * F.one_hot(other, 4)) * outputs.log_softmax(1)
-    torch.testing.assert_close(loss(outputs, Mixed(y, other, 0.3)), expected.sum(1).mean())
-    assert torch.equal(loss(outputs, y), F.cross_entropy(outputs, y))
+    torch.testing.assert_close(loss.of(outputs, Mixed(y, other, 0.3), x=outputs), expected.sum(1).mean())
+    assert torch.equal(loss.of(outputs, y, x=outputs), F.cross_entropy(outputs, y))
     assert augmentation("crop").loss(F.cross_entropy) is F.cross_entropy
     numbers = torch.arange(10, dtype=torch.float64)[:, None]
     x, mixed = augmentation("mixup")(numbers.clone(), 2 * numbers, 3)

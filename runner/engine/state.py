@@ -77,6 +77,16 @@ class State:
         return key(self.run.noise_seed, self.step, self.run.device)
 
     @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every parameter and buffer."""
+        return {**self.weights, **dict(self.model.named_buffers())}
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Return the model's outputs."""
+        outputs: Tensor = self.model(x)
+        return outputs
+
+    @property
     def inputs(self) -> Tensor:
         """The training samples."""
         return self.run.train.x
