@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 _UINT32 = 2**32
+KEYS_AHEAD = 64
+"""Steps whose keys are put on the device at a time: each copy waits for it."""
 
 
 def derive(*parts: int | str) -> int:

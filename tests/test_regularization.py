@@ -307,8 +307,6 @@ def test_a_teachers_softened_probabilities_are_targets(
         (["regularization=grad_clip", "regularization.grad_clip.max_norm=null"], "needs max_norm or max_value"),
         (["regularization=distillation", "regularization.distillation.run=no"], "regularization.distillation.run: no"),
         (["regularization=adversarial", "data=text", "model=rnn"], "characters cannot be moved"),
-        (["regularization=ema", "engine=fused"], "ema and swa keep the averages of one run"),
-        (["regularization=adversarial", "engine=fused"], "one run's inputs and outputs at a time"),
     ],
 )
 def test_contradictions_are_refused(overrides: list[str], said: str, optbench: Callable[..., Result]) -> None:

@@ -13,10 +13,8 @@ from runner.engine.hooks import Events, Hook
 from runner.engine.optimizers import ParameterGroups, decayed, evaluating
 from runner.engine.rules import Target
 from runner.engine.run import Run
-from runner.noise import keys
+from runner.noise import KEYS_AHEAD, keys
 
-KEYS_AHEAD = 64
-"""Steps whose noise keys are put on the device at a time: each copy waits for it."""
 COUNTERS = (
     *("step", "epoch", "offset", "samples_seen", "rows", "train_seconds", "loss_sum", "loss_count", "best"),
     *("first_nonfinite_step", "stop_reason", "skipped_steps", "steps_to_target", "seconds_to_target"),
@@ -81,6 +79,16 @@ class State:
         if self._keys is None or self._keys[0] != first:
             self._keys = first, keys([self.run.noise_seed], range(first, first + KEYS_AHEAD), self.run.device)[:, 0]
         return self._keys[1][self.step - first]
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every parameter and buffer."""
+        return {**self.weights, **dict(self.model.named_buffers())}
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Return the model's outputs."""
+        outputs: Tensor = self.model(x)
+        return outputs
 
     @property
     def inputs(self) -> Tensor:

@@ -221,7 +221,7 @@ def test_bf16_in_a_stack_learns(device: str, job: Make) -> None:
         (["regularization=weight_norm"], "no batching rule"),
         (["optim=lbfgs"], "its optimizer evaluates a batch several times a step"),
         (["diagnostics=true"], "diagnostics=true looks into the layers of one run"),
-        (["augment=[noise,crop]"], "augment=crop+noise changes the batches of one run"),
+        (["batch=adaptive"], "batch=adaptive measures the gradients of one run"),
         (["compile=true"], "compile=true compiles the model of one run"),
         (["stop=time"], "stop=time counts a run's own seconds"),
         (["model=custom", "model.target=tests.own_parts.Counting"], "no batching rule"),

@@ -13,6 +13,7 @@ from runner.engine.fused.graphed import Graphed, can_be_captured, keep_on_device
 from runner.engine.fused.members import Stack
 from runner.engine.fused.step import differentiate, update
 from runner.engine.fused.watch import Events, Watch
+from runner.engine.hooks import Mixed, Targets
 from runner.engine.judge import note
 from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, synchronize
 
@@ -40,16 +41,15 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
         began = time.perf_counter()
         while True:
             size = first.batch_size(members.epoch)
-            x, y, shared = batches.next(size)
-            samples = y.shape[y.ndim - first.train.y.ndim]
+            rates, lr, key = ahead.next()
+            x, targets, samples = _batch(members, batches, size)
             epoch_ends = first.ends_epoch(members.offset + samples, size)
             due = _is_due(members, epoch_ends)
-            rates, lr, key = ahead.next()
             measured = None
             if graphed and not due:
-                losses = graphed(*(tensor for tensor in (x, y, lr, key) if tensor is not None))
+                losses = graphed(x, lr, *_tensors(targets), *(() if key is None else (key,)))
             else:
-                losses = differentiate(members, x, y, shared)
+                losses = differentiate(members, x, targets, _are_shared(members, targets))
                 measured = update(members, lr, due)
             watch.add(losses, samples, rates, size)
             members.step += 1
@@ -76,6 +76,28 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
         yield _found(members, watch.take_diverged(), rates, size, measured)
 
 
+def _batch(members: Stack, batches: Batches, size: int) -> tuple[Tensor, Targets, int]:
+    """Return the present step's samples and targets, as hooks change them, and how many samples each member sees."""
+    x, y, shared = batches.next(size)
+    targets: Targets = y
+    for change in members.on.before_step:
+        x, targets = change(members, x, targets)
+    return x, targets, y.shape[0 if shared else 1]
+
+
+def _tensors(targets: Targets) -> list[Tensor]:
+    if isinstance(targets, Tensor):
+        return [targets]
+    assert isinstance(targets.share, Tensor), "a stack has it as a tensor"
+    return [targets.y, targets.other, targets.share]
+
+
+def _are_shared(members: Stack, targets: Targets) -> bool:
+    """Say whether all members see the same batch."""
+    of_samples = targets.y if isinstance(targets, Mixed) else targets
+    return of_samples.ndim == members.runs[0].train.y.ndim
+
+
 def _is_due(members: Stack, epoch_ends: bool) -> bool:
     """Say whether the step about to be made is evaluated: at one step in all members, as their signature says."""
     first, step = members.runs[0], members.step + 1
@@ -92,11 +114,12 @@ def graph_of(members: Stack) -> Graphed | None:
         return None
     keep_on_device(optimizers)
 
-    def step(x: Tensor, y: Tensor, lr: Tensor, key: Tensor | None = None) -> Tensor:
-        shared = y.ndim == members.runs[0].train.y.ndim
-        if key is not None:
-            members.key = key
-        losses = differentiate(members, x, y, shared)
+    def step(x: Tensor, lr: Tensor, *rest: Tensor) -> Tensor:
+        of_targets = list(rest)
+        if members.draws:
+            members.key = of_targets.pop()
+        targets = Mixed(*of_targets) if len(of_targets) > 1 else of_targets[0]
+        losses = differentiate(members, x, targets, _are_shared(members, targets))
         update(members, lr, measure=False)
         return losses
 
