@@ -8,8 +8,8 @@ import numpy as np
 from runner.measures import title
 from runner.report.measure import Measure
 from runner.search.finals import JUDGES, MOST_SEEDS, Finals
-from runner.search.study import Trial, value_of
-from runner.search.tune import Search, measure_of
+from runner.search.study import Trial, measure_of, value_of
+from runner.search.tune import Search
 from runner.shell import joined
 from runner.statistics.scores import expected_best
 
