@@ -88,7 +88,7 @@ def run(argv: Sequence[str]) -> int:
 
     report_doubts(search.probe)
     search.run()
-    return _end(search, arguments.config_dir)
+    return end(search, arguments.config_dir)
 
 
 def duration(text: str) -> float:
@@ -116,7 +116,7 @@ def _described(search: "Search") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _end(search: "Search", config_dir: str | None) -> int:
+def end(search: "Search", config_dir: str | None) -> int:
     """Print the answer, say why there are no more trials, and return the exit code."""
     from runner.search.answer import answer
 
