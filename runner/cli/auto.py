@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runner import INTERRUPTED
-from runner.cli import data, tune
+from runner.cli import data, following, tune
 from runner.cli.arguments import Parser, whole_number
 from runner.cli.one_run import find_parts_in_current_folder, prepared
 from runner.cli.typed import FILES
 from runner.errors import ConfigError, TableError
+from runner.search.asked import FINALISTS, GENERATION, SAMPLERS, Limits, duration
 from runner.shell import joined
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def parser() -> Parser:
     parser.add_argument("--trials", type=whole_number, metavar="N", help="try so many settings at most")
     about = "what settings are judged by, such as val_loss; default: the headline measure"
     parser.add_argument("--metric", metavar="NAME", help=about)
+    parser.add_argument("--watch", action="store_true", help=following.ABOUT)
     parser.add_config_dir()
     parser.add_overrides("as of optbench tune: what is given is not searched; name=… says where it lies")
     return parser
@@ -52,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
     arguments = parser().parse_intermixed_args(argv)
     if arguments.trials is not None and arguments.trials < 1:
         raise ConfigError(f"--trials must be a whole number ≥ 1, got {arguments.trials}")
-    tune.duration(arguments.budget)
+    duration(arguments.budget)
     try:
         return _run(arguments, began)
     except KeyboardInterrupt:
@@ -72,7 +74,8 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
         f"\noptbench: searching for {arguments.budget} at most: {joined(['optbench', 'tune', *front, *overrides])}",
         file=sys.stderr,
     )
-    search.run()
+    with following.followed(search.study.folder if arguments.watch else None, config_dir):
+        search.run()
     code = tune.end(search, config_dir)
     if search.interrupted or search.lost is not None:
         return code
@@ -135,15 +138,14 @@ def _prepared(arguments: argparse.Namespace, overrides: Sequence[str], began: fl
     from runner.config.compose import Composer, start_hydra
     from runner.search.prepare import Asked
     from runner.search.prepare import prepared as prepared_search
-    from runner.search.tune import Limits
 
     composer = Composer(start_hydra(arguments.config_dir).config_loader)
-    limits = Limits(arguments.trials, tune.duration(arguments.budget), tune.FINALISTS)
+    limits = Limits(arguments.trials, duration(arguments.budget), FINALISTS)
     asked = Asked(
         overrides,
-        tune.SAMPLERS[0],
+        SAMPLERS[0],
         0,
-        tune.GENERATION,
+        GENERATION,
         arguments.metric,
         limits,
         joined(["tune", *overrides]),

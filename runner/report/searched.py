@@ -148,7 +148,9 @@ def _at_random(sampler: str, generations: Sequence[dict[str, Any]]) -> int:
     """
     if sampler in ALL_AT_RANDOM:
         return sum(len(g["trials"]) for g in generations)
-    first = generations[0] if generations else {"asked": 0, "trials": []}
+    if not generations:
+        return 0
+    first = generations[0]
     drawn_again = int(first["asked"]) - len(first["trials"])
     return max(0, min(STARTUP, len(first["trials"])) - max(0, drawn_again))
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -19,7 +20,8 @@ from runner.measures import title
 from runner.run import launches, packs, record
 from runner.run.changed import refuse_runs_of_other_data
 from runner.run.job import Job
-from runner.search import conclusion
+from runner.search import conclusion, journal
+from runner.search.asked import Limits
 from runner.search.finals import WAITING, Finals, expected_runs, finals, runs_of_defaults, runs_with_new_seed
 from runner.search.proposals import Method
 from runner.search.space import Drawn, Space
@@ -38,17 +40,6 @@ ATTEMPTS = 2
 NO_MORE = "every setting of the space was tried"
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When a search ends."""
-
-    trials: int | None
-    seconds: float | None
-    """A generation is begun only if it, and the finals, are expected to end within them."""
-    finalists: int = 0
-    """So many of the best are run with new seeds at the end."""
-
-
 @dataclass
 class Search:
     """A search on its way."""
@@ -61,6 +52,8 @@ class Search:
     """The runs of one setting: what all have in common is theirs too."""
     command: str
     """What asks for it, as ``sweeps.jsonl`` records it."""
+    journal: Path | None = field(default=None, kw_only=True)
+    """Where its trials are written as a journal of Optuna's too."""
     began: float = field(default_factory=time.monotonic)
     """When the command did, from which on a budget counts."""
     ended: str | None = None
@@ -98,6 +91,7 @@ class Search:
         if self.study.generations:
             record.settle_runs_csv(self.study.folder)
             conclusion.write(self)
+            self._write_journal()
 
     def _seconds(self) -> float:
         return self._spent + time.monotonic() - self.began
@@ -110,6 +104,10 @@ class Search:
         """Return the summaries of the runs that failed."""
         found = [summary for trial in self.trials() for summary in self.study.summaries(trial) or ()]
         return [summary for summary in found if summary["status"] == "failed"]
+
+    def _write_journal(self) -> None:
+        if self.journal is not None:
+            journal.write(self.journal, self.study, self.space, self.trials())
 
     # ---- what is handed to the queue
 
@@ -140,6 +138,7 @@ class Search:
                 share = self._trials_at_hand / self.study.said["generation"]
                 self._last_seconds = (now - self._generation_began) / share
                 self._say()
+                self._write_journal()
             self.study.spend(self._seconds(), self._last_seconds)
             self._generation_began, self._attempts, self._current = now, 0, []
             return True

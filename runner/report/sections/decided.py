@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
@@ -148,7 +150,7 @@ def _importance_plot(table: pd.DataFrame) -> Plot:
         figure.legend(loc="outside lower center", ncols=1)
 
     def chart() -> charts.Chart:
-        base = {"type": "bar", "orientation": "h", "y": [charts.label(n, 36) for n in names]}
+        base: dict[str, Any] = {"type": "bar", "orientation": "h", "y": [charts.label(n, 36) for n in names]}
         hover = {"hovertemplate": "%{y}: %{x:.3f}"}
         bars = [
             base | hover | {"x": np.nan_to_num(own), "name": "variance explained", "marker": {"color": COLOURS[5]}},
@@ -239,7 +241,7 @@ def _slices_plot(workload: Workload, trials: Trials, shown: Sequence[Drawn]) -> 
     )
 
 
-def _axis_of(one: Drawn) -> dict[str, object]:
+def _axis_of(one: Drawn) -> dict[str, Any]:
     if one.options:
         texts = [charts.label(one.shown(i), 16) for i in range(len(one.options))]
         return charts.named("", tickvals=list(range(len(texts))), ticktext=texts)
@@ -259,7 +261,7 @@ def _pairs(trials: Trials, order: Sequence[Drawn]) -> list[tuple[Drawn, Drawn]]:
     return found[:MOST_CONTOURS]
 
 
-def _surface(trials: Trials, one: Drawn, other: Drawn) -> tuple[Array, Array, Array, Array]:
+def _surface(trials: Trials, one: Drawn, other: Drawn) -> tuple[Array, Array, Array, npt.NDArray[np.bool_]]:
     """Return a grid's ``x``, ``y`` and smoothed shares of trials that are worse ``[y, x]``, NaN far from any trial.
 
     Ranks, averaged by Gaussian weights whose width follows from how many trials there are.
@@ -273,10 +275,11 @@ def _surface(trials: Trials, one: Drawn, other: Drawn) -> tuple[Array, Array, Ar
     weights = np.exp(-0.5 * away / (0.35 * n ** (-1 / 6)) ** 2)
     smooth = (weights @ ranks) / np.maximum(weights.sum(2), 1e-300)
     ends = [
-        np.exp(math.log(p.low) + at * math.log(p.high / p.low)) if p.log else p.low + at * (p.high - p.low)
+        np.asarray(np.exp(math.log(p.low) + at * math.log(p.high / p.low)) if p.log else p.low + at * (p.high - p.low))
         for p in (one, other)
     ]
-    return ends[0], ends[1], np.where(away.min(2) > FAR**2, np.nan, smooth), there
+    far = away.min(2) > FAR**2
+    return ends[0], ends[1], np.asarray(np.where(far, np.nan, smooth)), there
 
 
 def _contours_plot(workload: Workload, trials: Trials, pairs: Sequence[tuple[Drawn, Drawn]]) -> Plot:
