@@ -1,7 +1,7 @@
 """Which parameters decided what the best trials of a search are: PED-ANOVA (Watanabe, Bansal & Hutter 2023)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,9 +57,7 @@ def importance(parameters: Mapping[str, Parameter], scores: Array) -> dict[str, 
         return {}
     best = np.zeros(n, bool)
     best[np.argsort(-scores, kind="stable")[: max(FEWEST_BEST, math.ceil(BEST_SHARE * n))]] = True
-    chance = np.random.default_rng(0)
-    shuffled = [best, *(chance.permutation(best) for _ in range(SHUFFLES))]
-    found = {name: _variances(parameter, shuffled) for name, parameter in parameters.items()}
+    found = {name: _variances(parameter, best) for name, parameter in parameters.items()}
     total = sum(variances[0] for variances in found.values())
     if total <= 0:
         return {}
@@ -74,16 +72,17 @@ def importance(parameters: Mapping[str, Parameter], scores: Array) -> dict[str, 
     return dict(sorted(shares.items(), key=lambda pair: -pair[1].share))
 
 
-def _variances(parameter: Parameter, best: Sequence[npt.NDArray[np.bool_]]) -> Array:
-    """Return the variance of P(among the best | value) for each way to call some trials the best."""
+def _variances(parameter: Parameter, best: npt.NDArray[np.bool_]) -> Array:
+    """Return the variance of P(among the best | value), then of shuffles: as many of those that have it are the best."""
     there = np.isfinite(parameter.values)
     values, n = parameter.values[there], int(there.sum())
     if n < 2 or len(np.unique(values)) < 2:
-        return np.zeros(len(best))
+        return np.zeros(1 + SHUFFLES)
     everything = _density(values, parameter.options)
     found = []
-    for of in best:
-        chosen = values[of[there]]
+    chance, its = np.random.default_rng(0), best[there]
+    for of in (its, *(chance.permutation(its) for _ in range(SHUFFLES))):
+        chosen = values[of]
         ratio = _density(chosen, parameter.options) / everything if len(chosen) else np.ones_like(everything)
         spread = float(everything @ (ratio - 1) ** 2)
         found.append(n / len(there) * (len(chosen) / n) ** 2 * spread)

@@ -156,7 +156,13 @@ def _importance_plot(table: pd.DataFrame) -> Plot:
             base | hover | {"x": np.nan_to_num(own), "name": "variance explained", "marker": {"color": COLOURS[5]}},
             base | hover | {"x": ped, "name": "PED-ANOVA", "marker": {"color": COLOURS[0]}},
         ]
-        marks = {"type": "scatter", "mode": "markers", "x": chance, "y": base["y"], "name": "by chance, at most (95 %)"}
+        marks: dict[str, Any] = {
+            "type": "scatter",
+            "mode": "markers",
+            "x": chance,
+            "y": base["y"],
+            "name": "by chance, at most (95 %)",
+        }
         marks |= {"marker": {"symbol": "line-ns-open", "size": 14, "color": charts.INK, "line": {"width": 2}}} | hover
         x, y = charts.named("share", rangemode="tozero"), charts.named("")
         layout = charts.layout([""], [x], [y], 1, 130 + 38 * len(names))
@@ -307,7 +313,12 @@ def _contours_plot(workload: Workload, trials: Trials, pairs: Sequence[tuple[Dra
                 | {"colorbar": {"tickvals": [0, 1], "ticktext": ["worst", "best"], "thickness": 12}, **place}
             )
             words = [f"{workload.measure.sign * s:.5g}" for s in trials.scores[there]]
-            dots = {"type": "scatter", "mode": "markers", "marker": {"color": "#1b1f24", "size": 5}, "text": words}
+            dots: charts.Chart = {
+                "type": "scatter",
+                "mode": "markers",
+                "marker": {"color": "#1b1f24", "size": 5},
+                "text": words,
+            }
             dots |= {"x": trials.values[one.name][there], "y": trials.values[other.name][there], **place}
             traces.append(dots | {"hovertemplate": "%{x:.4g}, %{y:.4g}: %{text}<extra></extra>"})
             x_axes.append(_axis_of(one) | {"title": {"text": charts.label(one.name)}})
