@@ -73,7 +73,7 @@ def importance(parameters: Mapping[str, Parameter], scores: Array) -> dict[str, 
 
 
 def _variances(parameter: Parameter, best: npt.NDArray[np.bool_]) -> Array:
-    """Return the variance of P(among the best | value), then of shuffles: as many of those that have it are the best."""
+    """Return the variance of P(among the best | value), then of shuffles among those that have the parameter."""
     there = np.isfinite(parameter.values)
     values, n = parameter.values[there], int(there.sum())
     if n < 2 or len(np.unique(values)) < 2:
