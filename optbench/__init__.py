@@ -2,6 +2,7 @@
 
 - ``train("init=he", "optim=adamw")`` trains one run.
 - ``sweep("init=he,xavier", "optim=sgd,adamw", "seeds=3")`` trains a grid.
+- ``tune("init=he,xavier", "optim.lr=tag(log,interval(1e-4,1))", budget="10m")`` searches.
 - ``report("outputs/default")`` draws the answer.
 - ``load_runs("outputs/default")`` returns a row for each run, ``curves("outputs/default")`` one for each evaluation;
   ``to_xarray`` makes a labelled array of either.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from optbench.runs import Result, load_runs, train
+    from optbench.searches import Tuned, tune
     from optbench.sweeps import Report, Sweep, curves, report, sweep, to_xarray
     from runner.after.export import export
     from runner.errors import ConfigError
@@ -25,6 +27,7 @@ __all__ = [
     "Report",
     "Result",
     "Sweep",
+    "Tuned",
     "curves",
     "export",
     "load_model",
@@ -33,6 +36,7 @@ __all__ = [
     "sweep",
     "to_xarray",
     "train",
+    "tune",
 ]
 
 _HOMES = {
@@ -46,6 +50,8 @@ _HOMES = {
     "report": "optbench.sweeps",
     "sweep": "optbench.sweeps",
     "to_xarray": "optbench.sweeps",
+    "Tuned": "optbench.searches",
+    "tune": "optbench.searches",
     "export": "runner.after.export",
     "load_model": "runner.run.load",
 }

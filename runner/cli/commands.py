@@ -57,6 +57,17 @@ TABLE = (
         (("[overrides]", "search a space for its best setting, such as  optbench tune --budget 10m"),),
     ),
     Command(
+        "auto",
+        "runner.cli.auto",
+        (
+            (
+                "TABLE|FOLDER",
+                "data check, baselines, search, report, predictor in one; of a table with --label COLUMN",
+            ),
+            ("mymodel.Net data=…", "the same for a network of your own"),
+        ),
+    ),
+    Command(
         "data",
         "runner.cli.data",
         (("[overrides]", "what a data set holds and what becomes of each column, without training"),),

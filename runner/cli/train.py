@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import INTERRUPTED
-from runner.cli import keys
+from runner.cli import following, keys
 from runner.cli.arguments import Parser, own_folders
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.config.fields import show
@@ -41,6 +41,7 @@ def parser() -> Parser:
     parser.add_argument("-h", "--help", action="store_true", help="this text; with --config-dir, your options too")
     about = "run every combination of values with commas"
     parser.add_argument("-m", "--multirun", action="store_true", help=about)
+    parser.add_argument("--watch", action="store_true", help=f"with -m: {following.ABOUT}")
     parser.add_config_dir()
     parser.add_word("-c", "--cfg", words=("job",), metavar="job", help="print the config that would be run, and stop")
     parser.add_overrides("group=option and key=value")
@@ -66,8 +67,20 @@ def run(argv: Sequence[str]) -> int:
         print(yaml.safe_dump(composed.config, sort_keys=False, allow_unicode=True), end="")
         return 0
     if arguments.multirun:
-        return _grid(hydra, arguments.overrides, arguments.config_dir)
+        with following.followed(_folder(hydra, arguments.overrides) if arguments.watch else None, arguments.config_dir):
+            return _grid(hydra, arguments.overrides, arguments.config_dir)
+    if arguments.watch:
+        raise ConfigError("--watch is for sweeps: add -m, or leave it out")
     return _single(hydra, arguments.overrides, arguments.config_dir)
+
+
+def _folder(hydra: "Hydra", overrides: Sequence[str]) -> Path:
+    """Return the folder of a sweep's runs."""
+    from runner.config.compose import Composer
+    from runner.run.job import OUTPUTS
+
+    named = [o for o in overrides if o.partition("=")[0] in ("name", "experiment")]
+    return OUTPUTS / str(Composer(hydra.config_loader).compose(named).config["name"])
 
 
 def _groups_and_keys(folders: Sequence[Path]) -> str:

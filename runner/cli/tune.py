@@ -1,15 +1,18 @@
 """``optbench tune``: a search over a space, which can be repeated, interrupted and gone on with."""
 
-import re
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import INTERRUPTED
-from runner.cli.arguments import Parser, whole_number
+from runner.cli import following
+from runner.cli.arguments import Parser, check_file, whole_number
+from runner.cli.following import followed
 from runner.cli.one_run import find_parts_in_current_folder
-from runner.errors import ConfigError
+from runner.cli.typed import FILES
+from runner.search.asked import FINALISTS, GENERATION, SAMPLERS, Limits, duration, refuse_numbers
 from runner.shell import joined
 
 if TYPE_CHECKING:
@@ -20,10 +23,6 @@ Search a space for its best setting. Values with commas are chosen among, interv
 tag(log,interval(1e-4,1)) drawn from; without any, each option's default ranges are searched. Trials are ordinary runs;
 the same command goes on.
 """
-SAMPLERS = ("tpe", "random", "qmc", "gp")
-GENERATION = 16
-FINALISTS = 5
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parser() -> Parser:
@@ -42,6 +41,9 @@ def parser() -> Parser:
     parser.add_argument("--finalists", type=whole_number, default=FINALISTS, metavar="N", help=about)
     about = "what settings are judged by, such as val_loss; default: the headline measure"
     parser.add_argument("--metric", metavar="NAME", help=about)
+    about = "write the trials as a journal of Optuna's too, for optuna-dashboard FILE"
+    parser.add_argument("--journal", metavar="FILE", help=about, words=FILES)
+    parser.add_argument("--watch", action="store_true", help=following.ABOUT)
     parser.add_config_dir()
     parser.add_overrides("as of optbench train; seeds=3 judges each setting by the mean of three runs")
     return parser
@@ -51,21 +53,13 @@ def run(argv: Sequence[str]) -> int:
     """Search, and say what was found."""
     began = time.monotonic()
     arguments = parser().parse_intermixed_args(argv)
-    if arguments.trials is None and arguments.budget is None:
-        raise ConfigError("tune needs an end: --trials 100, or --budget 10m")
-    for flag, value, least in (
-        ("--trials", arguments.trials, 1),
-        ("--generation", arguments.generation, 1),
-        ("--seed", arguments.seed, 0),
-        ("--finalists", arguments.finalists, 0),
-    ):
-        if value is not None and value < least:
-            raise ConfigError(f"{flag} must be a whole number ≥ {least}, got {value}")
+    given = arguments
+    refuse_numbers(given.trials, given.budget, given.generation, given.seed, given.finalists)
+    check_file("--journal", given.journal)
     seconds = None if arguments.budget is None else duration(arguments.budget)
     find_parts_in_current_folder()
     from runner.config.compose import Composer, start_hydra
     from runner.search.prepare import Asked, prepared
-    from runner.search.tune import Limits
 
     asked = Asked(
         arguments.overrides,
@@ -87,21 +81,11 @@ def run(argv: Sequence[str]) -> int:
     from runner.sweep.terminal import report_doubts
 
     report_doubts(search.probe)
-    search.run()
-    return _end(search, arguments.config_dir)
-
-
-def duration(text: str) -> float:
-    """Return the seconds of a time such as ``90s``, ``10m``, ``1.5h`` or ``1h30m``.
-
-    Raises:
-        ConfigError: if it is none, or not above 0.
-    """
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
-    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
-    if "".join(f"{number}{unit}" for number, unit in parts) != text or not 0 < seconds < 1e9:
-        raise ConfigError(f"--budget must be a time above 0, such as 90s, 10m or 1h30m, got {text!r}")
-    return seconds
+    if given.journal is not None:
+        search.journal = Path(given.journal)
+    with followed(search.study.folder if given.watch else None, given.config_dir):
+        search.run()
+    return end(search, arguments.config_dir)
 
 
 def _described(search: "Search") -> str:
@@ -116,7 +100,7 @@ def _described(search: "Search") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _end(search: "Search", config_dir: str | None) -> int:
+def end(search: "Search", config_dir: str | None) -> int:
     """Print the answer, say why there are no more trials, and return the exit code."""
     from runner.search.answer import answer
 

@@ -111,7 +111,7 @@ def answer(workload: Workload, records: Records, place: Place, config_dir: str |
         _rivals(workload, chosen),
         tuple(_notes(workload)),
         () if doubt else tuple(_surer(workload, translator, place)),
-        matters=sentences(workload),
+        matters=() if workload.is_picked else sentences(workload),
     )
 
 
@@ -136,18 +136,21 @@ def _verdict(workload: Workload, chosen: int) -> str:
     table, word, measure = workload.table, workload.replicate_word, workload.measure
     n, everything = int(table["n"].iloc[0]), len(table)
     if everything == 1:
+        if workload.is_picked:
+            return "It was chosen by the search; there was no other finalist to compare it with."
         return "There was nothing to compare it with: only one setting was run."
     if n < 2:
         return f"One {word} only: it came first of {everything} settings, which may be chance."
     count = {v: int((table["verdict"] == v).sum()) for v in ("worse", "diverges or fails", "no value yet", "untested")}
     members = 1 + len(workload.rivals)
-    of = f"of {everything} settings"
+    of = f"of the {everything} finalists" if workload.is_picked else f"of {everything} settings"
     if members == 1:
         said = f"It is the best {of} (95 % confidence)."
     elif chosen:
         said = f"{members} {of} can be the best (95 %). This one is the cheapest that is as good as the leader."
     else:
-        said = f"{members} {of} can be the best (95 %); this one leads."
+        leads = "this one was chosen" if workload.is_picked else "this one leads"
+        said = f"{members} {of} can be the best (95 %); {leads}."
     if count["worse"]:
         first = int(np.flatnonzero(table["verdict"] == "worse")[0])
         sign = -measure.sign
@@ -239,7 +242,7 @@ def _notes(workload: Workload) -> list[str]:
             "As good means: two one-sided tests put the difference to the leader within "
             f"{measure.amount(workload.margin)}."
         )
-    if workload.contenders > 1 and n > 1 and math.isfinite(workload.bias):
+    if workload.contenders > 1 and n > 1 and math.isfinite(workload.bias) and not workload.is_picked:
         honest = float(table["mean"].iloc[0]) - measure.sign * workload.bias
         notes.append(
             f"Picked as the best of {workload.contenders}, the leader may look better than it is: chosen on all "
@@ -294,6 +297,8 @@ def _surer(workload: Workload, translator: Translator, place: Place) -> list[tup
         )
         axis = f"{first}={','.join(map(str, every))}"
         found.append((reason, sweep([*name, *shared, *kept, axis], parts)))
+    if workload.is_picked:
+        return found  # a search asks for rates by itself
     replicates = [*kept, f"{first}={','.join(map(str, levels[first] or [0]))}"]
     at_lr = [o for o in given if not o.startswith(f"{LR}=")]
 

@@ -66,8 +66,11 @@ def cheapest(workload: Workload, among: list[int]) -> int:
 
 
 def recommended(workload: Workload) -> int:
-    """Return the setting that the answer recommends: the cheapest of the leader and what is as good."""
-    return cheapest(workload, equivalents(workload))
+    """Return the setting that the answer recommends: the cheapest of the leader and what is as good.
+
+    Of a search it is the one that its finals picked: that alone was judged on seeds which chose nothing.
+    """
+    return 0 if workload.is_picked else cheapest(workload, equivalents(workload))
 
 
 def seeds_for(workload: Workload, setting: int) -> int | None:

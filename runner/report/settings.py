@@ -53,6 +53,8 @@ class Workload:
     caveats: list[str]
     margin: float | None = None
     """Settings within it of the leader are as good, in the measure's units; None where it is not known."""
+    is_picked: bool = False
+    """Whether the leader was picked by a search's finals, and is what is recommended, whatever else costs less."""
 
     @property
     def best(self) -> int | None:
@@ -155,8 +157,24 @@ def number(value: str) -> str:
         return value
 
 
-def workload_of(name: str, records: Records, runs: pd.DataFrame, asked: str | None, better: str | None) -> Workload:
-    """Draw up a workload from some of a folder's runs; a ConfigError says that none has what is to be judged by."""
+def workload_of(
+    name: str,
+    records: Records,
+    runs: pd.DataFrame,
+    asked: str | None,
+    better: str | None,
+    picked: frozenset[str] = frozenset(),
+) -> Workload:
+    """Draw up a workload from some of a folder's runs; a ConfigError says that none has what is to be judged by.
+
+    Args:
+        name: its name.
+        records: of the folder.
+        runs: the workload's.
+        asked: the metric that was asked for.
+        better: which way it is better, of a measure of one's own.
+        picked: runs of the setting that leads whatever its mean; none: the best mean leads.
+    """
     part = Records(records.folder, runs, records.choices, records.places)
     measure = choose_measure(part, asked, better)
     caveats: list[str] = []
@@ -187,7 +205,8 @@ def workload_of(name: str, records: Records, runs: pd.DataFrame, asked: str | No
         runs.loc[twice, "run_id"],
     )
     runs = runs[~twice]
-    table, scores, seed_effects, step, test_step = _table(runs, part, axes, measure, len(replicates))
+    leads = runs.loc[runs["run_id"].isin(picked), "setting"].unique()
+    table, scores, seed_effects, step, test_step = _table(runs, part, axes, measure, len(replicates), leads)
     runs = runs.assign(setting=runs["setting"].map({old: new for new, old in enumerate(table["setting"])}))
     table = table.drop(columns="setting")
     workload = Workload(
@@ -203,6 +222,7 @@ def workload_of(name: str, records: Records, runs: pd.DataFrame, asked: str | No
         seed_effects,
         which,
         [*part.caveats, *caveats],
+        is_picked=bool(picked),
     )
     _judge(workload)
     return workload
@@ -250,7 +270,12 @@ def axes_of(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
 
 
 def _table(
-    runs: pd.DataFrame, records: Records, axes: Sequence[str], measure: Measure, replicates: int
+    runs: pd.DataFrame,
+    records: Records,
+    axes: Sequence[str],
+    measure: Measure,
+    replicates: int,
+    leads: npt.NDArray[np.int64],
 ) -> tuple[pd.DataFrame, Array, Array, float, float]:
     settings = int(runs["setting"].max()) + 1
     at = (runs["setting"].to_numpy(), runs["replicate"].to_numpy())
@@ -284,8 +309,15 @@ def _table(
     share = table["diverged"] / (table["n"] + table["diverged"]).clip(lower=1)
     enough = table["n"] >= max(1, min(2, table["n"].max()))
     table["contends"] = (table["n"] > 0) & (share == share[enough].min() if enough.any() else False)
+    table["contends"] |= table["setting"].isin(leads)
     seed_effects = _seed_effects(scores)
-    order = {"last": ~table["contends"], "none": table["n"] == 0, "bad": share, "few": ~enough}
+    order = {
+        "after": ~table["setting"].isin(leads),
+        "last": ~table["contends"],
+        "none": table["n"] == 0,
+        "bad": share,
+        "few": ~enough,
+    }
     means = pd.DataFrame(scores - seed_effects).mean(axis=1)
     order |= {"score": (-means).round(9), "loss": table.pop("final_val_loss")}
     index = pd.DataFrame(order).sort_values(list(order), kind="stable").index

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.errors import ConfigError, RecordError
+from runner.report import searched
 from runner.report.answer import Place
 from runner.report.load import Records, find, load
+from runner.report.searched import Search
 from runner.report.settings import Workload
 from runner.report.workloads import workloads
 from runner.run.job import OUTPUTS
@@ -20,6 +22,15 @@ class Source:
     records: Records
     place: Place
     workloads: tuple[Workload, ...]
+    search: Search | None = None
+    """Where the folder is a search's."""
+    whole: Workload | None = None
+    """All of its runs, the trials among them."""
+
+    def search_of(self, workload: Workload) -> Search | None:
+        """Return the search that a workload's runs are of."""
+        of_it = self.search is not None and not self.search.runs.isdisjoint(workload.runs["run_id"])
+        return self.search if of_it else None
 
 
 def read(folders: Sequence[Path], metric: str | None, better: str | None) -> tuple[list[Source], list[str]]:
@@ -62,7 +73,12 @@ def check(folders: Sequence[Path]) -> None:
 def _read(folder: Path, metric: str | None, better: str | None) -> Source:
     records = load(folder)
     place = _place(folder, single=folder in records.places.values())
-    return Source(records, place, tuple(workloads(records, metric, better)))
+    found = workloads(records, metric, better)
+    search = searched.read(records)
+    if search is None:
+        return Source(records, place, tuple(found))
+    judged, whole = searched.judged_by_finals(search, records, found)
+    return Source(records, place, tuple(judged), search, whole)
 
 
 def _place(folder: Path, single: bool) -> Place:

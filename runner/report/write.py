@@ -11,31 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from runner.errors import ConfigError, closest
-from runner.measures import title
+from runner.report import searched
 from runner.report.answer import Answer, answer
 from runner.report.drawing.figures import FORMATS, render
 from runner.report.equivalent import default_margin, equivalents, with_margin
-from runner.report.evaluations import as_number
 from runner.report.load import Records
 from runner.report.measure import Measure
 from runner.report.render import output, text
 from runner.report.render.latex import for_papers
 from runner.report.render.page import page
-from runner.report.render.page_tables import FIRST_COLUMNS
 from runner.report.render.tensorboard import write_events
-from runner.report.section import Section, Table
+from runner.report.section import Section
 from runner.report.sections import (
     baselines,
     classified,
     grids,
     histories,
+    in_full,
     layers,
     matters,
-    parallel,
     ranking,
     scaling,
     sensitivity,
@@ -43,6 +40,9 @@ from runner.report.sections import (
     trouble,
 )
 from runner.report.sections.across import across
+from runner.report.sections.bought import fresh_estimates
+from runner.report.sections.decided import decided
+from runner.report.sections.searching import searching
 from runner.report.settings import Workload
 from runner.report.sources import Source, check, read
 from runner.run.record import write_whole
@@ -118,6 +118,10 @@ class _Part:
     beside: Section | None
     """Simple baselines; of this section and the next the terminal shows something."""
     scaling: Section | None
+    whole: Workload
+    """All runs beside the answer's: of a search its trials too."""
+    search: tuple[Section, ...] = ()
+    """What is to be said of the search that the runs are of."""
 
 
 def _report(folders: Sequence[Path], asked: Asked) -> Report:
@@ -136,7 +140,8 @@ def _report(folders: Sequence[Path], asked: Asked) -> Report:
     told = _care(sources, left_out)
     lines = [summary, "", *(f"{line}\n" for line in text.wrapped(_first(sources)))]
     for part in parts:
-        lines += [text.answer_text(part.answer), *_of_terminal(part.beside), *_of_terminal(part.scaling)]
+        lines.append(text.answer_text(part.answer))
+        lines += [line for s in (*part.search, part.beside, part.scaling) for line in _of_terminal(s)]
     lines += _of_terminal(together)
     lines += [text.bullets("Read with care", told)] if told else []
 
@@ -194,17 +199,25 @@ def _with_margin(workload: Workload, records: Records, asked: Asked) -> Workload
 def _part(workload: Workload, source: Source, config_dir: str | None) -> _Part:
     """Draw up a workload's answer, first of all what is to be said of simple baselines."""
     records = source.records
-    beside = baselines.beside(workload, records)
+    search = source.search_of(workload)
+    picked = search is not None and workload.is_picked
+    judged = searched.judged_alone(search, records, workload) if search is not None and picked else workload
+    beside = baselines.beside(judged, records)
     if (unread := baselines.unread(records)) is not None:
         workload.caveats.append(unread)
     elif beside is None and workload.best is not None:
         workload.caveats.append(baselines.MISSING_OF_OWN if records.all_own else baselines.MISSING)
     found = answer(workload, records, source.place, config_dir)
+    if search is not None and picked:
+        found = replace(found, estimates=fresh_estimates(search, records, workload) or found.estimates)
+    told = (searching(search, records, workload, beside), decided(search, records, workload)) if search else ()
     return _Part(
-        replace(found, warnings=(*baselines.warnings(workload, records, beside), *found.warnings)),
+        replace(found, warnings=(*baselines.warnings(judged, records, beside), *found.warnings)),
         records,
-        baselines.section(workload, beside),
-        scaling.scaling(workload, records) if len(workload.table) > 1 else None,
+        baselines.section(judged, beside),
+        scaling.scaling(workload, records) if len(workload.table) > 1 and not workload.is_picked else None,
+        source.whole if workload.is_picked and source.whole is not None else workload,
+        tuple(section for section in told if section is not None),
     )
 
 
@@ -243,77 +256,26 @@ def _summary(sources: Sequence[Source]) -> str:
 def _sections(part: _Part, asked: Asked) -> list[Section]:
     workload, records = part.answer.workload, part.records
     several = len(workload.table) > 1
+    crossed = several and not workload.is_picked  # finalists are no grid
     found = [
+        *part.search,
         part.beside,
         ranking.ranking(workload) if several else None,
-        grids.heat_maps(workload, asked.axes if asked.axes and set(asked.axes) <= set(workload.axes) else None),
-        sensitivity.sensitivity(workload, asked.within_percent) if several else None,
+        grids.heat_maps(part.whole, asked.axes if asked.axes and set(asked.axes) <= set(part.whole.axes) else None),
+        sensitivity.sensitivity(workload, asked.within_percent) if crossed else None,
         histories.learning_curves(workload, records),
         layers.layers(workload, records),
         layers.sharpness(workload, records),
         classified.classified(workload, records),
         target.time_to_target(workload, records, asked.target, asked.within_percent),
         part.scaling,
-        matters.matters(workload),
-        trouble.explained(workload) if several else None,
-        _settings(workload) if several else None,
-        trouble.trouble(workload, records),
-        _in_full(workload, records),
+        matters.matters(workload) if crossed else None,
+        trouble.explained(workload) if crossed else None,
+        in_full.settings(part.whole) if len(part.whole.table) > 1 else None,
+        trouble.trouble(part.whole, records),
+        in_full.in_full(workload, records),
     ]
     return [section for section in found if section is not None]
-
-
-def _settings(workload: Workload) -> Section:
-    said = (
-        f"Best first, by mean {workload.measure.title} over seeds; settings that diverge more often come last, and "
-        "their mean is over the runs that survived. The difference is to the leader, with an interval that holds for "
-        "all settings together (95 %). The last three say how often the leader is the better one of a pair that "
-        "shares its seed (above 0.75 is meaningful)."
-    )
-    axes = workload.axes
-    shown = (*axes[: len(axes) if len(axes) < 5 else 4], "mean", "low", "high", "verdict", "n", "test_mean", "sd")
-    table = Table(
-        "settings",
-        "Every setting",
-        workload.table.drop(columns=["contends", "half", "test_half"]),
-        names=len(axes),
-        first=shown[:FIRST_COLUMNS],
-    )
-    plot = parallel.parallel(workload)
-    return Section("Every setting", (said,), () if plot is None else (plot,), (table,))
-
-
-def _in_full(workload: Workload, records: Records) -> Section | None:
-    """Show a run as it was: every choice, and every number of its summary."""
-    if workload.best is None:
-        return None
-    row = workload.row(0)
-    columns = [c for c in map(str, records.runs) if row[c] != ""]
-    choices = pd.DataFrame({"choice": c, "value": row[c]} for c in columns if c in records.choices)
-    measured = [c for c in columns if c not in records.choices]
-    parts = [c.removeprefix("final_val_") for c in measured if c.startswith("final_val_")]
-    results = pd.DataFrame(
-        {
-            "measure": title(f"_{p}").strip(),
-            **{part: as_number(row.get(f"{key}_{p}", "")) for part, key in _PARTS.items()},
-        }
-        for p in parts
-    )
-    numbers = pd.DataFrame({"of the run": c, "value": row[c]} for c in measured)
-    which = "The run" if len(workload.runs) == 1 else "A run of the best setting"
-    return Section(
-        f"{which} in full",
-        (f"Run {row['run_id']}: {row['status']}.",),
-        (),
-        (
-            Table("results", "Results", results),
-            Table("choices", "Every choice", choices, folded=True),
-            Table("summary", "Every number", numbers, folded=True),
-        ),
-    )
-
-
-_PARTS = {"train": "final_train", "validation": "final_val", "test": "test"}
 
 
 def _prefixed(section: Section, prefix: str) -> Section:

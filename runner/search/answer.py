@@ -8,8 +8,8 @@ import numpy as np
 from runner.measures import title
 from runner.report.measure import Measure
 from runner.search.finals import JUDGES, MOST_SEEDS, Finals
-from runner.search.study import Trial, value_of
-from runner.search.tune import Search, measure_of
+from runner.search.study import Trial, measure_of, value_of
+from runner.search.tune import Search
 from runner.shell import joined
 from runner.statistics.scores import expected_best
 
@@ -33,13 +33,21 @@ def answer(search: Search, config_dir: str | None = None) -> str:
     lines += _history(search, trials, measure_of(column))
     found = search.finals()
     lines += _of_finals(search, found, measure_of(column)) if found is not None else []
-    best = search.finalists()[found.chosen] if found is not None and found.chosen is not None else ranked[0][0]
     if found is None or not found.judged:
         lines.append(f"The best of {len(ranked)} looks better than it is: new seeds tell how good.")
-    if found is None or found.chosen is not None or not found.over:
+    if (best := recommended(search)) is not None:
         front = ["--config-dir", config_dir] if config_dir else []
         lines.append(f"use     {joined(['optbench', 'train', *front, *search.space.overrides(best.drawn)])}")
     return "\n".join(lines) + "\n" + _report(search, config_dir)
+
+
+def recommended(search: Search) -> Trial | None:
+    """Return the trial whose setting is to be used: whom the finals chose, or the best; None where there is none."""
+    found = search.finals()
+    if found is not None and (found.chosen is not None or found.over):
+        return None if found.chosen is None else search.finalists()[found.chosen]
+    ranked = search.study.ranked([trial for trial in search.trials() if search.study.summaries(trial) is not None])
+    return ranked[0][0] if ranked else None
 
 
 def _judged_by(search: Search) -> str:

@@ -7,7 +7,7 @@ on seeds that had no part in any choice. All of it follows from the trials' valu
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -113,8 +113,8 @@ def finals(finalists: int, measure: Measure, result: Result) -> Finals:
 
 
 def expected_runs(finalists: int) -> int:
-    """Return about how many times a setting is run in the finals."""
-    return 0 if finalists == 0 else JUDGES + (finalists * FIRST_SEEDS + 2 * MOST_SEEDS if finalists > 1 else 0)
+    """Return about how many times a setting is run in the finals, the defaults included."""
+    return 0 if finalists == 0 else 2 * JUDGES + (finalists * FIRST_SEEDS + 2 * MOST_SEEDS if finalists > 1 else 0)
 
 
 def runs_with_new_seed(space: Space, drawn: Drawn, number: int) -> list[list[str]]:
@@ -125,6 +125,12 @@ def runs_with_new_seed(space: Space, drawn: Drawn, number: int) -> list[list[str
     setting = [o for o in space.overrides(drawn) if not _is_seed(o)]
     rests = dict.fromkeys(tuple(o for o in part if not _is_seed(o)) for part in space.replicates)
     return [[*setting, *rest, seed] for rest in rests]
+
+
+def runs_of_defaults(space: Space) -> list[list[str]]:
+    """Return the overrides of the defaults' runs with the seeds that judge the choice: what all settings share."""
+    fixed = replace(space, parameters=())
+    return [run for judge in range(JUDGES) for run in runs_with_new_seed(fixed, {}, MOST_SEEDS + judge)]
 
 
 def _is_seed(override: str) -> bool:

@@ -9,12 +9,13 @@ from runner.config.options import of_every_run
 from runner.errors import ConfigError, closest
 from runner.measures import HIGHER_IS_BETTER
 from runner.run.job import Job
+from runner.search.asked import Limits
 from runner.search.defaults import default_space
 from runner.search.grammar import PART, space_of
 from runner.search.proposals import imported
 from runner.search.space import Choice, Drawn, Space
 from runner.search.study import Study
-from runner.search.tune import Limits, Search
+from runner.search.tune import Search
 from runner.sweep.check import Check
 from runner.sweep.held import Held, Maker
 

@@ -85,7 +85,7 @@ class Method:
             direction = "maximize" if self.higher_is_better else "minimize"
             study = optuna.create_study(direction=direction, sampler=sampler)
             if self.sampler == "qmc":
-                space = {p.name: _distribution(p) for p in self.space.parameters}
+                space = {p.name: distribution(p) for p in self.space.parameters}
                 trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
                 for _ in range(asked):  # a sampler made anew would begin at its first point again
                     sampler.sample_relative(study, trial, space)
@@ -124,7 +124,7 @@ class Method:
         for tried in history:
             there = [p for p in self.space.parameters if p.name in tried.drawn]
             value = float(f"{worst if tried.value is None else tried.value:.{VALUE_DIGITS}g}")
-            distributions = {p.name: _distribution(p) for p in there}
+            distributions = {p.name: distribution(p) for p in there}
             params = {p.name: tried.drawn[p.name] for p in there}
             told.append(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
         return told
@@ -143,7 +143,7 @@ def _kept(parameter: Parameter, value: Any) -> int | float:
 
 
 def _suggested(trial: "optuna.Trial", parameter: Parameter) -> Any:
-    name, of = parameter.name, _distribution(parameter)
+    name, of = parameter.name, distribution(parameter)
     if hasattr(of, "choices"):
         return trial.suggest_categorical(name, of.choices)
     if isinstance(of, imported().distributions.IntDistribution):
@@ -151,7 +151,7 @@ def _suggested(trial: "optuna.Trial", parameter: Parameter) -> Any:
     return trial.suggest_float(name, of.low, of.high, step=of.step, log=of.log)
 
 
-def _distribution(parameter: Parameter) -> Any:
+def distribution(parameter: Parameter) -> Any:
     """Return what Optuna draws from."""
     of = imported().distributions
     if isinstance(parameter, Choice):

@@ -13,6 +13,7 @@ from typing import Any
 from runner.config.fields import show
 from runner.errors import ConfigError
 from runner.measures import HIGHER_IS_BETTER, chosen_by
+from runner.report.measure import Measure
 from runner.run import files
 from runner.run.lock import exclusive
 from runner.run.record import write_whole, writing
@@ -182,6 +183,11 @@ def value_of(summaries: Sequence[Mapping[str, Any]], measure: str | None) -> flo
 def higher_is_better(measure: str) -> bool:
     """Say which way a measure is better."""
     return HIGHER_IS_BETTER[measure.removeprefix("final_val_")]
+
+
+def measure_of(column: str) -> Measure:
+    """Return the measure of a column of the summaries."""
+    return Measure(column.removeprefix("final_"), higher_is_better(column))
 
 
 def _is_sound(summary: Mapping[str, Any]) -> bool:

@@ -10,20 +10,22 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from runner.errors import ConfigError
 from runner.measures import title
-from runner.report.measure import Measure
 from runner.run import launches, packs, record
 from runner.run.changed import refuse_runs_of_other_data
 from runner.run.job import Job
-from runner.search.finals import WAITING, Finals, expected_runs, finals, runs_with_new_seed
+from runner.search import conclusion, journal
+from runner.search.asked import Limits
+from runner.search.finals import WAITING, Finals, expected_runs, finals, runs_of_defaults, runs_with_new_seed
 from runner.search.proposals import Method
 from runner.search.space import Drawn, Space
-from runner.search.study import Generation, Study, Trial, higher_is_better, value_of
+from runner.search.study import Generation, Study, Trial, higher_is_better, measure_of, value_of
 from runner.sweep.check import Check
 from runner.sweep.held import Held
 from runner.sweep.launch.processes import launch, number_of_workers
@@ -38,17 +40,6 @@ ATTEMPTS = 2
 NO_MORE = "every setting of the space was tried"
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When a search ends."""
-
-    trials: int | None
-    seconds: float | None
-    """A generation is begun only if it, and the finals, are expected to end within them."""
-    finalists: int = 0
-    """So many of the best are run with new seeds at the end."""
-
-
 @dataclass
 class Search:
     """A search on its way."""
@@ -61,6 +52,8 @@ class Search:
     """The runs of one setting: what all have in common is theirs too."""
     command: str
     """What asks for it, as ``sweeps.jsonl`` records it."""
+    journal: Path | None = field(default=None, kw_only=True)
+    """Where its trials are written as a journal of Optuna's too."""
     began: float = field(default_factory=time.monotonic)
     """When the command did, from which on a budget counts."""
     ended: str | None = None
@@ -97,6 +90,8 @@ class Search:
         self.study.spend(self._seconds(), self._last_seconds)
         if self.study.generations:
             record.settle_runs_csv(self.study.folder)
+            conclusion.write(self)
+            self._write_journal()
 
     def _seconds(self) -> float:
         return self._spent + time.monotonic() - self.began
@@ -109,6 +104,10 @@ class Search:
         """Return the summaries of the runs that failed."""
         found = [summary for trial in self.trials() for summary in self.study.summaries(trial) or ()]
         return [summary for summary in found if summary["status"] == "failed"]
+
+    def _write_journal(self) -> None:
+        if self.journal is not None:
+            journal.write(self.journal, self.study, self.space, self.trials())
 
     # ---- what is handed to the queue
 
@@ -139,6 +138,7 @@ class Search:
                 share = self._trials_at_hand / self.study.said["generation"]
                 self._last_seconds = (now - self._generation_began) / share
                 self._say()
+                self._write_journal()
             self.study.spend(self._seconds(), self._last_seconds)
             self._generation_began, self._attempts, self._current = now, 0, []
             return True
@@ -234,7 +234,7 @@ class Search:
             return None
 
         def result(place: int, number: int) -> float | None:
-            names = [job.folder.name for job in self._with_new_seed(finalists[place], number)]
+            names = [job.folder.name for job in self.with_new_seed(finalists[place], number)]
             found = [self.study.summary(name) for name in names]
             summaries = [summary for summary in found if summary is not None]
             return WAITING if len(summaries) < len(found) else value_of(summaries, column)
@@ -244,14 +244,22 @@ class Search:
     @property
     def interrupted(self) -> bool:
         """Whether trials or finals are left to run."""
-        return self.ended is None or ((found := self.finals()) is not None and not found.over)
+        waiting = (job for job in self.defaults() if not self.study.has_ended(job.folder.name))
+        found = self.finals()
+        return self.ended is None or (found is not None and (not found.over or any(waiting)))
+
+    def defaults(self) -> list[Job]:
+        """Return the runs of the defaults with the seeds that judge the choice; none where they cannot be run."""
+        found = [self._job(overrides) for overrides in runs_of_defaults(self.space)]
+        return [] if any(isinstance(job, str) for job in found) else [job for job in found if not isinstance(job, str)]
 
     def finals_runs(self, trial: Trial, number: int) -> list[dict[str, Any]]:
         """Return the summaries of a trial's runs with a new seed, those that have ended."""
-        found = (self.study.summary(job.folder.name) for job in self._with_new_seed(trial, number))
+        found = (self.study.summary(job.folder.name) for job in self.with_new_seed(trial, number))
         return [summary for summary in found if summary is not None]
 
-    def _with_new_seed(self, trial: Trial, number: int) -> list[Job]:
+    def with_new_seed(self, trial: Trial, number: int) -> list[Job]:
+        """Return a trial's runs with a seed that no trial had, by its number."""
         key = (tuple(trial.setting), number)
         if key not in self._new_seeds:
             jobs = [self._job(overrides) for overrides in runs_with_new_seed(self.space, trial.drawn, number)]
@@ -261,12 +269,14 @@ class Search:
         return self._new_seeds[key]
 
     def _add_finals(self, queue: Queue) -> None:
-        """Hand the next runs of the finals to the queue, if there are any."""
-        found = self.finals()
-        if found is None or found.over:
+        """Hand the next runs of the finals to the queue, if there are any; the last ones are those of the defaults."""
+        found, finalists = self.finals(), self.finalists()
+        if found is None or (found.over and found.chosen is None):
             return
-        finalists = self.finalists()
-        jobs = [job for place, number in found.wanted for job in self._with_new_seed(finalists[place], number)]
+        jobs = [job for place, number in found.wanted for job in self.with_new_seed(finalists[place], number)]
+        jobs = jobs or self.defaults()
+        if all(self.study.has_ended(job.folder.name) for job in jobs):
+            return
         self._add_jobs(
             queue, jobs, [[jobs[i].run_id for i in members] for members in anew(jobs, self._packs(len(jobs)))]
         )
@@ -287,7 +297,11 @@ class Search:
         generation, jobs = found
         if self.limits.trials is not None:
             jobs = jobs[: self.limits.trials * len(self.space.replicates)]
-        seconds = estimate_seconds([job for job in jobs if not job.is_own], self._workers) if _ours(jobs) else 0.0
+        seconds = (
+            estimate_seconds([job for job in jobs if not job.is_own], self._workers)
+            if any(not job.is_own for job in jobs)
+            else 0.0
+        )
         of_finals, before = self._of_finals(seconds), self._seconds()
         if before + seconds + of_finals > self.limits.seconds:
             raise ConfigError(
@@ -379,12 +393,3 @@ class Search:
             best = f"best {title(measure.removeprefix('final_'))} "
             best += f"{(max if higher_is_better(measure) else min)(values):.4g}"
         tqdm.write(f"generation {self._at + 1}: {len(done)} trials, {best}", file=sys.stderr)
-
-
-def _ours(jobs: Sequence[Job]) -> bool:
-    return any(not job.is_own for job in jobs)
-
-
-def measure_of(column: str) -> Measure:
-    """Return the measure of a column of the summaries."""
-    return Measure(column.removeprefix("final_"), higher_is_better(column))

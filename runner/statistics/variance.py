@@ -16,7 +16,9 @@ NOTHING = 1e-20
 """A sum of squares up to this is of rounding, the largest value being 1."""
 
 
-def variance_explained(factors: Sequence[Sequence[object]], values: Array, seeds: Sequence[object]) -> list[Interval]:
+def variance_explained(
+    factors: Sequence[Sequence[object]], values: Array, seeds: Sequence[object], pairs: bool = True
+) -> list[Interval]:
     """Return the share of the variance that each factor, then each pair of them, explains (ANOVA of type II).
 
     A factor's share is what leaving it out of the model of all factors costs, over the total; a pair's, what it adds
@@ -26,8 +28,9 @@ def variance_explained(factors: Sequence[Sequence[object]], values: Array, seeds
         factors: each factor's level, ``[n]``.
         values: ``[n]``, finite.
         seeds: what is left out in turn, ``[n]``.
+        pairs: whether pairs are looked at; without them they need fewer values.
     """
-    design = _design(factors, values, seeds)
+    design = _design(factors, values, seeds, pairs)
     shares = _shares(design)
     share, without, n_seeds = shares[0], shares[1:], len(design.grams)
     if n_seeds < 3:
@@ -56,11 +59,11 @@ class _Design:
     """Of each seed's rows, the products of (1, columns, values), ``[seeds, columns + 2, columns + 2]``."""
 
 
-def _design(factors: Sequence[Sequence[object]], values: Array, seeds: Sequence[object]) -> _Design:
+def _design(factors: Sequence[Sequence[object]], values: Array, seeds: Sequence[object], with_pairs: bool) -> _Design:
     codes = [np.unique(np.asarray(f, str), return_inverse=True)[1] for f in factors]
     of = np.unique(np.asarray(seeds, str), return_inverse=True)[1]
     own = next((i for i, code in enumerate(codes) if _same_parts(code, of)), -1)
-    pairs = [(i, j) for i in range(len(codes)) for j in range(i)]
+    pairs = [(i, j) for i in range(len(codes)) for j in range(i) if with_pairs]
     within: list[int | None] = [-1 if i == own else None for i in range(len(codes))]
     within += [j if i == own else i if j == own else None for i, j in pairs]
     columns, blocks, end = [np.ones((len(values), 1))], [], 1

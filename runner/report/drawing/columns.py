@@ -1,6 +1,7 @@
 """A table on the terminal."""
 
 import math
+import textwrap
 
 import pandas as pd
 
@@ -9,6 +10,11 @@ from runner.report.settings import number
 
 WIDTH = 110
 """Of sentences; commands and tables are never broken."""
+
+
+def filled(line: str) -> str:
+    """Return a sentence in lines, those after the first set in."""
+    return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def aligned(frame: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from runner.report.answer import Answer, best_of_each
-from runner.report.drawing.columns import WIDTH, aligned
+from runner.report.drawing.columns import WIDTH, aligned, filled
 from runner.report.settings import LR, Workload
 
 BEST_OF = ("optim", "init")
@@ -16,7 +16,7 @@ def answer_text(answer: Answer) -> str:
     lines = [f"For {workload.name}:"] if workload.name else []
     if answer.command is None:
         return "\n".join([*lines, answer.verdict]) + "\n"
-    lines += [*map(_filled, answer.warnings), *([""] if answer.warnings else [])]
+    lines += [*map(filled, answer.warnings), *([""] if answer.warnings else [])]
     lines += ["Use:", answer.command, *([textwrap.fill(answer.doubt, WIDTH)] if answer.doubt else []), ""]
     width = max(len(e.title) for e in answer.estimates)
     for e in answer.estimates:
@@ -28,19 +28,15 @@ def answer_text(answer: Answer) -> str:
         else:
             line += "one seed: no interval"
         lines.append(line)
-    lines += ["", *map(_filled, [answer.verdict, *([answer.rivals] if answer.rivals else [])])]
-    lines += ["", "What matters:", *(f"- {_filled(line)}" for line in answer.matters)] if answer.matters else []
-    lines += ["", *map(_filled, answer.notes)] if answer.notes else []
+    lines += ["", *map(filled, [answer.verdict, *([answer.rivals] if answer.rivals else [])])]
+    lines += ["", "What matters:", *(f"- {filled(line)}" for line in answer.matters)] if answer.matters else []
+    lines += ["", *map(filled, answer.notes)] if answer.notes else []
     axis = next((a for a in BEST_OF if a in workload.axes), None)
     if axis is not None:
         lines += ["", f"Best of each {axis}:", _best_of(workload, axis)]
     for reason, command in answer.surer:
         lines += ["", f"{reason}:", command]
     return "\n".join(lines) + "\n"
-
-
-def _filled(line: str) -> str:
-    return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _best_of(workload: Workload, axis: str) -> str:

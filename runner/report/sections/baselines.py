@@ -298,11 +298,15 @@ def _reached(workload: Workload) -> tuple[list[float], float, float, float]:
     return [float(v) for v in values], mean, max(0.0, mean - low), max(0.0, high - mean)
 
 
+def _name(workload: Workload) -> str:
+    return f"recommended: {workload.words(recommended(workload))}" if workload.axes else "the recommended setting"
+
+
 def _draw(figure: Figure, workload: Workload, baselines: Baselines) -> dict[str, str]:
     ax = figure.subplots()
     values, mean, below, above = _reached(workload)
     ax.plot(values, [0.0] * len(values), "o", color=COLOURS[0], alpha=0.4, ms=5)
-    label = f"recommended: {clean(workload.words(recommended(workload)))}"
+    label = clean(_name(workload))
     ax.errorbar([mean], [0.0], xerr=[[below], [above]], fmt="D", color=COLOURS[0], capsize=4, label=label)
     for number, one in enumerate(baselines.known, 1):
         colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
@@ -326,7 +330,7 @@ def _chart(workload: Workload, baselines: Baselines) -> Mapping[str, Any]:
         "mode": "markers",
         "x": [mean],
         "y": [0.0],
-        "name": f"recommended: {workload.words(recommended(workload))}",
+        "name": _name(workload),
     }
     lines = [
         {

@@ -1,0 +1,156 @@
+"""What ``optbench auto`` makes of a table, a folder of pictures or a network: a search's overrides. Trains nothing."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.config import hydra_door
+from runner.errors import ConfigError, TableError, closest
+from runner.run.job import Job
+
+IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+TABLES = (".csv", ".tsv", ".tab", ".txt", ".data")
+NETWORKS = {"image_folder": "cnn"}
+"""The model where none is given; of all other data the default one."""
+LEAST_STEPS = 1000
+"""Of a run, where neither epochs nor max_steps is given: few rows are passed over more often."""
+MOST_EPOCHS = 500
+EVALUATIONS = 20
+"""Of such a run."""
+SENTENCES = "data=text_csv"
+"""What a table's overview says of a column that reads as sentences."""
+
+
+@dataclass(frozen=True)
+class Meant:
+    """What is to be searched over."""
+
+    overrides: tuple[str, ...]
+    """Of what was given: the data, or the network."""
+    name: str
+    """Below outputs/."""
+
+
+def meant(thing: str, label: str | None, overrides: Sequence[str]) -> Meant:
+    """Return what a table's file, a folder of pictures or an import path stands for.
+
+    Raises:
+        ConfigError: if it is none of these, or lacks what it needs.
+    """
+    path, given = Path(thing).expanduser(), _keys(overrides)
+    stem = re.sub(r"[^\w.-]+", "_", path.resolve().name.partition(".")[0]) or "data"
+    name = f"auto-{stem}"
+    if path.is_dir() or path.is_file():
+        if "data" in given:
+            raise ConfigError(f"{thing} is the data: leave data={given['data']} out")
+        where = f"data.path={hydra_door.written(thing)}"
+        if path.is_dir():
+            if label is not None:
+                raise ConfigError(f"--label {label} is of a table: the folders in {thing} are the classes")
+            return Meant(("data=image_folder", where), name)
+        between = [] if "data.delimiter" in given else _delimiter(path)
+        labels = _labels(label, given) or ([] if "data.label" in given else ["data.label=null"])
+        return Meant(("data=csv", where, *between, *labels), name)
+    if IMPORT_PATH.fullmatch(thing) and path.suffix.lower() not in TABLES:
+        if "model" in given:
+            raise ConfigError(f"{thing} is the model: leave model={given['model']} out")
+        if "data" not in given:
+            raise ConfigError(
+                f"{thing} is no file and no folder here, so it is a model's import path: give its data too, such as "
+                f"data=csv data.path=table.csv data.label=price{_near(path)}"
+            )
+        return Meant(
+            ("model=custom", f"model.target={thing}", *([] if label is None else _labels(label, given))),
+            f"auto-{thing.rpartition('.')[2]}",
+        )
+    raise ConfigError(f"{thing} is no table, no folder of pictures and no import path of a model{_near(path)}")
+
+
+def _delimiter(path: Path) -> list[str]:
+    """Return what stands between the cells of a table where that is plainly no comma."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        first = file.readline()
+    other = next((d for d in ("\t", ";") if d in first), None)
+    if other is None or "," in first.replace(", ", " "):
+        return []
+    return ["data.delimiter=\\t" if other == "\t" else f"data.delimiter={hydra_door.written(other)}"]
+
+
+def _labels(label: str | None, given: dict[str, str]) -> list[str]:
+    if label is not None and "data.label" in given:
+        raise ConfigError(f"--label {label} beside data.label={given['data.label']}: give one")
+    return [] if label is None else [f"data.label={hydra_door.written(label)}"]
+
+
+def _near(path: Path) -> str:
+    folder = path.parent
+    return closest(path.name, [p.name for p in folder.iterdir()]) if folder.is_dir() else ""
+
+
+def _keys(overrides: Sequence[str]) -> dict[str, str]:
+    return {o.lstrip("+").partition("=")[0]: o.partition("=")[2] for o in overrides}
+
+
+def remedy(error: TableError, asked: Sequence[str]) -> tuple[list[str], str] | None:
+    """Return what a table is read with where it cannot be used as it is, and why; None where nothing helps.
+
+    A single column of sentences is read as text; otherwise it is what the refusal itself names.
+    """
+    settings, given = error.settings, _keys(asked)
+    if given.get("data.label", "null") == "null":
+        return None
+    first, *lines = str(error).splitlines()
+    if (text := _only_text(error, given["data.label"])) is not None:
+        kept = [o for o in asked if o != "data=csv"]
+        return ["data=text_csv", f"data.text={hydra_door.written(text)}", *kept], f"{text} holds sentences"
+    if settings is None:
+        return None
+    more = [f"data.{key}={hydra_door.written(value)}" for key, value in settings.items()]
+    if any(o.partition("=")[0] in given for o in more):
+        return None
+    troubles = [line.strip() for line in lines if not line.startswith("it can be used with")]
+    return [*asked, *more], "; ".join(troubles) or first
+
+
+def _only_text(error: TableError, label: str) -> str | None:
+    """Return the column of sentences where all others beside it and the label name the rows."""
+    columns = [line for line in error.overview[1:] if line[0] != label.strip("'\"")]
+    texts = [name for name, *_, becomes in columns if SENTENCES in becomes]
+    others = [line for line in columns if line[0] not in texts]
+    rows = max((int(line[3]) + int(line[2]) for line in columns), default=0)
+    return texts[0] if len(texts) == 1 and all(int(line[3]) == rows for line in others) else None
+
+
+def counters(job: Job) -> list[str]:
+    """Return the features of a table that count its rows: they say where a row stood, and nothing else."""
+    reading, samples = job.source.reading or {}, job.source.samples
+    if reading.get("kind") != "table" or samples.at is None or len(samples) < 2:
+        return []
+    names = [feature["name"] for feature in reading["features"] if feature["kind"] == "number"]
+    found = []
+    for name in names:
+        away = samples.x[:, reading["inputs"].index(name)].astype(float) - samples.at
+        if away[0] in (0, 1) and (away == away[0]).all():
+            found.append(name)
+    return found if len(found) < len(reading["features"]) else []
+
+
+def completed(job: Job, overrides: Sequence[str]) -> list[str]:
+    """Return what is chosen for data where it is not given: a network of their kind, and long enough runs."""
+    given, found = _keys(overrides), []
+    if "model" not in given and (network := NETWORKS.get(str(job.config["data"]["_option_"]))):
+        found.append(f"model={network}")
+    size = job.config["batch"].get("size")
+    if not {"epochs", "max_steps"} & given.keys() and isinstance(size, int):
+        from runner.run.job import parts_of
+
+        steps = math.ceil(len(parts_of(job.config, job.source, job.config["dtype"]).train) / size)
+        epochs = min(MOST_EPOCHS, math.ceil(LEAST_STEPS / steps))
+        if epochs > (job.config["epochs"] or 0):
+            found.append(f"epochs={epochs}")
+            found += [] if "eval_every" in given else [f"eval_every={math.ceil(epochs * steps / EVALUATIONS)}"]
+    if job.source.classes is None and job.source.alphabet is None and "data.normalize_target" not in given:
+        found.append("data.normalize_target=standard")
+    return found

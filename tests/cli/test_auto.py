@@ -1,0 +1,101 @@
+"""One command from a table to a predictor; what is wrong with the table is cured where it can be, and said."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runner.errors import ConfigError
+from runner.search import automatic
+
+FAST = ["model.width=4", "model.depth=1", "max_steps=4", "eval_every=4", "--trials", "2"]
+
+
+@pytest.fixture
+def table(folder: Path) -> str:
+    """A table as it comes: semicolons, decimal commas, missing cells, a column that counts the rows."""
+    rng = np.random.default_rng(0)
+    lines = ["id;a;b;kind"]
+    for i in range(60):
+        a, b = rng.normal(), rng.normal()
+        cell = "" if i % 9 == 0 else f"{a:.3f}".replace(".", ",")
+        lines.append(f"{i + 1};{cell};{b:.3f};{'yes' if a + b > 0 else 'no'}".replace(".", ","))
+    (folder / "messy.csv").write_text("\n".join(lines) + "\n")
+    return "messy.csv"
+
+
+def test_a_messy_table_becomes_a_predictor(table: str, optbench: Callable, folder: Path) -> None:
+    found = optbench("auto", table, "--label", "kind", *FAST)
+    assert found.code == 0, found.err
+    assert "data.missing=impute" in found.err and "id counts the rows and is left out" in found.err
+    assert "kind    text" in found.out and "the best of 2 settings" in found.out
+    assert (folder / "outputs/auto-messy/report.html").is_file()
+    (line,) = (line for line in found.out.splitlines() if line.startswith("predict "))
+    predicted = optbench(*line.split()[2:-1], table)
+    assert predicted.code == 0 and len(predicted.out.splitlines()) == 61, predicted.err
+    again = optbench("auto", table, "--label", "kind", *FAST)
+    assert again.code == 0 and line in again.out.splitlines()
+
+
+def test_a_column_of_sentences_is_read_as_text(folder: Path) -> None:
+    from runner.cli.auto import _checked, parser
+
+    words = ["good", "bad", "fine", "poor", "tea", "rain", "sun"]
+    rng = np.random.default_rng(0)
+    rows = [f"{i},{' '.join(rng.choice(words, 9))},{'up' if i % 2 else 'down'}" for i in range(150)]
+    (folder / "t.csv").write_text("id,said,mood\n" + "\n".join(rows) + "\n")
+    overrides, said = _checked(parser().parse_args(["t.csv", "--label", "mood"]))
+    assert overrides[:2] == ["data=text_csv", "data.text=said"] and "data.label=mood" in overrides
+    assert any("said holds sentences" in line for line in said)
+
+
+def test_a_folder_is_pictures_and_an_import_path_a_model(folder: Path) -> None:
+    (folder / "pets").mkdir()
+    assert automatic.meant("pets", None, []).overrides == ("data=image_folder", "data.path=pets")
+    found = automatic.meant("mine.Net", None, ["data=wine"])
+    assert found.overrides == ("model=custom", "model.target=mine.Net") and found.name == "auto-Net"
+    with pytest.raises(ConfigError, match="give its data too"):
+        automatic.meant("mine.Net", None, [])
+    with pytest.raises(ConfigError, match="the folders in pets are the classes"):
+        automatic.meant("pets", "x", [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ([], "TABLE|FOLDER"),
+        (["mesy.csv", "--label", "kind"], "did you mean 'messy.csv'?"),
+        (["messy.csv"], "--label COLUMN says which column of messy.csv to predict"),
+        (["messy.csv", "--label", "knd"], "did you mean 'kind'?"),
+        (["messy.csv", "--lable", "kind"], "did you mean '--label'?"),
+        (["messy.csv", "--label", "kind", "--budget", "0"], "--budget must be a time above 0"),
+        (["messy.csv", "--label", "kind", "--trials", "0"], "--trials must be a whole number"),
+        (["messy.csv", "--label", "kind", "data=wine"], "leave data=wine out"),
+        (["messy.csv", "--label", "kind", "modle=mlp"], "did you mean"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
+    asked: list[str], said: str, table: str, optbench: Callable, folder: Path
+) -> None:
+    refused = optbench("auto", *asked)
+    assert refused.code == 2 and said in refused.err and "Traceback" not in refused.err, refused.err
+    assert [path.name for path in folder.iterdir()] == [table]
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(table: str, folder: Path) -> None:
+    command = [sys.executable, "-m", "runner", "auto", table, "--label", "kind", *FAST[:-1], "6", "baselines=false"]
+    process = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None and not list(folder.glob("outputs/*/*/summary.json")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 130 and "the same command goes on from here" in err and "Traceback" not in err
+    ended = subprocess.run(command, cwd=folder, text=True, capture_output=True)
+    assert ended.returncode == 0 and "predict optbench predict" in ended.stdout
