@@ -93,7 +93,7 @@ class Shared:
         """Post a pack; return its number."""
         held = [job for job in jobs if isinstance(job, Held)]
         assert len(held) == len(jobs), "sweeps and searches hold jobs as overrides"
-        line = json.dumps([[list(job.overrides), job.run_id, list(job.place)] for job in held])
+        line = json.dumps([[given for given in job.__reduce__()[1] if given is not job.make] for job in held])
         with record.writing(self.folder / PACKS), (self.folder / PACKS).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         self.packs.append(held)
@@ -234,5 +234,5 @@ class Watch:
 
 
 def _held(said: Sequence[Any], make: Maker) -> Held:
-    overrides, run_id, place = said
-    return Held(tuple(overrides), run_id, (place[0], place[1]), make)
+    overrides, run_id, place, *more = said  # as a job goes to any other process
+    return Held(tuple(overrides), run_id, (place[0], place[1]), make, *more)

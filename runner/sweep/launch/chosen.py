@@ -27,6 +27,10 @@ class Launching:
     """Refuses what cannot be launched, before anything is written."""
 
 
+HERE = Launching(processes.launch, processes.number_of_workers)
+"""Worker processes of this machine."""
+
+
 def chosen(settings: Mapping[str, Any], workers: int | None) -> Launching:
     """Return the launcher that ``hydra.launcher`` describes.
 
@@ -39,7 +43,7 @@ def chosen(settings: Mapping[str, Any], workers: int | None) -> Launching:
     """
     name = str(settings.get("_target_", "")).rpartition(".")[2]
     if name == "OptbenchLauncher":
-        return Launching(processes.launch, processes.number_of_workers)
+        return HERE
     if name == "InlineLauncher":
         return Launching(inline.launch, lambda jobs: 1)
     if name not in ("SlurmLauncher", "RayLauncher"):

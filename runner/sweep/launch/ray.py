@@ -68,7 +68,7 @@ class Ray:
                     f"hydra.launcher.address={self.address}: Ray is not reached: {said}; {START}"
                 ) from error
         needed = self._needed()
-        hosts = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        hosts = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(all(host.get(key, 0) >= amount for key, amount in needed.items()) for host in hosts):
             asked = ", ".join(f"{key} {amount:g}" for key, amount in needed.items())
             most = {key: max((host.get(key, 0) for host in hosts), default=0) for key in needed}
@@ -133,7 +133,7 @@ class Ray:
         """Return what is free in the cluster, which does not suffice."""
         import ray
 
-        left: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+        left: dict[str, float] = ray.available_resources()
         free = {key: amount for key, amount in left.items() if key in self._needed()}
         return f"free are {', '.join(f'{key} {amount:g}' for key, amount in free.items()) or 'none'}"
 

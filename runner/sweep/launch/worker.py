@@ -172,7 +172,7 @@ def _take(shared: Shared, place: int, interruption: Interruption) -> None:
     watch = Watch()
     begin = int(len(shared.packs) * ((place * 0.6180339887) % 1))  # spread, however many there are
     looked = 0.0
-    while not interruption.requested:
+    while not interruption.requested and shared.folder.is_dir():
         shared.look()
         left = [n for n in range(len(shared.packs)) if not shared.is_over(n)]
         if not left and shared.takes_no_more(watch):
