@@ -113,8 +113,14 @@ class Shared:
         (self.folder / CANCELLED).touch()
 
     def remove(self) -> None:
-        """Remove the queue; the runs stay."""
+        """Remove the queue, and those beside it that their commands left and workers finished; the runs stay."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        for path in self.folder.parent.glob(f"*/{COMPLETE}"):
+            with contextlib.suppress(OSError, ValueError):
+                left = Shared(path.parent)
+                left.look()
+                if all(map(left.is_over, range(len(left.packs)))):
+                    shutil.rmtree(path.parent, ignore_errors=True)
         with contextlib.suppress(OSError):  # others may be there
             self.folder.parent.rmdir()
 

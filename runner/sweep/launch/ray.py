@@ -91,7 +91,6 @@ class Ray:
         )
         for number in numbers:
             name = f"{self._token}-{number}"
-            command = (sys.executable, "-m", "runner.sweep.launch.worker", str(folder), str(number), WITH_PARENT)
             actor = ray.remote(Member).options(
                 name=name,
                 namespace=NAMESPACE,
@@ -103,7 +102,7 @@ class Ray:
                 runtime_env={"env_vars": passed},
                 **memory,
             )
-            actor.remote(command, str(folder), str(number))
+            actor.remote(str(folder), number)
             self._names[number] = name
 
     def alive(self) -> set[int]:
@@ -158,15 +157,16 @@ class Ray:
 class Member:
     """The actor: keeps a worker process, and goes when that has ended."""
 
-    def __init__(self, command: Sequence[str], folder: str, number: str) -> None:
+    def __init__(self, folder: str, number: int) -> None:
         import ray
 
         self._own = ray.get_runtime_context().current_actor
-        threading.Thread(target=self._keep, args=(list(command), Path(folder), number), daemon=True).start()
+        threading.Thread(target=self._keep, args=(Path(folder), number), daemon=True).start()
 
-    def _keep(self, command: list[str], folder: Path, number: str) -> None:
+    def _keep(self, folder: Path, number: int) -> None:
         import ray
 
+        command = [sys.executable, "-m", "runner.sweep.launch.worker", str(folder), str(number), WITH_PARENT]
         try:
             if not folder.is_dir():
                 return

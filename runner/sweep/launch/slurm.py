@@ -115,8 +115,7 @@ class Slurm:
             **gpus,
             **memory,
         )
-        python = [sys.executable] if self.python is None else self.python.split()
-        workers = [Member((*python, "-m", "runner.sweep.launch.worker", str(folder), str(n))) for n in numbers]
+        workers = [Member(str(folder), number) for number in numbers]
         try:
             with executor.batch():
                 jobs = [executor.submit(worker) for worker in workers]
@@ -178,7 +177,8 @@ class Slurm:
 class Member:
     """What runs in a task of the array."""
 
-    command: tuple[str, ...]
+    folder: str
+    number: int
     _pid: int = 0
 
     def __call__(self) -> int:
@@ -187,7 +187,8 @@ class Member:
         Raises:
             RuntimeError: if it cannot work.
         """
-        worker = subprocess.Popen(self.command, preexec_fn=_deaf)
+        command = [sys.executable, "-m", "runner.sweep.launch.worker", self.folder, str(self.number)]
+        worker = subprocess.Popen(command, preexec_fn=_deaf)
         self._pid = worker.pid
         code = worker.wait()
         if code == INTERRUPTED and _is_preempted():
@@ -203,7 +204,7 @@ class Member:
         if self._pid:
             os.kill(self._pid, signal.SIGTERM)
             os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)  # not reaped: who waits for it does that
-        return submitit.helpers.DelayedSubmission(Member(self.command))
+        return submitit.helpers.DelayedSubmission(Member(self.folder, self.number))
 
 
 def _deaf() -> None:

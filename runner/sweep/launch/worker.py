@@ -154,7 +154,12 @@ def _serve(folder: Path, number: int, slot: int, slots: int, parent: int) -> Non
         shared.look()
         first = shared.packs[0][0].config if shared.packs else {}
         torch.set_num_threads(1 if first.get("threads") is None else threads)
-        _take(shared, number * slots + slot, interruption)
+        try:
+            _take(shared, number * slots + slot, interruption)
+        except FileNotFoundError:
+            if shared.folder.is_dir():
+                raise
+            interruption.requested = True  # the queue was removed: the sweep is over
         code = INTERRUPTED if interruption.requested else 0
     sys.stdout.flush()
     sys.stderr.flush()
