@@ -63,6 +63,8 @@ LATE_LIBRARIES = {
     "google_crc32c",
     "signal",
     "ray",
+    "submitit",
+    "ray",
 }
 """Of other packages: what reads pictures, extras, and what waits as ``cli.main`` does."""
 

@@ -125,7 +125,8 @@ class _Sweep:
         with self._listening():
             looked = time.monotonic()
             while self._post() or self.posted:
-                assert self.shared is not None
+                if self.shared is None:  # what was handed out was finished before
+                    continue
                 self._hear()
                 if self.asked:
                     self._asked()
@@ -159,7 +160,8 @@ class _Sweep:
                 self.shared = _begun(jobs, self.cluster)
             self.posted[self.shared.post(jobs)] = taken
         if handed and self.shared is not None and not self.started:
-            self._start(range(self.cluster.workers))
+            enough = -(-len(self.posted) // self.cluster.processes)  # of a grid, which is posted whole
+            self._start(range(self.cluster.workers if self.queue.is_live else min(self.cluster.workers, enough)))
         return handed
 
     def _hear(self) -> None:

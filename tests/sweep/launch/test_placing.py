@@ -1,5 +1,8 @@
 """What is asked of Slurm and of Ray, in which words, and what is said where there is none. Neither is needed here."""
 
+import io
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -158,6 +161,71 @@ def test_where_no_worker_can_begin_the_folder_is_named_and_nothing_is_left(
         launch_on(broken)(Queue(jobs, 2), lambda outcome: None, 2)
     assert len(broken.started) < 10
     assert list(folder.iterdir()) == []
+
+
+def test_a_finished_sweep_asks_for_no_worker(folder: Path, optbench: Callable, asked: list[tuple[str, ...]]) -> None:
+    assert optbench("train", "-m", *TINY, "seed=0,1", "workers=1").code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Slurm, "start", lambda *ignored: pytest.fail("nothing is left to train"))
+        found = optbench("train", "-m", *TINY, "seed=0,1", "hydra/launcher=optbench_slurm")
+    assert found.code == 0, found.err
+    assert not (folder / "outputs" / "default" / ".workers").exists()
+
+
+def test_no_more_workers_are_asked_for_than_there_are_packs(
+    folder: Path, optbench: Callable, asked: list[tuple[str, ...]]
+) -> None:
+    numbers: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Slurm, "start", lambda self, place, given: numbers.extend(given) or 1 / 0)
+        launcher = ["hydra/launcher=optbench_slurm", "hydra.launcher.workers=50"]
+        with pytest.raises(ZeroDivisionError):
+            optbench("train", "-m", *TINY, "seed=0,1", *launcher)
+    assert numbers == [0, 1]
+
+
+class Interrupted(Broken):
+    """A cluster that works, until its user presses Ctrl-C."""
+
+    cancelled = False
+
+    def alive(self) -> set[int]:
+        if self.cancelled:
+            return set()
+        os.kill(os.getpid(), signal.SIGINT)
+        return set(self.started)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@pytest.mark.parametrize(
+    ("terminal", "answer", "cancelled"), [(False, "", False), (True, "n", False), (True, "y", True)]
+)
+def test_a_user_who_leaves_decides_about_the_workers(
+    terminal: bool,
+    answer: str,
+    cancelled: bool,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from runner.config.compose import Composer, start_hydra
+
+    monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{answer}\n"))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    jobs = plan(Composer(start_hydra().config_loader), [[*TINY, f"seed={i}"] for i in range(2)])
+    placed, queue = Interrupted(), Queue(jobs, 2)
+    launch_on(placed)(queue, lambda outcome: None, 2)
+    assert [outcome.summary["stop_reason"] for outcome in queue.results()] == ["interrupted"] * 2
+    said = capfd.readouterr().err
+    assert placed.cancelled == cancelled
+    assert ("end the 2 workers too? [y/N]" in said) == terminal
+    assert ("the workers go on without this command; to end them: end" in said) != cancelled
+    left = list((folder / "outputs" / "default").glob(".workers/*/complete"))
+    assert len(left) == (0 if cancelled else 1)  # what the workers need, who end when all is done
 
 
 # ---- devices
