@@ -64,7 +64,6 @@ LATE_LIBRARIES = {
     "signal",
     "ray",
     "submitit",
-    "ray",
 }
 """Of other packages: what reads pictures, extras, and what waits as ``cli.main`` does."""
 
