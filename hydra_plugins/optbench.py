@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 if TYPE_CHECKING:
     from runner.run.job import Job
     from runner.run.outcome import Outcome
+    from runner.sweep.launch.chosen import Launching
 
 
 class ShippedConfigs(ConfigSource):
@@ -112,12 +113,15 @@ class OptbenchSweeper(Sweeper):
         composer = Composer(self._loader)
         jobs = plan(composer, Grid.of(self._params, self._unions, arguments).jobs(composer), report_left_out)
         report_doubts(jobs)
+        ours = self._launcher if isinstance(self._launcher, OptbenchLauncher) else None
         if jobs[0].config["dry_run"]:
-            return describe(jobs, number_of_workers(jobs))
+            return describe(jobs, ours.workers(jobs) if ours else number_of_workers(jobs))
+        if ours:
+            ours.check()
         _note(self.config, jobs)
         baselines.beside(jobs)
-        if isinstance(self._launcher, OptbenchLauncher):
-            return self._launcher.run(jobs)
+        if ours:
+            return ours.run(jobs)
         self._launcher.launch([composer.for_launcher(job.overrides) for job in jobs], initial_job_idx=0)
         return outcomes_of(jobs)
 
@@ -125,17 +129,37 @@ class OptbenchSweeper(Sweeper):
 class OptbenchLauncher(Launcher):
     """Runs jobs in worker processes on this machine."""
 
+    def __init__(self, **settings: Any) -> None:
+        self._launching: Launching | None = None
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands to every launcher."""
         self.config, self.hydra_context = config, hydra_context
 
+    def check(self) -> None:
+        """Refuse what cannot be launched, before anything is written."""
+        self.launching().check()
+
+    def workers(self, jobs: "Sequence[Job]") -> int:
+        """Return how many packs are trained at a time."""
+        return self.launching().at_a_time(jobs)
+
     def run(self, jobs: "Sequence[Job]") -> "list[Outcome]":
         """Run planned jobs and return what became of each."""
         from runner.sweep.launch import run_all
-        from runner.sweep.launch.processes import launch, number_of_workers
         from runner.sweep.terminal import reporter
 
-        return run_all(jobs, launch, number_of_workers(jobs), reporter(len(jobs)))
+        return run_all(jobs, self.launching().launch, self.workers(jobs), reporter(len(jobs)))
+
+    def launching(self) -> "Launching":
+        """Return what runs the jobs, as the config of ``hydra.launcher`` says."""
+        if self._launching is None:
+            from runner.config.hydra_door import plain
+            from runner.sweep.launch.chosen import chosen
+
+            assert self.config is not None  # it was set up
+            self._launching = chosen(plain(self.config.hydra.launcher), self.config.get("workers"))
+        return self._launching
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run what another sweeper asks for; each job returns its final validation loss, infinite where it has none."""
@@ -145,6 +169,7 @@ class OptbenchLauncher(Launcher):
         from runner.sweep.launch import RunFailed
         from runner.sweep.plan import plan
 
+        self.check()
         composer = Composer(self.hydra_context.config_loader)
         returned = []
         planned = [plan(composer, [overrides])[0] for overrides in job_overrides]
@@ -172,13 +197,13 @@ class OptbenchLauncher(Launcher):
 class InlineLauncher(OptbenchLauncher):
     """Runs jobs one after another in this process."""
 
-    def run(self, jobs: "Sequence[Job]") -> "list[Outcome]":
-        """Run planned jobs and return what became of each."""
-        from runner.sweep.launch import run_all
-        from runner.sweep.launch.inline import launch
-        from runner.sweep.terminal import reporter
 
-        return run_all(jobs, launch, 1, reporter(len(jobs)))
+class SlurmLauncher(OptbenchLauncher):
+    """Has jobs run by the tasks of a Slurm array, which join the sweep."""
+
+
+class RayLauncher(OptbenchLauncher):
+    """Has jobs run by actors of Ray, which join the sweep."""
 
 
 @dataclass
@@ -204,6 +229,53 @@ class InlineLauncherConfig:
     _target_: str = "hydra_plugins.optbench.InlineLauncher"
 
 
+@dataclass
+class SlurmLauncherConfig:
+    """``hydra.launcher`` of ``hydra/launcher=optbench_slurm``, in submitit's words; what is null is left to Slurm."""
+
+    _target_: str = "hydra_plugins.optbench.SlurmLauncher"
+    workers: int = 1
+    """Tasks of the array; ``workers`` without ``hydra.launcher`` is how many processes each has."""
+    partition: str | None = None
+    qos: str | None = None
+    account: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
+    nodelist: str | None = None
+    gres: str | None = None
+    comment: str | None = None
+    timeout_min: int = 60
+    """A task that reaches it checkpoints and is queued again."""
+    cpus_per_task: int | None = None
+    """None: one a process."""
+    gpus_per_worker: int = 0
+    mem_gb: float | None = None
+    signal_delay_s: int = 90
+    """So long before its limit a task is told to checkpoint."""
+    setup: list[str] = field(default_factory=list)
+    """Lines of the script before the worker, such as ``module load …``."""
+    additional_parameters: dict[str, Any] = field(default_factory=dict)
+    """More of sbatch's."""
+    python: str | None = None
+    """Of the workers; None: this one."""
+
+
+@dataclass
+class RayLauncherConfig:
+    """``hydra.launcher`` of ``hydra/launcher=optbench_ray``, in Ray's words."""
+
+    _target_: str = "hydra_plugins.optbench.RayLauncher"
+    address: str = "auto"
+    workers: int = 1
+    num_cpus: float | None = None
+    """Of each worker; None: one a process."""
+    num_gpus: float = 0.0
+    memory_gb: float | None = None
+    resources: dict[str, float] = field(default_factory=dict)
+
+
 ConfigStore.instance().store(group="hydra/sweeper", name="optbench", node=OptbenchSweeperConfig)
 ConfigStore.instance().store(group="hydra/launcher", name="optbench", node=OptbenchLauncherConfig)
 ConfigStore.instance().store(group="hydra/launcher", name="inline", node=InlineLauncherConfig)
+ConfigStore.instance().store(group="hydra/launcher", name="optbench_slurm", node=SlurmLauncherConfig)
+ConfigStore.instance().store(group="hydra/launcher", name="optbench_ray", node=RayLauncherConfig)

@@ -32,7 +32,18 @@ LATE = {
 """What imports inside functions spare whom, and the modules that are so imported."""
 NAMED_LATE = {name for names in LATE.values() for name in names.split()}
 
-LATE_LIBRARIES = {*HEAVY, "PIL", "optuna", "pytorch_optimizer", "safetensors", "tensorboard", "google_crc32c", "signal"}
+LATE_LIBRARIES = {
+    *HEAVY,
+    "PIL",
+    "optuna",
+    "pytorch_optimizer",
+    "safetensors",
+    "tensorboard",
+    "google_crc32c",
+    "signal",
+    "ray",
+    "submitit",
+}
 """Of other packages: what reads pictures, extras, and what waits as ``cli.main`` does."""
 
 WITHOUT_TORCH = (

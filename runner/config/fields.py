@@ -80,7 +80,7 @@ class Field:
             return [item.parse(f"{key}[{i}]", v) for i, v in enumerate(value)]
         if value is None and self.null:
             return None
-        if isinstance(value, str) and (value in self.words or (self.path and is_import_path(value))):
+        if isinstance(value, str) and (self._is_word(value) or (self.path and is_import_path(value))):
             return value
         plain_text = self.kind is str and not self.words and not self.path
         if plain_text and isinstance(value, int) and not isinstance(value, bool):
@@ -92,6 +92,10 @@ class Field:
         if isinstance(value, int | float) and not isinstance(value, bool) and not self._inside(value):
             raise self._refuse(key, value)
         return value + 0.0 if isinstance(value, float) else value  # -0.0 is 0.0
+
+    def _is_word(self, value: str) -> bool:
+        """Say whether a text is one of the words, of which ``cuda:N`` stands for ``cuda:0``, ``cuda:1`` and so on."""
+        return value in self.words or re.sub(r":\d+$", ":N", value) in self.words
 
     def _inside(self, value: float) -> bool:
         return (

@@ -19,10 +19,14 @@ def select_device(name: str, amp: str, dtype: str) -> torch.device:
     if name == "auto":
         found = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
         name = "cpu" if found == "mps" and dtype == "float64" else found
-    if not available[name]:
-        here = ", ".join(["auto", *(kind for kind, there in available.items() if there)])
+    kind, _, number = name.partition(":")
+    if not available[kind] or (number and int(number) >= torch.cuda.device_count()):
+        numbered = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if available["cuda"] else []
+        here = ", ".join(["auto", *(kind for kind, there in available.items() if there), *numbered])
         raise ConfigError(f"device={name} is not on this machine\nvalid: {here}")
-    if amp == "fp16" and name != "cuda":
+    if number:
+        torch.cuda.set_device(int(number))  # what names no device, such as a synchronization, means this one
+    if amp == "fp16" and kind != "cuda":
         raise ConfigError(f"amp=fp16 needs device=cuda, which is not on this machine ({name} is): use amp=bf16")
     return torch.device(name)
 

@@ -91,7 +91,7 @@ def _read(
     suffix = f" in {PART} {when[1] + 1}" if when else ""
     for override in parsed:
         if override.of_hydra:
-            raise ConfigError(f"{override.line} is for sweeps: a search runs on this machine, workers=N at a time")
+            raise ConfigError(f"{override.line} is for sweeps: of Hydra's keys a search takes those of hydra/launcher")
         if not override.sweeps:
             fixed.append(override.line)
             continue

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from runner.config.compose import Composer
+from runner.config.hydra_door import plain
 from runner.config.identity import CONTROL, identity
 from runner.config.options import of_every_run
 from runner.errors import ConfigError, closest
@@ -18,9 +19,12 @@ from runner.search.study import Study
 from runner.search.tune import Search
 from runner.sweep.check import Check
 from runner.sweep.held import Held, Maker
+from runner.sweep.launch.chosen import chosen
 
 COMBINATIONS = 64
 """So many combinations of options are all tried out; of more, each option by itself."""
+LAUNCHER = ("hydra/launcher=", "hydra.launcher.")
+"""What says where a search's runs are trained."""
 NOT_HERE = {
     "force": "a search goes on with its own runs: give it a name=… of its own to begin anew",
     "pause_at": "a search judges finished runs",
@@ -51,7 +55,8 @@ def prepared(composer: Composer, asked: Asked) -> tuple[Search, tuple[str, ...]]
     """
     imported()
     check = Check(Maker(composer), several_experiments=False)
-    space = space_of(composer, asked.overrides)
+    placing = [line for line in asked.overrides if line.startswith(LAUNCHER)]
+    space = space_of(composer, [line for line in asked.overrides if line not in placing])
     left_out: tuple[str, ...] = ()
     if not space.parameters:
         found = default_space(composer, space, lambda overrides: _refusal(check, overrides))
@@ -75,7 +80,8 @@ def prepared(composer: Composer, asked: Asked) -> tuple[Search, tuple[str, ...]]
         "run": identity(config, probe[0].source.fingerprint, {}, probe[0].known),
     }
     study = Study(probe[0].folder.parent, said, config["retry"] == "failed")
-    return Search(space, study, asked.limits, check, probe, asked.command, asked.began), left_out
+    launching = chosen(plain(composer.compose(placing).hydra.launcher), config["workers"])
+    return Search(space, study, asked.limits, check, probe, asked.command, launching, asked.began), left_out
 
 
 def _refusal(check: Check, overrides: Sequence[str]) -> str | None:

@@ -28,7 +28,7 @@ from runner.search.space import Drawn, Space
 from runner.search.study import Generation, Study, Trial, higher_is_better, measure_of, value_of
 from runner.sweep.check import Check
 from runner.sweep.held import Held
-from runner.sweep.launch.processes import launch, number_of_workers
+from runner.sweep.launch.chosen import HERE, Launching
 from runner.sweep.pack import anew
 from runner.sweep.plan import estimate_seconds
 from runner.sweep.queue import Queue
@@ -52,6 +52,7 @@ class Search:
     """The runs of one setting: what all have in common is theirs too."""
     command: str
     """What asks for it, as ``sweeps.jsonl`` records it."""
+    launching: Launching = HERE
     journal: Path | None = field(default=None, kw_only=True)
     """Where its trials are written as a journal of Optuna's too."""
     began: float = field(default_factory=time.monotonic)
@@ -76,9 +77,10 @@ class Search:
         """
         from runner.run import baselines
 
+        self.launching.check()
         self._generation_began = time.monotonic()
         self._spent, self._last_seconds = self.study.spent()
-        self._workers = number_of_workers(self.probe)
+        self._workers = self.launching.at_a_time(self.probe)
         self._first = self._checked_first()
         baselines.beside(self.probe)
         size = self.study.said["generation"] * len(self.space.replicates)
@@ -86,7 +88,7 @@ class Search:
         self._queue.title = "search"
         self._queue.measure = self.study.measure([])
         self._expect()
-        launch(self._queue, lambda outcome: None, self._workers)
+        self.launching.launch(self._queue, lambda outcome: None, self._workers)
         self.study.spend(self._seconds(), self._last_seconds)
         if self.study.generations:
             record.settle_runs_csv(self.study.folder)

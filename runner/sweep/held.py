@@ -38,13 +38,19 @@ class Maker:
             self._made.popitem(last=False)
         return job
 
+    @property
+    def config_dir(self) -> str | None:
+        """The user's own folder of YAMLs."""
+        return self._composer.config_dir
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Go to another process by the user's own folder of YAMLs."""
-        return _maker_over, (self._composer.config_dir,)
+        return maker_over, (self.config_dir,)
 
 
 @functools.cache
-def _maker_over(config_dir: str | None) -> Maker:
+def maker_over(config_dir: str | None) -> Maker:
+    """Return what makes jobs over the shipped configs, and those of a user's own folder before them."""
     return Maker(Composer(start_hydra(config_dir).config_loader))
 
 

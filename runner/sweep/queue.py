@@ -96,6 +96,11 @@ class Queue:
         self.closed = True
 
     @property
+    def is_live(self) -> bool:
+        """Whether a source may add more."""
+        return self._source is not None
+
+    @property
     def total(self) -> int:
         """How many jobs there will be, as far as is known."""
         return max(len(self.jobs), self.expected)

@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,10 +31,20 @@ def test_a_lock_is_held_by_one_and_released(tmp_path: Path) -> None:
         ({"pid": 2**22 + 1}, 0, True),
         ({"started": "1"}, 0, True),
         ({"host": "elsewhere"}, 0, False),
-        ({"host": "elsewhere"}, 2 * lock.SILENT_SECONDS, True),
+        ({"host": "elsewhere"}, 2 * lock.SILENT_SECONDS, False),
+        ({"host": "elsewhere"}, -lock.CLOCKS_APART_SECONDS, False),
+        ({"host": "elsewhere"}, lock.SILENT_SECONDS + lock.CLOCKS_APART_SECONDS + 1, True),
         ({}, 10 * lock.SILENT_SECONDS, False),
     ],
-    ids=["dead pid", "reused pid", "other host", "silent other host", "slow but alive"],
+    ids=[
+        "dead pid",
+        "reused pid",
+        "other host",
+        "an early clock",
+        "a late clock",
+        "silent other host",
+        "slow but alive",
+    ],
 )
 def test_only_a_dead_owners_lock_is_taken_over(owner: dict, silent: float, taken: bool, tmp_path: Path) -> None:
     path = tmp_path / "a"
@@ -44,6 +57,139 @@ def test_only_a_dead_owners_lock_is_taken_over(owner: dict, silent: float, taken
 
 
 def test_a_torn_lock_is_free(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text('{"host": "x", ')
+    path = tmp_path / "a"
+    path.write_text('{"host": "x", ')
+    with lock.holding(path) as held:  # whoever writes it may be about to
+        assert not held
+    then = time.time() - 2 * lock.TORN_SECONDS
+    os.utime(path, (then, then))
     with lock.holding(tmp_path / "a") as held:
         assert held
+
+
+OTHER = """
+import os, socket, sys, threading, time
+from pathlib import Path
+host, early, path, seconds = sys.argv[1], float(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
+socket.gethostname = lambda: host
+from runner.run import lock
+lock.HEARTBEAT_SECONDS, lock.SILENT_SECONDS = 0.05, 1.5
+touch, moment, end = os.utime, time.time, time.monotonic() + seconds
+lock.os.utime = lambda path: touch(path, (moment() + early, moment() + early))  # its own clock's
+while time.monotonic() < end:
+    with lock.holding(path) as held:
+        if held:
+            with open(path.parent / "inside", "x"):
+                print(f"{host} {time.monotonic_ns()}", flush=True)
+                time.sleep(float(sys.argv[5]))
+            (path.parent / "inside").unlink()
+    time.sleep(0.01)
+"""
+"""A process of another host, whose clock is wrong by some seconds: in turns with others it is inside a lock."""
+
+
+def _other(host: str, early: float, path: Path, seconds: float, inside: float) -> subprocess.Popen[str]:
+    given = [host, str(early), str(path), str(seconds), str(inside)]
+    return subprocess.Popen(
+        [sys.executable, "-c", OTHER, *given], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+def test_hosts_with_clocks_ten_minutes_apart_are_inside_one_at_a_time(tmp_path: Path) -> None:
+    """Each holds the lock for longer than an owner may be silent; ``inside`` is there once."""
+    hosts = [_other(f"host{i}", early, tmp_path / "a", 20, 2.5) for i, early in enumerate((-300, 0, 300, 300))]
+    found = [process.communicate(timeout=300) for process in hosts]
+    assert [err for _, err in found] == [""] * 4
+    assert sum(len(out.splitlines()) for out, _ in found) >= 4
+
+
+@pytest.mark.parametrize("early", [-300, 0, 300])
+def test_a_dead_host_is_known_by_the_watchers_clock(
+    early: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1", "token": "t"}))
+    then = time.time() + early
+    os.utime(path, (then, then))
+    now = [1000.0]
+    monkeypatch.setattr(lock.time, "monotonic", lambda: now[0])
+    for seconds, taken in ((0, False), (lock.SILENT_SECONDS / 2, False), (lock.SILENT_SECONDS, True)):
+        now[0] = 1000.0 + seconds
+        with lock.holding(path) as held:
+            assert held == taken
+    assert [p.name for p in tmp_path.iterdir()] == []
+
+
+def test_a_heartbeat_keeps_a_lock_whatever_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1", "token": "t"}))
+    now = [0.0]
+    monkeypatch.setattr(lock.time, "monotonic", lambda: now[0])
+    for beat in range(20):
+        os.utime(path, (time.time() - 300 + beat, time.time() - 300 + beat))
+        now[0] += lock.SILENT_SECONDS / 2
+        with lock.holding(path) as held:
+            assert not held
+
+
+def test_of_many_that_take_over_from_the_dead_one_does(tmp_path: Path) -> None:
+    """Also from an heir that died before it had written the lock."""
+    for name, heir in (("a", False), ("b", True)):
+        path = tmp_path / name
+        dead = {"host": os.uname().nodename, "pid": 2**22 + 1, "started": "1", "token": "t"}
+        path.write_text(json.dumps(dead))
+        if heir:
+            (tmp_path / f".{name}.after.t").write_text(json.dumps(dead | {"token": "u"}))
+        start, found = threading.Barrier(8), []
+
+        def take(path: Path = path, start: threading.Barrier = start, found: list[bool] = found) -> None:
+            start.wait()
+            with lock.holding(path) as held:
+                found.append(held)
+                time.sleep(0.2 if held else 0)
+
+        threads = [threading.Thread(target=take) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(found) == [False] * 7 + [True]
+    assert [p.name for p in tmp_path.iterdir()] == []
+
+
+def test_without_flock_one_process_at_a_time_writes(tmp_path: Path) -> None:
+    """As on file systems where it is refused, or known to one host alone."""
+    count = """
+import sys
+from pathlib import Path
+from runner.run import lock
+def refused(*ignored): raise OSError(38, "Function not implemented")
+lock.fcntl.flock = refused
+for _ in range(100):
+    with lock.exclusive(Path(sys.argv[1]), "sum"):
+        total = Path(sys.argv[1], "total")
+        total.write_text(str(int(total.read_text()) + 1 if total.exists() else 1))
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", count, str(tmp_path)]) for _ in range(3)]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0, 0]
+    assert (tmp_path / "total").read_text() == "300"
+
+
+def test_a_process_whose_lock_is_anothers_ends(tmp_path: Path) -> None:
+    """It was silent for so long, suspended perhaps, that another one goes on with its run."""
+    script = """
+import json, sys, time
+from pathlib import Path
+from runner.run import lock
+lock.HEARTBEAT_SECONDS = 0.05
+with lock.holding(Path(sys.argv[1])):
+    Path(sys.argv[1]).write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1", "token": "t"}))
+    time.sleep(60)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "a")], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 1
+    assert "taken over by elsewhere" in found.stderr
+    assert json.loads((tmp_path / "a").read_text())["host"] == "elsewhere"

@@ -15,10 +15,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
-from tqdm import tqdm
-
 from runner.errors import OptbenchError
-from runner.measures import HIGHER_IS_BETTER, chosen_by
 from runner.run import files
 from runner.run.claim import run_pack
 from runner.run.job import Job
@@ -26,6 +23,8 @@ from runner.run.outcome import Outcome
 from runner.run.process import cores, end_with
 from runner.run.progress import Told
 from runner.sweep.launch import Report
+from runner.sweep.launch.board import Board
+from runner.sweep.launch.devices import accelerator_is_there, devices, may_use_an_accelerator, pinned
 from runner.sweep.pack import Pack
 from runner.sweep.queue import Queue
 
@@ -40,18 +39,20 @@ class Worker:
     pipe: Connection
     jobs: int
     """So many of the queue's it knows: those that were there when it was forked."""
+    slot: int
+    """Its place among the workers, by which it has a device."""
     pack: Pack = ()
     progress: float = 0.0
     """The share of a stack's steps that are made."""
 
 
 def number_of_workers(jobs: Sequence[Job]) -> int:
-    """Return how many runs are trained at a time: as asked, or the cores, or one on an accelerator."""
+    """Return how many runs are trained at a time: as asked, or the cores, or one on each accelerator."""
     asked: int | None = jobs[0].config["workers"]
     if asked is not None:
         return asked
-    if _may_use_an_accelerator(jobs) and _accelerator_is_there():
-        return 1
+    if may_use_an_accelerator(jobs) and accelerator_is_there():
+        return max(1, len(devices(jobs)))
     return cores()
 
 
@@ -61,7 +62,7 @@ def launch(queue: Queue, report: Report, workers: int) -> None:
     A worker that dies loses its runs, which are interrupted and go on when the sweep is run again. A second SIGINT
     ends the workers at once.
     """
-    with _Pool(queue, workers) as pool, _Board(queue) as board:
+    with _Pool(queue, workers) as pool, Board(queue) as board:
 
         def over(outcome: Outcome) -> None:
             board.ended(outcome)
@@ -83,8 +84,12 @@ class _Pool:
     @functools.cached_property
     def _context(self) -> ForkContext | SpawnContext:
         """How workers start: forked ones share the data that planning has read, and cannot use CUDA."""
-        accelerator = _may_use_an_accelerator(self._queue.jobs) and _accelerator_is_there()
+        accelerator = may_use_an_accelerator(self._queue.jobs) and accelerator_is_there()
         return get_context("spawn") if accelerator or sys.platform != "linux" else get_context("fork")
+
+    @functools.cached_property
+    def _devices(self) -> list[str]:
+        return devices(self._queue.jobs)
 
     def __enter__(self) -> "_Pool":
         with contextlib.suppress(ValueError):  # not in the main thread
@@ -160,9 +165,11 @@ class _Pool:
         ours, theirs = self._context.Pipe()
         jobs = tuple(self._queue.jobs) if self._context.get_start_method() == "fork" else ()
         process = self._context.Process(target=_serve, args=(theirs, jobs, os.getpid()), daemon=True)
-        process.start()
+        slot = next(i for i in range(self._size) if i not in [worker.slot for worker in self._workers])
+        with pinned(self._devices, slot):
+            process.start()
         theirs.close()
-        worker = Worker(process, ours, len(jobs))
+        worker = Worker(process, ours, len(jobs), slot)
         self._workers.append(worker)
         return worker
 
@@ -217,56 +224,3 @@ def _serve(pipe: Connection, jobs: Sequence[Job], parent: int) -> None:
                 answers = [({"status": "failed", "stop_reason": str(error), "run_id": j.run_id}, True) for j in chosen]
             pipe.send(answers)
     os._exit(0)  # not the parent's exit handlers
-
-
-def _may_use_an_accelerator(jobs: Sequence[Job]) -> bool:
-    """Say whether a job may train on one: a function of one's own that can says that it uses ``device``."""
-    return any(job.config.get("device", "cpu") != "cpu" for job in jobs)
-
-
-def _accelerator_is_there() -> bool:
-    import torch
-
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
-
-
-class _Board:
-    """One progress bar for the sweep: done, running, the best so far, diverged, failed, time left."""
-
-    def __init__(self, queue: Queue) -> None:
-        tqdm.monitor_interval = 0  # no thread beside this one: workers are forked
-        shown = sys.stderr.isatty()
-        self._queue = queue
-        self._bar: tqdm[Any] = tqdm(
-            total=queue.total,
-            unit="run",
-            desc=queue.title,
-            disable=not shown,
-            dynamic_ncols=True,
-        )
-        self._counts = {"diverged": 0, "failed": 0}
-        self._best: float | None = None
-
-    def __enter__(self) -> "_Board":
-        return self
-
-    def __exit__(self, *ignored: object) -> None:
-        self._bar.close()
-
-    def ended(self, outcome: Outcome) -> None:
-        """Count one more run."""
-        status = outcome.summary["status"]
-        if status in self._counts:
-            self._counts[status] += 1
-        name = self._queue.measure or chosen_by(outcome.summary)
-        if name and isinstance(outcome.summary.get(name), int | float):
-            value, measure = float(outcome.summary[name]), name.removeprefix("final_val_")
-            better = max if HIGHER_IS_BETTER[measure] else min
-            self._best = value if self._best is None else better(self._best, value)
-
-    def under_way(self, share: float) -> None:
-        """Show how many runs are being trained, and how many runs' worth of that is done."""
-        best = {} if self._best is None else {"best": f"{self._best:.4g}"}
-        self._bar.total = self._queue.total
-        self._bar.set_postfix({"running": self._queue.running, **best, **self._counts}, refresh=False)
-        self._bar.update(round(len(self._queue.outcomes) + share, 1) - self._bar.n)

@@ -1,0 +1,244 @@
+"""Sweeps on a real Slurm and a real Ray of this host: the folders of worker processes, whatever becomes of workers."""
+
+import csv
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import raylets, slurm
+from tests.support.known import TINY
+from tests.support.records import rows_of
+
+GRID = ["-m", *TINY, "init=he,xavier", "seed=0,1"]
+LONG = ["-m", "model.width=16", "optim.lr=0.1,0.05,0.02,0.01", "seeds=8", "max_steps=3000", "eval_every=250"]
+"""32 runs in several packs, long enough to be killed in."""
+WAIT_SECONDS = 1500
+
+with_slurm = pytest.mark.skipif(slurm.missing() is not None, reason=f"no Slurm: {slurm.missing()}")
+with_ray = pytest.mark.skipif(raylets.missing() is not None, reason=f"no Ray: {raylets.missing()}")
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Slurm's slurm.conf."""
+    with slurm.running(tmp_path_factory.mktemp("slurm")) as place:
+        yield place
+
+
+def _sweep(folder: Path, *argv: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a sweep as a shell in the background would."""
+    command = [sys.executable, "-m", "runner", "train", *argv]
+    log = (folder / "log").open("a")
+    passed = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(
+        command, cwd=folder, env=passed, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True
+    )
+
+
+def _untimed(folder: Path, name: str) -> dict[str, list[dict[str, str]]]:
+    rows = {run.name: rows_of(run) for run in sorted((folder / "outputs" / name).glob("*-*"))}
+    return {run: [{k: v for k, v in row.items() if k != "train_seconds"} for row in of] for run, of in rows.items()}
+
+
+def _is_whole(folder: Path, name: str) -> None:
+    """Every run of the sweep is there once, as the one on this machine has it, and nothing beside them."""
+    assert _untimed(folder, name) == _untimed(folder, "here")
+    with (folder / "outputs" / name / "runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["status"] for row in rows} == {"completed"}
+    assert len({row["run_id"] for row in rows}) == len(rows) == len(_untimed(folder, "here"))
+    left = {path.name for path in (folder / "outputs" / name).iterdir() if path.is_dir() and path.name.startswith(".")}
+    assert left <= {".locks"}
+
+
+@with_slurm
+def test_tasks_of_a_slurm_array_write_what_worker_processes_write(
+    conf: Path, folder: Path, optbench: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", str(conf))
+    assert optbench("train", *GRID, "name=here", "workers=2").code == 0
+    found = optbench("train", *GRID, "name=there", "hydra/launcher=optbench_slurm", "hydra.launcher.workers=2")
+    assert found.code == 0, found.err
+    assert "2 workers asked of Slurm" in found.err
+    _is_whole(folder, "there")
+    assert slurm.tasks(conf, "all") == [] or slurm.tasks(conf, "R,PD") == []
+
+
+@with_slurm
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("partition=mian", "no partition 'mian'; did you mean 'main'?"),
+        ("cpus_per_task=4096", "Slurm refuses such workers: "),
+        ("workers=0", "hydra.launcher.workers must be ≥ 1, got 0"),
+        ("signal_delay_s=3600", "told to end as it begins"),
+    ],
+)
+def test_what_slurm_would_refuse_is_refused_before_anything_is_written(
+    setting: str, said: str, conf: Path, folder: Path, optbench: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", str(conf))
+    found = optbench("train", *GRID, "hydra/launcher=optbench_slurm", f"hydra.launcher.{setting}")
+    assert (found.code, list(folder.iterdir())) == (2, [])
+    assert said in found.err
+
+
+@with_ray
+def test_actors_of_ray_write_what_worker_processes_write(folder: Path, optbench: Callable) -> None:
+    assert optbench("train", *GRID, "name=here", "workers=2").code == 0
+    with raylets.running(1) as cluster:
+        asked = ["hydra/launcher=optbench_ray", f"hydra.launcher.address='{cluster.address}'"]
+        process = _sweep(folder, *GRID, "name=there", *asked)
+        assert process.wait(WAIT_SECONDS) == 0, (folder / "log").read_text()
+    _is_whole(folder, "there")
+
+
+# ---- kills
+
+
+@pytest.fixture
+def long(folder: Path) -> Path:
+    """A folder with the long sweep, made by worker processes."""
+    assert _sweep(folder, *LONG, "name=here", "workers=2").wait(WAIT_SECONDS) == 0
+    return folder
+
+
+def _on_slurm(folder: Path, conf: Path) -> subprocess.Popen[str]:
+    given = ["hydra/launcher=optbench_slurm", "hydra.launcher.workers=2", "name=there"]
+    return _sweep(folder, *LONG, *given, SLURM_CONF=str(conf))
+
+
+def _while_running(process: subprocess.Popen[str], times: int, act: Callable[[], bool], pause: float) -> int:
+    """Act again and again while a sweep runs; return how often it was done."""
+    done, until = 0, time.monotonic() + WAIT_SECONDS
+    while process.poll() is None and done < times:
+        assert time.monotonic() < until
+        done += act()
+        time.sleep(pause)
+    return done
+
+
+def _end(process: subprocess.Popen[str], folder: Path) -> None:
+    assert process.wait(WAIT_SECONDS) == 0, (folder / "log").read_text()[-3000:]
+    _is_whole(folder, "there")
+
+
+@pytest.mark.slow
+@with_slurm
+def test_workers_that_are_killed_are_replaced(conf: Path, long: Path) -> None:
+    process, choose = _on_slurm(long, conf), random.Random(0)
+
+    def kill() -> bool:
+        running = _at_work(conf, long)
+        if running:
+            slurm.ask(conf, "scancel", "--signal=KILL", choose.choice(running))
+        return bool(running)
+
+    print("killed", _while_running(process, 20, kill, 1.0), "times")
+    _end(process, long)
+
+
+def _at_work(conf: Path, folder: Path) -> list[str]:
+    """Return the tasks that run, once one of them trains."""
+    return slurm.tasks(conf) if any((folder / "outputs" / "there" / ".workers").glob("*/lock.*")) else []
+
+
+@pytest.mark.slow
+@with_slurm
+def test_workers_that_are_queued_again_go_on(conf: Path, long: Path) -> None:
+    process = _on_slurm(long, conf)
+
+    def requeue() -> bool:
+        running = _at_work(conf, long)
+        if running:
+            slurm.ask(conf, "scontrol", "requeue", running[0])
+        return bool(running)
+
+    print("queued again", _while_running(process, 5, requeue, 5.0), "times")
+    _end(process, long)
+
+
+@pytest.mark.slow
+@with_slurm
+def test_a_worker_near_its_limit_checkpoints_and_is_queued_again(conf: Path, long: Path) -> None:
+    """The signal is sent by hand here; Slurm sends it ``signal_delay_s`` before the limit."""
+    process = _on_slurm(long, conf)
+
+    def near() -> bool:
+        running = _at_work(conf, long)
+        if running:
+            slurm.ask(conf, "scancel", "--signal=USR2", running[0])
+        return bool(running)
+
+    assert _while_running(process, 2, near, 10.0) > 0
+    _end(process, long)
+    said = [path for path in long.rglob("summary.json") if '"resumed_from_step": null' not in path.read_text()]
+    assert said
+
+
+@pytest.mark.slow
+@with_slurm
+def test_the_runs_of_a_lost_node_are_taken_over(conf: Path, long: Path) -> None:
+    """A node that is drained, and its job ended by the administrator."""
+    process = _on_slurm(long, conf)
+
+    def drain() -> bool:
+        running = _at_work(conf, long)
+        if running:
+            slurm.ask(conf, "scontrol", "update", "nodename=two", "state=drain", "reason=test")
+            for task in running:
+                if slurm.ask(conf, "squeue", "-h", "-j", task, "-o", "%N").strip() == "two":
+                    slurm.ask(conf, "scontrol", "requeue", task)
+        return bool(running)
+
+    try:
+        assert _while_running(process, 1, drain, 1.0) == 1
+        _end(process, long)
+    finally:
+        slurm.ask(conf, "scontrol", "update", "nodename=two", "state=resume")
+
+
+@pytest.mark.slow
+@with_slurm
+def test_without_a_terminal_jobs_outlive_the_command_and_can_be_cancelled(conf: Path, long: Path) -> None:
+    process = _on_slurm(long, conf)
+    assert _while_running(process, 1, lambda: bool(_at_work(conf, long)), 1.0) == 1
+    process.send_signal(signal.SIGINT)
+    assert process.wait(WAIT_SECONDS) == 130
+    log = (long / "log").read_text()
+    command = re.search(r"to end them: (scancel \d+)", log)
+    assert command, log
+    assert slurm.tasks(conf)
+    slurm.ask(conf, *command[1].split())
+    until = time.monotonic() + WAIT_SECONDS
+    while slurm.tasks(conf, "R,PD,CG"):
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    _end(_on_slurm(long, conf), long)
+
+
+@pytest.mark.slow
+@with_ray
+def test_raylets_that_are_killed_cost_no_run(long: Path) -> None:
+    with raylets.running(2) as cluster:
+        asked = ["hydra/launcher=optbench_ray", f"hydra.launcher.address='{cluster.address}'"]
+        process = _sweep(long, *LONG, *asked, "hydra.launcher.workers=2", "name=there")
+
+        def kill() -> bool:
+            if not any((long / "outputs" / "there" / ".workers").glob("*/lock.*")):
+                return False
+            nodes = sorted(cluster.worker_nodes, key=lambda node: node.unique_id)
+            cluster.remove_node(nodes[0], allow_graceful=False)
+            raylets.add(cluster)
+            return True
+
+        print("killed", _while_running(process, 10, kill, 5.0), "raylets")
+        _end(process, long)

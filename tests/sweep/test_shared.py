@@ -1,0 +1,167 @@
+"""A queue on disk: each pack is trained once, whoever dies, and nothing that was posted is lost."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner.config.compose import Composer, start_hydra
+from runner.run import lock
+from runner.run.outcome import Outcome
+from runner.sweep import shared as module
+from runner.sweep.held import Held, Maker
+from runner.sweep.launch import worker
+from runner.sweep.plan import plan
+from runner.sweep.shared import Shared, Watch
+from tests.support.known import TINY
+
+
+@pytest.fixture
+def jobs(folder: Path) -> list[Held]:
+    composer = Composer(start_hydra().config_loader)
+    return [Held.of(job, Maker(composer)) for job in plan(composer, [[*TINY, f"seed={i}"] for i in range(3)])]
+
+
+@pytest.fixture
+def posted(jobs: list[Held]) -> Shared:
+    """Two packs, of two jobs and of one."""
+    shared = Shared.begin(jobs[0].folder.parent, None, 1)
+    assert [shared.post(jobs[:2]), shared.post(jobs[2:])] == [0, 1]
+    return shared
+
+
+def _outcome(job: Held, status: str = "completed") -> Outcome:
+    return Outcome(job, {"status": status, "run_id": job.run_id, "final_val_loss": float("nan")}, trained=True)
+
+
+def test_a_worker_finds_the_jobs_that_were_posted(posted: Shared, jobs: list[Held]) -> None:
+    found = Shared(posted.folder)
+    found.look()
+    assert [[job.run_id for job in pack] for pack in found.packs] == [[j.run_id for j in jobs[:2]], [jobs[2].run_id]]
+    assert found.packs[0][1].config == jobs[1].config
+    assert found.packs[0][1].folder == jobs[1].folder
+
+
+def test_whoever_posts_hears_what_became_of_each(posted: Shared, jobs: list[Held]) -> None:
+    there = Shared(posted.folder)
+    there.join({"number": 3})
+    there.look()
+    there.found(0, {1: _outcome(jobs[1])})
+    posted.look()
+    assert not posted.is_over(0)
+    there.found(0, {0: _outcome(jobs[0], "failed")})
+    posted.look()
+    assert posted.is_over(0) and not posted.is_over(1)
+    assert [posted.answers[0][i][0]["status"] for i in range(2)] == ["failed", "completed"]
+    assert posted.answers[0][1][0]["final_val_loss"] is None
+    assert [said["number"] for said in posted.joined.values()] == [3]
+
+
+def test_a_line_that_is_half_written_is_read_when_it_is_whole(posted: Shared, jobs: list[Held]) -> None:
+    line = (posted.folder / "packs.jsonl").read_text().splitlines()[0]
+    with (posted.folder / "packs.jsonl").open("a") as file:
+        file.write(line[:20])
+    there = Shared(posted.folder)
+    there.look()
+    assert len(there.packs) == 2
+    with (posted.folder / "packs.jsonl").open("a") as file:
+        file.write(line[20:] + "\n")
+    there.look()
+    assert [job.run_id for job in there.packs[2]] == [job.run_id for job in jobs[:2]]
+
+
+def test_a_pack_that_another_one_finished_meanwhile_is_not_taken(posted: Shared, jobs: list[Held]) -> None:
+    """Both looked before either began: whose lock comes second looks again. So force=true trains once, too."""
+    first, second = Shared(posted.folder), Shared(posted.folder)
+    for one in (first, second):
+        one.join({"number": 0})
+        one.look()
+    with first.claim(1) as ours:
+        assert ours
+        with second.claim(1) as theirs:
+            assert not theirs
+        first.found(1, {0: _outcome(jobs[2])})
+    with second.claim(1) as theirs:
+        assert not theirs
+
+
+def test_a_pack_whose_processes_die_again_and_again_is_given_up(
+    posted: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "run_pack", lambda *ignored: pytest.fail("it is not begun once more"))
+    (posted.folder / "begun.1").write_text("x" * module.MOST_DEATHS)
+    there = Shared(posted.folder)
+    there.join({"number": 0})
+    there.look()
+    worker._train(there, 1, worker.Interruption())
+    posted.look()
+    summary, trained = posted.answers[1][0]
+    assert (summary["status"], trained) == ("interrupted", True)
+    assert "10 processes that trained it died" in summary["stop_reason"]
+
+
+def test_a_worker_that_is_stopped_leaves_its_pack_to_others(
+    posted: Shared, jobs: list[Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interruption = worker.Interruption()
+
+    def stopped(given: list[Held], *ignored: object) -> list[Outcome]:
+        interruption.requested = True
+        return [_outcome(given[0]), _outcome(given[1], "interrupted")]
+
+    monkeypatch.setattr(worker, "run_pack", stopped)
+    there = Shared(posted.folder)
+    there.join({"number": 0})
+    there.look()
+    worker._train(there, 0, interruption)
+    posted.look()
+    assert list(posted.answers[0]) == [0]
+    assert not list(posted.folder.glob("begun.*"))
+
+
+def test_a_run_that_fails_ends_all_workers_with_fail_fast(
+    posted: Shared, jobs: list[Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "run_pack", lambda given, *ignored: [_outcome(job, "failed") for job in given])
+    there = Shared(posted.folder)
+    there.join({"number": 0})
+    there.look()
+    worker._train(there, 1, worker.Interruption())
+    assert not there.is_cancelled
+    monkeypatch.setattr(Held, "config", property(lambda self: {"fail_fast": True}))
+    worker._train(there, 0, worker.Interruption())
+    assert there.is_cancelled
+
+
+def test_workers_end_when_whoever_posts_is_gone(posted: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, watch = [0.0], Watch()
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    assert not posted.takes_no_more(watch)
+    now[0] += lock.SILENT_SECONDS - 1
+    os.utime(posted.folder / "sweep.json", (time.time() + 5, time.time() + 5))
+    assert not posted.takes_no_more(watch)
+    now[0] += lock.SILENT_SECONDS + 1
+    assert posted.takes_no_more(watch)
+
+
+def test_a_worker_says_that_it_does_not_see_the_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert worker.main([str(tmp_path / "elsewhere"), "0"]) == 2
+    assert "elsewhere cannot be read here" in capfd.readouterr().err
+
+
+def test_a_worker_trains_all_that_is_posted_and_ends(
+    posted: Shared, jobs: list[Held], optbench: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted.complete()
+    taken = []
+    monkeypatch.setattr(worker, "run_pack", lambda given, *ignored: taken.append(given) or list(map(_outcome, given)))
+    there = Shared(posted.folder)
+    there.join({"number": 0})
+    worker._take(there, 1, worker.Interruption())
+    assert sorted(job.run_id for pack in taken for job in pack) == sorted(job.run_id for job in jobs)
+    posted.look()
+    assert posted.is_over(0) and posted.is_over(1)
+    assert json.loads((posted.folder / "sweep.json").read_text())["processes"] == 1
