@@ -131,7 +131,7 @@ def drop_of(state: State, first: int, samples: int) -> Drop | None:
     drop: Drop | None = None
     for dropping in state.on.drop:
         drop = dropping(state, first, samples) or drop
-    return drop
+    return drop if drop is None or state.spread is None else state.spread.dropping(drop)
 
 
 def loss_of(state: State, outputs: Tensor, x: Tensor, y: Tensor | Mixed) -> Tensor:

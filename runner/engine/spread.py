@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from runner.engine.model import Drop
+
 if TYPE_CHECKING:
     from runner.engine.hooks import Mixed
     from runner.engine.state import State
@@ -41,8 +43,11 @@ class Spread(Protocol):
     def part(self, saved: dict[str, Any], state: "State") -> dict[str, Any]:
         """Return of a saved state what this process holds."""
 
-    def parameters(self, model: nn.Module) -> int:
-        """Return how many weights the whole model has."""
+    def total(self, number: int) -> int:
+        """Return the sum over processes of what each of them counts for itself alone."""
+
+    def dropping(self, drop: Drop) -> Drop:
+        """Return a dropping of hidden units, of which each process may have a part, as of all of them."""
 
 
 def norm_of(spread: Spread | None, tensors: Sequence[Tensor]) -> Tensor:
