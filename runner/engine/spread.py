@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 class Spread(Protocol):
     """How a run is spread over processes: every one of them makes every call here, in the same order."""
 
+    size: int
+    """How many processes there are."""
+    layout: object
+    """Who has what; its text says so."""
+
     def model(self, model: nn.Module) -> nn.Module:
         """Return a model, which each process has built whole, with this process's part of its weights."""
 
@@ -37,7 +42,7 @@ class Spread(Protocol):
     def norm(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return the Euclidean norm of tensors with all of their parts, an ordinary tensor."""
 
-    def whole(self, content: Any) -> Any:
+    def whole(self, content: dict[str, Any]) -> dict[str, Any]:
         """Return what a state holds as one process would hold it, on the first process; elsewhere, nothing of use."""
 
     def part(self, saved: dict[str, Any], state: "State") -> dict[str, Any]:

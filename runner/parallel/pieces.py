@@ -70,7 +70,7 @@ def _of_blocks(
     pieces = [partial(_block, block, 1 + places * i, within) for i, block in enumerate(model.blocks)]
     ends: list[nn.Module | nn.Parameter] = [model.norm, model.readout]
     parts: list[list[nn.Module | nn.Parameter]] = [heads, *([block] for block in model.blocks), ends]
-    return Row([start, *pieces, partial(_read_out, model)], parts, len(model.blocks), before=1)
+    return Row([start, *pieces, partial(_read_out, model, getattr(model, "token", None) is not None)], parts, len(model.blocks), before=1)
 
 
 def _block(block: nn.Module, place: int, within: bool, x: Tensor, drop: Drop) -> Tensor:
@@ -86,11 +86,11 @@ def _embed_patches(model: ViT, x: Tensor, drop: Drop) -> Tensor:
     return drop(model.embedded(x), 0)
 
 
-def _read_out(model: GPT | ViT, x: Tensor, drop: Drop) -> Tensor:
+def _read_out(model: GPT | ViT, of_token: bool, x: Tensor, drop: Drop) -> Tensor:
     if isinstance(model, GPT):
         return model.readout(model.norm(x))  # type: ignore[no-any-return]
     hidden = model.norm(x)
-    return model.readout(hidden[:, 0] if model.token is not None else hidden.mean(1))  # type: ignore[no-any-return]
+    return model.readout(hidden[:, 0] if of_token else hidden.mean(1))  # type: ignore[no-any-return]
 
 
 def keep_only(model: nn.Module, row: Row, places: range) -> None:

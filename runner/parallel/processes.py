@@ -22,6 +22,8 @@ from runner.parallel.norms import Counted, measure_together
 from runner.parallel.stages import Pipeline, add_penalties
 from runner.parallel.whole import Content, cut, gathered, merged, of_stage, renumbered
 
+WORD = datetime.timedelta(seconds=2)
+"""For what a process says before it ends."""
 PATIENCE = datetime.timedelta(days=1)
 """For what the first process says: it may wait for a lock, or write. One that has died is noticed at once."""
 
@@ -29,7 +31,9 @@ PATIENCE = datetime.timedelta(days=1)
 class Processes:
     """This process among those of its run; ``runner.engine.spread.Spread``."""
 
-    def __init__(self, layout: Layout, kind: str, sample: Tensor, decay_bias_and_norm: bool) -> None:
+    def __init__(
+        self, layout: Layout, kind: str, sample: Tensor, decay_bias_and_norm: bool, store: dist.Store | None = None
+    ) -> None:
         """Join the processes that the default group holds.
 
         Args:
@@ -37,9 +41,11 @@ class Processes:
             kind: of device, as ``torch.device`` names it.
             sample: ``[1, …]``, of the training samples.
             decay_bias_and_norm: as parameters are grouped.
+            store: where a process leaves word of what failed in it.
         """
         self.layout, self.rank, self.size = layout, dist.get_rank(), dist.get_world_size()
         self.control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        self._store = store
         self._sample, self._decay_bias_and_norm = sample, decay_bias_and_norm
         self._mesh: DeviceMesh | None = None
         if layout.stages == 1:
@@ -152,6 +158,21 @@ class Processes:
         dist.broadcast_object_list(heard, 0, self.control)
         said: tuple[Any, ...] = heard[0]
         return said
+
+    def leave_word(self, said: str) -> None:
+        """Let the first process know what failed here."""
+        if self._store is not None:
+            self._store.set("failed", f"process {self.rank}: {said}")
+
+    def last_words(self) -> str | None:
+        """Return what failed in another process, where it has said so."""
+        try:
+            if self._store is None:
+                return None
+            self._store.wait(["failed"], WORD)
+            return str(self._store.get("failed").decode())
+        except RuntimeError:
+            return None
 
     def norm(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return the Euclidean norm of tensors with all of their parts, an ordinary tensor."""
