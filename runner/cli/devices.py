@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from runner.errors import ConfigError, OptbenchError, ProcessError
+from runner.run.process import Interruption, end_with
 
 if TYPE_CHECKING:
     from runner.engine.run import Run
@@ -91,7 +92,6 @@ def _checked(at: "Place", prepared: "Callable[[], Job]") -> "tuple[Job, Run, Lay
     """Return a run that these processes can train together."""
     from runner.run.devices import checked, is_spread, layout_of, share_cores
     from runner.run.launcher import STARTED_BY
-    from runner.run.process import end_with
 
     if STARTED_BY in os.environ:
         end_with(int(os.environ[STARTED_BY]))
@@ -108,7 +108,6 @@ def _checked(at: "Place", prepared: "Callable[[], Job]") -> "tuple[Job, Run, Lay
 
 def _followed(job: "Job", run: "Run", leave_word: Callable[[str], None]) -> int:
     from runner.run.devices import follow, losses_named
-    from runner.run.process import Interruption
 
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:

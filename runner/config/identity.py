@@ -37,7 +37,12 @@ def identity(config: Config, fingerprint: str, parts: Mapping[str, str], known: 
     inside = {k: v for k, v in leaves(config).items() if not k.endswith("_target_") and not _is_outside(k, v, known)}
     if config.get("data", {}).get("_option_") == "concat":  # whose arguments are settings of data sets
         inside["data.args"] = _of_parts(config["data"]["args"])
-    inside |= {f"{group}.{option}": True for group in COMBINED_GROUPS if group not in OUTSIDE for option in options_in(config.get(group, {}))}
+    inside |= {
+        f"{group}.{option}": True
+        for group in COMBINED_GROUPS
+        if group not in OUTSIDE
+        for option in options_in(config.get(group, {}))
+    }
     inside |= {"data.fingerprint": fingerprint} if "data" in config else {}
     return inside | {f"{key}.source": digest for key, digest in parts.items()}
 

@@ -89,7 +89,9 @@ class Measured:
         moved = {n: p.detach() - self._before[n] for n, p in model.named_parameters() if n in self._before}
         self.update_ratio = ratio(_norm(list(moved.values()), spread), _norm(list(self._before.values()), spread))
         if each:
-            self.update_ratios = {n: ratio(_norm([d], spread), _norm([self._before[n]], spread)) for n, d in moved.items()}
+            self.update_ratios = {
+                n: ratio(_norm([d], spread), _norm([self._before[n]], spread)) for n, d in moved.items()
+            }
         self._before = {}
 
 

@@ -1,16 +1,12 @@
 """What an engine asks of a run that several processes train, each with a part of it."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from runner.engine.model import Drop
-
-if TYPE_CHECKING:
-    from runner.engine.hooks import Mixed
-    from runner.engine.state import State
 
 
 class Spread(Protocol):
@@ -24,13 +20,7 @@ class Spread(Protocol):
     def model(self, model: nn.Module) -> nn.Module:
         """Return a model, which each process has built whole, with this process's part of its weights."""
 
-    def gradient(
-        self,
-        state: "State",
-        x: Tensor,
-        y: "Tensor | Mixed",
-        loss: "Callable[[State, Tensor, Tensor | Mixed, int], Tensor]",
-    ) -> Tensor:
+    def gradient(self, state: Any, x: Tensor, y: Any, loss: Callable[[Any, Tensor, Any, int], Tensor]) -> Tensor:
         """Put a batch's whole gradient in place, on every process of its own weights; return the batch's loss."""
 
     def agreed(self, asked: bool) -> bool:
@@ -45,7 +35,7 @@ class Spread(Protocol):
     def whole(self, content: dict[str, Any]) -> dict[str, Any]:
         """Return what a state holds as one process would hold it, on the first process; elsewhere, nothing of use."""
 
-    def part(self, saved: dict[str, Any], state: "State") -> dict[str, Any]:
+    def part(self, saved: dict[str, Any], state: Any) -> dict[str, Any]:
         """Return of a saved state what this process holds."""
 
     def total(self, number: int) -> int:

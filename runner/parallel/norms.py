@@ -26,9 +26,7 @@ def measure_together(model: nn.Module, group: ProcessGroup, counted: Counted) ->
             module.forward = partial(_forward, module, module.forward, group, counted)
 
 
-def _forward(
-    norm: Any, alone: Callable[[Tensor], Tensor], group: ProcessGroup, counted: Counted, x: Tensor
-) -> Tensor:
+def _forward(norm: Any, alone: Callable[[Tensor], Tensor], group: ProcessGroup, counted: Counted, x: Tensor) -> Tensor:
     if not (norm.training and counted.summed):
         return alone(x)
     axes = [axis for axis in range(x.ndim) if axis != 1]

@@ -42,7 +42,9 @@ def refuse(run: Run, layout: Layout, optimizer: str, own_loss: str | None) -> No
     _refuse_model(run, layout, model)
     _refuse_hooks(run.hooks, layout)
     if run.optim.takes_closure:
-        raise ConfigError("an optimizer whose steps evaluate their batch several times is of one process: parallel=none")
+        raise ConfigError(
+            "an optimizer whose steps evaluate their batch several times is of one process: parallel=none"
+        )
     for way in _ways(layout):
         if reason := OPTIMIZERS.get(way, {}).get(optimizer):
             raise ConfigError(f"optim={optimizer} beside parallel={way}: {reason}; use parallel=ddp")
@@ -90,14 +92,15 @@ def _refuse_unplanned(model: nn.Module, way: str, norms: bool) -> None:
 def _refuse_hooks(hooks: Mapping[str, Hook], layout: Layout) -> None:
     for name, hook in sorted(hooks.items()):
         said = name.replace(".", "=", 1) if not isinstance(hook, Augmentation) else "augment"
-        if isinstance(hook, WeightNorm) and (layout.splits_weights):
-            raise ConfigError(f"{said} beside parallel={_ways(layout)[0]}: a length of a weight is of all of its parts; "
+        way = next(iter(_ways(layout)), "ddp")
+        if isinstance(hook, WeightNorm) and layout.splits_weights:
+            raise ConfigError(f"{said} beside parallel={way}: a length of a weight is of all of its parts; "
                               "use parallel=ddp")  # fmt: skip
         if isinstance(hook, Adversary) and layout.stages > 1:
             raise ConfigError(f"{said} beside parallel=pipeline: a gradient by the inputs would go through all stages "
                               "twice; use parallel=ddp, fsdp or tensor")  # fmt: skip
         if layout.splits_weights and not type(hook).__module__.startswith("runner."):
-            raise ConfigError(f"{said} is of your own, and beside parallel={_ways(layout)[0]} no process has the weights "
+            raise ConfigError(f"{said} is of your own, and beside parallel={way} no process has the weights "
                               "whole that it may read: use parallel=ddp")  # fmt: skip
 
 
@@ -128,6 +131,6 @@ def _refuse_no_mean(run: Run, model: nn.Module, own_loss: str) -> None:
     whole = of(0, len(x))
     if abs(float(parts - whole)) > SAME * max(abs(float(whole)), 1e-6):
         raise ConfigError(
-            f"loss={own_loss} of {len(x)} samples is {float(whole):.6g}, and the mean of its parts' {float(parts):.6g}: "
+            f"loss={own_loss} of {len(x)} samples is {float(whole):.6g}, the mean of its parts' {float(parts):.6g}: "
             "parallel needs a loss that is a mean over samples"
         )

@@ -121,7 +121,9 @@ class Pipeline:
     def _schedule(self, size: int, chunks: int, device: torch.device) -> ScheduleGPipe:
         def meta(at: int, slope: bool) -> Tensor:
             shape, dtype = self._shapes[at]
-            return torch.empty(size, *shape, dtype=dtype, device="meta", requires_grad=slope and dtype.is_floating_point)
+            return torch.empty(
+                size, *shape, dtype=dtype, device="meta", requires_grad=slope and dtype.is_floating_point
+            )
 
         stage = PipelineStage(
             self._stage_module,

@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runner.errors import ConfigError
 from runner.run import packs, record
 from runner.run.changed import refuse_runs_of_other_data
-from runner.run.devices import is_spread
+from runner.run.devices import is_spread, refuse_in_sweeps
 from runner.run.job import Job
 from runner.run.life import Life
 from runner.run.lock import holding
@@ -122,10 +121,7 @@ def _built(jobs: Sequence[Job]) -> dict[str, "Run"]:
     from runner.run.build import build
 
     for job in jobs:
-        if is_spread(job):
-            ways = "+".join(sorted(job.config["parallel"].keys() - {"devices"}))
-            raise ConfigError(f"parallel={ways} is for single runs, by optbench train without -m or by torchrun: "
-                              "one after another in a shell's loop")  # fmt: skip
+        refuse_in_sweeps(job)
     runs = {job.run_id: build(job) for job in jobs if not job.is_own}
     for job in (job for job in jobs if not job.is_own):
         if not begun_alone(job):

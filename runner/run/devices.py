@@ -28,6 +28,20 @@ def is_spread(job: Job) -> bool:
     return bool(options_in(job.config.get("parallel")))
 
 
+def refuse_in_sweeps(job: Job) -> None:
+    """Refuse a run that several processes are to train where it is one of several, or nobody has started them.
+
+    Raises:
+        ConfigError: always of such a run.
+    """
+    if is_spread(job):
+        ways = "+".join(sorted(options_in(job.config["parallel"])))
+        raise ConfigError(
+            f"parallel={ways} is for single runs, by optbench train without -m, or by torchrun: several of them one "
+            "after another, as in a shell's loop"
+        )
+
+
 def layout_of(job: Job, started: int | None) -> Layout:
     """Return who has what of a run.
 

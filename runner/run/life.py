@@ -320,7 +320,6 @@ def conclude(
 def _save_weights(recorder: Recorder, state: "State", save: str) -> str:
     """Put the weights asked for in the checkpoint's place, the resume state kept beside; return what was saved."""
     from runner.engine import checkpoint
-
     from runner.run.summary import kept_weights
 
     weights = kept_weights(state, save)
