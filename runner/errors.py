@@ -5,7 +5,8 @@ OptbenchError
 │   ├── TableError    a table that cannot be used as it is, and the settings by which it can
 │   ├── PartError     a part of the user's own that is not what its key takes
 │   └── NothingYet    there are no results to report, and there may be later
-└── RecordError   a file could not be written or read while a run was on its way    exit 1
+├── RecordError   a file could not be written or read while a run was on its way    exit 1
+└── ProcessError  a process of a run on several devices is missing, or has ended      exit 1
 """
 
 from collections.abc import Iterable, Mapping
@@ -52,6 +53,10 @@ class NothingYet(ConfigError):
 
 class RecordError(OptbenchError, OSError):
     """A run's folder could not be written or read; the message names the path."""
+
+
+class ProcessError(OptbenchError):
+    """A process of a run on several devices is missing or has ended; what was checkpointed stands."""
 
 
 def closest(word: str, valid: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ LATE = {
         batch.noise_scale engine.checkpoint engine.diagnostics engine.fused engine.fused.batched engine.fused.members
         engine.loop engine.measure engine.memory engine.state run.baselines run.build run.load run.memory
         run.own_task run.summary run.trainee init model
+        parallel.join parallel.processes parallel.refusal
         study.noise_scale after.export after.predict search.lr_range
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """
@@ -24,7 +25,7 @@ LATE = {
     """,
     "hydra: help, lists and completion compose nothing": """
         config.compose run.job run.claim run.outcome run.record sweep.plan sweep.queue sweep.terminal sweep.launch
-        cli.present search.answer search.automatic search.prepare search.tune
+        run.devices run.launcher cli.present search.answer search.automatic search.prepare search.tune
     """,
     "yaml: most commands have no folder of one's own": "config.own_yamls",
     "nothing is to come before a Ctrl-C is taken well": "cli.main",

@@ -7,7 +7,7 @@ from typing import Any
 
 from runner import __version__
 from runner.config.fields import show
-from runner.config.identity import REPLICATES, choices
+from runner.config.identity import OUTSIDE, REPLICATES, choices
 from runner.measures import BALANCED, HIGHER_IS_BETTER, chosen_by, headlines, is_skewed
 from runner.run.outcome import Outcome
 from runner.shell import joined
@@ -75,6 +75,7 @@ def _next_command(outcome: Outcome, config_dir: str | None) -> tuple[str, str]:
         return joined(["optbench", "train", "-m", *folder, *kept, "seeds=5"]), "to see how much seeds differ"
     lr = job.config["optim"]["lr"]
     kept = [o for o in job.overrides if _key(o) not in ("optim.lr", "force", "pause_at", "save", "retry")]
+    kept = [o for o in kept if _key(o).partition(".")[0] not in OUTSIDE]  # which sweeps do not take
     typed = [o.partition("=")[2] for o in job.overrides if _key(o) == "optim.lr"] or [repr(lr)]
     lower, higher = ([f"{rate:.2g}"] if 0 < rate < math.inf else [] for rate in (lr / 3, lr * 3))
     axis = f"optim.lr={','.join([*lower, *typed, *higher])}"

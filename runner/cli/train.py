@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import INTERRUPTED
-from runner.cli import following, keys
+from runner.cli import devices, following, keys
 from runner.cli.arguments import Parser, own_folders
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.config.fields import show
@@ -16,6 +16,7 @@ from runner.errors import ConfigError, OptbenchError
 
 if TYPE_CHECKING:
     from runner.config.hydra_door import Hydra
+    from runner.run.job import Job
     from runner.run.outcome import Outcome
 
 TROUBLE = ("failed", "interrupted", "diverged")
@@ -71,7 +72,7 @@ def run(argv: Sequence[str]) -> int:
             return _grid(hydra, arguments.overrides, arguments.config_dir)
     if arguments.watch:
         raise ConfigError("--watch is for sweeps: add -m, or leave it out")
-    return _single(hydra, arguments.overrides, arguments.config_dir)
+    return _single(hydra, arguments.overrides, arguments.config_dir, list(argv))
 
 
 def _folder(hydra: "Hydra", overrides: Sequence[str]) -> Path:
@@ -92,7 +93,35 @@ def _groups_and_keys(folders: Sequence[Path]) -> str:
     return "\n".join(lines) + f"\n\n{EXAMPLES}"
 
 
-def _single(hydra: "Hydra", overrides: list[str], config_dir: str | None) -> int:
+def _single(hydra: "Hydra", overrides: list[str], config_dir: str | None, argv: list[str]) -> int:
+    def told(outcome: "Outcome") -> int:
+        from runner.cli import present
+
+        print(present.result(outcome, config_dir), end="")
+        return _end_of_run(outcome)
+
+    at = devices.place()
+    if at is not None and at.size > 1:
+        return devices.trained(at, lambda: _prepared(hydra, overrides), told)
+    job = _prepared(hydra, overrides)
+    from runner.run.claim import run_job
+    from runner.run.devices import is_spread
+    from runner.sweep.plan import describe
+    from runner.sweep.terminal import report_doubts
+
+    report_doubts([job])
+    if job.config["dry_run"]:
+        print(describe([job], 1), end="")
+        return 0
+    if is_spread(job):
+        return devices.started(job, argv)
+    outcome = run_job(job)
+    assert outcome is not None, "it waits where another process trains the run"
+    return told(outcome)
+
+
+def _prepared(hydra: "Hydra", overrides: list[str]) -> "Job":
+    """Return the one run that a command line names."""
     from runner.config.compose import Composer
     from runner.run.job import prepare
 
@@ -104,20 +133,7 @@ def _single(hydra: "Hydra", overrides: list[str], config_dir: str | None) -> int
             raise ConfigError(f"{key}={show(composed.config[key])} is for sweeps: add -m, or leave it out")
     if axes := composed.hydra.sweeper.get("params") or composed.hydra.sweeper.get("unions"):
         raise ConfigError(f"this experiment is a sweep over {', '.join(map(str, axes))}: add -m")
-    job = prepare(composed)
-    from runner.cli import present
-    from runner.run.claim import run_job
-    from runner.sweep.plan import describe
-    from runner.sweep.terminal import report_doubts
-
-    report_doubts([job])
-    if composed.config["dry_run"]:
-        print(describe([job], 1), end="")
-        return 0
-    outcome = run_job(job)
-    assert outcome is not None, "it waits where another process trains the run"
-    print(present.result(outcome, config_dir), end="")
-    return _end_of_run(outcome)
+    return prepare(composed)
 
 
 def _advise(outcomes: "Sequence[Outcome]") -> None:

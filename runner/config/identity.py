@@ -13,6 +13,8 @@ from runner.config.part_names import SHOWN_AS, shown
 from runner.config.scope import TASK, is_own
 from runner.config.specs import INTERNAL
 
+OUTSIDE = ("parallel",)
+"""Groups of which options may be combined that change how a run is trained, and not what it finds."""
 CONTROL = (
     *("name", "engine", "save", "force", "pause_at", "retry", "dry_run"),
     *("workers", "skip_invalid", "fail_fast", "baselines"),
@@ -35,7 +37,12 @@ def identity(config: Config, fingerprint: str, parts: Mapping[str, str], known: 
     inside = {k: v for k, v in leaves(config).items() if not k.endswith("_target_") and not _is_outside(k, v, known)}
     if config.get("data", {}).get("_option_") == "concat":  # whose arguments are settings of data sets
         inside["data.args"] = _of_parts(config["data"]["args"])
-    inside |= {f"{group}.{option}": True for group in COMBINED_GROUPS for option in options_in(config.get(group, {}))}
+    inside |= {
+        f"{group}.{option}": True
+        for group in COMBINED_GROUPS
+        if group not in OUTSIDE
+        for option in options_in(config.get(group, {}))
+    }
     inside |= {"data.fingerprint": fingerprint} if "data" in config else {}
     return inside | {f"{key}.source": digest for key, digest in parts.items()}
 
@@ -84,6 +91,8 @@ def choices(config: Config) -> dict[str, Any]:
     together = sections()
     combined = () if is_own(config) else COMBINED_GROUPS
     for key, value in {**config, **{group: config.get(group) or {} for group in combined}}.items():
+        if key in OUTSIDE:
+            continue
         if key in COMBINED_GROUPS:
             columns[key] = "+".join(sorted(options_in(value))) or "none"
         elif isinstance(value, dict) and key not in together:

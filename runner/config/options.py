@@ -14,7 +14,7 @@ from runner.config.fields import REQUIRED
 from runner.config.specs import INTERNAL, SPEC, Setting, Spec
 from runner.errors import ConfigError
 
-COMBINED_GROUPS = ("regularization", "augment", "stop")
+COMBINED_GROUPS = ("regularization", "augment", "stop", "parallel")
 """Groups of which any number of options may be chosen; their settings lie at ``group.option.key``."""
 
 MAIN = "config.yaml"

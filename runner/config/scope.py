@@ -27,7 +27,7 @@ ALWAYS = (TASK, "name", "seed", "force", "pause_at", "retry", "dry_run", "worker
 """What every run has, whatever trains."""
 LEFT = ("engine", "save", "baselines")
 """What every run's config holds and only our loop heeds."""
-OURS = (*LEFT, "metrics", "diagnostics", "sharpness", "compile", "target", "experiment")
+OURS = (*LEFT, "parallel", "metrics", "diagnostics", "sharpness", "compile", "target", "experiment")
 """What no function of one's own can use: our loop measures by it."""
 
 

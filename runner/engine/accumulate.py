@@ -9,7 +9,10 @@ from runner.engine.hooks import Mixed
 from runner.engine.state import State
 
 LossOfPart = Callable[[State, Tensor, Tensor | Mixed, int], Tensor]
-"""The loss of a part of a batch, the mean over its samples; the last argument is the place of its first one."""
+"""The loss of a part of a batch, the mean over its samples, without what the weights themselves cost.
+
+The last argument is the place of its first sample.
+"""
 
 
 def gradient(state: State, x: Tensor, y: Tensor | Mixed, loss: LossOfPart, measure: bool = False) -> Tensor:
@@ -26,30 +29,42 @@ def gradient(state: State, x: Tensor, y: Tensor | Mixed, loss: LossOfPart, measu
         measure: let hooks look at the parts' gradients.
     """
     run, on = state.run, state.on
+    if run.spread is not None:
+        return run.spread.gradient(state, x, y, loss)
     state.optimizer.zero_grad()
     n, size = len(x), min(run.micro or len(x), len(x))
     for act in on.part_size if measure else ():
         size = act(state, n, size)
     if size == n:
-        whole = loss(state, x, y, 0)
-        _backward(state, whole)
+        whole = with_penalties(state, loss(state, x, y, 0))
+        backward(state, whole)
         return whole
     total = torch.zeros((), dtype=run.dtype, device=run.device)
     for first in range(0, n, size):
         part = x[first : first + size]
-        weighted = len(part) / n * loss(state, part, _part(y, first, size), first)
-        _backward(state, weighted)
+        found = with_penalties(state, loss(state, part, part_of(y, first, first + size), first))
+        weighted = len(part) / n * found
+        backward(state, weighted)
         total += weighted.detach()
         for note in on.after_part if measure else ():
             note(state, len(part), n, state.scaler.get_scale() if state.scaler else 1.0)
     return total
 
 
-def _part(y: Tensor | Mixed, first: int, size: int) -> Tensor | Mixed:
+def with_penalties(state: State, loss: Tensor) -> Tensor:
+    """Return a loss with what the weights themselves cost."""
+    for cost in state.on.penalty:
+        loss = loss + cost(state)
+    return loss
+
+
+def part_of(y: Tensor | Mixed, first: int, end: int) -> Tensor | Mixed:
+    """Return the targets from a place of a batch to another."""
     if isinstance(y, Mixed):
-        return Mixed(y.y[first : first + size], y.other[first : first + size], y.share)
-    return y[first : first + size]
+        return Mixed(y.y[first:end], y.other[first:end], y.share)
+    return y[first:end]
 
 
-def _backward(state: State, loss: Tensor) -> None:
+def backward(state: State, loss: Tensor) -> None:
+    """Add a loss's gradient to the weights', at the loss scaler's scale."""
     (state.scaler.scale(loss) if state.scaler else loss).backward()  # type: ignore[no-untyped-call]

@@ -70,6 +70,8 @@ def train(state: State, pulse: Pulse) -> Iterator[Evaluation]:
             losses.drain()
         synchronize(run)
         state.train_seconds += time.perf_counter() - began
+        if run.spread is not None:
+            state.train_seconds = run.spread.of_first(state.train_seconds)
         if state.first_nonfinite_step is not None:
             state.stop_reason = "non-finite loss"
             yield _evaluation(state, lr, size, measured, evaluated=False)
@@ -86,7 +88,8 @@ def _is_due(state: State, epoch_ends: bool, end: int, began: float) -> bool:
         return True
     if epoch_ends if run.eval_every is None else step % run.eval_every == 0:
         return True
-    return any(over(step, state.train_seconds + time.perf_counter() - began) for over in state.on.limit)
+    over = any(over(step, state.train_seconds + time.perf_counter() - began) for over in state.on.limit)
+    return bool(run.spread.of_first(over)) if run.spread is not None and state.on.limit else over  # one clock
 
 
 def _evaluation(state: State, lr: float, size: int, measured: Measured, evaluated: bool = True) -> Evaluation:
@@ -104,43 +107,51 @@ def _batch(state: State, order: Tensor, size: int) -> tuple[Tensor, Tensor, int]
 
 
 def _loss(state: State, x: Tensor, y: Tensor | Mixed, first: int = 0) -> Tensor:
-    """Return what a step makes smaller: the batch's loss, and what hooks make of it.
+    """Return the batch's loss, and what hooks make of it; what the weights themselves cost is added later.
 
     Of a part of the batch, which begins at its sample ``first``, it is that part's.
     """
     run, on = state.run, state.on
     if run.own_model and first == 0:  # it may draw from the global generator
         torch.manual_seed(run.noise_seed + state.step)
-    drop: Drop | None = None
-    for dropping in on.drop:
-        drop = dropping(state, first, len(x)) or drop
+    drop = drop_of(state, first, len(x))
 
     def of(x: Tensor) -> Tensor:
-        outputs = state.model(x, drop) if drop else state.model(x)
-        loss = value(run.training_loss, outputs, y, x)
-        for act in on.output_loss:
-            loss = act(state, loss, outputs, x)
-        return loss
+        return loss_of(state, state.model(x, drop) if drop else state.model(x), x, y)
 
     with run.autocast():
         loss = of(x)
         for act in on.input_loss:
             loss = act(state, loss, of, x, first)
-    for cost in on.penalty:
-        loss = loss + cost(state)
+    return loss
+
+
+def drop_of(state: State, first: int, samples: int) -> Drop | None:
+    """Return what drops hidden units of so many samples of a batch from its ``first`` on, or None."""
+    drop: Drop | None = None
+    for dropping in state.on.drop:
+        drop = dropping(state, first, samples) or drop
+    return drop if drop is None or state.spread is None else state.spread.dropping(drop)
+
+
+def loss_of(state: State, outputs: Tensor, x: Tensor, y: Tensor | Mixed) -> Tensor:
+    """Return the loss of a model's outputs for inputs ``x``, and what hooks make of it."""
+    loss = value(state.run.training_loss, outputs, y, x)
+    for act in state.on.output_loss:
+        loss = act(state, loss, outputs, x)
     return loss
 
 
 def _update(state: State, x: Tensor, y: Tensor | Mixed, lr: float, measured: Measured | None) -> None:
     """Take one optimizer step along the gradient in place; where asked, measure its norm and the update's size."""
-    optimizer, scaler, on = state.optimizer, state.scaler, state.on
+    run, optimizer, scaler, on = state.run, state.optimizer, state.scaler, state.on
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)
     if scaler:
         scaler.unscale_(optimizer)
     state.skipped = scaler is not None and not _is_finite(state.trained)  # a cut may make it finite
     if measured is not None:
-        measured.before_update(state.model)
+        measured.before_update(state.model, run.spread)
     for cut in on.after_backward:
         cut(state)
     if on.before_update and not state.skipped:
@@ -151,7 +162,7 @@ def _update(state: State, x: Tensor, y: Tensor | Mixed, lr: float, measured: Mea
         scaler.step(optimizer)
         scaler.update()
         state.skipped_steps += state.skipped
-    elif state.run.optim.takes_closure:
+    elif run.optim.takes_closure:
         optimizer.step(partial(_evaluated, state, x, y))  # type: ignore[arg-type]  # torch says float and takes both
     else:
         optimizer.step()
@@ -160,7 +171,7 @@ def _update(state: State, x: Tensor, y: Tensor | Mixed, lr: float, measured: Mea
             for follow in on.after_update:
                 follow(state)
     if measured is not None:
-        measured.after_update(state.model, each=bool(on.layers))
+        measured.after_update(state.model, run.spread, each=bool(on.layers))
 
 
 def _is_finite(weights: Sequence[Tensor]) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from runner.engine.run import Run, Split
+from runner.engine.spread import Spread, norm_of
 from runner.engine.state import State
 from runner.metrics import Metric, value
 
@@ -77,23 +78,25 @@ class Measured:
     """Of each parameter, by name."""
     _before: dict[str, Tensor] = field(default_factory=dict)
 
-    def before_update(self, model: nn.Module) -> None:
+    def before_update(self, model: nn.Module, spread: Spread | None) -> None:
         """Note the gradient's norm, before any clipping, and where the parameters are."""
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.grad_norm = _norm([p.grad for p in trained.values() if p.grad is not None])
+        self.grad_norm = _norm([p.grad for p in trained.values() if p.grad is not None], spread)
         self._before = {name: p.detach().clone() for name, p in trained.items()}
 
-    def after_update(self, model: nn.Module, each: bool) -> None:
+    def after_update(self, model: nn.Module, spread: Spread | None, each: bool) -> None:
         """Note how far the parameters moved relative to their size; with ``each``, one by one too."""
         moved = {n: p.detach() - self._before[n] for n, p in model.named_parameters() if n in self._before}
-        self.update_ratio = ratio(_norm(list(moved.values())), _norm(list(self._before.values())))
+        self.update_ratio = ratio(_norm(list(moved.values()), spread), _norm(list(self._before.values()), spread))
         if each:
-            self.update_ratios = {n: ratio(_norm([d]), _norm([self._before[n]])) for n, d in moved.items()}
+            self.update_ratios = {
+                n: ratio(_norm([d], spread), _norm([self._before[n]], spread)) for n, d in moved.items()
+            }
         self._before = {}
 
 
-def _norm(tensors: list[Tensor]) -> float:
-    return torch.nn.utils.get_total_norm(tensors).item()
+def _norm(tensors: list[Tensor], spread: Spread | None) -> float:
+    return norm_of(spread, tensors).item()
 
 
 def ratio(moved: float, size: float) -> float:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from runner.engine.hooks import Hook
 from runner.engine.optimizers import ParameterGroups
 from runner.engine.rules import Schedule, Strategy, Target
+from runner.engine.spread import Spread
 from runner.metrics import AnyLoss, Metric, OfInputs
 from runner.noise import generator
 
@@ -98,6 +99,8 @@ class Run:
     """The model may draw from the global generator."""
     interface: dict[str, Any]
     """What using the weights takes: input shape, outputs, classes, and the normalization of raw inputs."""
+    spread: Spread | None = None
+    """How several processes train it, each a part; None of a run of one process."""
 
     def order(self, epoch: int) -> Tensor:
         """Return the order of an epoch's samples, a function of the seed and the epoch alone."""

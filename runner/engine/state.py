@@ -13,6 +13,7 @@ from runner.engine.hooks import Events, Hook
 from runner.engine.optimizers import ParameterGroups, decayed, evaluating
 from runner.engine.rules import Target
 from runner.engine.run import Run
+from runner.engine.spread import Spread
 from runner.noise import KEYS_AHEAD, keys
 
 COUNTERS = (
@@ -94,6 +95,11 @@ class State:
     def inputs(self) -> Tensor:
         """The training samples."""
         return self.run.train.x
+
+    @property
+    def spread(self) -> Spread | None:
+        """How several processes train the run; None where one does."""
+        return self.run.spread
 
     @property
     def steps(self) -> int:
@@ -188,7 +194,7 @@ def _on(device: torch.device, held: Any) -> Any:
 
 def start(run: Run) -> State:
     """Return a run at step 0: initial weights and a fresh optimizer."""
-    model = run.construct()
+    model = run.construct() if run.spread is None else run.spread.model(run.construct())
     parameters = run.optim.groups(model)
     scaler = torch.amp.GradScaler(run.device.type) if run.loss_scaling else None
     state = State(run, model, parameters, run.optim.optimizer(parameters), scaler)

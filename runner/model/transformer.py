@@ -272,15 +272,19 @@ class ViT(nn.Module):
         self.readout = nn.Linear(width, outputs)
         self._patch = patch
 
-    def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
-        """Return the logits or predicted numbers."""
+    def embedded(self, x: Tensor) -> Tensor:
+        """Return the patches as ``[n, patches, width]``, behind the token where there is one."""
         n, channels, height, length = x.shape
         p = self._patch
         squares = x.reshape(n, channels, height // p, p, length // p, p).permute(0, 2, 4, 1, 3, 5)
         hidden = self.patches(squares.flatten(3).flatten(1, 2))
         if self.token is not None:
             hidden = torch.cat([self.token.expand(n, 1, -1), hidden], 1)
-        hidden = drop(hidden + self.places.weight, 0)
+        return hidden + self.places.weight
+
+    def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
+        """Return the logits or predicted numbers."""
+        hidden = drop(self.embedded(x), 0)
         for i, block in enumerate(self.blocks):
             hidden = block(hidden, drop, 1 + 3 * i, within=3 + 3 * i)
         hidden = self.norm(hidden)

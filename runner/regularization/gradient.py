@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from runner.engine.hooks import AtStep, Hook, along
+from runner.engine.spread import norm_of
 
 
 @dataclass
@@ -23,7 +24,8 @@ class Clip(Hook):
         if self.max_value < math.inf:
             torch.nn.utils.clip_grad_value_(at.trained, self.max_value)
         if self.max_norm < math.inf:
-            torch.nn.utils.clip_grad_norm_(at.trained, self.max_norm)
+            norm = norm_of(getattr(at, "spread", None), [w.grad for w in at.trained if w.grad is not None])
+            torch.nn.utils.clip_grads_with_norm_(at.trained, self.max_norm, norm)
 
     @classmethod
     def stacked(cls, members: Sequence[Self | None], like: Tensor) -> Hook:

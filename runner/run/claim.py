@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runner.run import packs, record
 from runner.run.changed import refuse_runs_of_other_data
+from runner.run.devices import is_spread, refuse_in_sweeps
 from runner.run.job import Job
 from runner.run.life import Life
 from runner.run.lock import holding
@@ -22,7 +23,12 @@ WAIT_SECONDS = 0.5
 
 
 def run_job(
-    job: Job, save: str = "last", interruption: Interruption | None = None, bar: bool = True, wait: bool = True
+    job: Job,
+    save: str = "last",
+    interruption: Interruption | None = None,
+    bar: bool = True,
+    wait: bool = True,
+    built: "Run | None" = None,
 ) -> Outcome | None:
     """Train a job to its end and record it, or return what a finished run found.
 
@@ -32,13 +38,14 @@ def run_job(
         interruption: asks the run to stop after the step it is in, checkpointed.
         bar: show progress where stderr is a terminal.
         wait: where another process trains the run, wait for it; otherwise return None.
+        built: what it was built to already; a run that is spread over processes always is.
 
     Raises:
         ConfigError: for what cannot be run, before anything is written.
         RecordError: if the folder cannot be written.
     """
     refuse_runs_of_other_data([job], {job.source.fingerprint})
-    outcome = run_pack([job], save, interruption, Bar() if bar else None, wait, _with_baselines)[0]
+    outcome = run_pack([job], save, interruption, Bar() if bar else None, wait, _with_baselines, built)[0]
     if outcome is not None and not outcome.trained:
         record.settle_runs_csv(job.folder.parent)
     return outcome
@@ -51,6 +58,7 @@ def run_pack(
     progress: Progress | None = None,
     wait: bool = False,
     first: Callable[[Sequence[Job]], None] = lambda jobs: None,
+    built: "Run | None" = None,
 ) -> list[Outcome | None]:
     """Train jobs as one to their end and record each, or return what finished runs found.
 
@@ -61,6 +69,7 @@ def run_pack(
         progress: told how far they are.
         wait: where another process trains a run, wait for it; otherwise its outcome is None.
         first: what is done with jobs that are known to be sound before any of them is trained.
+        built: what a single job was built to already.
 
     Raises:
         ConfigError: for what cannot be run, before anything is written.
@@ -73,7 +82,8 @@ def run_pack(
         if not (folder / "runs.csv").exists():
             record.rebuild_runs_csv(folder)
         return [found[job.run_id] for job in jobs]
-    runs = _built([job for job in jobs if found[job.run_id] is None])
+    left = [job for job in jobs if found[job.run_id] is None]
+    runs = _built(left) if built is None else {jobs[0].run_id: built}
     first(jobs)
     interruption, progress = interruption or Interruption(), progress or Progress()
     while True:
@@ -110,6 +120,8 @@ def _found(job: Job, save: str) -> Outcome | None:
 def _built(jobs: Sequence[Job]) -> dict[str, "Run"]:
     from runner.run.build import build
 
+    for job in jobs:
+        refuse_in_sweeps(job)
     runs = {job.run_id: build(job) for job in jobs if not job.is_own}
     for job in (job for job in jobs if not job.is_own):
         if not begun_alone(job):
@@ -119,7 +131,7 @@ def _built(jobs: Sequence[Job]) -> dict[str, "Run"]:
 
 def _live(life: Life, jobs: Sequence[Job], runs: "Mapping[str, Run]", packed: bool) -> None:
     """Train jobs that are held: one by the loop, if it asks for that or was begun so; all others as a stack."""
-    if jobs[0].is_own:
+    if jobs[0].is_own or is_spread(jobs[0]):
         life.alone(jobs[0])
         return
     asked = jobs[0].config["engine"]

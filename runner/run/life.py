@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from runner.errors import OptbenchError, RecordError
+from runner.errors import OptbenchError, ProcessError, RecordError
 from runner.run import files, packs, record, validation
+from runner.run.devices import losses_named
 from runner.run.job import Job
 from runner.run.outcome import asked, outdated
 from runner.run.process import Interruption, threads_for, torch_settings
@@ -68,7 +69,11 @@ class Life:
                 else:
                     from runner.run.trainee import alone
 
-                    self._train(alone(job, self._runs[job.run_id]), {})
+                    with losses_named(self._runs[job.run_id]):
+                        self._train(alone(job, self._runs[job.run_id]), {})
+        except ProcessError as error:
+            self._end(job, {"status": "interrupted", "stop_reason": str(error), "run_id": job.run_id})
+            raise
         except OptbenchError:
             raise
         except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
@@ -294,14 +299,15 @@ def conclude(
     """Test a run that has ended, keep the weights asked for, and return its summary."""
     from runner.engine.diagnostics import findings
     from runner.engine.measure import finish
-    from runner.run.summary import summarize
+    from runner.run.summary import size_of, summarize
 
     outputs: list[Tensor] = []
     measured = finish(state, outputs.append)
+    size = size_of(state)
     for of_validation in outputs:
         recorder.validation(validation.found(state.run, of_validation))
     saved = _save_weights(recorder, state, save)
-    summary = summarize(job, state, row, measured)
+    summary = summarize(job, state, row, measured, size)
     summary |= {"resumed_from_step": resumed_from, "saved": saved, "steps_per_epoch": state.run.steps_per_epoch}
     summary |= {"eval_every": job.config["eval_every"], "diagnostics": job.config["diagnostics"]}
     if job.config["diagnostics"]:
@@ -314,9 +320,10 @@ def conclude(
 def _save_weights(recorder: Recorder, state: "State", save: str) -> str:
     """Put the weights asked for in the checkpoint's place, the resume state kept beside; return what was saved."""
     from runner.engine import checkpoint
+    from runner.run.summary import kept_weights
 
-    if save == "none" or state.first_nonfinite_step is not None:
+    weights = kept_weights(state, save)
+    if weights is None:
         return "none"
-    weights = state.best_weights if save == "best" else state.judged_weights()
     checkpoint.save(recorder.checkpoint, {"model": weights, **state.run.interface})
     return save

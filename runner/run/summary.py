@@ -19,7 +19,9 @@ from runner.engine.state import State
 from runner.run.job import Job
 
 
-def summarize(job: Job, state: State, last_row: dict[str, Any], measured: dict[str, float]) -> dict[str, Any]:
+def summarize(
+    job: Job, state: State, last_row: dict[str, Any], measured: dict[str, float], size: dict[str, int]
+) -> dict[str, Any]:
     """Return the flat summary of a run that has ended, ``status`` first."""
     run = state.run
     diverged = state.first_nonfinite_step is not None
@@ -41,13 +43,13 @@ def summarize(job: Job, state: State, last_row: dict[str, Any], measured: dict[s
         "seconds_to_target": state.seconds_to_target,
         "first_nonfinite_step": state.first_nonfinite_step,
         "amp_skipped_steps": state.skipped_steps,
-        "parameters": sum(p.numel() for p in state.model.parameters()),
+        "parameters": size["parameters"],
         "train_samples": len(run.train.y),
         "val_samples": len(run.val.y),
         "test_samples": len(run.test.y),
         **_class_sizes(run),
         "flops_per_sample": forward_flops(state),
-        "optimizer_state_bytes": _optimizer_bytes(state),
+        "optimizer_state_bytes": size["optimizer_state_bytes"],
         "peak_memory_bytes": peak_memory(run.device),
         **environment(job, run, state.stack_size),
     }
@@ -60,6 +62,7 @@ def environment(job: Job, run: Run, stack_size: int) -> dict[str, Any]:
         "stack_size": max(1, stack_size),
         "threads": torch.get_num_threads(),
         "device": device_name(run.device),
+        **({} if run.spread is None else {"devices": run.spread.size, "spread": str(run.spread.layout)}),
         **versions(job),
     }
 
@@ -101,17 +104,31 @@ def device_name(device: torch.device) -> str:
 
 def forward_flops(state: State) -> int:
     """Count the multiply-adds of one sample's forward pass, two FLOPs each."""
-    counter, trains = FlopCounterMode(display=False), state.model.training
-    state.model.eval()
+    model = state.model if state.spread is None else state.run.construct()  # of a spread one each process has a part
+    counter, trains = FlopCounterMode(display=False), model.training
+    model.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[]), counter:  # a user's model may draw
-        state.model.forward(state.run.probe.x[:1])
-    state.model.train(trains)
+        model.forward(state.run.probe.x[:1])
+    model.train(trains)
     return int(counter.get_total_flops())
 
 
-def _optimizer_bytes(state: State) -> int:
+def size_of(state: State) -> dict[str, int]:
+    """Return how many weights a run has, and the bytes that its optimizer keeps, of all processes that train it."""
     held = (v for s in state.optimizer.state.values() for v in s.values() if isinstance(v, Tensor))
-    return sum(v.numel() * v.element_size() for v in held) // state.optimized_together
+    found = {
+        "parameters": sum(p.numel() for p in state.model.parameters()),
+        "optimizer_state_bytes": sum(v.numel() * v.element_size() for v in held) // state.optimized_together,
+    }
+    return found if state.spread is None else {name: state.spread.total(number) for name, number in found.items()}
+
+
+def kept_weights(state: State, save: str) -> dict[str, Tensor] | None:
+    """Return the weights that a run keeps, whole on the process that records; None where it keeps none."""
+    if save == "none" or state.first_nonfinite_step is not None:
+        return None
+    weights = state.best_weights if save == "best" else state.judged_weights()
+    return weights if state.spread is None or weights is None else state.spread.whole(weights)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -16,6 +16,7 @@ from runner.engine.run import Run
 from runner.engine.state import COUNTERS, State, start
 from runner.errors import RecordError
 from runner.run import files, packs
+from runner.run.devices import led, tell
 from runner.run.job import Job
 from runner.run.outcome import asked
 
@@ -64,7 +65,14 @@ class Alone:
 
     def train(self, pulse: Pulse) -> Iterator[Events]:
         """Train it."""
-        for evaluation in loop.train(self._state, lambda state, loss: pulse(state.step, loss)):
+        spread = self._state.spread
+
+        def asked_to_stop(state: State, loss: float) -> bool:
+            asked = pulse(state.step, loss)
+            return asked if spread is None else spread.agreed(asked)
+
+        rows = loop.train(self._state, asked_to_stop)
+        for evaluation in rows if spread is None else led(spread, rows):
             yield [(self._state, evaluation)]
 
     def leave_ended(self) -> None:
@@ -72,7 +80,10 @@ class Alone:
 
     def content(self) -> dict[str, Any]:
         """Return its state, and what was asked of its rows."""
-        return {**self._state.state_dict(), "asked": asked(self.jobs[0])}
+        spread = self._state.spread
+        tell(spread, "keep")
+        held = self._state.state_dict()
+        return {**(held if spread is None else spread.whole(held)), "asked": asked(self.jobs[0])}
 
 
 class Together:
@@ -111,7 +122,7 @@ def alone(job: Job, run: Run) -> Alone:
     A run that is now asked for other rows, or for best weights that were not kept so far, begins anew; so does one
     whose checkpoint another version laid out, which is named.
     """
-    state, lines = start(run), _rows_on_disk(job, run)
+    state, lines = _begun(run), _rows_on_disk(job, run)
     layout, now, unknown = state.state_dict(), asked(job), []
     place = job.folder / "checkpoint.pt"
     for path in (place, checkpoint.previous(place)):
@@ -127,14 +138,21 @@ def alone(job: Job, run: Run) -> Alone:
             if saved.keys() != {*layout, "asked"} or not _alike(saved, layout) or len(saved["asked"]) != len(now):
                 raise ValueError("another layout")
             if saved["asked"] == now and _reaches(saved, run, lines):
-                state.load_state_dict(saved)
+                tell(run.spread, "load", saved)
+                state.load_state_dict(saved if run.spread is None else run.spread.part(saved, state))
                 return Alone(job, state, state.step)
         except UNLIKE:
-            state = start(run)
+            state = _begun(run)
             unknown.append(path)
     for path in unknown[:1]:
         _name_unknown(path, "the run starts")
     return Alone(job, state, None)
+
+
+def _begun(run: Run) -> State:
+    """Return a run at step 0, on all processes that train it."""
+    tell(run.spread, "begin")
+    return start(run)
 
 
 def together(jobs: Sequence[Job], runs: Sequence[Run], plan: Path, source: Path) -> Together:

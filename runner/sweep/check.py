@@ -13,6 +13,7 @@ from tqdm import tqdm
 from runner.config.fields import show
 from runner.config.identity import CONTROL
 from runner.errors import ConfigError
+from runner.run.devices import refuse_in_sweeps
 from runner.run.outcome import finished
 from runner.run.process import cores, end_with
 from runner.run.stackable import refuse
@@ -48,6 +49,7 @@ class Check:
         """Return what is kept of a job, or why it cannot be run."""
         try:
             job = self.make(overrides)
+            refuse_in_sweeps(job)
             axes = job.hydra.sweeper.get("params") or job.hydra.sweeper.get("unions")
             if self.several_experiments and axes:
                 names = ", ".join(map(str, axes))

@@ -1,0 +1,118 @@
+"""The processes of one run are started on this machine, watched, and ended together. Never imports torch itself."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import runner
+from runner.errors import ProcessError
+from runner.run.devices import GOES_ON
+
+LOST = 74
+"""What a process of such a run exits with where another one has gone: who started them says so."""
+STARTED_BY = "OPTBENCH_STARTED_BY"
+"""The id of the process that started this one among others."""
+POLL_SECONDS = 0.1
+ENDS_ITSELF_SECONDS = 10.0
+"""For the others, once one process has gone: then they are asked to stop, and after as long again they are killed."""
+TAIL_LINES = 5
+
+
+def started_here() -> bool:
+    """Say whether ``launched`` started this process."""
+    return STARTED_BY in os.environ
+
+
+def launched(arguments: Sequence[str], devices: int) -> int:
+    """Run a command on so many processes, and return what the first one exits with.
+
+    Args:
+        arguments: of ``optbench train``.
+        devices: how many.
+
+    Raises:
+        ProcessError: if one of them has gone before the run was over.
+    """
+    from torch.distributed import TCPStore
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # on whatever port is free
+    with tempfile.TemporaryDirectory() as place:
+        said = [None if rank == 0 else (Path(place) / str(rank)).open("w+") for rank in range(devices)]
+        started = [_started(arguments, rank, devices, store.port, said[rank]) for rank in range(devices)]
+        before = {n: signal.signal(n, _passed_on(started)) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            first = _until_over(started)
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        code = started[0].returncode
+        if first is None or not (code == LOST or code < 0):
+            return code
+        rank, ended = first
+        how = f"by {signal.Signals(-ended).name}" if ended < 0 else f"with exit code {ended}"
+        raise ProcessError(f"process {rank} of {devices} ended {how}; {GOES_ON}{_tail(said[rank])}")
+
+
+def _started(
+    arguments: Sequence[str], rank: int, devices: int, port: int, said: IO[str] | None
+) -> "subprocess.Popen[bytes]":
+    package = str(Path(runner.__file__).resolve().parent.parent)
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": devices, "LOCAL_WORLD_SIZE": devices, "MASTER_PORT": port}
+    environment = {
+        **os.environ,
+        **{name: str(value) for name, value in names.items()},
+        "MASTER_ADDR": "127.0.0.1",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # this process keeps it
+        "PYTHONPATH": os.pathsep.join(paths),
+        STARTED_BY: str(os.getpid()),
+    }
+    command = [sys.executable, "-P", "-m", "runner.train", *arguments]
+    # A session of their own: a Ctrl-C reaches them through this process, once each.
+    return subprocess.Popen(command, env=environment, stderr=said, start_new_session=True)
+
+
+def _passed_on(started: "Sequence[subprocess.Popen[bytes]]") -> Any:
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in started:
+            if process.poll() is None:
+                process.send_signal(number)
+
+    return pass_on
+
+
+def _until_over(started: "Sequence[subprocess.Popen[bytes]]") -> tuple[int, int] | None:
+    """Wait for all; return the first that ended badly, with what it ended with."""
+    first: tuple[int, int] | None = None
+    ended_at, asked = 0.0, False
+    while any(process.poll() is None for process in started):
+        bad = [(rank, p.returncode) for rank, p in enumerate(started) if p.returncode not in (None, 0, LOST)]
+        if first is None and (bad or any(p.returncode == LOST for p in started)):
+            ended_at = time.monotonic()
+            first = bad[0] if bad else None
+        if ended_at and time.monotonic() - ended_at > ENDS_ITSELF_SECONDS:
+            _passed_on(started)(signal.SIGKILL if asked else signal.SIGTERM, None)
+            ended_at, asked = time.monotonic(), True
+        time.sleep(POLL_SECONDS)
+    bad = [(rank, p.returncode) for rank, p in enumerate(started) if p.returncode not in (0, LOST)]
+    lost = [(rank, p.returncode) for rank, p in enumerate(started) if p.returncode != 0]
+    return first or (bad or lost or [None])[0]
+
+
+def _tail(said: IO[str] | None) -> str:
+    """Return the last lines of what a process said, below a message."""
+    if said is None:
+        return ""
+    said.seek(0)
+    lines = [line.rstrip() for line in said if line.strip()][-TAIL_LINES:]
+    return "".join(f"\n    {line}" for line in lines)
