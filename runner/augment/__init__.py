@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from runner.data import Samples
 from runner.data.vocabulary import Vocabulary
-from runner.engine.hooks import Going, Hook, Mixed
+from runner.engine.hooks import Going, Hook, Mixed, Targets, Weighted
 from runner.metrics import AnyLoss, OfInputs, value
 from runner.noise import derive, key, normal, uniform
 
@@ -123,8 +123,10 @@ class Augmentation(Hook):
         """Why a stack has none."""
         return f"augment={'+'.join(self.parts)} changes the batches of one run at a time"
 
-    def before_step(self, at: Going, x: Tensor, y: Tensor | Mixed) -> tuple[Tensor, Tensor | Mixed]:
-        """Return the present step's batch changed and mixed."""
+    def before_step(self, at: Going, x: Tensor, y: Targets) -> tuple[Tensor, Targets]:
+        """Return the present step's batch changed and mixed; of weighted samples, which are not mixed, changed."""
+        if isinstance(y, Weighted):
+            return self(x, y.y, at.step)[0], y
         assert isinstance(y, Tensor), "nothing else mixes"
         return self(x, y, at.step)
 

@@ -14,7 +14,7 @@ from runner.config.scope import TASK, is_own
 from runner.config.specs import INTERNAL
 
 CONTROL = (
-    *("name", "engine", "save", "force", "pause_at", "retry", "dry_run"),
+    *("name", "engine", "save", "snapshots", "force", "pause_at", "retry", "dry_run"),
     *("workers", "skip_invalid", "fail_fast", "baselines"),
 )
 """Keys that are no choices of a run."""

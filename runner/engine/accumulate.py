@@ -5,14 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from runner.engine.hooks import Mixed
+from runner.engine.hooks import Mixed, Targets, Weighted
 from runner.engine.state import State
 
-LossOfPart = Callable[[State, Tensor, Tensor | Mixed, int], Tensor]
+LossOfPart = Callable[[State, Tensor, Targets, int], Tensor]
 """The loss of a part of a batch, the mean over its samples; the last argument is the place of its first one."""
 
 
-def gradient(state: State, x: Tensor, y: Tensor | Mixed, loss: LossOfPart, measure: bool = False) -> Tensor:
+def gradient(state: State, x: Tensor, y: Targets, loss: LossOfPart, measure: bool = False) -> Tensor:
     """Put a batch's gradient in place of the last one, the mean of its parts' weighted by samples; return the loss.
 
     Dropout, augmentation and the adversary draw for the whole batch, so that parts change its gradient by rounding
@@ -45,7 +45,9 @@ def gradient(state: State, x: Tensor, y: Tensor | Mixed, loss: LossOfPart, measu
     return total
 
 
-def _part(y: Tensor | Mixed, first: int, size: int) -> Tensor | Mixed:
+def _part(y: Targets, first: int, size: int) -> Targets:
+    if isinstance(y, Weighted):
+        return Weighted(y.y[first : first + size], y.weights[first : first + size])
     if isinstance(y, Mixed):
         return Mixed(y.y[first : first + size], y.other[first : first + size], y.share)
     return y[first : first + size]

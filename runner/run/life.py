@@ -314,9 +314,12 @@ def conclude(
 def _save_weights(recorder: Recorder, state: "State", save: str) -> str:
     """Put the weights asked for in the checkpoint's place, the resume state kept beside; return what was saved."""
     from runner.engine import checkpoint
+    from runner.engine.snapshots import Snapshots
 
     if save == "none" or state.first_nonfinite_step is not None:
         return "none"
     weights = state.best_weights if save == "best" else state.judged_weights()
-    checkpoint.save(recorder.checkpoint, {"model": weights, **state.run.interface})
+    kept = state.hooks.get("snapshots")
+    earlier = {"snapshots": kept.kept} if isinstance(kept, Snapshots) else {}
+    checkpoint.save(recorder.checkpoint, {"model": weights, **earlier, **state.run.interface})
     return save

@@ -19,6 +19,8 @@ def refusal(run: Run) -> str | None:
         return f"batch.micro={run.micro} takes the batches of one run apart"
     if run.optim.takes_closure:
         return "its optimizer evaluates a batch several times a step"
+    if run.train.weights is not None:
+        return "data.weights weighs the samples of one run at a time"
     for hook in run.hooks.values():
         if hook.alone:
             return hook.alone
