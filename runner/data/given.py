@@ -1,8 +1,8 @@
 """What a run is given for each sample beside its data set: weights, and targets in the place of the data set's.
 
-``data.weights`` is a file of one number a sample, in the data set's order, its own test set left out: ``.npy`` or text, a
-number a line. ``data.targets`` is an ``.npz`` with ``samples`` ``[n, k]``, and ``val`` and ``test`` where the data set has
-such sets of its own.
+``data.weights`` is a file of one number a sample, in the data set's order, its own test set left out: ``.npy`` or text,
+a number a line. ``data.targets`` is an ``.npz`` with ``samples`` ``[n, k]``, and ``val`` and ``test`` where the data
+set has such sets of its own.
 """
 
 import zipfile
@@ -76,9 +76,5 @@ def targets_of(path: str, source: Source, counted: Sequence[Samples]) -> list[Ar
             raise ConfigError(f"{key}: {name} must be [{len(part)}, k] numbers, got {list(array.shape)}")
         if not np.isfinite(array).all():
             raise ConfigError(f"{key}: {name} holds a number that is not finite")
-    owners = (
-        "samples",
-        "val" if source.val is not None else "samples",
-        "test" if source.test is not None else "samples",
-    )
+    owners = ["samples", *(name if needed[name] is not None else "samples" for name in ("val", "test"))]
     return [held[owner][part.x.astype(np.int64)] for owner, part in zip(owners, counted, strict=True)]
