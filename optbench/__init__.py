@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from optbench.runs import Result, load_runs, train
     from optbench.sweeps import Report, Sweep, curves, report, sweep, to_xarray
+    from runner.after.combined import load_model
     from runner.after.export import export
-    from runner.run.load import load_model
 
 __all__ = [
     "Report",
@@ -43,7 +43,7 @@ _HOMES = {
     "sweep": "optbench.sweeps",
     "to_xarray": "optbench.sweeps",
     "export": "runner.after.export",
-    "load_model": "runner.run.load",
+    "load_model": "runner.after.combined",
 }
 
 

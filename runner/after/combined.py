@@ -1,5 +1,6 @@
 """An ensemble's folder becomes a model on raw inputs. The folder is data: members' places and ids, and numbers."""
 
+import copy
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 from runner.engine.checkpoint import DIGEST_BYTES
 from runner.errors import ConfigError, RecordError
-from runner.run.load import Trained, load_model
+from runner.run.load import Trained
+from runner.run.load import load_model as load_run
 from runner.statistics.ensembles import averaged, softmax, voted
 from runner.statistics.scores import Array
 
@@ -114,7 +116,7 @@ def is_ensemble(folder: str | Path) -> bool:
     return (Path(folder) / FILE).is_file()
 
 
-def load(folder: str | Path, allow: Collection[str] = ()) -> Trained:
+def load_model(folder: str | Path, allow: Collection[str] = ()) -> Trained:
     """Load a run's weights, or an ensemble's, in evaluation mode on the CPU.
 
     Args:
@@ -125,11 +127,11 @@ def load(folder: str | Path, allow: Collection[str] = ()) -> Trained:
         ConfigError: if the folder is neither, or names a part that is not allowed.
         RecordError: if weights are missing, damaged, or of an ensemble no longer those that it was made of.
     """
-    return load_ensemble(folder, allow) if is_ensemble(folder) else load_model(folder, allow)
+    return load_ensemble(folder, allow) if is_ensemble(folder) else load_run(folder, allow)
 
 
 def load_ensemble(folder: str | Path, allow: Collection[str] = ()) -> Ensemble:
-    """Load an ensemble; see ``load``."""
+    """Load an ensemble; see ``load_model``."""
     recipe, places, content = read(folder)
     members = []
     for place in places:
@@ -137,7 +139,7 @@ def load_ensemble(folder: str | Path, allow: Collection[str] = ()) -> Ensemble:
         if digest_of(at) != place.digest:
             raise RecordError(f"{folder}: its member {at} has changed since: its weights are others; "
                               "make the ensemble anew")  # fmt: skip
-        members.append(load_model(at, allow, place.snapshot))
+        members.append(load_run(at, allow, place.snapshot))
     if recipe.method == "soup":
         members = [soup(members)]
     first = members[0]
@@ -174,7 +176,7 @@ def soup(members: Sequence[Trained]) -> Trained:
     Raises:
         ConfigError: if their weights cannot be averaged.
     """
-    first, others = members[0], members[1:]
+    first, others = copy.deepcopy(members[0]), members[1:]
     numbers = first.state_dict()
     for other in others:
         theirs = other.state_dict()
@@ -192,7 +194,7 @@ def soup(members: Sequence[Trained]) -> Trained:
             name: torch.stack([m.network.state_dict()[name] for m in members]).double().mean(0).to(tensor.dtype)
             if tensor.is_floating_point()
             else tensor
-            for name, tensor in first.network.state_dict().items()
+            for name, tensor in members[0].network.state_dict().items()
         }
         first.network.load_state_dict(mean)
     return first

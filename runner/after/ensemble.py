@@ -42,6 +42,8 @@ class Made:
     chosen_on: str
     """By which data anything was chosen; empty where nothing was."""
     folder: Path
+    combined: Array
+    """What it predicts of the test set, ``[n, k]``."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -66,19 +68,12 @@ def finish(team: Team, recipe: Recipe, chosen_on: str) -> Made:
     """Judge a recipe on the test set: the one time that it is read."""
     test = team.predict("test")
     if recipe.method == "soup":
-        part = team.parts(team.members[0]).test
-        combined = outputs_of(soup([*team.models]), part.x)
-        team.models[0] = _again(team)
+        combined = outputs_of(soup(team.models), team.parts(team.members[0]).test.x)
     else:
         combined = recipe(test.outputs)
-    return Made(team, recipe, judged(team, recipe, test, combined, _best(team)), chosen_on, place(team, recipe))
-
-
-def _again(team: Team) -> Any:
-    """Return the first member's model anew: the soup was made in it."""
-    from runner.run.load import load_model
-
-    return load_model(team.members[0].folder, team.allow, team.members[0].snapshot)
+    best = 0 if recipe.method == "gradient" else _best(team)
+    found = judged(team, recipe, test, combined, best)
+    return Made(team, recipe, found, chosen_on, place(team, recipe), combined)
 
 
 def _recipe(team: Team, method: str) -> tuple[Recipe, str]:

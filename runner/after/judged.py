@@ -14,7 +14,9 @@ from runner.statistics import ensembles as of
 from runner.statistics.ensembles import Calibration, Decomposition
 from runner.statistics.scores import Array, Interval
 
-ENSEMBLE, BEST, MEAN = "the ensemble", "best member", "mean member"
+ENSEMBLE, BEST, MEAN, LUCKIEST = "the ensemble", "best member", "mean member", "luckiest member"
+ALONE = "round 1 alone"
+"""In the place of the best member, where members are no predictors by themselves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,7 @@ class Judged:
     rows: dict[str, dict[str, float]]
     """Measures of the ensemble, its best member by validation where that is known, and the mean of all."""
     gains: dict[str, Interval]
-    """By how much the ensemble is better than: ``best member``, ``mean member``, ``luckiest member``."""
+    """By how much the ensemble is better, by the names of members and means."""
     best: str | None
     """The name of the best member."""
     decomposition: Decomposition | None
@@ -75,12 +77,13 @@ def judged(team: Team, recipe: Recipe, test: Predicted, combined: Array, best: i
     gains: dict[str, Interval] = {}
     counted = classes is not None
     if best is not None:
-        rows[BEST] = measured[best]
-        gains[BEST] = of.paired(ours - scores[best], counted)
-    rows[MEAN] = mean
-    gains[MEAN] = of.paired(ours - scores.mean(0), counted)
-    luckiest = int(scores.mean(1).argmax())
-    gains["luckiest member"] = of.paired(ours - scores[luckiest], counted)
+        name = ALONE if recipe.method == "gradient" else BEST
+        rows[name] = measured[best]
+        gains[name] = of.paired(ours - scores[best], counted)
+    if recipe.method != "gradient":
+        rows[MEAN] = mean
+        gains[MEAN] = of.paired(ours - scores.mean(0), counted)
+        gains[LUCKIEST] = of.paired(ours - scores[int(scores.mean(1).argmax())], counted)
     return Judged(
         len(test.y),
         "accuracy" if counted else "mse",

@@ -11,6 +11,7 @@ import torch
 from runner.after.combined import FILE, Recipe, digest_of, plain
 from runner.config.chosen import Config
 from runner.config.identity import choices
+from runner.config.scope import is_own
 from runner.data import Data, Source
 from runner.errors import ConfigError, closest
 from runner.run import files
@@ -127,8 +128,13 @@ class Predicted:
 class Team:
     """Members that may be combined, with their models and their data."""
 
-    def __init__(self, members: Sequence[Member], allow: Collection[str] = ()) -> None:
+    def __init__(self, members: Sequence[Member], allow: Collection[str] = (), boosted: bool = False) -> None:
         """Load the members' weights and data.
+
+        Args:
+            members: two at least.
+            allow: import paths of the user's own parts that may be imported.
+            boosted: they are rounds, which may have learned what the rounds before left over.
 
         Raises:
             ConfigError: if they are not of one data set, one test set and the same classes, or fewer than two.
@@ -138,13 +144,12 @@ class Team:
         self.allow = allow
         if len(members) < 2:
             raise ConfigError(f"an ensemble has two members or more, got {len(members)}{_one_alone(members)}")
-        _refuse_other_data(members)
+        _refuse_other_data(members, boosted)
         self.models = [load_model(m.folder, allow, m.snapshot) for m in members]
         self.source = self._source(members[0])
         self._parts: dict[str, Data] = {}
         _refuse_unlike(self.members, self.models)
-        given = any(m.config["data"]["targets"] is not None for m in members)
-        self.classes = self.source.classes if given else self.models[0].classes
+        self.classes = self.source.classes
         self.labels = None if self.source.labels is None else list(self.source.labels)
         self.digests = [digest_of(m.folder) for m in members]
 
@@ -158,10 +163,7 @@ class Team:
         """Return a member's train, validation and test samples, raw."""
         key = str(sorted((k, str(v)) for k, v in member.config["data"].items()))
         if key not in self._parts:
-            found = parts_of(member.config, self.source, "float64")
-            numbers = {self.classes} == {None} if hasattr(self, "classes") else found.classes is None
-            assert numbers == (found.classes is None), "targets of its own are left out"
-            self._parts[key] = found
+            self._parts[key] = parts_of(member.config, self.source, "float64")
         return self._parts[key]
 
     def predict(self, part: str) -> Predicted:
@@ -207,14 +209,14 @@ def _one_alone(members: Sequence[Member]) -> str:
     return f"; {said}"
 
 
-def _refuse_other_data(members: Sequence[Member]) -> None:
+def _refuse_other_data(members: Sequence[Member], boosted: bool) -> None:
     first = members[0]
+    for member in members:
+        if is_own(member.config):
+            raise ConfigError(f"{member.folder} is of a training function of your own, which keeps its model itself")
+        if member.config["data"]["targets"] is not None and not boosted:
+            raise ConfigError(f"{member.folder} learned data.targets, and predicts nothing of the data set's own")
     for other in members:
-        for member in (first, other):
-            if "data" not in member.config or member.config["task"]["_option_"] != "train":
-                raise ConfigError(
-                    f"{member.folder} is of a training function of your own, which keeps its model itself"
-                )
         ours, theirs = (m.summary.get("data_fingerprint") for m in (first, other))
         if ours != theirs:
             raise ConfigError(

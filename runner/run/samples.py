@@ -90,11 +90,8 @@ Arguments = tuple[Source, tuple[tuple[str, Any], ...], str]
 
 
 def _arguments(job: Job) -> Arguments:
-    return (
-        job.source,
-        tuple((k, job.config["data"][k]) for k in (*SPLIT_KEYS, *GIVEN_KEYS)),
-        job.config.get("dtype", "float32"),
-    )
+    settings = tuple((key, job.config["data"][key]) for key in (*SPLIT_KEYS, *GIVEN_KEYS))
+    return job.source, settings, job.config.get("dtype", "float32")
 
 
 @functools.lru_cache(maxsize=4)  # the runs of a sweep share their data
