@@ -36,8 +36,8 @@ LATE = {
         batch.noise_scale engine.checkpoint engine.diagnostics engine.fused engine.fused.batched engine.fused.members
         engine.loop engine.measure engine.memory engine.state run.baselines run.build run.load run.memory
         run.own_task run.summary run.trainee init model
-        study.noise_scale after.boost after.combined after.ensemble after.equal after.export after.members after.predict after.said
-        engine.snapshots search.lr_range
+        study.noise_scale after.boost after.combined after.ensemble after.equal after.export after.members
+        after.predict after.said engine.snapshots search.lr_range
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """
         report.write report.render.watch report.render.tensorboard report.drawing.figures data.tables.features
@@ -45,8 +45,8 @@ LATE = {
         study.catalogue study.page study.study after.reliability
     """,
     "hydra: help, lists and completion compose nothing": """
-        config.compose run.job sweep.held run.claim run.outcome run.record sweep.plan sweep.queue sweep.terminal sweep.launch
-        cli.present search.answer search.prepare search.tune after.trained_again
+        config.compose run.job run.claim run.outcome run.record sweep.held sweep.plan sweep.queue sweep.terminal
+        sweep.launch cli.present search.answer search.prepare search.tune after.trained_again
     """,
     "yaml: most commands have no folder of one's own": "config.own_yamls",
     "nothing is to come before a Ctrl-C is taken well": "cli.main",

@@ -36,8 +36,8 @@ def parser() -> Parser:
     parser = Parser("boost", ABOUT)
     parser.add_argument("rounds", type=whole_number, metavar="ROUNDS", help="so many networks, 2 at least")
     about = (
-        "samme (votes; what was got wrong counts more; default for classes), gradient (a sum; each round learns what is "
-        "left over; default for numbers)"
+        "samme (votes; what was got wrong counts more; default for classes), gradient (a sum; each round learns "
+        "what is left over; default for numbers)"
     )
     parser.add_word("--method", words=METHODS, metavar="NAME", help=about)
     about = f"what a round counts, times what it deserves; default: {RATES['samme']:g} (samme), {RATES['gradient']:g}"

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -24,8 +25,8 @@ WEAK = ("model.width=3", "model.depth=1", "epochs=2", "optim.lr=0.01")
 class Scripted(ClassifierMixin, BaseEstimator):
     """Predicts what a script says for each fit, and notes the weights that it was given."""
 
-    script: list[np.ndarray] = []
-    noted: list[np.ndarray] = []
+    script: ClassVar[list[np.ndarray]] = []
+    noted: ClassVar[list[np.ndarray]] = []
 
     def fit(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray) -> "Scripted":
         self.classes_ = np.arange(3)

@@ -133,7 +133,7 @@ def test_stacking_on_folds_is_scikit_learns_with_the_same_folds(here: Path) -> N
     ).fit(np.arange(len(at))[:, None], y)
     np.testing.assert_allclose(recipe.coefficients, theirs.final_estimator_.coef_, atol=1e-6)
     np.testing.assert_allclose(recipe.intercept, theirs.final_estimator_.intercept_, atol=1e-6)
-    x, targets = ensemble.out_of_fold(found, groups)
+    _, targets = ensemble.out_of_fold(found, groups)
     assert (targets == y).all() and chosen_on == f"{len(at):,} out-of-fold predictions"
     assert np.isfinite(recipe(found.predict("test").outputs)).all()
     np.testing.assert_allclose(recipe(found.predict("test").outputs).sum(1), 1)
