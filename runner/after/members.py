@@ -12,10 +12,10 @@ from runner.after.combined import FILE, Recipe, digest_of, plain
 from runner.config.chosen import Config
 from runner.config.identity import choices
 from runner.config.scope import is_own
-from runner.data import Data, Source
+from runner.data import Samples, Source
 from runner.errors import ConfigError, closest
 from runner.run import files
-from runner.run.job import parts_of, read_source
+from runner.run.job import SPLIT_KEYS, parts_of, read_source
 from runner.run.load import Trained, load_model
 from runner.statistics.ensembles import Classes
 from runner.statistics.scores import Array
@@ -125,6 +125,14 @@ class Predicted:
         return self.y.astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What is read of a member's data set."""
+
+    val: Samples
+    test: Samples
+
+
 class Team:
     """Members that may be combined, with their models and their data."""
 
@@ -147,7 +155,7 @@ class Team:
         _refuse_other_data(members, boosted)
         self.models = [load_model(m.folder, allow, m.snapshot) for m in members]
         self.source = self._source(members[0])
-        self._parts: dict[str, Data] = {}
+        self._parts: dict[tuple[str, ...], Parts] = {}
         _refuse_unlike(self.members, self.models)
         self.classes = self.source.classes
         self.labels = None if self.source.labels is None else list(self.source.labels)
@@ -159,11 +167,12 @@ class Team:
         counted = [None if p is None else p.counted() for p in (source.val, source.test)]
         return replace(source, samples=source.samples.counted(), val=counted[0], test=counted[1])
 
-    def parts(self, member: Member) -> Data:
-        """Return a member's train, validation and test samples, raw."""
-        key = str(sorted((k, str(v)) for k, v in member.config["data"].items()))
+    def parts(self, member: Member) -> Parts:
+        """Return a member's validation and test samples, raw."""
+        key = tuple(str(member.config["data"][name]) for name in SPLIT_KEYS if "normalize" not in name)
         if key not in self._parts:
-            self._parts[key] = parts_of(member.config, self.source, "float64")
+            found = parts_of(member.config, self.source, "float64")
+            self._parts[key] = Parts(found.val, found.test)  # training samples, the most, are let go
         return self._parts[key]
 
     def predict(self, part: str) -> Predicted:
@@ -183,9 +192,9 @@ class Team:
 
     def predict_of(self, number: int, part: str) -> Predicted:
         """Return what one member predicts of its own part, as outputs ``[1, n, k]``."""
-        samples = getattr(self.parts(self.members[number]), part)
+        samples: Samples = getattr(self.parts(self.members[number]), part)
         y = cast(Array, samples.y if self.classes is None else samples.y.reshape(len(samples), -1)[:, -1])
-        return Predicted(outputs_of(self.models[number], samples.x)[None], y, samples.at)
+        return Predicted(outputs_of(self.models[number], samples.x)[None], y, cast(Classes, samples.at))
 
     @property
     def has_validation(self) -> bool:

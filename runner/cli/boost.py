@@ -80,7 +80,6 @@ def _prepared(arguments: Any, composer: "Composer") -> "Boost":
         ConfigError: for what cannot be boosted.
     """
     from runner.after.boost import SEEDS_APART, Boost
-    from runner.run.build import build
     from runner.run.job import prepare
     from runner.sweep.held import Maker
 
@@ -106,7 +105,6 @@ def _prepared(arguments: Any, composer: "Composer") -> "Boost":
     most = (2**31 - 1) // SEEDS_APART - 1
     if job.config["seed"] > most:
         raise ConfigError(f"seed must be ≤ {most} beside boost, whose rounds take {SEEDS_APART} seeds each")
-    build(job)
     maker = Maker(composer)
     rate = RATES[method] if arguments.rate is None else arguments.rate
     command = joined(["optbench", "boost", *overrides])

@@ -15,8 +15,9 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 import optbench
 from runner.after import ensemble
 from runner.after.combined import FILE, load_model
-from runner.after.members import Team, find, snapshots_of
+from runner.after.members import Team, find, outputs_of, snapshots_of
 from runner.errors import ConfigError, RecordError
+from runner.run.job import parts_of
 from runner.statistics import ensembles as of
 from tests.support.records import run_folders, summary_of
 
@@ -99,7 +100,7 @@ def test_stacking_on_folds_is_scikit_learns_with_the_same_folds(here: Path) -> N
     recipe, chosen_on = ensemble.stacked(found)
     groups = recipe.groups
     assert sorted(map(len, groups)) == [3, 3]
-    parts = [found.parts(found.members[i]) for i in groups[0]]
+    parts = [parts_of(found.members[i].config, found.source, "float64") for i in groups[0]]
     at = np.sort(np.concatenate([part.val.at for part in parts]))
     place = {sample: number for number, sample in enumerate(at)}
     folds = [tuple(np.array([place[a] for a in samples.at]) for samples in (part.train, part.val)) for part in parts]
@@ -108,8 +109,6 @@ def test_stacking_on_folds_is_scikit_learns_with_the_same_folds(here: Path) -> N
     for fold, part in enumerate(parts):
         y[folds[fold][1]] = part.val.y
         for group, numbers in enumerate(groups):
-            from runner.after.members import outputs_of
-
             model = found.models[numbers[fold]]
             for where, samples in zip(folds[fold], (part.train, part.val), strict=True):
                 shares[group, fold, where] = outputs_of(model, samples.x)
