@@ -104,7 +104,7 @@ def test_rounds_are_runs_whose_weights_are_those_of_samme(optbench: Callable, fo
     assert file.sum() == pytest.approx(len(train.at))
     more = optbench("boost", "4", *WEAK)
     assert more.code == 0 and len(run_folders(folder, "boost")) == 4
-    other = optbench("boost", "3", *WEAK, "optim.lr=0.02")
+    other = optbench("boost", "3", *WEAK[:-1], "optim.lr=0.02")
     assert other.code == 2 and "optim.lr was 0.01, now it is 0.02" in other.err and "name=" in other.err
 
 
