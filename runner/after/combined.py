@@ -55,10 +55,10 @@ class Recipe:
         if self.method in VOTES:
             return voted(outputs, weights)
         if self.method == "soup":
-            return outputs[0]
+            return np.asarray(outputs[0])
         if self.method == "gradient":
             scores = np.array(self.base) + np.tensordot(weights, outputs, 1)
-            return scores if self.classes is None else softmax(scores)
+            return np.asarray(scores) if self.classes is None else softmax(scores)
         return self._last(features(outputs, self.groups, self.classes))
 
     def _last(self, x: Array) -> Array:
@@ -144,7 +144,7 @@ def load_ensemble(folder: str | Path, allow: Collection[str] = ()) -> Ensemble:
         members = [soup(members)]
     first = members[0]
     saved = {"shape": first.shape, "reading": first.reading, **{k: content[k] for k in ("classes", "labels")}}
-    return cast(Ensemble, Ensemble(members, recipe, saved).eval())
+    return Ensemble(members, recipe, saved).eval()
 
 
 def member_at(folder: str | Path, place: Place) -> Path:

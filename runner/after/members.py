@@ -13,6 +13,7 @@ from runner.config.chosen import Config
 from runner.config.identity import choices
 from runner.config.scope import is_own
 from runner.data import Samples, Source
+from runner.engine import checkpoint
 from runner.errors import ConfigError, closest
 from runner.run import files
 from runner.run.job import SPLIT_KEYS, parts_of, read_source
@@ -103,9 +104,8 @@ def snapshots_of(members: Sequence[Member]) -> list[Member]:
 
 
 def _kept(member: Member) -> Sequence[Any]:
-    from runner.engine import checkpoint
-
-    return checkpoint.load_weights(member.folder / "checkpoint.pt").get("snapshots") or ()
+    kept: Sequence[Any] = checkpoint.load_weights(member.folder / "checkpoint.pt").get("snapshots") or ()
+    return kept
 
 
 @dataclass(frozen=True, eq=False)

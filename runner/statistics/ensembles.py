@@ -29,12 +29,12 @@ def softmax(logits: Array) -> Array:
 
 def averaged(outputs: Array, weights: Array) -> Array:
     """Return the weighted mean ``[n, k]`` of the members' outputs."""
-    return np.average(outputs, axis=0, weights=weights)
+    return np.asarray(np.average(outputs, axis=0, weights=weights))
 
 
 def ballots(outputs: Array) -> Array:
     """Return each member's vote as ``[members, n, k]``: 1 for the class that it finds most probable."""
-    return np.eye(outputs.shape[2])[outputs.argmax(2)]
+    return np.asarray(np.eye(outputs.shape[2])[outputs.argmax(2)])
 
 
 def voted(outputs: Array, weights: Array) -> Array:
@@ -106,7 +106,7 @@ def greedy(outputs: Array, loss: Loss, rounds: int) -> Greedy:
         total += outputs[best]
     lowest = min(losses)
     length = next(i for i, value in enumerate(losses) if value <= lowest + STILL * abs(lowest)) + 1
-    return Greedy(np.bincount(taken[:length], minlength=len(outputs)), tuple(losses[:length]))
+    return Greedy(np.bincount(taken[:length], minlength=len(outputs)).astype(np.int64), tuple(losses[:length]))
 
 
 @dataclass(frozen=True)
