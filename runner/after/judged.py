@@ -91,7 +91,7 @@ def judged(team: Team, recipe: Recipe, test: Predicted, combined: Array, best: i
         gains,
         None if best is None else team.members[best].title,
         _decomposed(recipe, test, classes),
-        {} if not counted else _calibrations(combined, own, test, best),
+        {} if not counted else _calibrations(recipe, combined, own, test, best),
         costs(team.members, recipe, best),
         _table(team, recipe, measured),
     )
@@ -138,9 +138,13 @@ def _decomposed(recipe: Recipe, test: Predicted, classes: int | None) -> Decompo
     return of.decomposed(outputs, np.array(recipe.weights), y)
 
 
-def _calibrations(combined: Array, own: Array, test: Predicted, best: int | None) -> dict[str, Calibration]:
+def _calibrations(
+    recipe: Recipe, combined: Array, own: Array, test: Predicted, best: int | None
+) -> dict[str, Calibration]:
     found = {ENSEMBLE: of.calibration(combined, test.labels)}
-    return found if best is None else found | {BEST: of.calibration(own[best], test.labels)}
+    if best is None:
+        return found
+    return found | {ALONE if recipe.method == "gradient" else BEST: of.calibration(own[best], test.labels)}
 
 
 def costs(members: list[Member], recipe: Recipe, best: int | None) -> dict[str, float]:

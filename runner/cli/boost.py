@@ -117,6 +117,9 @@ def _refuse_data(job: Any, method: str) -> None:
     """Refuse what a method cannot boost."""
     if job.source.alphabet is not None:
         raise ConfigError("boost tells classes, or predicts numbers: a text's next character is neither here")
+    if job.source.drawn_by is not None:
+        raise ConfigError("boost beside data that follow the run's seed, which every round has another of: "
+                          "give data.args.seed")  # fmt: skip
     if method == "samme" and job.source.classes is None:
         raise ConfigError("--method samme beside data that are numbers: use --method gradient")
     if method == "gradient":
