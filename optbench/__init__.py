@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from optbench.runs import Result, load_runs, train
     from optbench.searches import Tuned, tune
     from optbench.sweeps import Report, Sweep, curves, report, sweep, to_xarray
+    from runner.after.combined import load_model
     from runner.after.export import export
     from runner.errors import ConfigError
-    from runner.run.load import load_model
 
 __all__ = [
     "ConfigError",
@@ -53,7 +53,7 @@ _HOMES = {
     "Tuned": "optbench.searches",
     "tune": "optbench.searches",
     "export": "runner.after.export",
-    "load_model": "runner.run.load",
+    "load_model": "runner.after.combined",
 }
 
 

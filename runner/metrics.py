@@ -59,6 +59,25 @@ def loss(name: str, classes: int | None) -> Loss:
     return lambda outputs, y: function(outputs, F.one_hot(y, classes).to(outputs.dtype))
 
 
+def loss_of_samples(name: str, classes: int | None) -> Loss:
+    """Return a loss by name as ``loss`` takes it, but of each sample, ``[n]``."""
+    if name == "cross_entropy":
+        return lambda outputs, y: F.cross_entropy(outputs, y, reduction="none")
+    functions: dict[str, Callable[..., Tensor]] = {
+        "mse": F.mse_loss,
+        "l1": F.l1_loss,
+        "huber": F.huber_loss,
+        "bce": F.binary_cross_entropy_with_logits,
+    }
+    function = functions[name]
+
+    def of(outputs: Tensor, y: Tensor) -> Tensor:
+        target = y if classes is None else F.one_hot(y, classes).to(outputs.dtype)
+        return function(outputs, target, reduction="none").flatten(1).mean(1)
+
+    return of
+
+
 @dataclass(frozen=True, eq=False)
 class WeightedCrossEntropy:
     """The cross-entropy of which each sample counts by its class: the mean of weight·loss over samples.

@@ -15,17 +15,18 @@ LATE = {
         batch.noise_scale engine.checkpoint engine.diagnostics engine.fused engine.fused.batched engine.fused.members
         engine.loop engine.measure engine.memory engine.state run.baselines run.build run.load run.memory
         run.own_task run.summary run.trainee init model
-        parallel.join parallel.processes parallel.refusal
-        study.noise_scale after.export after.predict search.lr_range
+        parallel.join parallel.processes parallel.refusal engine.snapshots search.lr_range study.noise_scale
+        after.boost after.combined after.ensemble after.equal after.export after.members after.predict after.said
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """
         report.write report.render.watch report.render.tensorboard report.drawing.figures data.tables.features
         data.sentences
-        study.catalogue study.page study.study
+        study.catalogue study.page study.study after.reliability
     """,
     "hydra: help, lists and completion compose nothing": """
-        config.compose run.job run.claim run.outcome run.record sweep.plan sweep.queue sweep.terminal sweep.launch
-        run.devices run.launcher cli.present search.answer search.automatic search.prepare search.tune
+        config.compose run.job run.claim run.outcome run.record run.devices run.launcher
+        sweep.held sweep.plan sweep.queue sweep.terminal sweep.launch
+        cli.present search.answer search.automatic search.prepare search.tune after.trained_again
     """,
     "yaml: most commands have no folder of one's own": "config.own_yamls",
     "nothing is to come before a Ctrl-C is taken well": "cli.main",
@@ -131,7 +132,7 @@ def test_options_read_of_config_what_is_free_of_torch(drawing: Drawing) -> None:
 
 def test_statistics_serve_reports_searches_and_studies(drawing: Drawing) -> None:
     served = {room(a.source) for a in drawing.inside if room(a.target) == "statistics"} - {"statistics"}
-    assert served <= {"report", "search", "study"}
+    assert served <= {"report", "search", "study", "after"}
     assert {room(a.target) for a in drawing.inside if room(a.source) == "statistics"} <= {"statistics"}
 
 

@@ -8,11 +8,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from runner.after.combined import is_ensemble, member_at, read
 from runner.data import Array, Samples, Source, text
 from runner.data.images import pictures
 from runner.errors import ConfigError
 from runner.run.files import read_config, refuse_changed_data
-from runner.run.job import parts_of, read_source
+from runner.run.job import SPLIT_KEYS, parts_of, read_source
 from runner.run.load import Trained
 
 
@@ -22,6 +23,7 @@ def part_of_data(run: str | Path, part: str, allow: Collection[str] = ()) -> Sam
     Raises:
         ConfigError: if the data has changed since the run was trained, or the part is empty.
     """
+    run = _home(run, part)
     config = read_config(run)
     source = read_source(config, allow)
     refuse_changed_data(Path(run), source, "predict")
@@ -29,6 +31,22 @@ def part_of_data(run: str | Path, part: str, allow: Collection[str] = ()) -> Sam
     if not len(samples):
         raise ConfigError(f"--part {part}: the run has no such samples, as data.val_fraction=0 leaves none")
     return samples
+
+
+def _home(run: str | Path, part: str) -> str | Path:
+    """Return the run whose data are asked for: of an ensemble its first member, whose part is that of all.
+
+    Raises:
+        ConfigError: if the members have other samples of that part.
+    """
+    if not is_ensemble(run):
+        return run
+    homes = [member_at(run, place) for place in read(run)[1]]
+    kept = ("split_seed", "test_fraction") if part == "test" else (*SPLIT_KEYS, "test_fraction")
+    split = [[read_config(home)["data"].get(key) for key in kept if "normalize" not in key] for home in homes]
+    if any(one != split[0] for one in split):
+        raise ConfigError(f"--part {part}: the members of {run} have other such samples, as folds or bootstraps do")
+    return homes[0]
 
 
 def _counted(source: Source) -> Source:

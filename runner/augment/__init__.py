@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from runner.augment.parts import Affine, Change, Draws, Mixing, Part, Pixels, Rewording
-from runner.engine.hooks import AtStep, Hook, Mixed
+from runner.engine.hooks import AtStep, Hook, Mixed, Targets, Weighted
 from runner.metrics import AnyLoss, OfInputs, value
 from runner.noise import KEYS_AHEAD, key, keys
 
@@ -40,8 +40,10 @@ class Augmentation(Hook):
     pixels: Pixels
     seed: int
 
-    def before_step(self, at: AtStep, x: Tensor, y: Tensor | Mixed) -> tuple[Tensor, Tensor | Mixed]:
-        """Return the present step's batch changed and mixed."""
+    def before_step(self, at: AtStep, x: Tensor, y: Targets) -> tuple[Tensor, Targets]:
+        """Return the present step's batch changed and mixed; of weighted samples, which are not mixed, changed."""
+        if isinstance(y, Weighted):
+            return self(x, y.y, at.step)[0], y
         assert isinstance(y, Tensor), "nothing else mixes"
         return self(x, y, at.step)
 

@@ -111,6 +111,16 @@ TABLE = (
         (("RUN", "what a trained run predicts, as CSV; --export FILE writes it as a program"),),
     ),
     Command(
+        "ensemble",
+        "runner.cli.ensemble",
+        (("DIR|RUN…", "combine trained runs: averages, votes, selection, stacking; what that gains and costs"),),
+    ),
+    Command(
+        "boost",
+        "runner.cli.boost",
+        (("ROUNDS [overrides]", "boosting of small networks, such as  optbench boost 10 model.width=8 epochs=3"),),
+    ),
+    Command(
         "doctor",
         "runner.cli.doctor",
         (("", "what this machine offers, and what is wrong with it"),),

@@ -14,8 +14,8 @@ PARTS = ("train", "val", "test")
 
 def parser() -> Parser:
     """Return what the command takes."""
-    parser = Parser("predict", "What a trained run predicts: a row a sample, as CSV on stdout.")
-    about = "the run's folder, such as outputs/default/he_normal-adamw-lr0.001-s0-1a2b3c4d"
+    parser = Parser("predict", "What a trained run, or an ensemble, predicts: a row a sample, as CSV on stdout.")
+    about = "the run's or ensemble's folder, such as outputs/default/he_normal-adamw-lr0.001-s0-1a2b3c4d"
     parser.add_argument("run", metavar="RUN", help=about, words=FOLDERS)
     about = "of the run's own data: train, val, test (default)"
     parser.add_word("--part", words=PARTS, metavar="PART", help=about)
@@ -38,6 +38,10 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError(f"--input {arguments.input} beside --part {arguments.part}: give one")
     check_file("--export", arguments.export)
     find_parts_in_current_folder()
+    from runner.after.combined import is_ensemble, load_model
+
+    if arguments.export and is_ensemble(arguments.run):
+        raise ConfigError(f"--export writes one network, and {arguments.run} is an ensemble: export its members")
     if arguments.export:
         from runner.after.export import export
 
@@ -45,7 +49,6 @@ def run(argv: Sequence[str]) -> int:
         print(f"{arguments.export}: outputs within {difference:.1g} of the model's")
         return 0
     from runner.after.predict import part_of_data, predict, read_own, targets_of
-    from runner.run.load import load_model
 
     model = load_model(arguments.run, arguments.allow)
     if arguments.input:

@@ -25,6 +25,8 @@ def canonical(config: Config, known: Chosen) -> Config:
         config["epochs"] = DEFAULT_EPOCHS
     if (data := config.get("data")) and data["val_fraction"] is None and data["folds"] is None:
         data["val_fraction"] = DEFAULT_VAL_FRACTION
+    if config.get("snapshots") is not None and config["save"] is None:
+        config["save"] = "last"  # in a sweep too
     target = config.get("target", {})
     if target.get("metric") is not None and not target["metric"].startswith(("val_", "train_", "test_")):
         target["metric"] = f"val_{target['metric']}"

@@ -16,7 +16,7 @@ from runner.config.specs import INTERNAL
 OUTSIDE = ("parallel",)
 """Groups of which options may be combined that change how a run is trained, and not what it finds."""
 CONTROL = (
-    *("name", "engine", "save", "force", "pause_at", "retry", "dry_run"),
+    *("name", "engine", "save", "snapshots", "force", "pause_at", "retry", "dry_run"),
     *("workers", "skip_invalid", "fail_fast", "baselines"),
 )
 """Keys that are no choices of a run."""

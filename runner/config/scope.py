@@ -25,7 +25,7 @@ LOOP = "runner.task.train"
 """The function of the task that is ours."""
 ALWAYS = (TASK, "name", "seed", "force", "pause_at", "retry", "dry_run", "workers", "skip_invalid", "fail_fast")
 """What every run has, whatever trains."""
-LEFT = ("engine", "save", "baselines")
+LEFT = ("engine", "save", "snapshots", "baselines")
 """What every run's config holds and only our loop heeds."""
 OURS = (*LEFT, "parallel", "metrics", "diagnostics", "sharpness", "compile", "target", "experiment")
 """What no function of one's own can use: our loop measures by it."""

@@ -103,6 +103,8 @@ class Data:
     reading: Mapping[str, Any] | None = None
     vocabulary: Vocabulary | None = None
     """Of sentences: the tokens of train, which the inputs are the numbers of."""
+    weights: Array | None = None
+    """How much each training sample counts, ``[n]``, in the mean 1; None where all count alike."""
 
     @property
     def is_text(self) -> bool:

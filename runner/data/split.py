@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.data import Array, Data, Samples, Source
+from runner.data import Array, Data, Samples, Source, given
 from runner.data.vocabulary import Codes, Corpus, Vocabulary
 from runner.errors import ConfigError
 
@@ -30,6 +32,8 @@ def split(
     folds: int | None = None,
     fold: int | None = None,
     bootstrap: int | None = None,
+    weights: str | None = None,
+    targets: str | None = None,
 ) -> Data:
     """Split a source into train, validation and test, stratified over classes, and normalize it.
 
@@ -47,12 +51,68 @@ def split(
         folds: cuts the rest into so many parts instead (cross-validation: Stone 1974; stratified: Kohavi 1995).
         fold: the part that is validation, from 0; the others are train.
         bootstrap: seed of a draw of as many training samples with replacement (Efron 1979).
+        weights: a file of how much each sample counts in training; see ``runner.data.given``.
+        targets: a file of numbers that are learned in the place of what the data set has.
 
     Raises:
         ConfigError: if a part would be empty, or holds a number beyond the range of ``dtype``; for folds of data that
             has a validation set of its own; for a target to be normalized that is classes; for a column that is missing
             in all of train.
     """
+    cut = partial(
+        _cut,
+        split_seed=split_seed,
+        val_fraction=val_fraction,
+        fraction=fraction,
+        folds=folds,
+        fold=fold,
+        bootstrap=bootstrap,
+    )
+    parts, counted = cut(source), None
+    if weights is not None or targets is not None:
+        counted = cut(_counting(source))
+    if targets is not None and counted is not None:
+        numbers = given.targets_of(targets, source, counted)
+        parts = tuple(replace(p, y=y) for p, y in zip(parts, numbers, strict=True))  # type: ignore[assignment]
+        source = replace(source, classes=None, labels=None)
+    data = _as_numbers(source, parts, normalize, normalize_target, dtype)
+    if weights is None or counted is None:
+        return data
+    return replace(data, weights=given.weights_of(weights, len(source.samples), counted[0]))
+
+
+Parts = tuple[Samples, Samples, Samples]
+
+
+def places(source: Source, **cutting: Any) -> tuple[NDArray[np.int64], ...]:
+    """Return which samples of a source are train, validation and test, by their number, as ``split`` cuts them.
+
+    Of a test or a validation set of its own, the numbers are those of that set.
+    """
+    return tuple(part.x.astype(np.int64) for part in _cut(_counting(source), **cutting))
+
+
+def _counting(source: Source) -> Source:
+    """Return a source whose inputs are the numbers of its samples."""
+
+    def counted(samples: Samples | None) -> Samples | None:
+        return None if samples is None else Samples(np.arange(len(samples)), samples.y)
+
+    samples = Samples(np.arange(len(source.samples)), source.samples.y)
+    return replace(source, samples=samples, test=counted(source.test), val=counted(source.val))
+
+
+def _cut(
+    source: Source,
+    *,
+    split_seed: int,
+    val_fraction: float | None,
+    fraction: float,
+    folds: int | None = None,
+    fold: int | None = None,
+    bootstrap: int | None = None,
+) -> Parts:
+    """Return the training, validation and test samples as they are."""
     rng = np.random.default_rng(split_seed)
     rest, test = source.samples, source.test
     if test is None:
@@ -66,7 +126,7 @@ def split(
         # A stream beside those of all split seeds, which may be the same number.
         drawing = np.random.default_rng(np.random.SeedSequence(bootstrap, spawn_key=(1,)))
         train = train[drawing.integers(len(train), size=len(train))]
-    return _as_numbers(source, (train, val, test), normalize, normalize_target, dtype)
+    return train, val, test
 
 
 def _train_and_val(
@@ -94,9 +154,7 @@ def _train_and_val(
     return _hold_out(rest, source.classes, val_fraction, rng, "data.val_fraction")
 
 
-def _as_numbers(
-    source: Source, parts: tuple[Samples, Samples, Samples], normalize: str, normalize_target: str, dtype: str
-) -> Data:
+def _as_numbers(source: Source, parts: Parts, normalize: str, normalize_target: str, dtype: str) -> Data:
     """Return the parts as floats of ``dtype``, normalized with the statistics of train; a text as it is."""
     is_text = source.alphabet is not None or source.corpus is not None
     if is_text and normalize != "none":

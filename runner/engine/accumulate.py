@@ -5,17 +5,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from runner.engine.hooks import Mixed
+from runner.engine.hooks import Mixed, Targets, Weighted
 from runner.engine.state import State
 
-LossOfPart = Callable[[State, Tensor, Tensor | Mixed, int], Tensor]
+LossOfPart = Callable[[State, Tensor, Targets, int], Tensor]
 """The loss of a part of a batch, the mean over its samples, without what the weights themselves cost.
 
 The last argument is the place of its first sample.
 """
 
 
-def gradient(state: State, x: Tensor, y: Tensor | Mixed, loss: LossOfPart, measure: bool = False) -> Tensor:
+def gradient(state: State, x: Tensor, y: Targets, loss: LossOfPart, measure: bool = False) -> Tensor:
     """Put a batch's gradient in place of the last one, the mean of its parts' weighted by samples; return the loss.
 
     Dropout, augmentation and the adversary draw for the whole batch, so that parts change its gradient by rounding
@@ -58,8 +58,10 @@ def with_penalties(state: State, loss: Tensor) -> Tensor:
     return loss
 
 
-def part_of(y: Tensor | Mixed, first: int, end: int) -> Tensor | Mixed:
+def part_of(y: Targets, first: int, end: int) -> Targets:
     """Return the targets from a place of a batch to another."""
+    if isinstance(y, Weighted):
+        return Weighted(y.y[first:end], y.weights[first:end])
     if isinstance(y, Mixed):
         return Mixed(y.y[first:end], y.other[first:end], y.share)
     return y[first:end]

@@ -15,7 +15,7 @@ import torch
 from runner.errors import RecordError
 
 _END_OF_ZIP = b"PK\x05\x06"
-_DIGEST_BYTES = 64
+DIGEST_BYTES = 64
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -28,7 +28,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
     torch.save(content, buffer)
     archive = buffer.getvalue()
     assert archive[-22:-18] == _END_OF_ZIP and archive[-2:] == b"\0\0", "torch.save ends in a zip without comment"
-    archive = archive[:-2] + _DIGEST_BYTES.to_bytes(2, "little")
+    archive = archive[:-2] + DIGEST_BYTES.to_bytes(2, "little")
     digest = hashlib.sha256(archive).hexdigest().encode()
     beside = path.with_name(f"{path.name}.writing")
     try:
@@ -53,7 +53,7 @@ def load(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
-    archive, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    archive, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     if hashlib.sha256(archive).hexdigest().encode() != digest:
         raise RecordError(f"{path} is damaged: its checksum does not match")
     try:

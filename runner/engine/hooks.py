@@ -60,7 +60,18 @@ class Mixed:
         return len(self.y)
 
 
-Targets = Union["Tensor", Mixed]
+@dataclass(frozen=True)
+class Weighted:
+    """Targets of a batch of which each sample counts so much: the loss is the mean of weight·loss over samples."""
+
+    y: "Tensor"
+    weights: "Tensor"
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+Targets = Union["Tensor", Mixed, Weighted]
 """Of a batch in training."""
 
 

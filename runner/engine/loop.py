@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from runner.engine import accumulate
-from runner.engine.hooks import Mixed
+from runner.engine.hooks import Targets, Weighted
 from runner.engine.judge import Evaluation, note
 from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, evaluate, synchronize
 from runner.engine.model import Drop
@@ -44,21 +44,21 @@ def train(state: State, pulse: Pulse) -> Iterator[Evaluation]:
             size = run.batch_size(state.epoch)
             for act in on.batch_size:
                 size = act(state, size)
-            x, y, end = _batch(state, order, size)
+            x, targets, end = _batch(state, order, size)
+            samples = len(targets)
             epoch_ends = run.ends_epoch(end, size)
-            targets: Tensor | Mixed = y
             for change in on.before_step:
                 x, targets = change(state, x, targets)
             lr = run.schedule(state.planned_step(state.step, state.epoch, state.offset))
             for change_rate in on.learning_rate:
                 lr = change_rate(lr)
             due = _is_due(state, epoch_ends, end, began)
-            loss = accumulate.gradient(state, x, targets, _loss, measure=len(y) == size)
-            if not losses.add(loss, len(y)):
+            loss = accumulate.gradient(state, x, targets, _loss, measure=samples == size)
+            if not losses.add(loss, samples):
                 break
             _update(state, x, targets, lr, measured if due else None)
             state.step += 1
-            state.samples_seen += len(y)
+            state.samples_seen += samples
             state.offset = end
             if epoch_ends:
                 state.epoch, state.offset, order = state.epoch + 1, 0, None
@@ -98,15 +98,16 @@ def _evaluation(state: State, lr: float, size: int, measured: Measured, evaluate
     return note(state, lr, size, measured, evaluate(state, state.run.probe), evaluate(state, state.run.val))
 
 
-def _batch(state: State, order: Tensor, size: int) -> tuple[Tensor, Tensor, int]:
+def _batch(state: State, order: Tensor, size: int) -> tuple[Tensor, Targets, int]:
     train, offset = state.run.train, state.offset
     if size >= len(order) and not state.on.part_size:  # whose parts are drawn at random
-        return train.x, train.y, len(order)
+        return train.x, train.y if train.weights is None else Weighted(train.y, train.weights), len(order)
     index = order[offset : offset + size]
-    return train.x[index], train.y[index], offset + size
+    y = train.y[index]
+    return train.x[index], y if train.weights is None else Weighted(y, train.weights[index]), offset + size
 
 
-def _loss(state: State, x: Tensor, y: Tensor | Mixed, first: int = 0) -> Tensor:
+def _loss(state: State, x: Tensor, y: Targets, first: int = 0) -> Tensor:
     """Return the batch's loss, and what hooks make of it; what the weights themselves cost is added later.
 
     Of a part of the batch, which begins at its sample ``first``, it is that part's.
@@ -142,7 +143,7 @@ def loss_of(state: State, outputs: Tensor, x: Tensor, y: Tensor | Mixed) -> Tens
     return loss
 
 
-def _update(state: State, x: Tensor, y: Tensor | Mixed, lr: float, measured: Measured | None) -> None:
+def _update(state: State, x: Tensor, y: Targets, lr: float, measured: Measured | None) -> None:
     """Take one optimizer step along the gradient in place; where asked, measure its norm and the update's size."""
     run, optimizer, scaler, on = state.run, state.optimizer, state.scaler, state.on
     for group in optimizer.param_groups:
@@ -180,7 +181,7 @@ def _is_finite(weights: Sequence[Tensor]) -> bool:
     return math.isfinite(torch.nn.utils.get_total_norm(gradients, norm_type=math.inf))
 
 
-def _evaluated(state: State, x: Tensor, y: Tensor | Mixed) -> Tensor:
+def _evaluated(state: State, x: Tensor, y: Targets) -> Tensor:
     """Evaluate a batch anew, its gradients in place: the closure of optimizers that do so several times a step."""
     loss = accumulate.gradient(state, x, y, _loss)
     for cut in state.on.after_backward:

@@ -18,7 +18,7 @@ from runner.metrics import AnyLoss, Metric, OfInputs
 from runner.noise import generator
 
 TrainingLoss = Callable[[Tensor, Any], Tensor] | OfInputs
-"""Takes ``Mixed`` targets too."""
+"""Takes ``Mixed`` and ``Weighted`` targets too."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Split:
 
     x: Tensor
     y: Tensor
+    weights: Tensor | None = None
+    """How much each counts in training, ``[n]``; None where all count alike."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Run:
     loss: AnyLoss
     """What evaluations measure of outputs against targets."""
     training_loss: TrainingLoss
-    """What steps make smaller: the same with the classes' weights, also against ``Mixed`` targets."""
+    """What steps make smaller: the same with the classes' weights, also against ``Mixed`` and ``Weighted`` targets."""
     metrics: Mapping[str, Metric]
     """What every evaluation measures."""
     final_metrics: Mapping[str, Metric]

@@ -100,6 +100,7 @@ class Translator:
 def _needed(wanted: Mapping[str, str]) -> set[str]:
     """Return the settings that the chosen options cannot do without: whose default is ``???``, or that go together."""
     needed = {"data.folds", "data.fold"} if wanted.get("data.folds") else set()
+    needed |= {key for key in ("data.weights", "data.targets") if wanted.get(key)}
     if "target" in wanted.get("stop", "").split("+"):
         needed |= {"target.metric", "target.value"}
     return needed | {

@@ -45,7 +45,7 @@ def beside(jobs: Sequence[Job]) -> None:
     """Measure the baselines of jobs that lie in one folder, unless they are known; jobs must be known to be sound."""
     wanted: dict[tuple[str, ...], Job] = {}
     for job in jobs:
-        if job.config["baselines"] and not job.is_own:
+        if job.config["baselines"] and not job.is_own and job.config["data"]["targets"] is None:  # of another problem
             wanted.setdefault(key_of(job), job)
     if not wanted:
         return

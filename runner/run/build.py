@@ -18,6 +18,7 @@ from runner.engine.diagnostics import Diagnostics
 from runner.engine.hooks import Hook
 from runner.engine.run import Run, Split, Stepping, TrainingLoss
 from runner.engine.sharpness import Sharpness
+from runner.engine.snapshots import Snapshots
 from runner.errors import ConfigError
 from runner.init import construct
 from runner.noise import derive
@@ -73,6 +74,7 @@ def _build(job: Job) -> Run:
     hooks |= {"batch": batch_size} if isinstance(batch_size, Hook) else {}
     hooks |= {"augment": augmentation} if augmentation.parts else {}
     hooks |= _measuring(job, train, probe(train, data), training_loss, device)
+    hooks |= {"snapshots": Snapshots(config["snapshots"])} if config["snapshots"] else {}
     decay_bias_and_norm = config["optim"]["decay_bias_and_norm"]
     run = Run(
         seed=config["seed"],

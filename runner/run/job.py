@@ -36,6 +36,8 @@ OUTPUTS = Path("outputs")
 NO_DATA = Source(Samples(np.empty((0, 0)), np.empty(0)), None, fingerprint="")
 """Of a training function of one's own that does not use the group ``data``."""
 SPLIT_KEYS = ("split_seed", "val_fraction", "folds", "fold", "bootstrap", "fraction", "normalize", "normalize_target")
+GIVEN_KEYS = ("weights", "targets")
+"""Files of something for each sample; see ``runner.data.given``."""
 SPLIT_COLUMNS = ("data_fingerprint", *(f"data.{key}" for key in (*SPLIT_KEYS, "test_fraction")), "loss")
 """What tells data splits apart, as columns of ``runs.csv``; the loss, as ``val_loss`` is of it."""
 PUBLISHED = "DEFAULT"
@@ -120,7 +122,8 @@ def _prepared(composed: Composed) -> Job:
     found = {key: find_part(key, path, allow) for key, path in named.items() if not key.startswith("metrics")}
     source = read_source(config, allow) if "data" in config else NO_DATA
     if config.get("loss") == "auto" and source is not NO_DATA:
-        config["loss"] = "mse" if source.classes is None else "cross_entropy"
+        numbers = source.classes is None or config["data"]["targets"] is not None
+        config["loss"] = "mse" if numbers else "cross_entropy"
     samples = training_samples(source, **{key: config["data"][key] for key in TRAINING_KEYS}) if "data" in config else 0
     if is_own(config):
         training_function(config, allow)
@@ -160,7 +163,7 @@ def _sized(config: Config, known: Chosen, source: Source, allow: frozenset[str],
 
 def _read_from(config: Config) -> Config:
     """Return what of a config decides which data are read."""
-    return {key: value for key, value in config["data"].items() if key not in (*SPLIT_KEYS, SHOWN_AS)}
+    return {key: value for key, value in config["data"].items() if key not in (*SPLIT_KEYS, *GIVEN_KEYS, SHOWN_AS)}
 
 
 @functools.lru_cache(maxsize=64)  # the jobs of a sweep are taught by few runs

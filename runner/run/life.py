@@ -320,10 +320,13 @@ def conclude(
 def _save_weights(recorder: Recorder, state: "State", save: str) -> str:
     """Put the weights asked for in the checkpoint's place, the resume state kept beside; return what was saved."""
     from runner.engine import checkpoint
+    from runner.engine.snapshots import Snapshots
     from runner.run.summary import kept_weights
 
     weights = kept_weights(state, save)
     if weights is None:
         return "none"
-    checkpoint.save(recorder.checkpoint, {"model": weights, **state.run.interface})
+    kept = state.hooks.get("snapshots")
+    earlier = {"snapshots": kept.kept} if isinstance(kept, Snapshots) else {}
+    checkpoint.save(recorder.checkpoint, {"model": weights, **earlier, **state.run.interface})
     return save

@@ -90,12 +90,13 @@ def vocabulary_of(saved: Mapping[str, Any]) -> Vocabulary | None:
     return None if held is None else Vocabulary.of(held)
 
 
-def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
+def load_model(run: str | Path, allow: Collection[str] = (), snapshot: int | None = None) -> Trained:
     """Load a run's weights, in evaluation mode on the CPU.
 
     Args:
         run: the run's folder.
         allow: import paths of a user's own model that may be imported.
+        snapshot: which of those that the run kept on its way, from 0; None: the weights that it ended with.
 
     Raises:
         ConfigError: if the folder's config is not one, or names a part that is not allowed.
@@ -108,6 +109,10 @@ def load_model(run: str | Path, allow: Collection[str] = ()) -> Trained:
     if not path.exists():
         raise RecordError(f"{path} is not there: the run kept no weights; train it with save=last or save=best")
     saved = checkpoint.load_weights(path)
+    if snapshot is not None:
+        if snapshot >= len(saved.get("snapshots") or ()):
+            raise RecordError(f"{path} holds no snapshot {snapshot}; train the run with snapshots=…")
+        saved["model"] = saved["snapshots"][snapshot]
     function, settings = bind(config["model"], allow)
     at_first = [key for key, setting in chosen(config).settings.items() if setting.a_file]
     settings |= {key: None for key in settings if f"model.{key}" in at_first}  # the run's own are taken

@@ -80,6 +80,8 @@ def augmentation_of(job: Job, data: Data, device: torch.device) -> Augmentation:
             raise ConfigError(f"an augmentation's function must return a part of one, got {type(part).__name__}")
         if reason := augment.refusal(part, shape, data.is_text, data.vocabulary is not None):
             raise ConfigError(f"augment={name} beside data={job.config['data']['_option_']}: {reason}")
+        if isinstance(part, Mixing) and data.weights is not None:
+            raise ConfigError(f"augment={name} beside data.weights: samples that are mixed have no weight of their own")
         if isinstance(part, Rewording):
             assert data.vocabulary is not None, "it is refused beside anything else"
             parts[name] = Change(part.of(data.vocabulary, data.train, device), images=False)

@@ -6,13 +6,14 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from runner import metrics
 from runner.config import fields
 from runner.config.imports import accepts, resolve
 from runner.config.own_parts import call, find_part, refuse_signature
 from runner.data import Data
+from runner.engine.hooks import Weighted
 from runner.engine.rules import Target
 from runner.errors import ConfigError, closest
 from runner.measures import HIGHER_IS_BETTER
@@ -41,8 +42,10 @@ def training_loss_of(job: Job, data: Data, loss: AnyLoss, device: torch.device) 
     ``balanced`` is n/(k·n_class), of the n training samples in k classes (King & Zeng 2001, with equal shares).
 
     Raises:
-        ConfigError: if that is no cross-entropy of classes.
+        ConfigError: if that is no cross-entropy of classes, or samples are weighed whose losses are not known.
     """
+    if data.weights is not None:
+        return _of_weighted(job, data, loss)
     if job.config["class_weights"] == "none":
         return loss
     if data.classes is None or job.config["loss"] != "cross_entropy":
@@ -54,6 +57,26 @@ def training_loss_of(job: Job, data: Data, loss: AnyLoss, device: torch.device) 
     there = counts > 0
     weights = np.divide(counts.sum(), there.sum() * counts, out=np.ones(data.classes), where=there)
     return metrics.WeightedCrossEntropy(torch.from_numpy(weights).to(device, getattr(torch, job.config["dtype"])))
+
+
+def _of_weighted(job: Job, data: Data, loss: AnyLoss) -> AnyLoss:
+    """Return a loss that takes weighted targets too: the mean of weight·loss over samples.
+
+    As the weights are 1 in the mean, a batch's gradient is in the mean over batches that of the whole set.
+    """
+    name = job.config["loss"]
+    if fields.is_import_path(name) or isinstance(loss, OfInputs):
+        raise ConfigError(f"data.weights beside loss={name}: it weighs cross_entropy, mse, bce, l1 and huber")
+    if data.alphabet is not None:
+        raise ConfigError("data.weights beside a text, whose samples are windows of it: leave it out")
+    of_samples = metrics.loss_of_samples(name, data.classes)
+
+    def weighted(outputs: Tensor, y: Any) -> Tensor:
+        if isinstance(y, Weighted):
+            return (of_samples(outputs, y.y) * y.weights).mean()
+        return loss(outputs, y)
+
+    return weighted
 
 
 def metrics_of(job: Job, data: Data) -> dict[str, Metric]:

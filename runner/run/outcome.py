@@ -93,6 +93,8 @@ def _holds_what_is_asked(job: Job, save: str, summary: dict[str, Any]) -> bool:
     enough = (save,) if config["save"] is not None else ("last", "best")
     if save != "none" and summary.get("saved") not in enough and not diverged:
         return False
+    if config["snapshots"] is not None and summary.get("snapshots") != config["snapshots"] and not diverged:
+        return False
     if config["diagnostics"] and not summary.get("diagnostics"):
         return False
     if config["sharpness"] and "final_sharpness" not in summary:

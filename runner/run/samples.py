@@ -1,6 +1,7 @@
 """A job's data as its run needs it: split and normalized, on the device."""
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from runner.data import Data, Samples, Source
 from runner.data.split import split
 from runner.engine.run import Split
 from runner.metrics import AnyLoss, Metric, OfInputs
-from runner.run.job import SPLIT_KEYS, Job
+from runner.run.job import GIVEN_KEYS, SPLIT_KEYS, Job
 
 PROBE_SAMPLES = 2048
 """Training samples on which ``train_loss`` is measured: 2 % standard error of an accuracy at most, at little cost."""
@@ -89,7 +90,8 @@ Arguments = tuple[Source, tuple[tuple[str, Any], ...], str]
 
 
 def _arguments(job: Job) -> Arguments:
-    return job.source, tuple((k, job.config["data"][k]) for k in SPLIT_KEYS), job.config.get("dtype", "float32")
+    settings = tuple((key, job.config["data"][key]) for key in (*SPLIT_KEYS, *GIVEN_KEYS))
+    return job.source, settings, job.config.get("dtype", "float32")
 
 
 @functools.lru_cache(maxsize=4)  # the runs of a sweep share their data
@@ -103,7 +105,10 @@ def _on_device(
 ) -> tuple[Data, tuple[Split, Split, Split]]:
     """Return a data set split and normalized, and its train, validation and test samples on the device."""
     data = _prepared(source, settings, dtype)
-    return data, (_to_device(data.train, device), _to_device(data.val, device), _to_device(data.test, device))
+    train = _to_device(data.train, device)
+    if data.weights is not None:
+        train = replace(train, weights=torch.from_numpy(data.weights).to(device, getattr(torch, dtype)))
+    return data, (train, _to_device(data.val, device), _to_device(data.test, device))
 
 
 def _to_device(samples: Samples, device: torch.device) -> Split:

@@ -7,4 +7,5 @@ NAMES = (
     *("depth-30", "schedules", "adamw-decoupling", "decay-or-grow", "batch-scaling", "dropout"),
     *("edge-of-stability", "inclusion"),
     *("regularization", "augmentation", "dropout-cnn", "early-stopping"),
+    *("ensemble-size", "bagging"),
 )

@@ -46,7 +46,14 @@ def test_help_on_a_full_disk_is_an_error(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_refuses_a_flag_that_it_has_not_and_names_the_nearest(name: str, optbench: Callable) -> None:
-    given = {"report": ["x"], "runs": ["x"], "predict": ["x"], "completion": ["zsh"]}.get(name, [])
+    given = {
+        "report": ["x"],
+        "runs": ["x"],
+        "predict": ["x"],
+        "completion": ["zsh"],
+        "ensemble": ["x"],
+        "boost": ["2"],
+    }.get(name, [])
     refused = optbench(name, *given, "--hepl")
     assert refused.code == 2
     assert refused.err == (

@@ -15,6 +15,8 @@ def refusal(run: Run) -> str | None:
         return "device=mps trains one run at a time"
     if run.optim.takes_closure:
         return "its optimizer evaluates a batch several times a step"
+    if run.train.weights is not None:
+        return "data.weights weighs the samples of one run at a time"
     for hook in run.hooks.values():
         if hook.alone:
             return hook.alone

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -20,7 +21,11 @@ def filled(line: str) -> str:
 def aligned(frame: pd.DataFrame) -> str:
     """Return a table in columns."""
     lines = [list(map(str, frame.columns))]
-    lines += [[_cell(v) for v in row] for row in frame.to_numpy(dtype=object)]
+    return aligned_rows([*lines, *([_cell(v) for v in row] for row in frame.to_numpy(dtype=object))])
+
+
+def aligned_rows(lines: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells in columns."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 

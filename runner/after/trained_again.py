@@ -1,0 +1,108 @@
+"""Runs that are asked for beside those that are there: members that kept no weights, and one of equal compute."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from runner.after.members import Member
+from runner.config.compose import Composer
+from runner.errors import ConfigError, OptbenchError
+from runner.run import launches
+from runner.run.job import Job, prepare
+from runner.run.outcome import Outcome
+from runner.shell import joined
+from runner.sweep.launch import Report, run_all
+from runner.sweep.launch.processes import launch, number_of_workers
+
+DROPPED = ("save", "force", "pause_at", "retry", "dry_run", "skip_invalid", "fail_fast")
+"""Keys of how a run was asked for, which training it again has no use for."""
+
+
+def overrides_of(member: Member) -> list[str]:
+    """Return what was typed for a run.
+
+    Raises:
+        ConfigError: if its folder does not tell.
+    """
+    path = member.folder / ".hydra" / "overrides.yaml"
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}; without it the run cannot be trained again") from error
+    if not isinstance(found, list) or not all(isinstance(override, str) for override in found):
+        raise ConfigError(f"{path} holds no overrides; without them the run cannot be trained again")
+    return [o for o in found if o.lstrip("+").partition("=")[0] not in DROPPED]
+
+
+def lacking(members: Sequence[Member]) -> list[Member]:
+    """Return the members that kept no weights."""
+    return [member for member in members if not member.has_weights]
+
+
+def refuse(missing: Sequence[Member], members: Sequence[Member]) -> ConfigError:
+    """Return what is said of members without weights."""
+    many = "no run" if len(missing) == len(members) else f"{len(missing)} of {len(members)} runs did not"
+    said = f"{many} kept weights" if many == "no run" else f"{many} keep weights"
+    return ConfigError(
+        f"{said}, as save=none is a sweep's default; the first: {missing[0].folder}\n"
+        "add --train, which trains these again with save=last, or train them so yourself: "
+        f"{joined(['optbench', 'train', *overrides_of(missing[0]), 'save=last'])}"
+    )
+
+
+def jobs_again(missing: Sequence[Member], composer: Composer) -> list[Job]:
+    """Return the jobs that train members anew, their weights kept; nothing has been written.
+
+    Raises:
+        ConfigError: if one would be another run, or lie elsewhere.
+    """
+    found = []
+    for member in missing:
+        job = prepare(composer.compose([*overrides_of(member), "save=last"]))
+        if job.run_id != member.run_id:
+            raise ConfigError(f"--train: {member.folder} is another run now: its data, YAMLs or parts have changed")
+        if job.folder.resolve() != member.folder.resolve():
+            raise ConfigError(
+                f"--train: {member.folder} would be trained in {job.folder}: work in the folder that holds its outputs/"
+            )
+        found.append(job)
+    return found
+
+
+def equal_job(best: Member, times: float, composer: Composer) -> Job:
+    """Return the job of a member's setting with as many steps as all members together.
+
+    Raises:
+        ConfigError: if the run's length is not known in steps or epochs.
+    """
+    asked, name = overrides_of(best), f"{best.config['name']}-longer"
+    keys = {o.lstrip("+").partition("=")[0] for o in asked} & {"epochs", "max_steps", "name"}
+    length = "max_steps" if best.config.get("max_steps") is not None else "epochs"
+    longer = max(1, round(times * best.config[length]))
+    kept = [o for o in asked if o.lstrip("+").partition("=")[0] not in keys]
+    return prepare(composer.compose([*kept, f"{length}={longer}", f"name={name}", "save=last"]))
+
+
+def train(jobs: Sequence[Job], command: str, report: Report) -> list[Outcome]:
+    """Train jobs, those of each folder as a sweep of their own.
+
+    Raises:
+        KeyboardInterrupt: if it was interrupted.
+        OptbenchError: if a run failed.
+    """
+    outcomes: list[Outcome] = []
+    folders: dict[Path, list[Job]] = {}
+    for job in jobs:
+        folders.setdefault(job.folder.parent, []).append(job)
+    for folder, ours in folders.items():
+        launches.note(folder, command, [job.run_id for job in ours])
+        outcomes += run_all(ours, launch, number_of_workers(ours), report)
+    for outcome in outcomes:
+        if outcome.summary["status"] == "interrupted":
+            raise KeyboardInterrupt
+    for outcome in outcomes:
+        if outcome.summary["status"] not in ("completed", "stopped_early"):
+            said = f"{outcome.job.folder}: {outcome.summary['status']}: {outcome.summary.get('stop_reason')}"
+            raise OptbenchError(said)
+    return outcomes

@@ -1,0 +1,135 @@
+"""``optbench boost ROUNDS [overrides]``: boosting of small networks, which can be interrupted and gone on with."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from runner import INTERRUPTED
+from runner.cli.arguments import Parser, finite_number, whole_number
+from runner.cli.one_run import find_parts_in_current_folder
+from runner.errors import ConfigError
+from runner.shell import joined
+
+if TYPE_CHECKING:
+    from runner.after.boost import Boost
+    from runner.config.compose import Composer
+
+METHODS = ("samme", "gradient")
+RATES = {"samme": 1.0, "gradient": 0.3}
+"""As scikit-learn has it for SAMME, and XGBoost for gradient boosting."""
+MOST = 1000
+ABOUT = """\
+Train ROUNDS small networks, each on what those before it got wrong, and combine them. Rounds are ordinary runs in
+outputs/<name>/ (name=boost unless given); the same command goes on, and more ROUNDS add to them. The result,
+outputs/ensembles/…, is a predictor: optbench predict takes it.
+"""
+NOT_HERE = {
+    "force": "a boost goes on with its own rounds: give it a name=… of its own to begin anew",
+    "pause_at": "a round is given what finished rounds got wrong",
+    "fail_fast": "a round that fails ends a boost anyway",
+    "dry_run": "what a round is trained on is known once those before it are trained",
+}
+
+
+def parser() -> Parser:
+    """Return what the command takes."""
+    parser = Parser("boost", ABOUT)
+    parser.add_argument("rounds", type=whole_number, metavar="ROUNDS", help="so many networks, 2 at least")
+    about = (
+        "samme (votes; what was got wrong counts more; default for classes), gradient (a sum; each round learns "
+        "what is left over; default for numbers)"
+    )
+    parser.add_word("--method", words=METHODS, metavar="NAME", help=about)
+    about = f"what a round counts, times what it deserves; default: {RATES['samme']:g} (samme), {RATES['gradient']:g}"
+    parser.add_argument("--rate", type=finite_number, metavar="X", help=about)
+    parser.add_config_dir()
+    parser.add_overrides("as of optbench train, such as model.width=16 epochs=5")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """Boost, and say what it is worth."""
+    arguments = parser().parse_intermixed_args(argv)
+    if not 2 <= arguments.rounds <= MOST:
+        raise ConfigError(f"ROUNDS must be a whole number from 2 to {MOST}, got {arguments.rounds}")
+    if arguments.rate is not None and arguments.rate <= 0:
+        raise ConfigError(f"--rate must be > 0, got {arguments.rate:g}")
+    find_parts_in_current_folder()
+    from runner.after import ensemble, said
+    from runner.config.compose import Composer, start_hydra
+
+    boost = _prepared(arguments, Composer(start_hydra(arguments.config_dir).config_loader))
+    from runner.sweep.terminal import report_doubts
+
+    report_doubts([boost.first])
+    boost.run()
+    if boost.interrupted:
+        print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    made = ensemble.finish(boost.team(), boost.recipe(), "")
+    made.notes += [f"ended early: {boost.ended}"] if boost.ended else []
+    ensemble.write(made, {"rounds": {"weights": boost.weights, "errors": boost.errors}})
+    print(said.rounds(boost.weights, boost.errors, boost.method) + "\n" + said.text(made), end="")
+    return 0
+
+
+def _prepared(arguments: Any, composer: "Composer") -> "Boost":
+    """Return a boost, its first round checked; nothing has been written.
+
+    Raises:
+        ConfigError: for what cannot be boosted.
+    """
+    from runner.after.boost import SEEDS_APART, Boost
+    from runner.run.job import prepare
+    from runner.sweep.held import Maker
+
+    overrides = list(arguments.overrides)
+    for override in composer.parse(overrides, sweep=True):
+        if override.sweeps:
+            raise ConfigError(f"{override.line} gives several values to one boost: give one")
+    named = {override.lstrip("+").partition("=")[0] for override in overrides}
+    fixed = {"save": "last", "baselines": "false"} | ({} if "name" in named else {"name": "boost"})
+    for key in ("save", "data.weights", "data.targets", "data.bootstrap", "seeds", "snapshots"):
+        if key in named:
+            raise ConfigError(f"{key} is set by boost for each of its rounds: leave it out")
+    overrides = [o for o in overrides if not o.startswith("baselines=")]
+    asked = [*overrides, *(f"{key}={value}" for key, value in fixed.items())]
+    job = prepare(composer.compose(asked))
+    if job.is_own:
+        raise ConfigError(f"task={job.config['task']['_option_']}: boost trains by our own loop")
+    for key, why in NOT_HERE.items():
+        if job.config[key]:
+            raise ConfigError(f"{key}={job.config[key]} beside boost: {why}")
+    method = arguments.method or ("gradient" if job.source.classes is None else "samme")
+    _refuse_data(job, method)
+    most = (2**31 - 1) // SEEDS_APART - 1
+    if job.config["seed"] > most:
+        raise ConfigError(f"seed must be ≤ {most} beside boost, whose rounds take {SEEDS_APART} seeds each")
+    maker = Maker(composer)
+    rate = RATES[method] if arguments.rate is None else arguments.rate
+    command = joined(["optbench", "boost", *overrides])
+    boost = Boost(job, method, rate, arguments.rounds, maker, asked, command)
+    boost.check()
+    return boost
+
+
+def _refuse_data(job: Any, method: str) -> None:
+    """Refuse what a method cannot boost."""
+    if job.source.alphabet is not None:
+        raise ConfigError("boost tells classes, or predicts numbers: a text's next character is neither here")
+    if job.source.drawn_by is not None:
+        raise ConfigError("boost beside data that follow the run's seed, which every round has another of: "
+                          "give data.args.seed")  # fmt: skip
+    if method == "samme" and job.source.classes is None:
+        raise ConfigError("--method samme beside data that are numbers: use --method gradient")
+    if method == "gradient":
+        for key, usual in (("loss", ("mse", "cross_entropy")), ("class_weights", ("none",))):
+            if job.config[key] not in usual:
+                raise ConfigError(f"{key}={job.config[key]} beside --method gradient, whose rounds learn by mse")
+        if any(o.startswith("loss=") and o != "loss=auto" and job.source.classes is not None for o in job.overrides):
+            raise ConfigError("loss=… beside --method gradient, whose rounds learn by mse: leave it out")
+    for name in ("mixup", "cutmix"):
+        if name in job.config["augment"] and method == "samme":
+            raise ConfigError(
+                f"augment={name} beside --method samme: samples that are mixed have no weight of their own"
+            )
