@@ -35,16 +35,8 @@ LATE = {
 NAMED_LATE = {name for names in LATE.values() for name in names.split()}
 
 LATE_LIBRARIES = {
-    *HEAVY,
-    "PIL",
-    "optuna",
-    "pytorch_optimizer",
-    "safetensors",
-    "tensorboard",
-    "google_crc32c",
-    "signal",
-    "ray",
-    "submitit",
+    *(*HEAVY, "PIL", "optuna", "pytorch_optimizer", "safetensors", "tensorboard", "google_crc32c", "signal"),
+    *("onnx", "onnxruntime", "onnxscript", "torch_pruning", "torchao", "ray", "submitit"),
 }
 """Of other packages: what reads pictures, extras, and what waits as ``cli.main`` does."""
 
@@ -132,7 +124,7 @@ def test_options_read_of_config_what_is_free_of_torch(drawing: Drawing) -> None:
 
 def test_statistics_serve_reports_searches_and_studies(drawing: Drawing) -> None:
     served = {room(a.source) for a in drawing.inside if room(a.target) == "statistics"} - {"statistics"}
-    assert served <= {"report", "search", "study", "after"}
+    assert served <= {"after", "report", "search", "study"}
     assert {room(a.target) for a in drawing.inside if room(a.source) == "statistics"} <= {"statistics"}
 
 

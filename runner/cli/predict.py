@@ -10,6 +10,8 @@ from runner.cli.typed import FILES, FOLDERS
 from runner.errors import ConfigError
 
 PARTS = ("train", "val", "test")
+ENDINGS = (".pt2", ".onnx")
+QUANTIZED = ("static", "dynamic")
 
 
 def parser() -> Parser:
@@ -22,8 +24,10 @@ def parser() -> Parser:
     about = "your own samples instead: a table with the columns trained on, a picture or a folder, a text; or .npy"
     parser.add_argument("--input", metavar="FILE", help=about, words=FILES)
     parser.add_argument("--probabilities", action="store_true", help="those of all classes too")
-    about = "write the model with torch.export (.pt2), checked, and stop"
+    about = "write the model as a program, checked, a card beside it, and stop: .pt2 (torch.export) or .onnx"
     parser.add_argument("--export", metavar="FILE", help=about, words=FILES)
+    about = "int8 weights in the .onnx: static (ranges of training samples), dynamic (of each batch)"
+    parser.add_word("--quantize", words=QUANTIZED, metavar="HOW", help=about)
     about = "a part of your own to import"
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help=about)
     return parser
@@ -36,7 +40,9 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError("--export writes the model alone: leave --input, --part and --probabilities out")
     if arguments.input and arguments.part:
         raise ConfigError(f"--input {arguments.input} beside --part {arguments.part}: give one")
-    check_file("--export", arguments.export)
+    if arguments.quantize and not arguments.export:
+        raise ConfigError(f"--quantize {arguments.quantize} is of an export: give --export FILE.onnx too")
+    check_file("--export", arguments.export, *ENDINGS)
     find_parts_in_current_folder()
     from runner.after.combined import is_ensemble, load_model
 
@@ -45,8 +51,8 @@ def run(argv: Sequence[str]) -> int:
     if arguments.export:
         from runner.after.export import export
 
-        difference = export(arguments.run, arguments.export, arguments.allow)
-        print(f"{arguments.export}: outputs within {difference:.1g} of the model's")
+        for line in export(arguments.run, arguments.export, arguments.allow, arguments.quantize):
+            print(line)
         return 0
     from runner.after.predict import part_of_data, predict, read_own, targets_of
 
