@@ -71,6 +71,8 @@ class Weighted:
         return len(self.y)
 
 
+Unweighted = Union["Tensor", Mixed]
+"""Targets of a batch in a stack's training."""
 Targets = Union["Tensor", Mixed, Weighted]
 """Of a batch in training."""
 

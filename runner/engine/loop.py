@@ -135,7 +135,7 @@ def drop_of(state: State, first: int, samples: int) -> Drop | None:
     return drop if drop is None or state.spread is None else state.spread.dropping(drop)
 
 
-def loss_of(state: State, outputs: Tensor, x: Tensor, y: Tensor | Mixed) -> Tensor:
+def loss_of(state: State, outputs: Tensor, x: Tensor, y: Targets) -> Tensor:
     """Return the loss of a model's outputs for inputs ``x``, and what hooks make of it."""
     loss = value(state.run.training_loss, outputs, y, x)
     for act in state.on.output_loss:

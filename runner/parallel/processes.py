@@ -12,7 +12,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from runner.engine.accumulate import LossOfPart, backward, part_of
-from runner.engine.hooks import Mixed
+from runner.engine.hooks import Targets
 from runner.engine.model import Drop
 from runner.engine.state import State
 from runner.optim import parameter_groups
@@ -96,7 +96,7 @@ class Processes:
         """Return a dropping of hidden units, of which each process may have a part, as of all of them."""
         return dropping_shared(drop) if self.layout.tensor > 1 else drop
 
-    def gradient(self, state: State, x: Tensor, y: Tensor | Mixed, loss: LossOfPart) -> Tensor:
+    def gradient(self, state: State, x: Tensor, y: Targets, loss: LossOfPart) -> Tensor:
         """Put a batch's whole gradient in place, on every process of its own weights; return the batch's loss."""
         state.optimizer.zero_grad()
         if self._pipeline is not None:
@@ -114,7 +114,7 @@ class Processes:
             total = total + found.detach()
         return total
 
-    def _of_samples(self, state: State, x: Tensor, y: Tensor | Mixed, loss: LossOfPart) -> Tensor:
+    def _of_samples(self, state: State, x: Tensor, y: Targets, loss: LossOfPart) -> Tensor:
         """Add up this process's share of a batch's gradient, and return its share of the loss."""
         n, parts = len(x), self.layout.data
         place = 0 if self._mesh is None else self._mesh.get_local_rank("data")

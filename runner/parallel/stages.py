@@ -11,7 +11,7 @@ from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
 
 from runner.engine import loop
 from runner.engine.accumulate import part_of, with_penalties
-from runner.engine.hooks import Mixed
+from runner.engine.hooks import Targets
 from runner.engine.model import Drop, keep
 from runner.parallel.pieces import Row, keep_only, row_of, shapes_between
 
@@ -84,7 +84,7 @@ class Pipeline:
         dist.broadcast(x, self._stages - 1)
         return x
 
-    def gradient(self, state: "State", x: Tensor, y: Tensor | Mixed) -> Tensor:
+    def gradient(self, state: "State", x: Tensor, y: Targets) -> Tensor:
         """Put the gradient of this stage's weights in place, and return the batch's loss without penalties."""
         n = len(x)
         size = min(state.run.micro or n, n)
@@ -97,7 +97,7 @@ class Pipeline:
         dist.broadcast(total, self._stages - 1)
         return total
 
-    def _part(self, state: "State", x: Tensor, y: Tensor | Mixed, of: range) -> list[Tensor]:
+    def _part(self, state: "State", x: Tensor, y: Targets, of: range) -> list[Tensor]:
         """Send part of a batch through the stages and back; return the losses of its parts, at the last stage."""
         chunks = max(k for k in range(1, min(self._parts, len(of)) + 1) if len(of) % k == 0)
         size = len(of) // chunks
@@ -114,7 +114,7 @@ class Pipeline:
         )
         return [loss.detach() for loss in losses]
 
-    def _loss(self, state: "State", x: Tensor, y: Tensor | Mixed, size: int, outputs: Tensor, first: int) -> Tensor:
+    def _loss(self, state: "State", x: Tensor, y: Targets, size: int, outputs: Tensor, first: int) -> Tensor:
         end = first + size
         return size / len(x) * loop.loss_of(state, outputs, x[first:end], part_of(y, first, end))
 

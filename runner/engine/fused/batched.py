@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from runner.engine.hooks import Dropping, Mixed, Targets
+from runner.engine.hooks import Dropping, Mixed, Unweighted
 from runner.engine.model import Drop, StackedPass, Weights, WrittenOut, keep
 from runner.metrics import AnyLoss, Metric, WeightedCrossEntropy, value
 
@@ -85,7 +85,7 @@ def losses_and_slopes(
     loss: AnyLoss,
     outputs: Tensor,
     x: Tensor,
-    y: Targets,
+    y: Unweighted,
     shared: bool,
     changes: Sequence[Callable[[Tensor, Tensor, Tensor], Tensor]] = (),
 ) -> tuple[Tensor, Tensor]:
@@ -122,7 +122,7 @@ def each(measure: AnyLoss | Metric, outputs: Tensor, y: Tensor, x: Tensor, share
     return each_mean(measure, outputs, y, x, shared)
 
 
-def each_mean(measure: AnyLoss | Metric, outputs: Tensor, y: Targets, x: Tensor, shared: bool) -> Tensor:
+def each_mean(measure: AnyLoss | Metric, outputs: Tensor, y: Unweighted, x: Tensor, shared: bool) -> Tensor:
     """Return a loss or measure ``[runs]``, as autograd and ``vmap`` make it."""
     seen = None if shared else 0
     if isinstance(y, Tensor):

@@ -13,7 +13,7 @@ from runner.engine.fused.graphed import Graphed, can_be_captured, keep_on_device
 from runner.engine.fused.members import Stack
 from runner.engine.fused.step import differentiate, update
 from runner.engine.fused.watch import Events, Watch
-from runner.engine.hooks import Mixed, Targets
+from runner.engine.hooks import Mixed, Targets, Unweighted, Weighted
 from runner.engine.judge import note
 from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, synchronize
 
@@ -76,23 +76,24 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
         yield _found(members, watch.take_diverged(), rates, size, measured)
 
 
-def _batch(members: Stack, batches: Batches, size: int) -> tuple[Tensor, Targets, int]:
+def _batch(members: Stack, batches: Batches, size: int) -> tuple[Tensor, Unweighted, int]:
     """Return the present step's samples and targets, as hooks change them, and how many samples each member sees."""
     x, y, shared = batches.next(size)
     targets: Targets = y
     for change in members.on.before_step:
         x, targets = change(members, x, targets)
+    assert not isinstance(targets, Weighted), "a run with data.weights is trained by itself"
     return x, targets, y.shape[0 if shared else 1]
 
 
-def _tensors(targets: Targets) -> list[Tensor]:
+def _tensors(targets: Unweighted) -> list[Tensor]:
     if isinstance(targets, Tensor):
         return [targets]
     assert isinstance(targets.share, Tensor), "a stack has it as a tensor"
     return [targets.y, targets.other, targets.share]
 
 
-def _are_shared(members: Stack, targets: Targets) -> bool:
+def _are_shared(members: Stack, targets: Unweighted) -> bool:
     """Say whether all members see the same batch."""
     of_samples = targets.y if isinstance(targets, Mixed) else targets
     return of_samples.ndim == members.runs[0].train.y.ndim

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from runner.engine.fused import batched
 from runner.engine.fused.members import Stack
-from runner.engine.hooks import Dropping, Mixed, Targets, shrink
+from runner.engine.hooks import Dropping, Mixed, Unweighted, shrink
 from runner.engine.measure import Measured, ratio
 
 
-def differentiate(members: Stack, x: Tensor, y: Targets, shared: bool) -> Tensor:
+def differentiate(members: Stack, x: Tensor, y: Unweighted, shared: bool) -> Tensor:
     """Return the training losses ``[runs]`` of a batch, and leave their gradients with the weights.
 
     A batch that is taken apart gives the mean of its parts' gradients, weighted by samples.
@@ -43,7 +43,7 @@ def differentiate(members: Stack, x: Tensor, y: Targets, shared: bool) -> Tensor
     return losses
 
 
-def _through_outputs(members: Stack, x: Tensor, y: Targets, shared: bool, first: int, share: float) -> Tensor:
+def _through_outputs(members: Stack, x: Tensor, y: Unweighted, shared: bool, first: int, share: float) -> Tensor:
     """Return ``share`` times the losses of a batch's part that begins at its ``first``; leave their gradients."""
     run, on = members.runs[0], members.on
     with run.autocast():
@@ -55,7 +55,7 @@ def _through_outputs(members: Stack, x: Tensor, y: Targets, shared: bool, first:
     return losses if share == 1 else losses * share
 
 
-def _through_inputs(members: Stack, x: Tensor, y: Targets, shared: bool, first: int, share: float) -> Tensor:
+def _through_inputs(members: Stack, x: Tensor, y: Unweighted, shared: bool, first: int, share: float) -> Tensor:
     """Return the same where the inputs may be changed and evaluated again: by autograd, from the inputs on."""
     run, on = members.runs[0], members.on
     with run.autocast():
@@ -85,7 +85,7 @@ def _part(whole: Tensor, first: int, size: int, axis: int) -> Tensor:
     return whole.narrow(axis, first, min(size, whole.shape[axis] - first))
 
 
-def _expanded(y: Targets, runs: int) -> Targets:
+def _expanded(y: Unweighted, runs: int) -> Unweighted:
     """Return for each run the targets that all of them share."""
     if isinstance(y, Tensor):
         return y.expand(runs, *y.shape)
