@@ -1,8 +1,8 @@
 """How good searches are on noisy tasks, replayed from tables of settings that were trained once.
 
 ``--train`` trains 500 random settings of the default kind with 10 seeds each, task by task, as ordinary runs in stacks
-below ``outputs/``, and adds what they came to to ``docs/search_tasks.csv.gz``. A task that is there is left out, and one
-that is interrupted goes on. That takes hours.
+below ``outputs/``, and adds what they came to to ``docs/search_tasks.csv.gz``. A task that is there is left out, and
+one that is interrupted goes on. That takes hours.
 
 Without it the tables are searched: by the proposals of ``optbench tune`` (generations of 16), by Optuna's own default
 TPE (one trial after another), and by random search, each with 100 trials of one seed, then the best five with three
@@ -235,8 +235,8 @@ def _tune(table: Table, trials: int, seed: int) -> list[int]:
         history = [Tried(table.drawn[i], float(table.scores[i, 0])) for i in tried]
         new: list[int] = []
 
-        def take(drawn: Drawn, new: list[int] = new) -> bool:
-            new.append(_nearest(table, drawn, [*tried, *new]))
+        def take(drawn: Drawn, new: list[int] = new, before: list[int] = tried) -> bool:
+            new.append(_nearest(table, drawn, [*before, *new]))
             return True
 
         asked += method.generation(number, history, asked, min(GENERATION, trials - len(tried)), take)
@@ -245,9 +245,10 @@ def _tune(table: Table, trials: int, seed: int) -> list[int]:
 
 
 def _optuna(table: Table, trials: int, seed: int) -> list[int]:
-    """Search by Optuna's default: its TPE, one trial after another."""
+    """Search by Optuna's default: its TPE, one trial after another, told what was really tried, as ``_tune`` is."""
     optuna = imported()
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    places = {p.name for p in SPACE.parameters if isinstance(p, Choice)}
     tried: list[int] = []
     for _ in range(trials):
         trial = study.ask()
@@ -258,7 +259,10 @@ def _optuna(table: Table, trials: int, seed: int) -> list[int]:
             else:
                 drawn[p.name] = trial.suggest_float(p.name, p.low, p.high, log=p.log)
         tried.append(_nearest(table, drawn, tried))
-        study.tell(trial, float(table.scores[tried[-1], 0]))
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        params = {name: int(v) if name in places else v for name, v in table.drawn[tried[-1]].items()}
+        value = float(table.scores[tried[-1], 0])
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=trial.distributions, value=value))
     return tried
 
 

@@ -45,7 +45,7 @@ LATE = {
     """,
     "hydra: help, lists and completion compose nothing": """
         config.compose run.job run.claim run.outcome run.record sweep.plan sweep.queue sweep.terminal sweep.launch
-        cli.present search.answer search.automatic search.prepare search.tune
+        cli.present search.answer search.automatic search.conclusion search.prepare
     """,
     "yaml: most commands have no folder of one's own": "config.own_yamls",
     "nothing is to come before a Ctrl-C is taken well": "cli.main",
