@@ -81,6 +81,7 @@ def tune(
     """
     from runner.config.compose import Composer, start_hydra
     from runner.run.job import forget_data
+    from runner.search import conclusion
     from runner.search.answer import answer, recommended
     from runner.search.asked import SAMPLERS, Limits, duration, refuse_numbers
     from runner.search.prepare import Asked, prepared
@@ -97,7 +98,7 @@ def tune(
     asked = Asked(given, sampler, seed, generation, metric, limits, joined(["tune", *given]), began)
     search, _ = prepared(Composer(start_hydra(config_dir).config_loader), asked)
     search.journal = None if journal is None else Path(journal)
-    search.run()
+    conclusion.run(search)
     best = recommended(search)
     chosen = None if best is None else tuple(search.space.overrides(best.drawn))
     ended = None if search.interrupted else search.lost or search.ended

@@ -24,9 +24,9 @@ LATE = {
         study.catalogue study.page study.study after.reliability
     """,
     "hydra: help, lists and completion compose nothing": """
-        config.compose run.job run.claim run.outcome run.record run.devices run.launcher
-        sweep.held sweep.plan sweep.queue sweep.terminal sweep.launch
-        cli.present search.answer search.automatic search.prepare search.tune after.trained_again
+        config.compose run.job run.claim run.outcome run.record run.devices run.launcher sweep.held sweep.plan
+        sweep.queue sweep.terminal sweep.launch cli.present search.answer search.automatic search.prepare
+        search.tune after.trained_again search.conclusion
     """,
     "yaml: most commands have no folder of one's own": "config.own_yamls",
     "nothing is to come before a Ctrl-C is taken well": "cli.main",

@@ -74,8 +74,10 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
         f"\noptbench: searching for {arguments.budget} at most: {joined(['optbench', 'tune', *front, *overrides])}",
         file=sys.stderr,
     )
+    from runner.search import conclusion
+
     with following.followed(search.study.folder if arguments.watch else None, config_dir):
-        search.run()
+        conclusion.run(search)
     code = tune.end(search, config_dir)
     if search.interrupted or search.lost is not None:
         return code

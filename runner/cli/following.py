@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runner.errors import OptbenchError
+
 LOOK_SECONDS = 0.5
 ABOUT = "show the report as a page on this machine that follows the runs, until the command ends"
 
@@ -39,7 +41,6 @@ def _serve(folder: str, called: str, config_dir: str | None, parent: int) -> Non
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     while not os.path.isdir(folder):
         time.sleep(LOOK_SECONDS)
-    from runner.errors import OptbenchError
     from runner.report.render.watch import watch
     from runner.report.write import Asked, report
 

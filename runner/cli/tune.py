@@ -59,6 +59,7 @@ def run(argv: Sequence[str]) -> int:
     seconds = None if arguments.budget is None else duration(arguments.budget)
     find_parts_in_current_folder()
     from runner.config.compose import Composer, start_hydra
+    from runner.search import conclusion
     from runner.search.prepare import Asked, prepared
 
     asked = Asked(
@@ -84,7 +85,7 @@ def run(argv: Sequence[str]) -> int:
     if given.journal is not None:
         search.journal = Path(given.journal)
     with followed(search.study.folder if given.watch else None, given.config_dir):
-        search.run()
+        conclusion.run(search)
     return end(search, arguments.config_dir)
 
 

@@ -167,13 +167,7 @@ def workload_of(
 ) -> Workload:
     """Draw up a workload from some of a folder's runs; a ConfigError says that none has what is to be judged by.
 
-    Args:
-        name: its name.
-        records: of the folder.
-        runs: the workload's.
-        asked: the metric that was asked for.
-        better: which way it is better, of a measure of one's own.
-        picked: runs of the setting that leads whatever its mean; none: the best mean leads.
+    The setting of the ``picked`` runs leads, whatever its mean; without them the best mean does.
     """
     part = Records(records.folder, runs, records.choices, records.places)
     measure = choose_measure(part, asked, better)
@@ -184,13 +178,7 @@ def workload_of(
     if measure.name == "val_loss" and "loss" in axes:
         caveats.append("losses of several kinds are compared by their value: give --metric")
     which = [c for c in REPLICATES if c in runs and runs[c].nunique() > 1] or ["seed"]
-    if "data.fold" in which:
-        caveats.append(
-            "folds share most of their training data, so their runs are less independent than seeds' runs and splits': "
-            "intervals and tests over them are surer than they should be (Bengio & Grandvalet 2004)"
-        )
-    if "data.bootstrap" in which and (runs["data.bootstrap"] == "").any():
-        caveats.append("runs on a resampled training set are averaged with runs on the whole one")
+    caveats += _of_replicates(runs, which)
     runs["seed"] = runs["seed"] if "seed" in runs else runs["run_id"]
     runs["setting"] = runs.groupby(axes, sort=False).ngroup() if axes else 0
     labels = (which[0] + "=") + runs[which[0]]
@@ -226,6 +214,19 @@ def workload_of(
     )
     _judge(workload)
     return workload
+
+
+def _of_replicates(runs: pd.DataFrame, which: Sequence[str]) -> list[str]:
+    """Return what is to be said of means over these replicates."""
+    found: list[str] = []
+    if "data.fold" in which:
+        found.append(
+            "folds share most of their training data, so their runs are less independent than seeds' runs and splits': "
+            "intervals and tests over them are surer than they should be (Bengio & Grandvalet 2004)"
+        )
+    if "data.bootstrap" in which and (runs["data.bootstrap"] == "").any():
+        found.append("runs on a resampled training set are averaged with runs on the whole one")
+    return found
 
 
 def _values(part: Records, measure: Measure) -> "pd.Series[float]":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.config import hydra_door
 from runner.errors import ConfigError, TableError, closest
-from runner.run.job import Job
+from runner.run.job import Job, parts_of
 
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 TABLES = (".csv", ".tsv", ".tab", ".txt", ".data")
@@ -144,8 +144,6 @@ def completed(job: Job, overrides: Sequence[str]) -> list[str]:
         found.append(f"model={network}")
     size = job.config["batch"].get("size")
     if not {"epochs", "max_steps"} & given.keys() and isinstance(size, int):
-        from runner.run.job import parts_of
-
         steps = math.ceil(len(parts_of(job.config, job.source, job.config["dtype"]).train) / size)
         epochs = min(MOST_EPOCHS, math.ceil(LEAST_STEPS / steps))
         if epochs > (job.config["epochs"] or 0):

@@ -4,21 +4,27 @@ A report reads it. It follows from ``search.json`` and the runs, and every call 
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner.report.searched import FINALS
 from runner.run.job import Job
 from runner.run.record import write_whole
 from runner.search.finals import JUDGES, MOST_SEEDS, Finals
 from runner.search.study import measure_of
-
-if TYPE_CHECKING:
-    from runner.search.tune import Search
+from runner.search.tune import Search
 
 
-def write(search: "Search") -> None:
+def run(search: Search) -> None:
+    """Search until it ends or is interrupted, and write what the finals came to; raises as ``Search.run`` does."""
+    search.run()
+    write(search)
+
+
+def write(search: Search) -> None:
     """Write what the finals came to, or take away what an earlier call wrote where they are not over."""
     path = search.study.folder / FINALS
+    if not search.study.generations:
+        return
     found = search.finals()
     if found is None or not found.over or found.chosen is None:
         path.unlink(missing_ok=True)
@@ -26,7 +32,7 @@ def write(search: "Search") -> None:
     write_whole(path, json.dumps(_content(search, found, found.chosen), indent=1) + "\n")
 
 
-def _content(search: "Search", found: Finals, chosen: int) -> dict[str, Any]:
+def _content(search: Search, found: Finals, chosen: int) -> dict[str, Any]:
     column = search.study.measure(search.trials())
     assert column is not None, "who was chosen has a value"
     measure = measure_of(column)
@@ -56,5 +62,5 @@ def _content(search: "Search", found: Finals, chosen: int) -> dict[str, Any]:
     }
 
 
-def _ended(search: "Search", jobs: list[Job]) -> list[str]:
+def _ended(search: Search, jobs: list[Job]) -> list[str]:
     return [job.folder.name for job in jobs if search.study.has_ended(job.folder.name)]

@@ -20,7 +20,7 @@ from runner.measures import title
 from runner.run import launches, packs, record
 from runner.run.changed import refuse_runs_of_other_data
 from runner.run.job import Job
-from runner.search import conclusion, journal
+from runner.search import journal
 from runner.search.asked import Limits
 from runner.search.finals import WAITING, Finals, expected_runs, finals, runs_of_defaults, runs_with_new_seed
 from runner.search.proposals import Method
@@ -92,7 +92,6 @@ class Search:
         self.study.spend(self._seconds(), self._last_seconds)
         if self.study.generations:
             record.settle_runs_csv(self.study.folder)
-            conclusion.write(self)
             self._write_journal()
 
     def _seconds(self) -> float:
