@@ -53,6 +53,7 @@ def tune(
     sampler: str = "tpe",
     seed: int = 0,
     generation: int = 16,
+    halving: str = "none",
     finalists: int = 5,
     metric: str | None = None,
     journal: str | Path | None = None,
@@ -70,6 +71,7 @@ def tune(
         sampler: ``tpe``, ``random``, ``qmc`` or ``gp``.
         seed: of the proposals.
         generation: settings that are proposed together.
+        halving: ``3`` or ``4`` (as texts): of so many settings at a rung one goes on; ``none``: all are run to the end.
         finalists: so many of the best are run with new seeds at the end; 0: none.
         metric: what settings are judged by, such as ``val_loss``; None: the headline measure.
         journal: a file that the trials are written to as a journal of Optuna's too.
@@ -83,7 +85,7 @@ def tune(
     from runner.run.job import forget_data
     from runner.search import conclusion
     from runner.search.answer import answer, recommended
-    from runner.search.asked import SAMPLERS, Limits, duration, refuse_numbers
+    from runner.search.asked import HALVINGS, SAMPLERS, Limits, duration, refuse_numbers
     from runner.search.prepare import Asked, prepared
     from runner.shell import joined
 
@@ -92,10 +94,12 @@ def tune(
         raise ConfigError(f"{odd[0]} is for the command line: optbench.tune searches")
     if sampler not in SAMPLERS:
         raise ConfigError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}{closest(sampler, SAMPLERS)}")
+    if halving not in HALVINGS:
+        raise ConfigError(f"halving must be one of {', '.join(HALVINGS)}, got {halving!r}")
     refuse_numbers(trials, budget, generation, seed, finalists)
     limits = Limits(trials, None if budget is None else duration(budget), finalists)
     forget_data()
-    asked = Asked(given, sampler, seed, generation, metric, limits, joined(["tune", *given]), began)
+    asked = Asked(given, sampler, seed, generation, metric, limits, joined(["tune", *given]), began, halving)
     search, _ = prepared(Composer(start_hydra(config_dir).config_loader), asked)
     search.journal = None if journal is None else Path(journal)
     conclusion.run(search)

@@ -12,7 +12,7 @@ from runner.cli.arguments import Parser, check_file, whole_number
 from runner.cli.following import followed
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.cli.typed import FILES
-from runner.search.asked import FINALISTS, GENERATION, SAMPLERS, Limits, duration, refuse_numbers
+from runner.search.asked import FINALISTS, GENERATION, HALVINGS, SAMPLERS, Limits, duration, refuse_numbers
 from runner.shell import joined
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def parser() -> Parser:
     parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help=about)
     about = f"settings that are proposed together, default: {GENERATION}"
     parser.add_argument("--generation", type=whole_number, default=GENERATION, metavar="N", help=about)
+    about = f"{', '.join(HALVINGS)}: of so many settings at a rung one goes on, to so many times the steps; default: "
+    parser.add_word("--halving", words=HALVINGS, metavar="N", default=HALVINGS[0], help=about + HALVINGS[0])
     about = f"so many of the best are run with new seeds at the end, default: {FINALISTS}; 0: none"
     parser.add_argument("--finalists", type=whole_number, default=FINALISTS, metavar="N", help=about)
     about = "what settings are judged by, such as val_loss; default: the headline measure"
@@ -71,6 +73,7 @@ def run(argv: Sequence[str]) -> int:
         Limits(arguments.trials, seconds, arguments.finalists),
         joined(["tune", *arguments.overrides]),
         began,
+        arguments.halving,
     )
     composer = Composer(start_hydra(arguments.config_dir).config_loader)
     search, left_out = prepared(composer, asked)
@@ -82,6 +85,9 @@ def run(argv: Sequence[str]) -> int:
     from runner.sweep.terminal import report_doubts
 
     report_doubts(search.probe)
+    if search.limits.trials != given.trials:
+        said = f"--trials {given.trials} is {search.limits.trials}: with --halving, generations are tried whole"
+        print(f"optbench: {said}", file=sys.stderr)
     if given.journal is not None:
         search.journal = Path(given.journal)
     with followed(search.study.folder if given.watch else None, given.config_dir):
@@ -96,6 +102,10 @@ def _described(search: "Search") -> str:
         lines.append(f"the same for all: {joined(search.space.fixed)}")
     if len(search.space.replicates) > 1:
         lines.append(f"each setting is judged by the mean of {len(search.space.replicates)} runs")
+    if search.halving is not None:
+        counts = search.halving.sizes(search.study.said["generation"])
+        goes_on = ", then ".join(map(str, counts[1:]))
+        lines.append(f"--halving {search.halving.described}: of {counts[0]} settings {goes_on} go on")
     known = len(search.study.trials)
     lines.append(f"{known or 'no'} settings were proposed so far in {search.study.folder}")
     return "\n".join(lines) + "\n"

@@ -2,9 +2,11 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.errors import ConfigError
 from runner.run import packs, record
 from runner.run.changed import refuse_runs_of_other_data
 from runner.run.devices import is_spread, refuse_in_sweeps
@@ -14,10 +16,11 @@ from runner.run.lock import holding
 from runner.run.outcome import Outcome, begun_alone, finished
 from runner.run.process import Interruption
 from runner.run.progress import Bar, Progress
-from runner.run.stackable import refuse
+from runner.run.stackable import refusal, refuse
 
 if TYPE_CHECKING:
     from runner.engine.run import Run
+    from runner.run.trainee import Place
 
 WAIT_SECONDS = 0.5
 
@@ -129,17 +132,54 @@ def _built(jobs: Sequence[Job]) -> dict[str, "Run"]:
     return runs
 
 
-def _live(life: Life, jobs: Sequence[Job], runs: "Mapping[str, Run]", packed: bool) -> None:
+def _live(life: Life, jobs: Sequence[Job], runs: "dict[str, Run]", packed: bool) -> None:
     """Train jobs that are held: one by the loop, if it asks for that or was begun so; all others as a stack."""
     if jobs[0].is_own or is_spread(jobs[0]):
         life.alone(jobs[0])
         return
-    asked = jobs[0].config["engine"]
-    fused = asked == "fused" or (asked == "auto" and packs.left_a_checkpoint(jobs[0]))
-    if not packed and (begun_alone(jobs[0]) or not fused):
+    if not packed and (begun_alone(jobs[0]) or not _is_of_a_stack(jobs[0], runs)):
         life.alone(jobs[0])
         return
     from runner.run.trainee import parts
 
-    for part in parts(jobs, runs):
-        life.together(part, *packs.place(part))
+    claimed = {job.run_id for job in jobs}
+    for place, part in parts(jobs, runs, packs.place(jobs)[1]):
+        plan, source = packs.place(part)
+        along = {job.run_id: job for job in _along(part, source, claimed)}
+        runs |= _built([job for job in along.values() if job.run_id not in runs])
+        beside = [job for other, found in _parts_of(along, runs, source) if other.key == place.key for job in found]
+        order = {run_id: i for i, run_id in enumerate(packs.read(source).asked)}
+        members = sorted([*part, *beside], key=lambda job: order.get(job.run_id, len(order)))
+        life.together(members, plan, source, {job.run_id for job in beside})
+
+
+def _parts_of(jobs: Mapping[str, Job], runs: "Mapping[str, Run]", source: Path) -> "list[tuple[Place, list[Job]]]":
+    from runner.run.trainee import parts
+
+    return parts(list(jobs.values()), runs, source) if jobs else []
+
+
+def _is_of_a_stack(job: Job, runs: "Mapping[str, Run]") -> bool:
+    """Say whether a job that comes by itself is trained as a stack: it asks for that, or is one of a pack."""
+    asked = job.config["engine"]
+    if asked != "auto" or packs.left_a_checkpoint(job):
+        return bool(asked != "loop")
+    return packs.holds(job) and refusal(job, runs[job.run_id]) is None
+
+
+def _along(jobs: Sequence[Job], source: Path, claimed: Collection[str]) -> list[Job]:
+    """Return the other members of a pack with which these jobs are to be trained to the rows that they have with them.
+
+    They are those that ended already, before a kill; of a pack that is trained whole, all others. Left out are those
+    that are ``claimed`` beside them, and those that cannot be had again: what they are made of has changed.
+    """
+    ours, plan = {job.run_id for job in jobs}, packs.read(source)
+    found = []
+    for run_id, overrides in plan.asked.items():
+        if run_id in claimed or not ours <= plan.asked.keys():
+            continue
+        with contextlib.suppress(ConfigError):
+            job = jobs[0].sibling(overrides)
+            if job is not None and job.run_id == run_id and (plan.whole or packs.has_ended(job)):
+                found.append(job)
+    return found

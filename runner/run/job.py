@@ -5,7 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,14 @@ class Job:
     def is_own(self) -> bool:
         """Whether a function of the user's trains, and not our loop."""
         return is_own(self.config)
+
+    def sibling(self, overrides: Sequence[str]) -> "Job | None":
+        """Return another job of the command that made this one; None where it is not known how that is done.
+
+        Raises:
+            ConfigError: if it cannot be run any more.
+        """
+        return None
 
     def part(self, option: dict[str, Any], *without: str) -> functools.partial[Any]:
         """Return the function of an option of the config with its settings, those ``without`` left out."""

@@ -6,7 +6,7 @@ Every run has its own folder, summary and row. What happens to one member of a s
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ class Life:
         self.summaries: dict[str, dict[str, Any]] = {}
         """By run id."""
         self._recorders: dict[str, Recorder] = {}
+        self._along: frozenset[str] = frozenset()
 
     def alone(self, job: Job) -> None:
         """Train a job, whose lock is held, by the reference engine, or by a function of the user's own.
@@ -92,7 +93,7 @@ class Life:
         if summary["status"] in files.FINISHED:
             own_task.clear(run)
 
-    def together(self, jobs: Sequence[Job], plan: Path, source: Path) -> None:
+    def together(self, jobs: Sequence[Job], plan: Path, source: Path, along: Collection[str] = ()) -> None:
         """Train jobs, whose locks are held, as a stack.
 
         Where memory does not suffice each half is tried; where something raises, each run.
@@ -101,14 +102,16 @@ class Life:
             jobs: the members.
             plan: where their plan and checkpoint are kept.
             source: the plan of a pack that they may go on from.
+            along: ids of members that are trained so that the stack is what it was, and leave no record.
         """
-        self._recorders |= {job.run_id: Recorder(job) for job in jobs}
+        self._along |= frozenset(along)
+        self._recorders |= {job.run_id: Recorder(job) for job in self._recorded(jobs)}
         try:
             with self._interruption.listening(), torch_settings(jobs[0]):
                 self._train_together(jobs, plan, source)
             return
         except OptbenchError as error:  # of what all of them need
-            for job in jobs:
+            for job in self._recorded(jobs):
                 self._lose(job, error)
             return
         except (Exception, SystemExit) as error:  # a user's part may end the process
@@ -123,25 +126,33 @@ class Life:
     def _train_together(self, jobs: Sequence[Job], plan: Path, source: Path) -> None:
         from runner.run.trainee import together
 
-        for job in jobs:
+        for job in self._recorded(jobs):
             with self._costing(job):
                 _make_room(job)
-        if not (ours := self._left(jobs)):
+        if not self._recorded(ours := self._left(jobs)):
             return
         trainee = together(ours, [self._runs[job.run_id] for job in ours], plan, source)
-        packs.write(plan, [job.run_id for job in ours])
+        packs.write(plan, packs.of(ours, packs.read(source).whole))
         self._train(trainee, {id(s): j for s, j in zip(trainee.states, trainee.jobs, strict=True)})
-        if all(self.summaries[job.run_id]["status"] in files.ENDED for job in ours):
+        became = {self.summaries[job.run_id]["status"] for job in self._recorded(ours)}
+        if became <= set(files.ENDED):
             packs.forget(plan)
+        elif became <= {*files.ENDED, "paused"}:
+            packs.forget_checkpoint(plan)
 
     def _apart(self, jobs: Sequence[Job], plan: Path, source: Path, halved: bool, reason: str) -> None:
         """Train in two halves, or each by itself, jobs that could not be trained together."""
         said = "in two halves" if halved else "each by itself"
         tqdm.write(f"optbench: a stack of {len(jobs)} runs raised {reason}; they go on {said}", file=sys.stderr)
-        for job in jobs:
+        for job in self._recorded(jobs):
             self._recorders[job.run_id].let_go()
         left = self._left(jobs)
-        for part in (left[: len(left) // 2], left[len(left) // 2 :]) if halved else ([job] for job in left):
+        found = (left[: len(left) // 2], left[len(left) // 2 :]) if halved else [[job] for job in left]
+        divided = [part for part in found if self._recorded(part)]
+        if halved:  # both before either is trained: a kill leaves them halved
+            for part in divided:
+                packs.write(packs.plan_of(part), packs.of(part, packs.read(source).whole))
+        for part in divided:
             if halved or part[0].config["engine"] == "fused":
                 self.together(part, packs.plan_of(part), source)
             else:
@@ -151,6 +162,10 @@ class Life:
 
     def _left(self, jobs: Sequence[Job]) -> list[Job]:
         return [job for job in jobs if job.run_id not in self.summaries]
+
+    def _recorded(self, jobs: Iterable[Job]) -> list[Job]:
+        """Return those of some jobs that are not trained along alone."""
+        return [job for job in jobs if job.run_id not in self._along]
 
     def _train(self, trainee: "Trainee", members: Mapping[int, Job]) -> None:
         """Train to the end, or until the runs are asked to stop: then they are kept where they are.
@@ -167,45 +182,65 @@ class Life:
         _settle_threads(trainee)
         reset_peak_memory(trainee.states[0].run.device)
         if trainee.resumed_from is None:
-            for job in trainee.jobs:
+            for job in self._recorded(trainee.jobs):
                 with self._costing(job):
                     record.keep_paused(job.folder)
-        for state in trainee.states:
+        for state in self._recorded_states(trainee):
             with self._costing(self._job_of[id(state)], state):
                 self._recorder(state).open(rows_kept=state.rows)
         trainee.leave_ended()
-        if not trainee.states:  # none could write its folder
-            return
-        going = [self._job_of[id(state)] for state in trainee.states]
+        if not (going := [self._job_of[id(state)] for state in self._recorded_states(trainee)]):
+            return  # none could write its folder
         record.update_runs_csv([(j, {"status": "running", **j.of_data}) for j in going])
-        pause_at = trainee.jobs[0].config["pause_at"]
-        saved_at, wait, paused = time.monotonic() - CHECKPOINT_SECONDS, CHECKPOINT_SECONDS, False
-        name = f"{len(members)} runs" if len(members) > 1 else trainee.jobs[0].folder.name
+        pause_at = going[0].config["pause_at"]
+        saved_at, wait = time.monotonic() - CHECKPOINT_SECONDS, CHECKPOINT_SECONDS
+        paused = self._resumed_from is not None and _is_to_pause(trainee, pause_at)
+        name = f"{len(members)} runs" if len(members) > 1 else going[0].folder.name
         with self._progress.of(name, steps, trainee.resumed_from or 0) as shown:
 
             def pulse(step: int, loss: float | None) -> bool:
                 shown.stepped(step, loss)
                 return self._interruption.requested
 
-            for found in trainee.train(pulse):
+            for found in () if paused else trainee.train(pulse):
                 self._record(found)
                 trainee.leave_ended()  # those whose records could not be written
                 shown.evaluated(found[0][1].row if found else {})
-                paused = pause_at is not None and bool(trainee.states) and trainee.states[0].step >= pause_at
-                if self._interruption.requested or paused:
+                paused = _is_to_pause(trainee, pause_at)
+                if self._interruption.requested or paused or not self._recorded_states(trainee):
                     break
-                if trainee.states and time.monotonic() - saved_at >= wait:
+                if time.monotonic() - saved_at >= wait:
                     wait = max(CHECKPOINT_SECONDS, _keep(trainee) / SHARE_OF_TIME)
                     saved_at = time.monotonic()
-        if trainee.states:
+        if self._recorded_states(trainee):
             _keep(trainee)
-            self._stop(trainee, "paused" if paused and not self._interruption.requested else "interrupted")
+            paused = paused and not self._interruption.requested
+            if paused and members:
+                self._keep_apart(trainee)
+            self._stop(trainee, "paused" if paused else "interrupted")
+
+    def _recorded_states(self, trainee: "Trainee") -> "list[State]":
+        return [state for state in trainee.states if self._job_of[id(state)].run_id not in self._along]
+
+    def _keep_apart(self, trainee: "Trainee") -> None:
+        """Write what each member of a stack goes on from into its own folder: it may do so with other members."""
+        from runner.engine import checkpoint
+
+        for state, (job, content) in zip(trainee.states, trainee.apart(), strict=True):
+            if job.run_id not in self._along:
+                with self._costing(job, state):
+                    checkpoint.save(place := packs.paused_of(job.folder), content)
+                    checkpoint.remove(place, keep_newest=True)
+        trainee.leave_ended()  # those whose part could not be written
 
     def _record(self, found: "Events") -> None:
         """Write what an evaluation found of each run, and the summaries of those that have ended."""
         ended = []
         for state, evaluation in found:
-            job, recorder = self._job_of[id(state)], self._recorder(state)
+            job = self._job_of[id(state)]
+            if job.run_id in self._along:
+                continue
+            recorder = self._recorder(state)
             with self._costing(job, state):
                 recorder.row(evaluation.row, evaluation.layers)
                 if state.stop_reason is not None:
@@ -224,12 +259,17 @@ class Life:
         """Write the summaries of runs that are kept where they are."""
         from runner.run.summary import environment
 
-        for state in trainee.states:
+        stopped = []
+        for state in self._recorded_states(trainee):
             job = self._job_of[id(state)]
             summary: dict[str, Any] = {"status": status, "stop_reason": status, "steps": state.step}
             summary |= {"asked": asked(job)} if status == "paused" else {}
+            summary |= environment(job, state.run, state.stack_size)
+            self.summaries[job.run_id] = summary
             with self._costing(job, state):
-                self._end(job, summary | environment(job, state.run, state.stack_size))
+                self._recorders[job.run_id].close(summary)
+                stopped.append((job, summary))
+        record.update_runs_csv(stopped)
 
     def _end(self, job: Job, summary: dict[str, Any]) -> None:
         self.summaries[job.run_id] = summary
@@ -260,6 +300,14 @@ def _make_room(job: Job) -> None:
         said = f"optbench: {job.folder} is trained again, the old one kept in .old/: {reason}"
         tqdm.write(said, file=sys.stderr)
     record.make_room(job.folder, job.config["force"])
+
+
+def _is_to_pause(trainee: "Trainee", pause_at: int | None) -> bool:
+    """Say whether runs, which may have gone on from there, are at an evaluation from which on they are paused."""
+    if pause_at is None or not trainee.states:
+        return False
+    first = trainee.states[0]
+    return first.step >= pause_at and first.loss_count == 0
 
 
 def _settle_threads(trainee: "Trainee") -> None:

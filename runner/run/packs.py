@@ -1,13 +1,16 @@
 """Packs of jobs that are trained together, on disk: who is in each, and where it left its checkpoint.
 
-``outputs/<name>/.stacks/`` holds each pack's plan, which is the ids of its members, and the resume checkpoint of the
-stack that they are. Never imports torch.
+``outputs/<name>/.stacks/`` holds each pack's plan, which is the ids of its members and what was asked for to get each,
+and the resume checkpoint of the stack that they are. A member that is paused has its part of it in its own folder,
+and may go on in another pack. Never imports torch.
 """
 
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.run import files, record
@@ -23,11 +26,35 @@ def packs(folder: Path) -> list[tuple[Path, list[str]]]:
     return sorted(found, key=lambda pack: len(pack[1]))
 
 
-def write(plan: Path, run_ids: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class Plan:
+    """Who is in a pack."""
+
+    asked: Mapping[str, Sequence[str]]
+    """The overrides of each member, by its id."""
+    whole: bool = False
+    """It is trained as it is, whoever of its members is asked for; otherwise, with those that have ended."""
+
+
+def of(jobs: Sequence[Job], whole: bool) -> Plan:
+    """Return the plan of a pack of these jobs."""
+    return Plan({job.run_id: job.overrides for job in jobs}, whole)
+
+
+def read(plan: Path) -> Plan:
+    """Return a pack's plan; one without members where it cannot be read, or an older version wrote it."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(plan.read_text(encoding="utf-8"))
+        return Plan(dict(zip(found["members"], found["overrides"], strict=True)), bool(found["whole"]))
+    return Plan({})
+
+
+def write(plan: Path, members: Plan) -> None:
     """Write who is in a pack."""
+    content = {"members": list(members.asked), "overrides": list(members.asked.values()), "whole": members.whole}
     with record.writing(plan):
         plan.parent.mkdir(parents=True, exist_ok=True)
-        record.write_whole(plan, json.dumps({"members": list(run_ids)}))
+        record.write_whole(plan, json.dumps(content))
 
 
 def plan_of(jobs: Sequence[Job]) -> Path:
@@ -40,12 +67,13 @@ def _place(folder: Path, run_ids: Iterable[str]) -> Path:
     return folder / ".stacks" / f"{hashlib.sha256(ids.encode()).hexdigest()[:8]}.json"
 
 
-def keep(folder: Path, chosen: Iterable[Sequence[str]]) -> None:
-    """Write packs of a folder's runs, given by their ids, but those that are in one already."""
+def keep(folder: Path, chosen: Iterable[Plan]) -> None:
+    """Write packs of a folder's runs, but those that are in one already."""
     held = {frozenset(members) for _, members in packs(folder)}
-    for ids in chosen:
-        if len(ids) > 1 and not any(set(ids) <= other for other in held):
-            write(_place(folder, ids), ids)
+    for plan in chosen:
+        ids = frozenset(plan.asked)
+        if len(ids) > 1 and not any(ids <= other for other in held):
+            write(_place(folder, ids), plan)
 
 
 def place(jobs: Sequence[Job]) -> tuple[Path, Path]:
@@ -67,16 +95,37 @@ def checkpoint_of(plan: Path) -> Path:
     return plan.with_suffix(".pt")
 
 
+def paused_of(folder: Path) -> Path:
+    """Return where a run that is paused in a stack keeps its part of it."""
+    return folder / "paused.pt"
+
+
 def left_a_checkpoint(job: Job) -> bool:
-    """Say whether a stack that was stopped holds a checkpoint of a job."""
+    """Say whether a stack that was stopped or paused holds a checkpoint of a job."""
+    if paused_of(job.folder).exists():
+        return True
     found = packs(job.folder.parent)
     return any(job.run_id in members and checkpoint_of(path).exists() for path, members in found)
 
 
+def holds(job: Job) -> bool:
+    """Say whether a job is one of a pack."""
+    return any(job.run_id in members for _, members in packs(job.folder.parent))
+
+
+def has_ended(job: Job) -> bool:
+    """Say whether a job has ended, in whatever way."""
+    return not _unfinished(job.folder.parent, [job.run_id])
+
+
 def forget(plan: Path) -> None:
-    """Remove a pack's plan and checkpoint: all of its members have ended."""
+    """Remove a pack's plan and checkpoint, and what members that have ended were paused with: none goes on from it."""
     from runner.engine import checkpoint
 
+    folder, members = plan.parent.parent, read(plan).asked
+    for summary in _summaries(folder, members).values():
+        if summary is not None and summary[1] in files.ENDED:
+            checkpoint.remove(paused_of(summary[0]))
     checkpoint.remove(checkpoint_of(plan))
     with record.writing(plan):
         plan.unlink(missing_ok=True)
@@ -84,14 +133,31 @@ def forget(plan: Path) -> None:
             plan.parent.rmdir()
 
 
-def forget_ended(folder: Path) -> None:
-    """Remove what is left of packs of which every member has ended, in whatever way."""
+def forget_checkpoint(plan: Path) -> None:
+    """Remove the checkpoint of a pack of which every member that goes on is paused."""
+    from runner.engine import checkpoint
+
+    checkpoint.remove(checkpoint_of(plan))
+
+
+def forget_ended(folder: Path, paused: bool = False) -> None:
+    """Remove what is left of packs of which every member has ended, in whatever way, or with ``paused`` is paused."""
     for path, members in packs(folder):
-        if not _unfinished(folder, members):
+        if not _unfinished(folder, members, paused):
             forget(path)
 
 
-def _unfinished(folder: Path, members: Iterable[str]) -> bool:
-    places = (next(iter(folder.glob(f"*-{run_id}")), None) for run_id in members)
-    summaries = (files.read_summary(place) if place else None for place in places)
-    return any(summary is None or summary["status"] not in files.ENDED for summary in summaries)
+def _unfinished(folder: Path, members: Collection[str], paused: bool = False) -> bool:
+    over = (*files.ENDED, "paused") if paused else files.ENDED
+    return any(found is None or found[1] not in over for found in _summaries(folder, members).values())
+
+
+def _summaries(folder: Path, members: Collection[str]) -> dict[str, tuple[Path, str] | None]:
+    """Return of runs by their ids where they lie and their status; None of one that has no summary."""
+    found: dict[str, tuple[Path, str] | None] = dict.fromkeys(members)
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            run_id = entry.name.rpartition("-")[2]
+            if run_id in found and (summary := files.read_summary(Path(entry.path))) is not None:
+                found[run_id] = Path(entry.path), str(summary["status"])
+    return found

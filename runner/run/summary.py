@@ -47,7 +47,7 @@ def summarize(
         "train_samples": len(run.train.y),
         "val_samples": len(run.val.y),
         "test_samples": len(run.test.y),
-        **_class_sizes(run),
+        **class_sizes(run),
         "flops_per_sample": forward_flops(state),
         "optimizer_state_bytes": size["optimizer_state_bytes"],
         "peak_memory_bytes": peak_memory(run.device),
@@ -80,7 +80,7 @@ def versions(job: Job) -> dict[str, Any]:
     }
 
 
-def _class_sizes(run: Run) -> dict[str, int]:
+def class_sizes(run: Run) -> dict[str, int]:
     """Return of validation and test how many classes are there, and how many samples the largest and smallest have.
 
     A report needs them: whether classes are skewed, and in what steps a balanced accuracy moves. A text has none.

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from runner.engine import checkpoint, fused, loop
 from runner.engine.fused.members import Stack, resume, stack
+from runner.engine.fused.parts import joined, taken
 from runner.engine.fused.slices import in_order
 from runner.engine.fused.watch import Events
 from runner.engine.run import Run
@@ -48,6 +50,9 @@ class Trainee(Protocol):
     def content(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
 
+    def apart(self) -> Iterator[tuple[Job, dict[str, Any]]]:
+        """Yield of each member of a stack that goes on what a stack of it alone would save; of a run alone, nothing."""
+
 
 class Alone:
     """A run that the reference engine trains."""
@@ -85,6 +90,10 @@ class Alone:
         held = self._state.state_dict()
         return {**(held if spread is None else spread.whole(held)), "asked": asked(self.jobs[0])}
 
+    def apart(self) -> Iterator[tuple[Job, dict[str, Any]]]:
+        """Go on from the run's own checkpoint."""
+        return iter(())
+
 
 class Together:
     """Runs that the fused engine trains."""
@@ -114,6 +123,13 @@ class Together:
         """Return the stack's state, who is in it, and what was asked of their rows."""
         jobs = [self._job_of[id(state)] for state in self.states]
         return {**self._members.state_dict(), "run_ids": [job.run_id for job in jobs], "asked": asked(jobs[0])}
+
+    def apart(self) -> Iterator[tuple[Job, dict[str, Any]]]:
+        """Yield of each member that goes on what a stack of it alone would save."""
+        content = self.content()
+        for place, run_id in enumerate(content["run_ids"]):
+            job = self._job_of[id(self.states[place])]
+            yield job, {**taken(content, place), "run_ids": [run_id], "asked": content["asked"]}
 
 
 def alone(job: Job, run: Run) -> Alone:
@@ -156,7 +172,7 @@ def _begun(run: Run) -> State:
 
 
 def together(jobs: Sequence[Job], runs: Sequence[Run], plan: Path, source: Path) -> Together:
-    """Return jobs stacked, in the order of their stack: as it was saved, where all can go on from that.
+    """Return jobs stacked, in the order of their stack: as it was saved, or as each was paused, where all can go on.
 
     Args:
         jobs: the members.
@@ -164,30 +180,78 @@ def together(jobs: Sequence[Job], runs: Sequence[Run], plan: Path, source: Path)
         plan: where their plan is kept.
         source: the plan of a pack that they may go on from.
     """
-    saved = _saved(source, jobs[0])
-    if saved is not None and all(_goes_on(job, run, saved) for job, run in zip(jobs, runs, strict=True)):
-        place_of = {run_id: i for i, run_id in enumerate(saved["run_ids"])}
-        order = sorted(range(len(jobs)), key=lambda i: place_of[jobs[i].run_id])
-        places = [place_of[jobs[i].run_id] for i in order]
+    found = _places(jobs, runs, source)
+    if len({place.key for place in found}) == 1 and found[0].kind != ANEW:
+        order = in_order(runs) if found[0].kind == PAUSED else sorted(range(len(jobs)), key=lambda i: found[i].number)
+        chosen = [runs[i] for i in order]
         try:
-            return Together([jobs[i] for i in order], resume([runs[i] for i in order], saved, places), plan)
+            if found[0].kind == PAUSED:
+                saved, places = joined([found[i].saved for i in order], chosen), list(range(len(order)))
+            else:
+                saved, places = found[0].saved, [found[i].number for i in order]
+            return Together([jobs[i] for i in order], resume(chosen, saved, places), plan)
         except UNLIKE:
             _name_unknown(packs.checkpoint_of(source), "its runs start")
     order = in_order(runs)
     return Together([jobs[i] for i in order], stack([runs[i] for i in order]), plan)
 
 
-def parts(jobs: Sequence[Job], runs: Mapping[str, Run]) -> list[list[Job]]:
-    """Return the jobs that go on from a checkpoint that their stack left, and those that begin anew."""
-    saved = _saved(packs.place(jobs)[1], jobs[0], named=True)
-    goes_on = [saved is not None and _goes_on(job, runs[job.run_id], saved) for job in jobs]
-    found = [[job for job, on in zip(jobs, goes_on, strict=True) if on == kind] for kind in (True, False)]
-    return [part for part in found if part]
+def parts(jobs: Sequence[Job], runs: Mapping[str, Run], plan: Path) -> list[tuple["Place", list[Job]]]:
+    """Return jobs by where they go on: from a checkpoint that their stack left, as they were paused, or anew.
+
+    Args:
+        jobs: of one pack.
+        runs: what they were built to, by run id.
+        plan: where that pack's stack left its checkpoint, if it did.
+    """
+    found: dict[tuple[int, int], tuple[Place, list[Job]]] = {}
+    for job, place in zip(jobs, _places(jobs, [runs[job.run_id] for job in jobs], plan, named=True), strict=True):
+        found.setdefault(place.key, (place, []))[1].append(job)
+    return [found[key] for key in sorted(found)]
 
 
-def _saved(plan: Path, member: Job, named: bool = False) -> dict[str, Any] | None:
+STACKED, PAUSED, ANEW = range(3)
+"""Where a member of a stack goes on: where its stack was, where it was paused itself, nowhere."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a member of a stack goes on."""
+
+    kind: int
+    step: int = 0
+    number: int = 0
+    """The member's, in what was saved."""
+    saved: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What members that go on together have in common."""
+        return self.kind, self.step
+
+
+def _places(jobs: Sequence[Job], runs: Sequence[Run], plan: Path, named: bool = False) -> list[Place]:
+    """Return where each job goes on: in what is further of its stack's checkpoint and what it was paused with."""
+    saved = _saved(packs.checkpoint_of(plan), jobs[0], named)
+    return [
+        _place(job, run, saved, _saved(packs.paused_of(job.folder), job, named))
+        for job, run in zip(jobs, runs, strict=True)
+    ]
+
+
+def _place(job: Job, run: Run, *saved: dict[str, Any] | None) -> Place:
+    found = Place(ANEW)
+    for kind, held in zip((STACKED, PAUSED), saved, strict=True):
+        if held is not None and _goes_on(job, run, held):
+            number = held["run_ids"].index(job.run_id)
+            step = int(held["members"][number]["counters"]["step"])
+            found = Place(kind, step, number, held) if found.kind == ANEW or step >= found.step else found
+    return found
+
+
+def _saved(place: Path, member: Job, named: bool = False) -> dict[str, Any] | None:
     """Return the newest whole checkpoint of a stack, or None; one of another layout is ``named`` on stderr."""
-    unknown, place = [], packs.checkpoint_of(plan)
+    unknown = []
     for path in (place, checkpoint.previous(place)):
         with contextlib.suppress(RecordError):
             found = checkpoint.load(path)

@@ -27,10 +27,12 @@ def answer(search: Search, config_dir: str | None = None) -> str:
         said = f"all of {len(trials)} trials diverged or failed: there is nothing to recommend\n"
         return said + _report(search, config_dir)
     bad = f", of which {len(trials) - len(ranked)} diverged or failed" if len(ranked) < len(trials) else ""
+    left = len(search.trials()) - len(trials) if search.halving else 0
+    rest = f"; {left} more were left at a rung" if left else ""
     what = title(column.removeprefix("final_"))
-    lines = [f"the best of {len(trials)} settings{bad}, by {what} {_judged_by(search)}:"]
+    lines = [f"the best of {len(trials)} settings{bad}, by {what} {_judged_by(search)}{rest}:"]
     lines += [f"  {value:.4f}  {joined(trial.setting)}" for trial, value in ranked[:SHOWN]]
-    lines += _history(search, trials, measure_of(column))
+    lines += _history(search, trials, measure_of(column)) if not search.halving else []
     found = search.finals()
     lines += _of_finals(search, found, measure_of(column)) if found is not None else []
     if found is None or not found.judged:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from runner.errors import ConfigError
 
 SAMPLERS = ("tpe", "random", "qmc", "gp")
+HALVINGS = ("none", "3", "4")
 GENERATION = 16
 FINALISTS = 5
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

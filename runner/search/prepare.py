@@ -1,7 +1,7 @@
 """A search before it starts: its space read, tried at its corners, and held against the study that is there."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner.config.compose import Composer
 from runner.config.hydra_door import plain
@@ -13,6 +13,7 @@ from runner.run.job import Job
 from runner.search.asked import Limits
 from runner.search.defaults import default_space
 from runner.search.grammar import PART, space_of
+from runner.search.halving import NONE, halving_of
 from runner.search.proposals import imported
 from runner.search.space import Choice, Drawn, Space
 from runner.search.study import Study
@@ -45,6 +46,8 @@ class Asked:
     command: str
     began: float
     """When the command did, by ``time.monotonic``."""
+    halving: str = NONE
+    """``NONE``, or of how many settings one goes on from a rung."""
 
 
 def prepared(composer: Composer, asked: Asked) -> tuple[Search, tuple[str, ...]]:
@@ -70,6 +73,7 @@ def prepared(composer: Composer, asked: Asked) -> tuple[Search, tuple[str, ...]]
         raise ConfigError("data.val_fraction=0 leaves no validation samples, by which a search chooses")
     if asked.metric is not None:
         _refuse_metric(probe[0], asked.metric)
+    halving = halving_of(asked.halving, probe[0], asked.generation, asked.metric)
     said = {
         "space": space.described(),
         "replicates": [list(part) for part in space.replicates],
@@ -77,11 +81,15 @@ def prepared(composer: Composer, asked: Asked) -> tuple[Search, tuple[str, ...]]
         "seed": asked.seed,
         "generation": asked.generation,
         "metric": asked.metric,
+        "halving": halving.described if halving else NONE,
         "run": identity(config, probe[0].source.fingerprint, {}, probe[0].known),
     }
     study = Study(probe[0].folder.parent, said, config["retry"] == "failed")
     launching = chosen(plain(composer.compose(placing).hydra.launcher), config["workers"])
-    return Search(space, study, asked.limits, check, probe, asked.command, launching, asked.began), left_out
+    limits = asked.limits
+    if halving and limits.trials is not None:  # who goes on is decided among all of a generation
+        limits = replace(limits, trials=-(-limits.trials // asked.generation) * asked.generation)
+    return Search(space, study, limits, check, probe, asked.command, launching, asked.began, halving), left_out
 
 
 def _refusal(check: Check, overrides: Sequence[str]) -> str | None:

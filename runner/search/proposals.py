@@ -9,7 +9,7 @@ they end, or how often the search is interrupted.
 import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,8 @@ class Tried:
     drawn: Drawn
     value: float | None
     """What it came to; None where it diverged or failed."""
+    rung: int | None = None
+    """The one that it was left at; None where it was trained to its end."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,14 @@ class Method:
         return samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
 
     def _told(self, history: Sequence[Tried]) -> list[Any]:
-        """Return the history as Optuna's trials: what has no value counts as the worst so far."""
+        """Return the history as Optuna's trials: what has no value counts as the worst so far.
+
+        Beside trials that were left at a rung it counts as worse than these, and these as worse than all that went
+        further. Of them a Gaussian process, which knows no rungs, is told no better values than those had.
+        """
         optuna = imported()
+        rungs = self.sampler != "gp" and any(t.rung is not None for t in history)
+        history = history if rungs else _without_rungs(history, self.higher_is_better)
         known = [t.value for t in history if t.value is not None]
         if not known:
             return []
@@ -126,7 +134,13 @@ class Method:
             value = float(f"{worst if tried.value is None else tried.value:.{VALUE_DIGITS}g}")
             distributions = {p.name: distribution(p) for p in there}
             params = {p.name: tried.drawn[p.name] for p in there}
-            told.append(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+            given: dict[str, Any] = {"params": params, "distributions": distributions}
+            if rungs and (tried.value is None or tried.rung is not None):
+                at = {} if tried.value is None or tried.rung is None else {tried.rung: value}
+                pruned = optuna.trial.TrialState.PRUNED
+                told.append(optuna.trial.create_trial(**given, state=pruned, intermediate_values=at))
+            else:
+                told.append(optuna.trial.create_trial(**given, value=value))
         return told
 
     def _ask(self, study: "optuna.Study") -> Drawn:
@@ -136,6 +150,18 @@ class Method:
             if self.sampler in FLAT or parameter.is_drawn(drawn):
                 drawn[parameter.name] = _kept(parameter, _suggested(trial, parameter))
         return drawn
+
+
+def _without_rungs(history: Sequence[Tried], higher_is_better: bool) -> list[Tried]:
+    """Return the history with what was left at a rung no better than the worst that went further."""
+    worse, found = (min if higher_is_better else max), list(history)
+    left = {t.rung for t in history if t.rung is not None}
+    for rung in sorted(left, reverse=True):
+        further = [t.value for t in found if t.value is not None and (t.rung is None or t.rung > rung)]
+        for place, tried in enumerate(found):
+            if tried.rung == rung and tried.value is not None and further:
+                found[place] = replace(tried, value=worse([tried.value, *further]))
+    return found
 
 
 def _kept(parameter: Parameter, value: Any) -> int | float:

@@ -6,7 +6,7 @@ elsewhere, counts as it is. Without the file the same command proposes the same 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,10 @@ NAMES = {
     "seed": "--seed",
     "generation": "--generation",
     "metric": "--metric",
+    "halving": "--halving",
 }
+LATER = {"halving": "none"}
+"""What studies of older versions do not say."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,16 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Who of a generation went on from a rung."""
+
+    went_on: list[int]
+    """Trials by their place in the generation."""
+    packs: list[list[str]]
+    """Ids of the runs that are trained together from there."""
+
+
+@dataclass(frozen=True)
 class Generation:
     """Settings that were proposed together, knowing those before them."""
 
@@ -53,6 +66,8 @@ class Generation:
     trials: list[Trial]
     packs: list[list[str]]
     """Ids of the runs that are trained together."""
+    stages: list[Stage] = field(default_factory=list)
+    """Of each rung that all have come to."""
 
 
 class Study:
@@ -107,9 +122,23 @@ class Study:
                     self.generations = found[: len(self.generations) + 1]
                 else:
                     self.generations.append(generation)
-                    content = {"study": self.said, "generations": [asdict(g) for g in self.generations]}
-                    write_whole(path, json.dumps(content, indent=1) + "\n")
+                    self._write(self.generations)
         return self.generations[-1]
+
+    def promote(self, number: int, stage: Stage) -> None:
+        """Write who of a generation goes on from its present rung, unless another process has."""
+        path = self.folder / FILE
+        with writing(path), exclusive(self.folder / ".locks", FILE):
+            there = self._read()
+            found = _generations(there) if there is not None else list(self.generations)
+            if len(found[number].stages) == len(self.generations[number].stages):
+                found[number].stages.append(stage)
+                self._write(found)
+            self.generations[number] = found[number]
+
+    def _write(self, generations: Sequence[Generation]) -> None:
+        content = {"study": self.said, "generations": [asdict(generation) for generation in generations]}
+        write_whole(self.folder / FILE, json.dumps(content, indent=1) + "\n")
 
     @property
     def trials(self) -> list[Trial]:
@@ -127,6 +156,13 @@ class Study:
             self._summaries[name] = summary
         return True
 
+    def has_reached(self, name: str, pause_at: int | None) -> bool:
+        """Say whether a run is paused at a step or later, or has ended; without a step, whether it has ended."""
+        if pause_at is None or self.has_ended(name):
+            return self.has_ended(name)
+        summary = files.read_summary(self.folder / name)
+        return summary is not None and summary["status"] == "paused" and int(summary["steps"]) >= pause_at
+
     def summary(self, name: str) -> dict[str, Any] | None:
         """Return a run's summary; None where it has not ended."""
         return self._summaries[name] if self.has_ended(name) else None
@@ -143,9 +179,9 @@ class Study:
         summaries = (summary for trial in trials for summary in self.summaries(trial) or ())
         return next((name for summary in summaries if _is_sound(summary) and (name := chosen_by(summary))), None)
 
-    def tried(self, trials: Sequence[Trial]) -> list[Tried]:
-        """Return what those of some trials that have ended came to, in order."""
-        measure = self.measure(trials)
+    def tried(self, trials: Sequence[Trial], measure: str | None = None) -> list[Tried]:
+        """Return what those of some trials that have ended came to, in order; without a measure by their headline."""
+        measure = measure or self.measure(trials)
         ended = ((trial, self.summaries(trial)) for trial in trials)
         return [Tried(trial.drawn, value_of(found, measure)) for trial, found in ended if found is not None]
 
@@ -196,13 +232,19 @@ def _is_sound(summary: Mapping[str, Any]) -> bool:
 
 def _generations(found: Mapping[str, Any]) -> list[Generation]:
     return [
-        Generation(int(g["asked"]), [Trial(t["setting"], t["drawn"], t["folders"]) for t in g["trials"]], g["packs"])
+        Generation(
+            int(g["asked"]),
+            [Trial(t["setting"], t["drawn"], t["folders"]) for t in g["trials"]],
+            g["packs"],
+            [Stage(stage["went_on"], stage["packs"]) for stage in g.get("stages", [])],
+        )
         for g in found["generations"]
     ]
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Yield in which way two studies differ."""
+    then, now = {**LATER, **then}, {**LATER, **now}
     for key, name in NAMES.items():
         if isinstance(now[key], dict):
             for part in dict.fromkeys([*then[key], *now[key]]):

@@ -6,26 +6,25 @@ decide nothing but how long it takes.
 """
 
 import math
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from runner.errors import ConfigError
-from runner.measures import title
 from runner.run import launches, packs, record
 from runner.run.changed import refuse_runs_of_other_data
 from runner.run.job import Job
-from runner.search import journal
+from runner.search import journal, progress
 from runner.search.asked import Limits
 from runner.search.finals import WAITING, Finals, expected_runs, finals, runs_of_defaults, runs_with_new_seed
+from runner.search.halving import Halving
 from runner.search.proposals import Method
+from runner.search.rungs import Rungs
 from runner.search.space import Drawn, Space
 from runner.search.study import Generation, Study, Trial, higher_is_better, measure_of, value_of
+from runner.search.whole import Whole
 from runner.sweep.check import Check
 from runner.sweep.held import Held
 from runner.sweep.launch.chosen import HERE, Launching
@@ -35,6 +34,8 @@ from runner.sweep.queue import Queue
 
 RUNS_OF_A_PACK = 8
 """A generation's runs of a kind are divided into packs of about so many: a function of its size, not of the workers."""
+MOST_PACKS = 4
+"""Of a kind: larger generations have larger packs, which are faster."""
 ATTEMPTS = 2
 """How often a run is started whose worker dies."""
 NO_MORE = "every setting of the space was tried"
@@ -57,6 +58,8 @@ class Search:
     """Where its trials are written as a journal of Optuna's too."""
     began: float = field(default_factory=time.monotonic)
     """When the command did, from which on a budget counts."""
+    halving: Halving | None = None
+    """Where runs are paused, and who goes on."""
     ended: str | None = None
     """Why there are no more trials; None where it was interrupted."""
     lost: str | None = None
@@ -65,9 +68,14 @@ class Search:
     """Settings that were drawn and cannot be run, and why."""
     _at: int = -1
     _attempts: int = 0
-    _trials_at_hand: int = 0
+    _trials_at_hand: float = 0.0
     _current: list[Job] = field(default_factory=list)
     _new_seeds: dict[tuple[tuple[str, ...], int], list[Job]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._course: Whole | Rungs = Whole(self.space, self.study, self._job_again, self.limits.trials)
+        if self.halving is not None:
+            self._course = Rungs(self.halving, self.space, self.study, self._job_again, self._packs)
 
     def run(self) -> None:
         """Search until a limit is reached, the space is exhausted, or it is interrupted.
@@ -119,6 +127,8 @@ class Search:
         if self._current and not self._concluded(queue):
             return
         while not queue.closed:
+            if self._at >= 0 and self.ended is None and self._add(queue):  # to its next rung
+                return
             if self.ended is not None or not self._may_go_on():
                 self._add_finals(queue)
                 return
@@ -132,16 +142,17 @@ class Search:
     def _concluded(self, queue: Queue) -> bool:
         """Say whether the runs that were added last have ended; those that were lost are added again."""
         self.study.tried_again |= {job.folder.name for job in self._current}
-        lost = [job for job in self._current if not self.study.has_ended(job.folder.name)]
+        lost = [job for job in self._current if not self._has_reached(job)]
         if not lost:
             now = time.monotonic()
-            if self.ended is None:  # not the finals
+            if self.ended is None and self._course.settle(self._at):  # neither the finals, nor at a rung
                 share = self._trials_at_hand / self.study.said["generation"]
                 self._last_seconds = (now - self._generation_began) / share
+                self._generation_began, self._trials_at_hand = now, 0.0
                 self._say()
                 self._write_journal()
             self.study.spend(self._seconds(), self._last_seconds)
-            self._generation_began, self._attempts, self._current = now, 0, []
+            self._attempts, self._current = 0, []
             return True
         reasons = {o.job.run_id: str(o.summary.get("stop_reason")) for o in queue.outcomes.values()}
         self._attempts += 1
@@ -160,7 +171,7 @@ class Search:
             self.ended = f"{self.limits.trials} trials were asked for"
             return False
         recorded = self._at + 1 < len(self.study.generations)
-        unfinished = recorded and self._missing(self.study.generations[self._at + 1], before)
+        unfinished = recorded and not self._course.settle(self._at + 1)
         if recorded and not unfinished:
             return True
         if self.limits.seconds is not None and (self._at >= 0 or self.study.generations):
@@ -175,42 +186,32 @@ class Search:
         size: int = self.study.said["generation"]
         return generation_seconds / size * expected_runs(self.limits.finalists)
 
-    def _missing(self, generation: Generation, before: int) -> list[Trial]:
-        """Return the trials of a generation that have not ended, up to the limit."""
-        most = None if self.limits.trials is None else max(0, self.limits.trials - before)
-        return [trial for trial in generation.trials[:most] if self.study.summaries(trial) is None]
-
     def _add(self, queue: Queue) -> bool:
         """Hand the runs of a generation that have not ended to the queue; say whether there are any."""
-        generation = self.study.generations[self._at]
-        missing = self._missing(generation, sum(len(g.trials) for g in self.study.generations[: self._at]))
-        wanted = [
-            (overrides, name)
-            for trial in missing
-            for overrides, name in zip(self.space.runs(trial.drawn), trial.folders, strict=True)
-            if not self.study.has_ended(name)
-        ]
-        if not wanted:
+        if self._course.settle(self._at):
             return False
-        self._trials_at_hand = len(missing)
-        self._add_jobs(queue, [self._job_again(overrides, name) for overrides, name in wanted], generation.packs)
+        self._trials_at_hand = self._trials_at_hand or self._course.left(self._at)
+        self._add_jobs(queue, *self._course.waiting(self._at))
         return True
 
-    def _add_jobs(self, queue: Queue, jobs: list[Job], together: Sequence[Sequence[str]]) -> None:
+    def _add_jobs(self, queue: Queue, jobs: Sequence[Job], plans: Sequence[packs.Plan]) -> None:
         """Hand those of some runs that have not ended to the queue, and write which of all are trained together."""
-        self._current = [job for job in jobs if not self.study.has_ended(job.folder.name)]
+        self._current = [job for job in jobs if not self._has_reached(job)]
         ids = {job.run_id for job in self._current}
         launches.note(self.study.folder, self.command, [job.run_id for job in self._current])
-        packs.keep(self.study.folder, [members for members in together if ids & set(members)])
+        packs.keep(self.study.folder, [plan for plan in plans if ids & plan.asked.keys()])
         queue.add(self._current)
         self._expect()
+
+    def _has_reached(self, job: Job) -> bool:
+        return self.study.has_reached(job.folder.name, job.config["pause_at"])
 
     @staticmethod
     def _packs(runs: int) -> int:
         """Return into how many packs so many runs of a kind are divided."""
-        return max(1, runs // RUNS_OF_A_PACK)
+        return min(MOST_PACKS, max(1, runs // RUNS_OF_A_PACK))
 
-    def _job_again(self, overrides: Sequence[str], name: str) -> Job:
+    def _job_again(self, overrides: Sequence[str], name: str) -> Held:
         job = self._job(overrides)
         if isinstance(job, str):
             raise ConfigError(f"{' '.join(overrides)}: {job}")
@@ -267,6 +268,7 @@ class Search:
             if wrong := next((job for job in jobs if isinstance(job, str)), None):
                 raise ConfigError(wrong)
             self._new_seeds[key] = [job for job in jobs if not isinstance(job, str)]
+            _refuse_other_data(self._new_seeds[key])
         return self._new_seeds[key]
 
     def _add_finals(self, queue: Queue) -> None:
@@ -278,9 +280,8 @@ class Search:
         jobs = jobs or self.defaults()
         if all(self.study.has_ended(job.folder.name) for job in jobs):
             return
-        self._add_jobs(
-            queue, jobs, [[jobs[i].run_id for i in members] for members in anew(jobs, self._packs(len(jobs)))]
-        )
+        together = anew(jobs, self._packs(len(jobs)))
+        self._add_jobs(queue, jobs, [packs.of([jobs[i] for i in members], whole=True) for members in together])
 
     # ---- what is proposed
 
@@ -298,11 +299,8 @@ class Search:
         generation, jobs = found
         if self.limits.trials is not None:
             jobs = jobs[: self.limits.trials * len(self.space.replicates)]
-        seconds = (
-            estimate_seconds([job for job in jobs if not job.is_own], self._workers)
-            if any(not job.is_own for job in jobs)
-            else 0.0
-        )
+        seconds = estimate_seconds([job for job in jobs if not job.is_own], self._workers) if _ours(jobs) else 0.0
+        seconds *= self.halving.work(len(generation.trials)) / len(generation.trials) if self.halving else 1
         of_finals, before = self._of_finals(seconds), self._seconds()
         if before + seconds + of_finals > self.limits.seconds:
             raise ConfigError(
@@ -343,10 +341,12 @@ class Search:
             jobs.extend(found)
             return True
 
-        history, asked = self.study.tried(trials), sum(generation.asked for generation in before)
+        history = self._course.tried(before, measure)
+        asked = sum(generation.asked for generation in before)
         drawn = method.generation(number, history, asked, said["generation"], take)
         if not proposed:
             return None
+        _refuse_other_data(jobs)
         count = self._packs(said["generation"] * len(self.space.replicates))
         together = [[jobs[i].run_id for i in members] for members in anew(jobs, count)]
         return Generation(drawn, proposed, together), jobs
@@ -364,33 +364,34 @@ class Search:
             found.append(job)
         return found
 
-    def _job(self, overrides: Sequence[str]) -> Job | str:
+    def _job(self, overrides: Sequence[str]) -> Held | str:
         found = self.check(overrides)
         if isinstance(found, str):
             return found
-        job = Held(tuple(overrides), found.run_id, found.place, self.check.make)
-        refuse_runs_of_other_data([job], {found.fingerprint})
-        return job
+        return Held(tuple(overrides), found.run_id, found.place, self.check.make)
 
     # ---- what is said meanwhile
 
     def _expect(self) -> None:
         """Tell the queue how many runs there will be in all, as far as the limits tell."""
-        of_each, done = len(self.space.replicates), sum(len(g.trials) for g in self.study.generations[: self._at])
+        size, limits = self.study.said["generation"], self.limits
+        runs = len(self.space.replicates) * (sum(self.halving.sizes(size)) / size if self.halving else 1)
+        done = sum(len(g.trials) for g in self.study.generations[: max(0, self._at)])
+        trials = None if limits.trials is None else limits.trials - done
+        seconds = None if limits.seconds is None else limits.seconds - self._seconds()
         waiting = len(self._queue.jobs) - len(self._current)
-        left = [] if self.limits.trials is None else [(self.limits.trials - done) * of_each]
-        if self.limits.seconds is not None and self._last_seconds > 0:
-            rounds = max(0.0, self.limits.seconds - self._seconds()) / self._last_seconds
-            left.append(round(rounds) * self.study.said["generation"] * of_each)
-        self._queue.expected = waiting + max(0, min(left, default=0))
+        self._queue.expected = waiting + progress.expected(trials, seconds, self._last_seconds, size, runs)
 
     def _say(self) -> None:
         """Say on stderr how far the search is, a line a generation."""
-        done = [t for t in self.trials() if self.study.summaries(t) is not None]
-        measure = self.study.measure(done)
-        values = [tried.value for tried in self.study.tried(done) if tried.value is not None]
-        best = "none has a value yet"
-        if measure and values:
-            best = f"best {title(measure.removeprefix('final_'))} "
-            best += f"{(max if higher_is_better(measure) else min)(values):.4g}"
-        tqdm.write(f"generation {self._at + 1}: {len(done)} trials, {best}", file=sys.stderr)
+        settled = self.study.generations[: self._at + 1]
+        made = [trial for generation in settled for trial in generation.trials][: self.limits.trials]
+        progress.say(self.study, self._at + 1, made)
+
+
+def _refuse_other_data(jobs: Sequence[Job]) -> None:
+    refuse_runs_of_other_data(jobs, {job.source.fingerprint for job in jobs})
+
+
+def _ours(jobs: Sequence[Job]) -> bool:
+    return any(not job.is_own for job in jobs)

@@ -57,7 +57,14 @@ def maker_over(config_dir: str | None) -> Maker:
 class Held(Job):
     """A job that is known to be well-formed; its config is composed where it is looked at."""
 
-    def __init__(self, overrides: tuple[str, ...], run_id: str, place: tuple[str, str], make: Maker) -> None:
+    def __init__(
+        self,
+        overrides: tuple[str, ...],
+        run_id: str,
+        place: tuple[str, str],
+        make: Maker,
+        pause_at: int | None = None,
+    ) -> None:
         """Hold a job.
 
         Args:
@@ -65,12 +72,15 @@ class Held(Job):
             run_id: its id.
             place: names of its sweep's folder, below outputs/, and of its own.
             make: makes it.
+            pause_at: a step from which on it is paused, whatever its overrides say.
         """
-        for name, value in (("overrides", overrides), ("run_id", run_id), ("place", place), ("make", make)):
+        given = {"overrides": overrides, "run_id": run_id, "place": place, "make": make, "pause_at": pause_at}
+        for name, value in given.items():
             object.__setattr__(self, name, value)
 
     place: tuple[str, str]
     make: Maker
+    pause_at: int | None
 
     @staticmethod
     def of(job: Job, make: Maker) -> "Held":
@@ -92,7 +102,8 @@ class Held(Job):
     @property
     def config(self) -> Config:
         """Its config."""
-        return self.whole.config
+        config = self.whole.config
+        return config if self.pause_at is None else {**config, "pause_at": self.pause_at}
 
     @property
     def known(self) -> Chosen:
@@ -121,4 +132,12 @@ class Held(Job):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Go to another process as overrides."""
-        return Held, (self.overrides, self.run_id, self.place, self.make)
+        return Held, (self.overrides, self.run_id, self.place, self.make, self.pause_at)
+
+    def paused(self, at: int | None) -> "Held":
+        """Return the same job, to be paused at a step; None: nowhere."""
+        return Held(self.overrides, self.run_id, self.place, self.make, at)
+
+    def sibling(self, overrides: Sequence[str]) -> Job:
+        """Return another job, of the same config folders."""
+        return self.make(overrides)

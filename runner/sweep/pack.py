@@ -43,30 +43,33 @@ def packed(jobs: Sequence[Job], count: int) -> list[Pack]:
     return [*again, *new, *((i,) for i in range(len(jobs)) if i not in placed)]
 
 
-def pack(jobs: Sequence[Job], count: int) -> list[Pack]:
+def pack(jobs: Sequence[Job], count: int, least: int = SMALLEST) -> list[Pack]:
     """Return the packs of jobs that are better trained together: a function of the jobs and of ``count`` alone.
 
     Args:
         jobs: those that may be stacked.
         count: how many packs each kind of runs is divided into at least, where there are runs enough.
+        least: runs of a stack that is worth it on a CPU.
     """
     kinds: dict[str, list[int]] = {}
     for i, job in enumerate(jobs):
         kinds.setdefault(signature(job), []).append(i)
-    return [members for kind in kinds.values() for members in _stacks(jobs, kind, count)]
+    return [members for kind in kinds.values() for members in _stacks(jobs, kind, count, least)]
 
 
-def anew(jobs: Sequence[Job], count: int) -> list[Pack]:
+def anew(jobs: Sequence[Job], count: int, least: int = SMALLEST) -> list[Pack]:
     """Return the packs of several of these jobs, whatever became of any of them: a function of the jobs alone."""
     if not jobs or jobs[0].config["engine"] == "loop":
         return []
     able = [i for i, job in enumerate(jobs) if _is_stackable(job, jobs[0].config["engine"] == "fused")]
-    return [tuple(able[i] for i in members) for members in pack([jobs[i] for i in able], count) if len(members) > 1]
+    return [
+        tuple(able[i] for i in members) for members in pack([jobs[i] for i in able], count, least) if len(members) > 1
+    ]
 
 
 def keep(jobs: Sequence[Job], chosen: Sequence[Pack]) -> None:
     """Write who is in each pack, before any of them starts: who joins the sweep later finds them as they are."""
-    packs.keep(jobs[0].folder.parent, ([jobs[i].run_id for i in members] for members in chosen))
+    packs.keep(jobs[0].folder.parent, (packs.of([jobs[i] for i in members], whole=False) for members in chosen))
 
 
 def _as_they_were(jobs: Sequence[Job]) -> tuple[list[Pack], list[int]]:
@@ -98,7 +101,7 @@ def _is_stackable(job: Job, asked: bool) -> bool:
     return not job.is_own and (asked or not acting)
 
 
-def _stacks(jobs: Sequence[Job], members: list[int], count: int) -> list[Pack]:
+def _stacks(jobs: Sequence[Job], members: list[int], count: int, least: int) -> list[Pack]:
     """Return the stacks of runs of one kind; without those that are better off by themselves."""
     from runner.run.build import build
 
@@ -106,10 +109,12 @@ def _stacks(jobs: Sequence[Job], members: list[int], count: int) -> list[Pack]:
     model = first.construct()
     most = largest(first, model)
     asked = jobs[0].config["engine"] == "fused"
-    if not asked and not pays(first, model, min(most, len(members))):  # before any is tried out, which takes memory
+    if not asked and not pays(
+        first, model, min(most, len(members)), least
+    ):  # before any is tried out, which takes memory
         return []
     able = [i for i in members if refusal(jobs[i]) is None]
-    if not able or (not asked and not pays(first, model, min(most, len(able)))):
+    if not able or (not asked and not pays(first, model, min(most, len(able)), least)):
         return []
     # Runs of one seed see the same batches, those of one optimizer step together.
     able.sort(key=lambda i: (jobs[i].config["seed"], str(without_rate(jobs[i].config["optim"])), i))
@@ -120,7 +125,7 @@ def _stacks(jobs: Sequence[Job], members: list[int], count: int) -> list[Pack]:
     return [tuple(able[a:b]) for a, b in pairwise(bounds)]
 
 
-def pays(run: "Run", model: "nn.Module", together: int) -> bool:
+def pays(run: "Run", model: "nn.Module", together: int, least: int = SMALLEST) -> bool:
     """Say whether so many runs of a kind, of which this is one, are trained faster as a stack than one a worker.
 
     On an accelerator a small step costs its launch, whatever the model. On a CPU it pays where the stacked step is
@@ -130,7 +135,7 @@ def pays(run: "Run", model: "nn.Module", together: int) -> bool:
 
     if run.device.type == "cuda":
         return together > 1
-    return is_written_out(model) and _bytes(model) <= LARGEST_BYTES and together >= SMALLEST
+    return is_written_out(model) and _bytes(model) <= LARGEST_BYTES and together >= least
 
 
 def largest(run: "Run", model: "nn.Module") -> int:

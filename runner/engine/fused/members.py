@@ -176,7 +176,7 @@ class Stack:
             keep_anywhere(part.optimizer)
         for name, hook in self.hooks.items():
             if name in hooks:
-                hook.load_state_dict(_chosen(hooks[name], members))
+                hook.load_state_dict(held_of(hooks[name], members))
 
     def _of_hooks(self) -> dict[str, dict[str, Any]]:
         return {name: held for name, hook in self.hooks.items() if (held := hook.state_dict())}
@@ -202,13 +202,13 @@ class Stack:
         }
 
 
-def _chosen(held: Any, members: Tensor) -> Any:
+def held_of(held: Any, members: Tensor) -> Any:
     """Return some members' part of tensors ``[runs, …]``, in whatever dictionaries and lists they lie."""
     if isinstance(held, Tensor):
         return held.to(members.device)[members]
     if isinstance(held, dict):
-        return {key: _chosen(value, members) for key, value in held.items()}
-    return [_chosen(value, members) for value in held]
+        return {key: held_of(value, members) for key, value in held.items()}
+    return [held_of(value, members) for value in held]
 
 
 def stack(runs: Sequence[Run]) -> Stack:
