@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from runner.config.compose import Composer
-from runner.config.hydra_door import plain
 from runner.config.identity import CONTROL, identity
 from runner.config.options import of_every_run
 from runner.errors import ConfigError, closest
@@ -79,7 +78,7 @@ def prepared(composer: Composer, asked: Asked) -> tuple[Search, tuple[str, ...]]
         "run": identity(config, probe[0].source.fingerprint, {}, probe[0].known),
     }
     study = Study(probe[0].folder.parent, said, config["retry"] == "failed")
-    launching = chosen(plain(composer.compose(placing).hydra.launcher), config["workers"])
+    launching = chosen(composer.launcher(placing), config["workers"])
     return Search(space, study, asked.limits, check, probe, asked.command, launching, asked.began), left_out
 
 
