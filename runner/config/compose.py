@@ -193,6 +193,15 @@ class Composer:
         base = self._base(self._choices(parsed))
         return [o.forced() if base.is_argument(o.key) else o.line for o in parsed]
 
+    def launcher(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """Return ``hydra.launcher`` as overrides of it alone, and of ``hydra/launcher``, make it.
+
+        Raises:
+            ConfigError: for a launcher or a setting that is not there, or a value of another type.
+        """
+        lines = tuple(o.line for o in self.parse(overrides, sweep=True))
+        return hydra_door.plain(hydra_door.compose(self._loader, lines, left_out=SPEC).hydra.launcher)
+
     def settings(self, overrides: Sequence[str]) -> Mapping[str, Setting]:
         """Return every setting, by dotted key, of the options that overrides choose."""
         return self._base(self._choices(self.parse(overrides))).known.settings

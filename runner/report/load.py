@@ -196,6 +196,7 @@ def _rows(sweep: Path, places: dict[str, Path], single: bool) -> tuple[list[dict
             rows[identifier] = dict(zip(header, map(_unguarded, cells), strict=True))
         if not _ends_whole(path):
             torn.append("the last row")
+    rows |= {run: {k: str(v) for k, v in row.items()} for run, row in record.waiting_rows(sweep).items()}
     named = ", ".join(torn[:NAMED]) + (f" and {len(torn) - NAMED} more" if len(torn) > NAMED else "")
     if torn:
         caveats.append(f"{path.name} is torn: {named} left out; optbench runs {sweep} writes it anew")

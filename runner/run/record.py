@@ -23,6 +23,14 @@ from runner.run.job import Job
 from runner.run.lock import exclusive, owner_of
 
 GROUPS = frozenset(groups())
+WAITING = ".runs.jsonl"
+"""Rows that are to come into a large ``runs.csv``."""
+LARGE_BYTES = 2**20
+"""From this size on, some 3,000 runs, ``runs.csv`` is not written anew for each run that begins or ends."""
+BYTES_A_SECOND = 2e6
+"""As ``runs.csv`` is read and written, about (``scripts/bench_many.py``)."""
+SHARE_OF_TIME = 0.02
+"""Writing a large ``runs.csv`` takes no more of the time than this."""
 
 
 @contextlib.contextmanager
@@ -192,9 +200,42 @@ def update_runs_csv(runs: Sequence[tuple[Job, Mapping[str, Any]]]) -> None:
         return
     path = runs[0][0].folder.parent / "runs.csv"
     with writing(path), exclusive(path.parent / ".locks", "runs.csv"):
-        rows = {row["run_id"]: row for row in read_csv(path) if row.get("run_id")}
-        rows |= {job.run_id: _columns(choices(job.config), job.run_id, summary) for job, summary in runs}
-        _write_runs(path, list(rows.values()))
+        rows = {job.run_id: _columns(choices(job.config), job.run_id, summary) for job, summary in runs}
+        if _is_to_wait(path):
+            with (path.parent / WAITING).open("ab", buffering=0) as file:
+                file.write("".join(json.dumps(row) + "\n" for row in rows.values()).encode())
+        else:
+            _fold(path, rows)
+
+
+def _is_to_wait(path: Path) -> bool:
+    """Say whether ``runs.csv`` is so large that writing it anew for each run would take most of the time."""
+    try:
+        size, written = path.stat().st_size, path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    if size < LARGE_BYTES:
+        return False
+    waiting = path.parent / WAITING
+    waiting.touch()  # by the file system's clock, as the other
+    return 0 <= waiting.stat().st_mtime - written < size / BYTES_A_SECOND / SHARE_OF_TIME
+
+
+def _fold(path: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write ``runs.csv`` anew with some rows, by run id, and those that wait; who calls has it for itself."""
+    there: dict[str, Mapping[str, Any]] = {row["run_id"]: row for row in read_csv(path) if row.get("run_id")}
+    _write_runs(path, list((there | waiting_rows(path.parent) | dict(rows)).values()))
+    (path.parent / WAITING).unlink(missing_ok=True)
+
+
+def waiting_rows(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the rows, by run id, that are not in a folder's ``runs.csv`` yet: the last few seconds' of a large one."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for line in whole_lines(folder / WAITING):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            found[row["run_id"]] = row
+    return found
 
 
 def rebuild_runs_csv(folder: Path) -> int:
@@ -202,6 +243,7 @@ def rebuild_runs_csv(folder: Path) -> int:
     rows = [row_of(path.parent) for path in sorted(folder.glob("*/config.yaml"))]
     with writing(folder), exclusive(folder / ".locks", "runs.csv"):
         _write_runs(folder / "runs.csv", rows)
+        (folder / WAITING).unlink(missing_ok=True)
     return len(rows)
 
 
@@ -214,6 +256,8 @@ def settle_runs_csv(folder: Path) -> None:
     if not path.exists():
         return
     with writing(path), exclusive(folder / ".locks", "runs.csv"):
+        if (folder / WAITING).exists():
+            _fold(path, {})
         rows, settled = read_csv(path), 0
         for i, row in enumerate(rows):
             place = next(iter(folder.glob(f"*-{row['run_id']}")), None) if row.get("status") == "running" else None

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from runner.config.compose import Composer
-from runner.config.hydra_door import plain
 from runner.config.identity import CONTROL, identity
 from runner.config.options import of_every_run
 from runner.errors import ConfigError, closest
@@ -85,7 +84,7 @@ def prepared(composer: Composer, asked: Asked) -> tuple[Search, tuple[str, ...]]
         "run": identity(config, probe[0].source.fingerprint, {}, probe[0].known),
     }
     study = Study(probe[0].folder.parent, said, config["retry"] == "failed")
-    launching = chosen(plain(composer.compose(placing).hydra.launcher), config["workers"])
+    launching = chosen(composer.launcher(placing), config["workers"])
     limits = asked.limits
     if halving and limits.trials is not None:  # who goes on is decided among all of a generation
         limits = replace(limits, trials=-(-limits.trials // asked.generation) * asked.generation)

@@ -1,5 +1,6 @@
 """Records: exact, whole, and harmless to what opens them."""
 
+import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -75,3 +76,30 @@ def test_a_row_that_a_kill_left_behind_is_settled_by_the_same_command(
     table.write_text(whole.replace(",completed,", ",running,"))
     assert optbench(*asked).code == 0
     assert table.read_text() == whole
+
+
+def test_a_large_table_of_runs_is_written_now_and_then_and_whole_at_the_end(
+    optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows wait beside it meanwhile, where a report finds them."""
+    monkeypatch.setattr(record, "LARGE_BYTES", 0)
+    monkeypatch.setattr(record, "BYTES_A_SECOND", 1)
+    written = []
+    monkeypatch.setattr(record, "_write_runs", lambda *given, write=record._write_runs: written.append(write(*given)))
+    settle = record.settle_runs_csv
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "settle_runs_csv", lambda place: None)
+        assert (
+            optbench("train", "-m", *TINY, "seed=0,1,2", "engine=loop", "workers=1", "hydra/launcher=inline").code == 0
+        )
+    place = folder / "outputs" / "default"
+    assert len(written) == 1
+    assert {row["status"] for row in record.waiting_rows(place).values()} == {"completed"}
+    found = optbench("report", str(place))
+    assert found.code == 0 and "3 runs" in found.out, found.out
+    settle(place)
+    with (place / "runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["completed"] * 3
+    assert not record.waiting_rows(place)
+    assert record.rebuild_runs_csv(place) == 3

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, OptbenchError
 from runner.run.job import Job
 from runner.run.outcome import Outcome, finished
 from runner.sweep.held import Held
@@ -117,6 +117,8 @@ class _Sweep:
     broken: int = 0
     asked: int = 0
     """The signal that asked to end."""
+    _numbered: int = 0
+    """So many workers were asked for so far."""
     _said: str = ""
     _spoken: float = 0.0
 
@@ -159,9 +161,9 @@ class _Sweep:
             if self.shared is None:
                 self.shared = _begun(jobs, self.cluster)
             self.posted[self.shared.post(jobs)] = taken
-        if handed and self.shared is not None and not self.started:
+        if handed and self.shared is not None and not self._numbered:
             enough = -(-len(self.posted) // self.cluster.processes)  # of a grid, which is posted whole
-            self._start(range(self.cluster.workers if self.queue.is_live else min(self.cluster.workers, enough)))
+            self._start(self.cluster.workers if self.queue.is_live else min(self.cluster.workers, enough))
         return handed
 
     def _hear(self) -> None:
@@ -179,18 +181,22 @@ class _Sweep:
 
     # ---- workers
 
-    def _start(self, numbers: Sequence[int]) -> None:
+    def _start(self, count: int) -> None:
+        """Have so many more workers placed."""
         assert self.shared is not None
+        first = self._numbered == 0
+        numbers = range(self._numbered, self._numbered + count)
         try:
             self.cluster.start(self.shared.folder, numbers)
         except BaseException:
-            if not self.started:
+            if first:
                 _clear(self.shared)
             raise
         self.started |= set(numbers)
-        if self.started == set(numbers):
+        self._numbered += count
+        if first:
             self._spoken = time.monotonic()
-            where = f"{len(numbers)} worker{'s' * (len(numbers) > 1)} asked of {self.cluster.name}"
+            where = f"{count} worker{'s' * (count > 1)} asked of {self.cluster.name}"
             tqdm.write(f"optbench: {where}; {self.cluster.cancel_command(self.shared.folder)} ends them", sys.stderr)
 
     def _has_workers(self) -> bool:
@@ -211,8 +217,10 @@ class _Sweep:
                 tqdm.write(f"optbench: worker {one.number} ended before it took anything: {one.how}", file=sys.stderr)
         again = [one for one in gone if not one.cancelled] if self.broken < BROKEN else []
         if again:
-            first = self.cluster.workers + max(joined | {one.number for one in gone}, default=0)
-            self._start(range(first, first + len(again)))
+            try:
+                self._start(len(again))
+            except OptbenchError as error:  # with those that are left it may go on
+                tqdm.write(f"optbench: lost workers are not replaced: {error}", file=sys.stderr)
         if not self.started:
             self._give_up(gone[-1], bool(joined))
         return bool(self.started)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import INTERRUPTED
-from runner.errors import ConfigError, OptbenchError, closest
+from runner.errors import ConfigError, closest
 from runner.sweep.launch.cluster import Gone
 
 OFTEN = 10**6
@@ -95,7 +95,7 @@ class Slurm:
         """Submit an array.
 
         Raises:
-            OptbenchError: with what sbatch says.
+            ConfigError: with what sbatch says.
         """
         import submitit
 
@@ -121,7 +121,7 @@ class Slurm:
                 jobs = [executor.submit(worker) for worker in workers]
         except submitit.core.utils.FailedJobError as error:
             said = [line for line in str(error).splitlines() if line.strip()]
-            raise OptbenchError(f"sbatch refuses the workers: {said[-1] if said else error}") from error
+            raise ConfigError(f"sbatch refuses the workers: {said[-1] if said else error}") from error
         self._jobs |= {number: str(job.job_id) for number, job in zip(numbers, jobs, strict=True)}
         self._states |= {str(job.job_id): ("PENDING", "") for job in jobs}
 

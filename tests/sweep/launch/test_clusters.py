@@ -17,9 +17,10 @@ from tests.support import raylets, slurm
 from tests.support.known import TINY
 from tests.support.records import rows_of
 
-GRID = ["-m", *TINY, "init=he,xavier", "seed=0,1"]
-LONG = ["-m", "model.width=16", "optim.lr=0.1,0.05,0.02,0.01", "seeds=8", "max_steps=3000", "eval_every=250"]
-"""32 runs in several packs, long enough to be killed in."""
+GRID = ["-m", *TINY, "init=he,xavier", "seed=0,1,2,3"]
+"""8 runs in two packs."""
+LONG = ["-m", "model.width=8,12,16,20", "init=he,xavier", "seeds=4", "max_steps=1500", "eval_every=100"]
+"""32 runs of four kinds, each in two packs, long enough to be killed in."""
 WAIT_SECONDS = 1500
 
 with_slurm = pytest.mark.skipif(slurm.missing() is not None, reason=f"no Slurm: {slurm.missing()}")
