@@ -51,7 +51,7 @@ def row_of(model: nn.Module) -> Row | None:
 def _of_mlp(model: MLP) -> Row:
     layers = list(zip(model.hidden, model.norms, strict=True))
     pieces: list[Piece] = [partial(_hidden_layer, model, place) for place in range(len(layers))]
-    parts: list[list[nn.Module | nn.Parameter]] = [list(layer) for layer in layers]
+    parts: list[list[nn.Module | nn.Parameter]] = [[layer, norm] for layer, norm in layers]
     if model.features is not None:
         parts[0].append(model.features)
     return Row([*pieces, lambda x, drop: model.readout(x)], [*parts, [model.readout]], len(layers))

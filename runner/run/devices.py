@@ -14,7 +14,7 @@ from runner.run.job import Job
 from runner.run.process import Interruption, cores, torch_settings
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch._C._distributed_c10d import Store
 
     from runner.engine.run import Run
     from runner.engine.spread import Spread

@@ -33,8 +33,12 @@ REFUSED = [
 @pytest.mark.parametrize(("overrides", "said"), REFUSED, ids=[" ".join(o) for o, _ in REFUSED])
 def test_what_cannot_be_spread_is_named(overrides: list[str], said: str, job: Callable[..., Job]) -> None:
     with pytest.raises(ConfigError, match=said):
-        this = job("device=cpu", "parallel.devices=2", *overrides)
-        checked(this, layout_of(this, None))
+        built(job, *overrides)
+
+
+def built(job: Callable[..., Job], *overrides: str) -> None:
+    this = job("device=cpu", "parallel.devices=2", *overrides)
+    checked(this, layout_of(this, None))
 
 
 def test_devices_without_a_way_are_refused(job: Callable[..., Job]) -> None:
