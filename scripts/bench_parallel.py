@@ -41,6 +41,7 @@ WARM_UP = 3
 
 
 def held_bytes(state: State) -> int:
+    """Return the bytes that this process holds of a run."""
     moments = [v for of_one in state.optimizer.state.values() for v in of_one.values() if isinstance(v, Tensor)]
     gradients = [p.grad for p in state.trained if p.grad is not None]
     local = [t.to_local() if hasattr(t, "to_local") else t for t in (*state.trained, *gradients, *moments)]
@@ -79,6 +80,7 @@ def _serve(store: str, devices: int, rank: int, steps: int) -> None:
 
 
 def main() -> None:
+    """Measure and print."""
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     torch.set_num_threads(1)
     alone = {model: measured(model, None, steps) for model in MODELS}

@@ -26,16 +26,19 @@ EQUAL = 1e-9
 
 
 def command(name: str, way: str | None) -> list[str]:
+    """Return the command of a run, spread in a way."""
     spread = [] if way is None else [f"parallel={way}", "parallel.devices=2"]
     return [sys.executable, "-m", "runner", "train", f"name={name}", *RUN, *spread]
 
 
 def members(parent: int) -> list[int]:
+    """Return the processes that a process started."""
     found = Path(f"/proc/{parent}/task/{parent}/children")
     return [int(pid) for pid in found.read_text().split()] if found.exists() else []
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of the run in a folder."""
     [path] = folder.glob("*/metrics.csv")
     return list(csv.DictReader(path.open()))
 
@@ -64,6 +67,8 @@ def killed(name: str, way: str, draw: random.Random) -> bool:
 
 
 def same(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool:
+    """Say whether rows are the same but for rounding and time."""
+
     def near(a: str, b: str) -> bool:
         return a == b or abs(float(a) - float(b)) <= EQUAL * max(1.0, abs(float(a)))
 
@@ -73,6 +78,7 @@ def same(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool:
 
 
 def main() -> None:
+    """Kill so many times."""
     times = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     draw = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     with tempfile.TemporaryDirectory() as place:
