@@ -67,7 +67,8 @@ def _hidden_layer(model: MLP, place: int, x: Tensor, drop: Drop) -> Tensor:
 def _of_blocks(start: Piece, heads: list[nn.Module | nn.Parameter], model: GPT | ViT, places: int, within: bool) -> Row:
     pieces = [partial(_block, block, 1 + places * i, within) for i, block in enumerate(model.blocks)]
     ends: list[nn.Module | nn.Parameter] = [model.norm, model.readout]
-    parts: list[list[nn.Module | nn.Parameter]] = [heads, *([block] for block in model.blocks), ends]
+    blocks: list[list[nn.Module | nn.Parameter]] = [[block] for block in model.blocks]
+    parts = [heads, *blocks, ends]
     return Row(
         [start, *pieces, partial(_read_out, model, getattr(model, "token", None) is not None)],
         parts,

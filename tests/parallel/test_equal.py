@@ -36,7 +36,7 @@ RUNS = {
     "decay": [*MLP, "optim=momentum", "regularization=[weight_decay,swa]"],
     "micro": [*MLP, "optim=adamw", "batch.micro=10", "regularization=dropout"],
     "norms": [*MLP, "optim=adamw", "model.normalization=layer", "model.residual=true"],
-    "batch norm": [*MLP, "optim=momentum", "model.normalization=batch", "batch.micro=12"],
+    "batch norm": [*MLP, "optim=momentum", "model.normalization=batch", "batch.micro=11"],
     "augmented": [*MLP, "optim=adamw", "augment=[noise,mixup]"],
     "gpt": ["device=cpu", "dtype=float64", "batch.size=33", "data=text", "model=gpt", "optim=momentum", *OF_HEADS],
     "vit": [*SMALL, "model=vit", "model.patch=4", "optim=momentum", *OF_HEADS],
@@ -84,7 +84,7 @@ def apart(case: Case, found: dict[str, Any]) -> float:
         for name in row
         if isinstance(row[name], float) and name != "train_seconds"
     ]
-    return max(weights, *rows)
+    return float(max(weights, *rows))
 
 
 def differences(cases: Iterable[Case], devices: int, folder: Path) -> dict[str, float]:
