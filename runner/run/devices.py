@@ -37,8 +37,8 @@ def refuse_in_sweeps(job: Job) -> None:
     devices = job.config.get("parallel", {}).get("devices")
     if not is_spread(job) and devices not in (None, 1):
         raise ConfigError(
-            f"parallel.devices={devices} needs parallel, the way to spread the run over them: give both, as in "
-            "parallel=ddp"
+            f"parallel.devices={devices} needs parallel, the way to spread the run over them: give both "
+            "(optbench list parallel)"
         )
     if is_spread(job):
         ways = "+".join(sorted(options_in(job.config["parallel"])))
