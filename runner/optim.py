@@ -314,7 +314,9 @@ def _all(parameters: ParameterGroups) -> list[Tensor]:
 
 
 def _fusable(parameters: ParameterGroups) -> bool:
-    return all(p.device.type in ("cpu", "cuda") for group in parameters for p in group["params"])
+    """Say whether torch has a fused step for parameters: on these devices, and not where processes share a tensor."""
+    every = [p for group in parameters for p in group["params"]]
+    return all(p.device.type in ("cpu", "cuda") and not hasattr(p, "placements") for p in every)
 
 
 def _pair(betas: list[float]) -> tuple[float, float]:

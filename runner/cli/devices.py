@@ -83,7 +83,8 @@ def _trained(at: "Place", prepared: "Callable[[], Job]", told: "Callable[[Outcom
 
         outcome = run_job(job, built=run)
         assert outcome is not None, "it waits where another process trains the run"
-        processes.say("over")
+        if outcome.summary["status"] != "failed":  # else the others may be anywhere, and end as this process does
+            processes.say("over")
         return told(outcome)
     return _followed(job, run, processes.leave_word)
 

@@ -14,8 +14,10 @@ class Spread(Protocol):
 
     size: int
     """How many processes there are."""
-    layout: object
-    """Who has what; its text says so."""
+
+    @property
+    def said(self) -> str:
+        """Who has what, in words."""
 
     def model(self, model: nn.Module) -> nn.Module:
         """Return a model, which each process has built whole, with this process's part of its weights."""

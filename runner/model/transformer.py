@@ -280,7 +280,7 @@ class ViT(nn.Module):
         hidden = self.patches(squares.flatten(3).flatten(1, 2))
         if self.token is not None:
             hidden = torch.cat([self.token.expand(n, 1, -1), hidden], 1)
-        return hidden + self.places.weight
+        return hidden + self.places.weight  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor, drop: Drop = keep) -> Tensor:
         """Return the logits or predicted numbers."""

@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from runner.errors import ConfigError, ProcessError
 
@@ -52,7 +53,7 @@ def place_of(environment: Mapping[str, str] = os.environ) -> Place | None:
     return Place(int(rank), int(size), int(local))
 
 
-def join(place: Place, kind: str, about: Mapping[str, Any]) -> dist.Store:
+def join(place: Place, kind: str, about: Mapping[str, Any]) -> Store:
     """Wait for the others, hold what each says against what this one does, and start the default group.
 
     Args:
@@ -72,21 +73,22 @@ def join(place: Place, kind: str, about: Mapping[str, Any]) -> dist.Store:
     patience = datetime.timedelta(minutes=STEP_MINUTES)
     try:
         dist.init_process_group(
-            backend, store=dist.PrefixStore("run", store), rank=place.rank, world_size=place.size, timeout=patience
+            backend, store=PrefixStore("run", store), rank=place.rank, world_size=place.size, timeout=patience
         )
         arrived = torch.zeros(1)
-        dist.all_reduce(arrived, group=dist.new_group(backend="gloo", timeout=datetime.timedelta(seconds=JOIN_SECONDS)))
+        soon = datetime.timedelta(seconds=JOIN_SECONDS)
+        dist.all_reduce(arrived, group=cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=soon)))
     except RuntimeError as error:
         raise ProcessError(f"the processes of the run cannot reach one another: {_first_line(error)}") from error
     return store
 
 
-def _store(place: Place) -> dist.Store:
+def _store(place: Place) -> Store:
     host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     where = f"MASTER_ADDR={host} MASTER_PORT={port}"
     theirs = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # whoever started the processes keeps it
     try:
-        store: dist.Store = dist.TCPStore(
+        store: Store = TCPStore(
             host,
             int(port),
             is_master=place.is_first and not theirs,
@@ -98,10 +100,10 @@ def _store(place: Place) -> dist.Store:
             raise ProcessError(f"{where}: the port is taken; choose another one") from error
         raise ProcessError(f"{where}: process 0 cannot be reached: {_first_line(error)}") from error
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return dist.PrefixStore(f"optbench/{restarts}", store)
+    return PrefixStore(f"optbench/{restarts}", store)
 
 
-def _hold_against(store: dist.Store, place: Place, said: Mapping[str, Any]) -> None:
+def _hold_against(store: Store, place: Place, said: Mapping[str, Any]) -> None:
     """Wait for all, and compare."""
     left, ends = [rank for rank in range(place.size) if rank != place.rank], time.monotonic() + JOIN_SECONDS
     while left:

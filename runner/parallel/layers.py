@@ -19,7 +19,7 @@ def uneven(model: nn.Module, size: int) -> str | None:
     """Return what of a network so many processes cannot share evenly, or None."""
     assert isinstance(model, PLANNED), "others are refused"
     if isinstance(model, MLP):
-        widths = [layer.out_features for layer in model.hidden]  # type: ignore[union-attr]
+        widths = [int(layer.out_features) for layer in model.hidden]  # type: ignore[arg-type]
         odd = next((width for width in widths if width % size), None)
         return None if odd is None else f"{size} processes cannot share a hidden layer of {odd} evenly"
     attention = model.blocks[0].attention
@@ -46,7 +46,8 @@ def share_layers(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
             plan |= {f"blocks.{i}.rise": _outward(), f"blocks.{i}.fall": _inward()}
             block.attention._heads //= mesh.size()  # each process attends with its own
     parallelize_module(model, mesh, plan)
-    return distribute_module(model, mesh, None, _spread_input, _whole_output)
+    hooks: Any = (_spread_input, _whole_output)  # which give something, whatever torch's annotations say
+    return distribute_module(model, mesh, None, *hooks)
 
 
 def _plan_of_mlp(model: MLP) -> dict[str, ParallelStyle]:

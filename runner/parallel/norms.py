@@ -23,7 +23,8 @@ def measure_together(model: nn.Module, group: ProcessGroup, counted: Counted) ->
     """Let a model's batch norms take their statistics of the samples of all processes, while ``counted.summed``."""
     for module in model.modules():
         if isinstance(module, _BatchNorm):
-            module.forward = partial(_forward, module, module.forward, group, counted)
+            alone = module.forward
+            module.forward = partial(_forward, module, alone, group, counted)  # type: ignore[method-assign]
 
 
 def _forward(norm: Any, alone: Callable[[Tensor], Tensor], group: ProcessGroup, counted: Counted, x: Tensor) -> Tensor:
@@ -31,13 +32,14 @@ def _forward(norm: Any, alone: Callable[[Tensor], Tensor], group: ProcessGroup, 
         return alone(x)
     axes = [axis for axis in range(x.ndim) if axis != 1]
     samples = x.new_tensor([x.numel() / x.shape[1] * counted.share])
-    summed = all_reduce(torch.cat([x.sum(axes) * counted.share, samples]), group=group)
+    summed: Tensor = all_reduce(torch.cat([x.sum(axes) * counted.share, samples]), group=group)  # type: ignore[no-untyped-call]
     n = summed[-1].detach()
     shape = [1, -1, *[1] * (x.ndim - 2)]
     mean = summed[:-1] / n
     apart = x - mean.view(shape)
-    variance = all_reduce(apart.square().sum(axes) * counted.share, group=group) / n
-    found = apart * (variance + norm.eps).rsqrt().view(shape)
+    squares: Tensor = all_reduce(apart.square().sum(axes) * counted.share, group=group)  # type: ignore[no-untyped-call]
+    variance = squares / n
+    found: Tensor = apart * (variance + norm.eps).rsqrt().view(shape)
     if norm.affine:
         found = found * norm.weight.view(shape) + norm.bias.view(shape)
     if norm.track_running_stats:

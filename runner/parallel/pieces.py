@@ -51,7 +51,7 @@ def row_of(model: nn.Module) -> Row | None:
 def _of_mlp(model: MLP) -> Row:
     layers = list(zip(model.hidden, model.norms, strict=True))
     pieces: list[Piece] = [partial(_hidden_layer, model, place) for place in range(len(layers))]
-    parts: list[list[nn.Module | nn.Parameter]] = [list(layer) for layer in layers]
+    parts: list[list[nn.Module | nn.Parameter]] = [[layer, norm] for layer, norm in layers]
     if model.features is not None:
         parts[0].append(model.features)
     return Row([*pieces, lambda x, drop: model.readout(x)], [*parts, [model.readout]], len(layers))
@@ -67,7 +67,8 @@ def _hidden_layer(model: MLP, place: int, x: Tensor, drop: Drop) -> Tensor:
 def _of_blocks(start: Piece, heads: list[nn.Module | nn.Parameter], model: GPT | ViT, places: int, within: bool) -> Row:
     pieces = [partial(_block, block, 1 + places * i, within) for i, block in enumerate(model.blocks)]
     ends: list[nn.Module | nn.Parameter] = [model.norm, model.readout]
-    parts: list[list[nn.Module | nn.Parameter]] = [heads, *([block] for block in model.blocks), ends]
+    blocks: list[list[nn.Module | nn.Parameter]] = [[block] for block in model.blocks]
+    parts = [heads, *blocks, ends]
     return Row(
         [start, *pieces, partial(_read_out, model, getattr(model, "token", None) is not None)],
         parts,

@@ -3,11 +3,12 @@
 import datetime
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import Store
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
@@ -32,7 +33,7 @@ class Processes:
     """This process among those of its run; ``runner.engine.spread.Spread``."""
 
     def __init__(
-        self, layout: Layout, kind: str, sample: Tensor, decay_bias_and_norm: bool, store: dist.Store | None = None
+        self, layout: Layout, kind: str, sample: Tensor, decay_bias_and_norm: bool, store: Store | None = None
     ) -> None:
         """Join the processes that the default group holds.
 
@@ -44,7 +45,7 @@ class Processes:
             store: where a process leaves word of what failed in it.
         """
         self.layout, self.rank, self.size = layout, dist.get_rank(), dist.get_world_size()
-        self.control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        self.control = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PATIENCE))
         self._store = store
         self._sample, self._decay_bias_and_norm = sample, decay_bias_and_norm
         self._mesh: DeviceMesh | None = None
@@ -60,6 +61,11 @@ class Processes:
     def is_first(self) -> bool:
         """Whether it is the one that records."""
         return self.rank == 0
+
+    @property
+    def said(self) -> str:
+        """Who has what, in words."""
+        return str(self.layout)
 
     def model(self, model: nn.Module) -> nn.Module:
         """Return a model, which each process has built whole, with this process's part of its weights."""
@@ -231,7 +237,7 @@ def _sum(weights: Sequence[Tensor], group: dist.ProcessGroup) -> None:
     flat = [torch.zeros_like(local(w)) if g is None else g for w, g in zip(weights, grads, strict=True)]
     message = torch.cat([*(g.reshape(-1) for g in flat), used])
     dist.all_reduce(message, group=group)
-    *summed, used = message.split([*(g.numel() for g in flat), len(weights)])
+    *summed, used = torch.split(message, [*(g.numel() for g in flat), len(weights)])
     for weight, grad, found, by in zip(weights, grads, summed, used.tolist(), strict=True):
         if grad is not None:
             grad.copy_(found.view_as(grad))

@@ -17,7 +17,9 @@ from runner.parallel.pieces import row_of
 from runner.regularization.adversary import Adversary
 from runner.regularization.parametrization import WeightNorm
 
-OPTIMIZERS: dict[str, dict[str, str]] = {}
+OPTIMIZERS: dict[str, dict[str, str]] = {
+    "pipeline": {"muon": "it is two optimizers, and a stage without hidden matrices has none for the first of them"},
+}
 """By way, options of which the weights differ from one process's by more than 1e-12 after 50 steps, and what was
 measured."""
 CHECKED = 8

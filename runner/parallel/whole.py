@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from runner.engine.state import State
 
 Content = dict[str, Any]
+STEPPED_BY = ("fused", "foreach")
+"""Of a group: by which of torch's forms of a step, of which some know no shared tensors."""
 
 
 def gathered(content: Any) -> Any:
@@ -31,6 +33,8 @@ def cut(saved: Content, state: "State") -> Content:
         trained = [p for group in one.param_groups for p in group["params"]]
         for place, of_one in held["state"].items():
             of_one |= {key: _cut(value, trained[int(place)]) for key, value in of_one.items()}
+        for group, now in zip(held["param_groups"], one.param_groups, strict=True):
+            group |= {key: now[key] for key in STEPPED_BY if key in now}
     rest = {part: _named(saved[part], like) for part in ("model", "best_weights", "hooks")}
     return {**saved, **rest, "optimizer": optimizer}
 

@@ -14,7 +14,7 @@ from runner.run.job import Job
 from runner.run.process import Interruption, cores, torch_settings
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch._C._distributed_c10d import Store
 
     from runner.engine.run import Run
     from runner.engine.spread import Spread
@@ -32,8 +32,14 @@ def refuse_in_sweeps(job: Job) -> None:
     """Refuse a run that several processes are to train where it is one of several, or nobody has started them.
 
     Raises:
-        ConfigError: always of such a run.
+        ConfigError: always of such a run, and of one that names their number and no way to spread it.
     """
+    devices = job.config.get("parallel", {}).get("devices")
+    if not is_spread(job) and devices not in (None, 1):
+        raise ConfigError(
+            f"parallel.devices={devices} needs parallel, the way to spread the run over them: give both "
+            "(optbench list parallel)"
+        )
     if is_spread(job):
         ways = "+".join(sorted(options_in(job.config["parallel"])))
         raise ConfigError(

@@ -40,7 +40,7 @@ def launched(arguments: Sequence[str], devices: int) -> int:
     Raises:
         ProcessError: if one of them has gone before the run was over.
     """
-    from torch.distributed import TCPStore
+    from torch._C._distributed_c10d import TCPStore
 
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # on whatever port is free
     with tempfile.TemporaryDirectory() as place:
@@ -104,9 +104,8 @@ def _until_over(started: "Sequence[subprocess.Popen[bytes]]") -> tuple[int, int]
             _passed_on(started)(signal.SIGKILL if asked else signal.SIGTERM, None)
             ended_at, asked = time.monotonic(), True
         time.sleep(POLL_SECONDS)
-    bad = [(rank, p.returncode) for rank, p in enumerate(started) if p.returncode not in (0, LOST)]
-    lost = [(rank, p.returncode) for rank, p in enumerate(started) if p.returncode != 0]
-    return first or (bad or lost or [None])[0]
+    ends = [(rank, process.returncode) for rank, process in enumerate(started) if process.returncode != 0]
+    return first or next((end for end in ends if end[1] != LOST), ends[0] if ends else None)
 
 
 def _tail(said: IO[str] | None) -> str:

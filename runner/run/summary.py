@@ -62,7 +62,7 @@ def environment(job: Job, run: Run, stack_size: int) -> dict[str, Any]:
         "stack_size": max(1, stack_size),
         "threads": torch.get_num_threads(),
         "device": device_name(run.device),
-        **({} if run.spread is None else {"devices": run.spread.size, "spread": str(run.spread.layout)}),
+        **({} if run.spread is None else {"devices": run.spread.size, "spread": run.spread.said}),
         **versions(job),
     }
 

@@ -1,0 +1,97 @@
+"""What cannot be spread is refused with one message, before anything is written."""
+
+from collections.abc import Callable
+
+import pytest
+
+from runner.errors import ConfigError
+from runner.parallel import Layout, Way, layout
+from runner.run.build import build
+from runner.run.devices import checked, layout_of, refuse_in_sweeps
+from runner.run.job import Job
+
+REFUSED = [
+    (["model.width=15", "parallel=tensor"], "cannot share a hidden layer of 15 evenly"),
+    (["model.depth=3", "parallel=pipeline"], "2 stages cannot share 3 layers evenly"),
+    (["model=vit", "model.patch=4", "model.width=9", "model.heads=3", "parallel=tensor"], "model.heads=3"),
+    (["model.normalization=batch", "parallel=tensor"], "beside batch norm"),
+    (["model=cnn", "parallel=pipeline"], "has a plan for model=mlp, gpt and vit, and none for CNN"),
+    (["regularization=weight_norm", "parallel=fsdp"], "a length of a weight is of all of its parts"),
+    (["regularization=adversarial", "parallel=pipeline"], "go through all stages twice"),
+    (["optim=muon", "parallel=pipeline"], "optim=muon beside parallel=pipeline"),
+    (["optim=lbfgs", "parallel=ddp"], "optim=lbfgs beside parallel=ddp"),
+    (["batch=adaptive", "parallel=ddp"], "batch=adaptive beside parallel=ddp"),
+    (["engine=fused", "parallel=ddp"], "engine=fused beside parallel=ddp"),
+    (["compile=true", "parallel=ddp"], "compile=true beside parallel=ddp"),
+    (["diagnostics=true", "parallel=fsdp"], "diagnostics=true beside parallel=fsdp"),
+    (["parallel=[ddp,fsdp]"], "do not go together"),
+    (["parallel=[pipeline,tensor]"], "do not go together"),
+    (["parallel=[fsdp,tensor]", "parallel.tensor.size=3"], "does not divide parallel.devices=2"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "said"), REFUSED, ids=[" ".join(o) for o, _ in REFUSED])
+def test_what_cannot_be_spread_is_named(overrides: list[str], said: str, job: Callable[..., Job]) -> None:
+    with pytest.raises(ConfigError, match=said):
+        built(job, *overrides)
+
+
+def built(job: Callable[..., Job], *overrides: str) -> None:
+    this = job("device=cpu", "parallel.devices=2", *overrides)
+    checked(this, layout_of(this, None))
+
+
+def test_devices_without_a_way_are_refused(job: Callable[..., Job]) -> None:
+    with pytest.raises(ConfigError, match="needs parallel, the way"):
+        refuse_in_sweeps(job("parallel.devices=2"))
+
+
+def test_a_way_without_devices_is_refused_on_a_cpu(job: Callable[..., Job]) -> None:
+    with pytest.raises(ConfigError, match=r"parallel\.devices=2"):
+        layout_of(job("device=cpu", "parallel=ddp"), None)
+
+
+def test_another_number_than_torchrun_started_is_refused(job: Callable[..., Job]) -> None:
+    with pytest.raises(ConfigError, match="torchrun started 4 processes"):
+        layout_of(job("parallel=ddp", "parallel.devices=2"), 4)
+
+
+def test_how_a_run_is_spread_is_no_part_of_its_id(job: Callable[..., Job]) -> None:
+    plain = job("device=cpu")
+    for way in ("ddp", "fsdp", "tensor", "pipeline", "[fsdp,tensor]"):
+        assert job("device=cpu", f"parallel={way}", "parallel.devices=4").run_id == plain.run_id
+    assert build(plain).spread is None
+
+
+def test_processes_are_laid_out_as_a_grid() -> None:
+    ways = [Way("fsdp"), Way("tensor")]
+    assert layout(ways, 8) == Layout(data=4, sharded=True, tensor=2)
+    assert layout([Way("ddp"), Way("tensor", size=4)], 8) == Layout(data=2, tensor=4)
+    assert layout([Way("tensor")], 8) == Layout(tensor=8)
+    assert layout([Way("pipeline", parts=3)], 2) == Layout(stages=2, parts=3)
+    assert str(layout(ways, 8)) == "fsdp 4 × tensor 2"
+
+
+OWN = "import torch\nfrom torch import nn\ndef drawing(shape, outputs):\n"
+OWN += "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Dropout(0.5), nn.Linear(8, outputs))\n"
+OWN += "def largest(outputs, y):\n    return torch.nn.functional.cross_entropy(outputs, y, reduction='none').max()\n"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model=custom", "model.target=mine_spread.drawing"], "draws random numbers by itself"),
+        (["loss=mine_spread.largest"], "needs a loss that is a mean over samples"),
+    ],
+)
+def test_own_parts_that_see_more_than_their_samples_are_refused(
+    overrides: list[str], said: str, job: Callable[..., Job], tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pathlib import Path
+
+    assert isinstance(tmp_path, Path)
+    (tmp_path / "mine_spread.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    this = job("device=cpu", "parallel=ddp", "parallel.devices=2", *overrides)
+    with pytest.raises(ConfigError, match=said):
+        checked(this, layout_of(this, None))
