@@ -67,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
         print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     made = ensemble.finish(boost.team(), boost.recipe(), "")
-    made.notes += [f"ended early: {boost.ended}"] if boost.ended else []
+    made.notes.extend([f"ended early: {boost.ended}"] if boost.ended else [])
     ensemble.write(made, {"rounds": {"weights": boost.weights, "errors": boost.errors}})
     print(said.rounds(boost.weights, boost.errors, boost.method) + "\n" + said.text(made), end="")
     return 0

@@ -74,7 +74,6 @@ def _build(job: Job) -> Run:
     hooks |= {"batch": batch_size} if isinstance(batch_size, Hook) else {}
     hooks |= {"augment": augmentation} if augmentation.parts else {}
     hooks |= _measuring(job, train, probe(train, data), training_loss, device)
-    hooks |= {"snapshots": Snapshots(config["snapshots"])} if config["snapshots"] else {}
     decay_bias_and_norm = config["optim"]["decay_bias_and_norm"]
     run = Run(
         seed=config["seed"],
@@ -118,8 +117,10 @@ def _build(job: Job) -> Run:
 
 
 def _measuring(job: Job, train: Split, probe: Split, loss: TrainingLoss, device: torch.device) -> dict[str, Hook]:
-    """Return what measures more at evaluations than every run's metrics."""
+    """Return what measures more at evaluations than every run's metrics, and what keeps weights on the way."""
     found: dict[str, Hook] = {}
+    if job.config["snapshots"]:
+        found["snapshots"] = Snapshots(job.config["snapshots"])
     if job.config["diagnostics"]:
         found["diagnostics"] = Diagnostics(probe, loss, autocast(job.config["amp"], device))
     if job.config["sharpness"]:
