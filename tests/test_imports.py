@@ -17,7 +17,8 @@ FLOORS = (
     ("engine", {"engine"}),
     (
         "options",
-        {"data", "model", "init", "optim", "scheduler", "regularization", "augment", "batch", "stop", "mup", "task"},
+        {"data", "model", "init", "optim", "scheduler", "regularization", "augment", "batch", "stop", "mup", "task"}
+        | {"finetune", "compress"},
     ),
     ("run", {"run"}),
     ("sweep", {"sweep"}),
@@ -36,7 +37,7 @@ LATE = {
         batch.noise_scale engine.checkpoint engine.diagnostics engine.fused engine.fused.batched engine.fused.members
         engine.loop engine.measure engine.memory engine.state run.baselines run.build run.load run.memory
         run.own_task run.summary run.trainee init model
-        study.noise_scale after.export after.predict search.lr_range
+        study.noise_scale after.export after.predict after.compress search.lr_range
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """
         report.write report.render.watch report.render.tensorboard report.drawing.figures data.tables.features
@@ -47,7 +48,7 @@ LATE = {
         config.compose run.job run.claim run.outcome run.record sweep.plan sweep.queue sweep.terminal sweep.launch
         cli.present search.answer search.prepare search.tune
     """,
-    "yaml: most commands have no folder of one's own": "config.own_yamls",
+    "yaml: most commands have no folder of one's own": "config.own_yamls after.chains",
     "nothing is to come before a Ctrl-C is taken well": "cli.main",
 }
 """What imports inside functions spare whom, and the modules that are so imported."""

@@ -95,6 +95,11 @@ TABLE = (
         (("RUN", "what a trained run predicts, as CSV; --export FILE writes it as a program"),),
     ),
     Command(
+        "compress",
+        "runner.cli.compress",
+        (("RUN|DIR [CHAIN…]", "make trained networks smaller: accuracy, bytes and time beside the dense ones"),),
+    ),
+    Command(
         "doctor",
         "runner.cli.doctor",
         (("", "what this machine offers, and what is wrong with it"),),

@@ -45,10 +45,10 @@ def run(argv: Sequence[str]) -> int:
     check_file("--export", arguments.export, *ENDINGS)
     find_parts_in_current_folder()
     if arguments.export:
-        from runner.after.export import export
+        from runner.after.export import exported
 
-        for line in export(arguments.run, arguments.export, arguments.allow, arguments.quantize):
-            print(line)
+        found = exported(arguments.run, arguments.export, arguments.allow, arguments.quantize)
+        print("\n".join(found.lines))
         return 0
     from runner.after.predict import part_of_data, predict, read_own, targets_of
     from runner.run.load import load_model

@@ -26,6 +26,7 @@ OWN_MODULES = frozenset(
     for module in (
         *("data.embedded", "data.images", "data.own", "data.sentences", "data.synthetic", "data.tables", "data.text"),
         *("model", "init", "optim", "scheduler", "regularization", "augment", "augment.words"),
+        *("finetune", "compress"),
         *("batch", "stop", "task", "study.parts"),
     )
 )

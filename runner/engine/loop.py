@@ -135,7 +135,7 @@ def _update(state: State, x: Tensor, y: Tensor | Mixed, lr: float, measured: Mea
     """Take one optimizer step along the gradient in place; where asked, measure its norm and the update's size."""
     optimizer, scaler, on = state.optimizer, state.scaler, state.on
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
+        group["lr"] = lr * group.get("lr_scale", 1.0) * group.get("lr_share", 1.0)
     if scaler:
         scaler.unscale_(optimizer)
     if measured is not None:

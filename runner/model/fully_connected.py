@@ -113,7 +113,10 @@ class MLP(nn.Module):
         return self.readout(x)  # type: ignore[no-any-return]
 
     def stacked_pass(self, weights: Weights, drop: Drop = keep) -> Pass | None:
-        """Return a written-out pass of a stack of such networks; None where the readout is not a plain linear layer."""
-        if type(self.readout) is not nn.Linear:
+        """Return a written-out pass of a stack of such networks; None where a layer is not plain, or not trained."""
+        layers = (*self.hidden, self.readout)
+        if any(type(layer) is not nn.Linear or layer._forward_hooks for layer in layers):
+            return None
+        if not all(p.requires_grad for p in self.parameters()) or any(m.training != self.training for m in self.norms):
             return None
         return Pass(weights, self.norms, self.activation, self.residual, self.training, drop, self.features)
