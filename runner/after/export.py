@@ -4,13 +4,14 @@ import os
 import warnings
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from runner import __version__
 from runner.after import card, onnx_program
+from runner.after.plain_form import plain
 from runner.after.predict import part_of_data
 from runner.data import Samples
 from runner.errors import ConfigError, RecordError
@@ -23,8 +24,22 @@ CALIBRATION = 512
 ENDINGS = (".pt2", ".onnx")
 
 
-def export(run: str | Path, path: str | Path, allow: Collection[str] = (), quantize: str | None = None) -> list[str]:
-    """Export a run's model, checked on samples of its data, with a card beside it; return what is to be said of it.
+class Exported(NamedTuple):
+    """What was written."""
+
+    difference: float
+    """The largest of the program's outputs from the model's, before it was quantized."""
+    lines: list[str]
+    """What is to be said of it."""
+
+
+def export(run: str | Path, path: str | Path, allow: Collection[str] = (), quantize: str | None = None) -> float:
+    """Export a run's model as ``exported`` does, and return the largest difference of the program's outputs."""
+    return exported(run, path, allow, quantize).difference
+
+
+def exported(run: str | Path, path: str | Path, allow: Collection[str] = (), quantize: str | None = None) -> Exported:
+    """Export a run's model, checked on samples of its data, with a card beside it.
 
     ``.pt2`` is written by ``torch.export``, ``.onnx`` by ``torch.onnx``; ``quantize`` makes int8 of the latter, which
     is held against the model by what it gets right.
@@ -41,15 +56,16 @@ def export(run: str | Path, path: str | Path, allow: Collection[str] = (), quant
     place = card.place_of(path)
     if path.suffix == ".onnx":
         onnx_program.refuse_without_onnx(f"--export {path}")
-    model = load_model(run, allow)
+    model = plain(load_model(run, allow))
     samples, tested = _samples(run, allow)
     if path.suffix == ".pt2":
-        lines = _as_pt2(model, path, samples)
+        difference, lines = _as_pt2(model, path, samples)
     else:
         train = part_of_data(run, "train", allow).x[:CALIBRATION] if quantize == "static" else samples.x[:0]
-        lines = _as_onnx(model, path, (samples, tested), quantize, onnx_program.raw_inputs(train))
+        difference, lines = _as_onnx(model, path, (samples, tested), quantize, onnx_program.raw_inputs(train))
     _write(place, card.card(run, path, model, lines).encode())
-    return [*(f"{path}: {line}" for line in lines), f"{place}: data, setting, quality and limits"]
+    said = [*(f"{path}: {line}" for line in lines), f"{place}: data, setting, quality and limits"]
+    return Exported(difference, said)
 
 
 def _samples(run: str | Path, allow: Collection[str]) -> tuple[Samples, int]:
@@ -73,7 +89,7 @@ def _write(path: Path, content: bytes) -> None:
         raise RecordError(f"cannot write {path}: {error}") from error
 
 
-def _as_pt2(model: Trained, path: Path, samples: Samples) -> list[str]:
+def _as_pt2(model: Trained, path: Path, samples: Samples) -> Exported:
     x = torch.from_numpy(np.ascontiguousarray(samples.x[:64]))
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(model, (x[:3],), dynamic_shapes=({0: batch},))
@@ -93,12 +109,13 @@ def _as_pt2(model: Trained, path: Path, samples: Samples) -> list[str]:
     finally:
         beside.unlink(missing_ok=True)
     kind = str(x.dtype).removeprefix("torch.")
-    return [
+    lines = [
         f"torch.export of torch {torch.__version__}; the file labels.txt in it holds the labels, one a line",
         f"input x: {kind} [batch, {', '.join(map(str, model.shape))}]",
         f"output: {'logits' if model.classes is not None else 'numbers'}, as the model gives them",
         f"outputs within {difference:.1g} of the model's on {len(x)} samples",
     ]
+    return Exported(difference, lines)
 
 
 def _labels(model: Trained) -> list[Any]:
@@ -107,7 +124,7 @@ def _labels(model: Trained) -> list[Any]:
 
 def _as_onnx(
     model: Trained, path: Path, of_check: tuple[Samples, int], quantize: str | None, calibration: Any
-) -> list[str]:
+) -> Exported:
     samples, tested = of_check
     x = onnx_program.raw_inputs(samples.x)
     plain = onnx_program.program_of(model, x)
@@ -132,7 +149,8 @@ def _as_onnx(
     _write(path, proto.SerializeToString())
     used = {node.domain or "ai.onnx" for node in proto.graph.node}
     opsets = ", ".join(f"{n} {o.version}" for o in proto.opset_import if (n := o.domain or "ai.onnx") in used)
-    return [f"ONNX, opset {opsets}, {path.stat().st_size:,} bytes", *onnx_program.said_of(session), *checked]
+    lines = [f"ONNX, opset {opsets}, {path.stat().st_size:,} bytes", *onnx_program.said_of(session), *checked]
+    return Exported(found, lines)
 
 
 def _lost(plain: Any, int8: Any, model: Trained, x: Any, y: Any, how: str) -> list[str]:

@@ -121,6 +121,11 @@ TABLE = (
         (("ROUNDS [overrides]", "boosting of small networks, such as  optbench boost 10 model.width=8 epochs=3"),),
     ),
     Command(
+        "compress",
+        "runner.cli.compress",
+        (("RUN|DIR [CHAIN…]", "make trained networks smaller: accuracy, bytes and time beside the dense ones"),),
+    ),
+    Command(
         "doctor",
         "runner.cli.doctor",
         (("", "what this machine offers, and what is wrong with it"),),

@@ -49,10 +49,10 @@ def run(argv: Sequence[str]) -> int:
     if arguments.export and is_ensemble(arguments.run):
         raise ConfigError(f"--export writes one network, and {arguments.run} is an ensemble: export its members")
     if arguments.export:
-        from runner.after.export import export
+        from runner.after.export import exported
 
-        for line in export(arguments.run, arguments.export, arguments.allow, arguments.quantize):
-            print(line)
+        found = exported(arguments.run, arguments.export, arguments.allow, arguments.quantize)
+        print("\n".join(found.lines))
         return 0
     from runner.after.predict import part_of_data, predict, read_own, targets_of
 

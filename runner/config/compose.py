@@ -17,7 +17,7 @@ from runner.config.check import check, leaves
 from runner.config.chosen import GROUPS, Chosen, Config, chosen, forget_files
 from runner.config.fields import is_import_path, show
 from runner.config.hydra_door import Composition, ConfigLoader, DictConfig, Hydra, Override
-from runner.config.options import COMBINED_GROUPS, configs_dir, options, options_in, sections
+from runner.config.options import COMBINED_GROUPS, configs_dir, default_choices, name_of, options, options_in, sections
 from runner.config.own_yamls import own_folder
 from runner.config.part_names import PART
 from runner.config.specs import INTERNAL, SPEC, Setting
@@ -130,8 +130,9 @@ class Composer:
                 self._check_option(group, name)
             if len(names) != len(set(map(str, names))):
                 raise ConfigError(f"{group} names an option twice: {override.line}")
-            if "none" in names and len(names) > 1:
-                raise ConfigError(f"{group}=none stands alone, got {override.line}")
+            nothing = default_choices().get(group)
+            if nothing in names and len(names) > 1:
+                raise ConfigError(f"{group}={nothing} stands alone, got {override.line}")
 
     def _check_option(self, group: str, name: object) -> None:
         valid, packages = self.options_of(group), PACKAGES.get(group, {})
@@ -254,7 +255,7 @@ class Composer:
         owners = [o.name for o in options(group, *self._folders) if named in o.settings] if setting else []
         if owners:
             option = base.config.get(group) or {}
-            name = option.get("_option_") or "+".join(options_in(option) or ["none"])
+            name = option.get("_option_") or name_of(group, option)
             raise ConfigError(f"{key} is a setting of {group}={', '.join(owners)}, but {group}={name} is chosen")
         valid = near or [*self._groups, *(k for k in settable if "." not in k)]
         hint = instead.of_key(key, str(line).partition("=")[2], self._instead(settable, base.config))

@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.config.check import leaves
 from runner.config.chosen import GROUPS, Chosen, Config, chosen
-from runner.config.options import COMBINED_GROUPS, of_every_run, options, options_in, sections
+from runner.config.options import COMBINED_GROUPS, name_of, of_every_run, options, options_in, sections
 from runner.config.part_names import SHOWN_AS, shown
 from runner.config.scope import TASK, is_own
 from runner.config.specs import INTERNAL
@@ -94,7 +94,7 @@ def choices(config: Config) -> dict[str, Any]:
         if key in OUTSIDE:
             continue
         if key in COMBINED_GROUPS:
-            columns[key] = "+".join(sorted(options_in(value))) or "none"
+            columns[key] = name_of(key, value)
         elif isinstance(value, dict) and key not in together:
             columns[key] = shown(key, value)
         else:

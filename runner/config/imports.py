@@ -26,7 +26,7 @@ OWN_MODULES = frozenset(
     for module in (
         *("data.embedded", "data.images", "data.own", "data.sentences", "data.synthetic", "data.tables", "data.text"),
         *("model", "init", "optim", "scheduler", "regularization", "augment", "augment.words"),
-        *("batch", "stop", "parallel", "task", "study.parts"),
+        *("finetune", "compress", "batch", "stop", "parallel", "task", "study.parts"),
     )
 )
 LIBRARY_MODULES = frozenset(

@@ -14,7 +14,7 @@ from runner.config.fields import REQUIRED
 from runner.config.specs import INTERNAL, SPEC, Setting, Spec
 from runner.errors import ConfigError
 
-COMBINED_GROUPS = ("regularization", "augment", "stop", "parallel")
+COMBINED_GROUPS = ("regularization", "augment", "stop", "parallel", "finetune", "compress")
 """Groups of which any number of options may be chosen; their settings lie at ``group.option.key``."""
 
 MAIN = "config.yaml"
@@ -23,6 +23,11 @@ MAIN = "config.yaml"
 def options_in(node: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the options that were chosen of a group of several, by name; what else it holds is set for all of them."""
     return {name: option for name, option in (node or {}).items() if isinstance(option, Mapping)}
+
+
+def name_of(group: str, node: Mapping[str, Any] | None) -> str:
+    """Return what was chosen of a group of several: their names, joined, or that of its default, which is nothing."""
+    return "+".join(sorted(options_in(node))) or str(default_choices()[group])
 
 
 @dataclass(frozen=True)

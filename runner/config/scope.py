@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.config.fields import show
-from runner.config.options import COMBINED_GROUPS, default_choices, of_every_run, options_in
+from runner.config.options import COMBINED_GROUPS, default_choices, name_of, of_every_run
 from runner.config.specs import Setting, Spec
 from runner.errors import ConfigError, closest
 
@@ -69,7 +69,7 @@ def narrowed(config: Mapping[str, Any], used: frozenset[str], unused: Mapping[st
         node = config.get(group)
         if group in used or not node:
             continue
-        option = "+".join(sorted(options_in(node))) or "none" if group in COMBINED_GROUPS else node.get("_option_")
+        option = name_of(group, node) if group in COMBINED_GROUPS else node.get("_option_")
         if option != default:
             refuse(group, f"{group}={option}", config[TASK]["_option_"], used)
     for key, setting in unused.items():

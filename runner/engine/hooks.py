@@ -184,6 +184,8 @@ class Hook:
     """Hooks act in the order of their places, those of one place in that of their names."""
     draws: ClassVar[bool] = False
     """It reads ``AtStep.key``."""
+    replayed: ClassVar[bool] = True
+    """What it does in a step of a stack depends on tensors alone, so that a CUDA graph may replay it."""
     state: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that change in training: tensors, plain values, dictionaries and lists of them."""
 
@@ -199,8 +201,20 @@ class Hook:
             ConfigError: naming the setting.
         """
 
-    def parametrize(self, model: "nn.Module") -> None:
-        """Change the form in which a model, which has its initial weights, is trained."""
+    def parametrize(self, model: "nn.Module", x: "Tensor") -> None:
+        """Change the form in which a model, which has its initial weights, is trained.
+
+        A model that is loaded gets its weights afterwards, and may lie on the meta device. What is drawn here from
+        the global generator is a function of the run's seed.
+
+        Args:
+            model: it.
+            x: one input of zeros ``[1, …]``.
+        """
+
+    def rate_shares(self, model: "nn.Module") -> Mapping[str, float]:
+        """Return by the name of each parameter the share of the learning rate that is its own; none has all of it."""
+        return {}
 
     def begin(self, at: Going) -> Self:
         """Return what acts on a run from here on: a copy, whose ``state`` is the first."""

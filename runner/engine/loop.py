@@ -147,7 +147,7 @@ def _update(state: State, x: Tensor, y: Targets, lr: float, measured: Measured |
     """Take one optimizer step along the gradient in place; where asked, measure its norm and the update's size."""
     run, optimizer, scaler, on = state.run, state.optimizer, state.scaler, state.on
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
+        group["lr"] = lr * group.get("lr_scale", 1.0) * group.get("lr_share", 1.0)
     if scaler:
         scaler.unscale_(optimizer)
     state.skipped = scaler is not None and not _is_finite(state.trained)  # a cut may make it finite

@@ -113,8 +113,13 @@ class MLP(nn.Module):
         return self.readout(x)  # type: ignore[no-any-return]
 
     def stacked_pass(self, weights: Weights, drop: Drop = keep) -> Pass | None:
-        """Return a written-out pass of a stack of such networks; None where the readout is not as it was built."""
+        """Return a written-out pass of a stack of such networks; None where a layer is not plain, or not trained."""
+        layers = (*self.hidden, self.readout)
+        if any(type(layer) is not nn.Linear for layer in self.hidden) or any(layer._forward_hooks for layer in layers):
+            return None
         if type(self.readout) not in (nn.Linear, maximal_update.Readout):
+            return None
+        if not all(p.requires_grad for p in self.parameters()) or any(m.training != self.training for m in self.norms):
             return None
         multiplier = getattr(self.readout, "multiplier", 1.0)
         stands = self.activation, self.residual, self.training

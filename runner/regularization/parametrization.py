@@ -1,7 +1,7 @@
 """Other forms in which weights are trained."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from runner.engine.hooks import Hook
 
@@ -9,7 +9,7 @@ from runner.engine.hooks import Hook
 class WeightNorm(Hook):
     """Each matrix and kernel as lengths and directions."""
 
-    def parametrize(self, model: nn.Module) -> None:
+    def parametrize(self, model: nn.Module, x: Tensor) -> None:
         """Change a model's layers."""
         for module in list(model.modules()):
             if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):

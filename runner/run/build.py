@@ -15,7 +15,7 @@ from runner.config.imports import bind, named_by_user
 from runner.config.own_parts import explained, origin
 from runner.data import Data
 from runner.engine.diagnostics import Diagnostics
-from runner.engine.hooks import Hook
+from runner.engine.hooks import Hook, overrides
 from runner.engine.run import Run, Split, Stepping, TrainingLoss
 from runner.engine.sharpness import Sharpness
 from runner.engine.snapshots import Snapshots
@@ -75,6 +75,7 @@ def _build(job: Job) -> Run:
     hooks |= {"augment": augmentation} if augmentation.parts else {}
     hooks |= _measuring(job, train, probe(train, data), training_loss, device)
     decay_bias_and_norm = config["optim"]["decay_bias_and_norm"]
+    shares = [hook.rate_shares for hook in hooks.values() if overrides(type(hook), "rate_shares")]
     run = Run(
         seed=config["seed"],
         noise_seed=derive(config["seed"], "noise"),
@@ -88,7 +89,7 @@ def _build(job: Job) -> Run:
         test=test,
         construct=partial(construct, device),
         optim=Stepping(
-            groups=partial(optim.parameter_groups, decay_bias_and_norm=decay_bias_and_norm, rule=rule),
+            groups=partial(optim.parameter_groups, decay_bias_and_norm=decay_bias_and_norm, rule=rule, shares=shares),
             optimizer=job.part(config["optim"], "decay_bias_and_norm"),
             scaled=rule is not None,
             linear_in_lr=False,
@@ -140,7 +141,7 @@ def _construct(job: Job, data: Data, device: torch.device, hooks: Collection[Hoo
     constructor: Callable[[], nn.Module] = partial(model, tuple(data.train.x.shape[1:]), data.outputs)
     if not filled:
         with device:
-            return parametrized(hooks, constructor())
+            return parametrized(hooks, constructor(), data.train.x.shape[1:], data.is_text)
     option = config["init"]
     function, settings = bind(option, job.allow, "bias", "bias_std")
     fill = None if job.known.fact("init", "as_built") else partial(function, **settings)
@@ -150,7 +151,10 @@ def _construct(job: Job, data: Data, device: torch.device, hooks: Collection[Hoo
     built = construct(
         constructor, config["seed"], fill, bias, lambda: inputs(data), variance, bias_std, head_of(option.get("head"))
     )
-    built = parametrized(hooks, built).to(device, getattr(torch, config["dtype"]))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config["seed"], "parts"))
+        built = parametrized(hooks, built, data.train.x.shape[1:], data.is_text)
+    built = built.to(device, getattr(torch, config["dtype"]))
     if config["compile"]:
         built.compile()
     return built

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from runner.config.chosen import Config, chosen
 from runner.config.imports import bind
+from runner.config.options import options_in
 from runner.config.scope import is_own as is_own_task
 from runner.data.vocabulary import Vocabulary
 from runner.engine import checkpoint
@@ -123,7 +124,8 @@ def load_model(run: str | Path, allow: Collection[str] = (), snapshot: int | Non
             alphabet = saved.get("alphabet")
             made = reader(function, config["model"], alphabet, vocabulary_of(saved))
             network: nn.Module = made(shape, saved["outputs"], **settings)
-            parametrized(_parametrizing(config, allow), network)
+            is_text = alphabet is not None or vocabulary_of(saved) is not None
+            parametrized(_parametrizing(config, allow), network, shape, is_text)
         network.load_state_dict(saved["model"], assign=True)
     except Exception as error:
         raise RecordError(f"{path} does not fit the model of {Path(run) / 'config.yaml'}: {error}") from error
@@ -133,8 +135,9 @@ def load_model(run: str | Path, allow: Collection[str] = (), snapshot: int | Non
 def _parametrizing(config: Config, allow: Collection[str]) -> list[Hook]:
     """Return the hooks of a run that change the form of its model; of one's own parts, those that are allowed."""
     found = []
-    for option in config["regularization"].values():
-        if option["_target_"].startswith("runner.") or option["_target_"] in allow:
-            function, settings = bind(option, allow)
-            found.append(function(**settings))
+    for group in ("regularization", "finetune", "compress"):
+        for option in options_in(config.get(group)).values():
+            if option["_target_"].startswith("runner.") or option["_target_"] in allow:
+                function, settings = bind(option, allow)
+                found.append(function(**settings))
     return found

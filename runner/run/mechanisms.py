@@ -25,8 +25,8 @@ def hooks_of(job: Job, data: Data, device: torch.device) -> dict[str, Hook]:
         ConfigError: if a function of one's own gives something else, or a run that is looked at does not fit.
     """
     found: dict[str, Hook] = {}
-    for group in ("stop", "regularization"):
-        for name, option in sorted(options_in(job.config[group]).items()):
+    for group in ("stop", "regularization", "finetune", "compress"):
+        for name, option in sorted(options_in(job.config.get(group)).items()):
             hook = job.part(option)()
             if not isinstance(hook, Hook):
                 raise ConfigError(

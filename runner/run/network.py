@@ -1,9 +1,10 @@
 """From a model's option to the network that is trained."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from runner.config.imports import accepts, resolve
@@ -59,8 +60,12 @@ def head_of(name: str | None) -> Callable[..., object] | None:
     return partial(resolve(option.content["_target_"], ()), **settings)
 
 
-def parametrized(hooks: Iterable[Hook], model: nn.Module) -> nn.Module:
-    """Return a model that has its weights in the form in which they are trained."""
-    for hook in hooks:
-        hook.parametrize(model)
+def parametrized(hooks: Iterable[Hook], model: nn.Module, shape: Sequence[int], is_text: bool) -> nn.Module:
+    """Return a model of inputs ``shape``, numbers or a text's, with its weights in the form in which they are trained.
+
+    Those of one place act in the order in which they come.
+    """
+    x = torch.zeros(1, *shape, dtype=torch.long if is_text else None)
+    for hook in sorted(hooks, key=lambda hook: hook.place):
+        hook.parametrize(model, x)
     return model

@@ -46,6 +46,7 @@ CONTEXT = {
 NEEDS_A_RUN = {
     "pretrained": lambda run: [f"init.run={run}"],
     "distillation": lambda run: [f"regularization.distillation.run={run}"],
+    "finetune": lambda run: [f"init.run={run}"],  # the experiment
 }
 
 
@@ -119,7 +120,7 @@ def test_of_every_setting_it_is_known_which_values_are_valid(group: str, option:
 def test_settings_are_the_arguments_of_the_function_named(group: str, option: str, a_run: Path) -> None:
     overrides = [*overrides_for(group, option), *NEEDS_A_RUN.get(option, lambda run: [])(a_run)]
     config = compose_job(overrides).config if group != "data" else None
-    if config is None or option == "none" or group not in config:
+    if config is None or option in ("none", "full") or group not in config:
         return
     chosen = config[group][option] if group in COMBINED_GROUPS else config[group]
     shared = {

@@ -25,6 +25,8 @@ FLOORS = (
             "mup",
             "task",
             "parallel",
+            "finetune",
+            "compress",
         },
     ),
     ("run", {"run"}),

@@ -110,6 +110,7 @@ def _is_due(members: Stack, epoch_ends: bool) -> bool:
 def graph_of(members: Stack) -> Graphed | None:
     """Return what replays the members' step on CUDA; None where that cannot be."""
     alone = len(members.runs) > sum(part.stop - part.start for part in members.slices)
+    alone = alone or not all(hook.replayed for hook in members.hooks.values())
     optimizers = [part.optimizer for part in members.slices]
     if members.device.type != "cuda" or alone or not can_be_captured(optimizers):
         return None

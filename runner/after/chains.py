@@ -1,0 +1,151 @@
+"""The ways to make a trained network smaller, one after another: as they are typed, and as runs that are trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from runner.config.options import options_in
+from runner.errors import ConfigError, closest
+
+TRAINED = {"magnitude": "sparsity", "gradual": "sparsity", "structured": "share", "low_rank": "share", "qat": ""}
+"""Options of the group ``compress``, and the setting that a number is given to."""
+SMALLER, INT8 = "distill", ("static", "dynamic")
+"""A narrower network that the dense one teaches; and what onnxruntime makes of a program."""
+WAYS = (*TRAINED, SMALLER, *INT8)
+DEFAULT = ("structured", "structured+static", "gradual", "low_rank", "static", "dynamic")
+STUDENT = 0.5
+"""Share of the width that a student has where none is given."""
+_REPLACED = ("init", "compress", "name", "save", "epochs", "max_steps", "force", "retry", "pause_at", "dry_run")
+_CONTROL = ("workers", "skip_invalid", "fail_fast", "baselines", "engine")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Ways in their order, such as ``structured=0.5+static``."""
+
+    said: str
+    trained: tuple[tuple[str, float | None], ...]
+    """Options of ``compress``, all of one run."""
+    student: float | None
+    int8: str | None
+
+    @staticmethod
+    def read(text: str) -> "Chain":
+        """Read a chain.
+
+        Raises:
+            ConfigError: naming the part that is wrong, and what is valid.
+        """
+        parts = [_part(part, text) for part in text.split("+")]
+        names = [name for name, _ in parts]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"{text}: a way is named twice")
+        if any(name in INT8 for name in names[:-1]):
+            raise ConfigError(f"{text}: {' and '.join(INT8)} come last, as nothing is trained in int8")
+        if SMALLER in names[1:]:
+            raise ConfigError(f"{text}: {SMALLER} comes first, as the others change what it has taught")
+        student = next((STUDENT if n is None else n for name, n in parts if name == SMALLER), None)
+        int8 = names[-1] if names[-1] in INT8 else None
+        return Chain(text, tuple(part for part in parts if part[0] in TRAINED), student, int8)
+
+    @property
+    def before(self) -> str:
+        """The ways that are trained: chains that share them share their runs."""
+        return "+".join(part for part in self.said.split("+") if part not in INT8)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether it ends in torchao's int8."""
+        return self.int8 is None and any(name == "qat" for name, _ in self.trained)
+
+
+def _part(text: str, chain: str) -> tuple[str, float | None]:
+    name, equals, number = text.partition("=")
+    if name not in WAYS:
+        said = f"{text!r} in {chain} is no way to compress" if text != chain else f"{text!r} is no way to compress"
+        raise ConfigError(f"{said}{closest(name, WAYS)}\nvalid: {', '.join(WAYS)}, joined by +")
+    if not equals:
+        return name, None
+    if name != SMALLER and not TRAINED.get(name):
+        raise ConfigError(f"{text}: {name} takes no number")
+    try:
+        value = float(number)
+    except ValueError as error:
+        raise ConfigError(f"{text}: {number!r} is no number") from error
+    if not 0 < value < 1:
+        raise ConfigError(f"{text}: the number is a share between 0 and 1, got {number}")
+    return name, value
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A run that is to be made smaller."""
+
+    folder: Path
+    config: dict[str, Any]
+    overrides: tuple[str, ...]
+    """By which it was asked for."""
+
+    @staticmethod
+    def read(folder: Path, config: dict[str, Any]) -> "Dense":
+        """Read what a run was asked for by.
+
+        Raises:
+            ConfigError: if its folder does not say.
+        """
+        path = folder / ".hydra" / "overrides.yaml"
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path} cannot be read: runs are trained as it says") from error
+        if options_in(config.get("compress")):
+            raise ConfigError(f"{folder} is compressed already: give the dense run")
+        return Dense(folder, config, tuple(map(str, found or [])))
+
+    @property
+    def name(self) -> str:
+        """The folder of the runs that are trained."""
+        return f"{self.config['name']}-compress"
+
+    def _kept(self, *without: str) -> list[str]:
+        return [o for o in self.overrides if not _is_of(o, (*without, *_CONTROL))]
+
+    def trained(self, chain: Chain, source: Path, length: Sequence[str], width: int | None) -> list[str]:
+        """Return the overrides of the run in which the options of ``compress`` act.
+
+        Args:
+            chain: it.
+            source: the run whose weights it begins with.
+            length: overrides of its length and rate.
+            width: of a student.
+        """
+        kept = self._kept(*_REPLACED, *(["model.width"] if width else []))
+        if any(_is_of(o, ["optim.lr"]) for o in length):
+            kept = [o for o in kept if not _is_of(o, ["optim.lr"])]
+        names = [name for name, _ in chain.trained]
+        numbers = [f"compress.{name}.{TRAINED[name]}={value:g}" for name, value in chain.trained if value is not None]
+        wide = [f"model.width={width}"] if width else []
+        begun = ["init=pretrained", f"init.run={_quoted(source)}", f"compress=[{','.join(names)}]", *numbers]
+        return [*kept, *wide, *begun, *length, f"name={self.name}", "save=last", "baselines=false"]
+
+    def narrower(self, width: int, taught: bool) -> list[str]:
+        """Return the overrides of a network of another width trained as this one was; ``taught`` by it too."""
+        kept = self._kept("model.width", "model.widths", "model.width_multiplier", "name", "save", "force", "pause_at")
+        more: list[str] = []
+        if taught:
+            kept = [o for o in kept if o.partition("=")[0] != "regularization"]
+            names = [*options_in(self.config["regularization"]), "distillation"]
+            more = [f"regularization=[{','.join(names)}]", f"regularization.distillation.run={_quoted(self.folder)}"]
+        return [*kept, f"model.width={width}", *more, f"name={self.name}", "save=last", "baselines=false"]
+
+
+def _is_of(override: str, keys: Sequence[str]) -> bool:
+    key = override.lstrip("+").partition("=")[0]
+    return any(key == one or key.startswith(f"{one}.") for one in keys)
+
+
+def _quoted(path: Path) -> str:
+    return f"'{path}'"

@@ -1,0 +1,111 @@
+"""``optbench compress``: chains as they are typed, runs that are found again, a table that says what is not faster."""
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runner.after.chains import Chain
+from runner.after.compressed_table import Row, table
+from runner.after.latency import in_turns
+from runner.errors import ConfigError
+from tests.support.known import TINY
+from tests.support.records import run_folders, summary_of
+
+
+def test_a_chain_is_read_as_it_is_typed() -> None:
+    chain = Chain.read("distill=0.25+structured=0.5+gradual+static")
+    assert (chain.student, chain.int8) == (0.25, "static")
+    assert chain.trained == (("structured", 0.5), ("gradual", None))
+    assert chain.before == "distill=0.25+structured=0.5+gradual" and not chain.rounds
+    assert Chain.read("qat").rounds and not Chain.read("qat+static").rounds
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("strctured", "did you mean 'structured'"),
+        ("structured+statc", "'statc' in structured+statc is no way to compress; did you mean 'static'"),
+        ("static+gradual", "come last, as nothing is trained in int8"),
+        ("static+dynamic", "come last"),
+        ("gradual+distill", "distill comes first"),
+        ("gradual=2", "a share between 0 and 1, got 2"),
+        ("gradual=x", "'x' is no number"),
+        ("qat=0.5", "qat takes no number"),
+        ("gradual+gradual=0.5", "named twice"),
+    ],
+)
+def test_a_chain_that_is_none_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said.replace("+", r"\+")):
+        Chain.read(text)
+
+
+def test_calls_are_measured_in_turns() -> None:
+    order: list[str] = []
+    found = in_turns({name: lambda name=name: order.append(name) for name in "ab"}, rounds=4)
+    assert order == [*"aaabbb", *"ab" * 4] and found["a"][0] <= found["a"][1]
+
+
+def row(name: str, scores: list[float], faster: float, file_bytes: int = 1000) -> Row:
+    dense = None if math.isnan(faster) else [0.9, 0.8]
+    return Row(name, "onnxruntime", scores, dense, None, 9, 10, 5, file_bytes, 1000, {1: (0.1, 0.2)}, {1: faster})
+
+
+def test_what_is_not_faster_or_smaller_is_said_and_differences_are_paired() -> None:
+    rows = [row("dense", [0.9, 0.8], math.nan), row("cut", [0.92, 0.82], 2.0, 400), row("zeros", [0.9, 0.7], 1.0)]
+    lines, cells = table(rows, (1,), classes=True, seeds=2)
+    said = "\n".join(lines)
+    assert "+2.00 [+2.00, +2.00]" in lines[3] and "2.50×" in lines[3] and "2.00×" in lines[3]
+    assert "zeros is not faster at batch 1" in said and "zeros is not smaller as a file" in said
+    assert "cut is not" not in said and "dense is not" not in said
+    assert cells[2]["minus_dense_mean"] == pytest.approx(-5)
+
+
+@pytest.mark.slow
+def test_a_folder_is_compressed_and_found_again(optbench: Callable, folder: Path) -> None:
+    net = ["model.width=32", "model.depth=2", "epochs=3", "seed=0,1", "save=last", "optim.lr=0.01"]
+    assert optbench("train", "-m", *net, "name=big").code == 0
+    asked = ["outputs/big", "structured=0.5", "structured=0.5+static", "gradual=0.8", "distill=0.5+gradual", "dynamic"]
+    found = optbench("compress", *asked, "qat", "--epochs", "2", "--rounds", "5")
+    assert found.code == 0, found.err
+    with (folder / "outputs/big-compress/compress.csv").open() as file:
+        rows = {row["way"]: row for row in csv.DictReader(file)}
+    dense, cut = rows["dense"], rows["structured=0.5"]
+    for key in ("not_0", "stored", "flops_per_sample", "bytes"):
+        assert float(cut[key]) < 0.7 * float(dense[key]), key
+    assert float(rows["dynamic"]["bytes"]) < 0.5 * float(dense["bytes"])
+    prunable = 64 * 32 + 32 * 32 + 32 * 10
+    assert int(rows["gradual=0.8"]["stored"]) == int(dense["stored"])
+    zeros = sum(round(0.8 * n) for n in (64 * 32, 32 * 32, 32 * 10))
+    assert abs(int(rows["gradual=0.8"]["not_0"]) - (int(dense["stored"]) - zeros)) <= 1 and zeros < prunable
+    small = rows["small for structured=0.5"]
+    assert int(small["stored"]) == pytest.approx(int(cut["stored"]), rel=0.05)
+    dense_runs = run_folders(folder, "big")
+    mean = np.mean([summary_of(run)["test_accuracy"] for run in dense_runs])
+    assert float(dense["accuracy"]) == pytest.approx(mean, abs=1e-6)
+    times = {run: (run / "summary.json").stat().st_mtime_ns for run in run_folders(folder, "big-compress")}
+    assert optbench("compress", *asked, "qat", "--epochs", "2", "--rounds", "5").code == 0
+    assert times == {run: (run / "summary.json").stat().st_mtime_ns for run in run_folders(folder, "big-compress")}
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "words"),
+    [
+        (["model=vit", "model.patch=4", "model.depth=1", "max_steps=1"], ["structured"], ["model=vit"]),
+        (["-m", *TINY, "seed=0,1"], ["static"], ["kept no weights", "save=last"]),
+        (["-m", "max_steps=1", "model.width=8,9", "save=last"], ["static"], ["holds 2 settings"]),
+        (["max_steps=1", "model.width=8"], ["statc"], ["did you mean 'static'"]),
+        (["max_steps=1", "model.width=8"], ["--epochs", "0"], ["--epochs must be > 0"]),
+    ],
+)
+def test_what_cannot_be_compressed_is_refused_and_nothing_is_trained(
+    trained: list[str], asked: list[str], words: list[str], optbench: Callable, folder: Path
+) -> None:
+    assert optbench("train", *trained).code == 0
+    refused = optbench("compress", "outputs/default", *asked)
+    assert refused.code == 2 and all(word in refused.err for word in words), refused.err
+    assert [p.name for p in (folder / "outputs").iterdir()] == ["default"]
+    assert optbench("compress", "nowhere").code == 2
