@@ -35,7 +35,7 @@ LATE = {
     "torch: refusals, finished runs, reports and plans need none": """
         batch.noise_scale engine.checkpoint engine.diagnostics engine.fused engine.fused.batched engine.fused.members
         engine.loop engine.measure engine.memory engine.state run.baselines run.build run.load run.memory
-        run.own_task run.summary run.trainee init model
+        run.flops run.own_task run.summary run.trainee init model
         study.noise_scale after.export after.predict search.lr_range
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """

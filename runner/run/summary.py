@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from runner import __version__
 from runner.engine.run import Run
 from runner.engine.state import State
+from runner.run.flops import forward_flops
 from runner.run.job import Job
 
 
@@ -97,16 +97,6 @@ def _class_sizes(run: Run) -> dict[str, int]:
 def device_name(device: torch.device) -> str:
     """Return the device's own name, such as ``NVIDIA H200``, or its kind."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def forward_flops(state: State) -> int:
-    """Count the multiply-adds of one sample's forward pass, two FLOPs each."""
-    counter, trains = FlopCounterMode(display=False), state.model.training
-    state.model.eval()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), counter:  # a user's model may draw
-        state.model.forward(state.run.probe.x[:1])
-    state.model.train(trains)
-    return int(counter.get_total_flops())
 
 
 def _optimizer_bytes(state: State) -> int:
