@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from runner import optim
-from runner.engine.optimizers import evaluating, uncompiled
+from runner.engine.optimizers import evaluating
 from runner.run.build import build
 from tests.support.loops import final_weights
 
@@ -391,23 +391,3 @@ def test_a_tolerance_ends_the_iterations_of_lbfgs(job: Callable) -> None:
 def test_tolerances_below_zero_are_refused(optbench: Callable) -> None:
     refused = optbench("train", "optim=lbfgs", "optim.tolerance_grad=-1")
     assert refused.code == 2 and "optim.tolerance_grad must be a finite number ≥ 0, got -1" in refused.err
-
-
-@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adafactor])
-def test_an_optimizer_beneath_its_wrappers_steps_and_is_saved_as_torchs_own(kind: type[torch.optim.Optimizer]) -> None:
-    stepped = []
-    for of in (kind, uncompiled(kind)):
-        weight = nn.Parameter(start())
-        optimizer = of([weight], lr=0.01)
-        for gradient in gradients():
-            weight.grad = gradient
-            optimizer.step()
-        optimizer.zero_grad()
-        assert weight.grad is None
-        assert not optimizer.state[weight] or all(not v.requires_grad for v in optimizer.state[weight].values())
-        resumed = of([nn.Parameter(weight.detach().clone())], lr=1.0)
-        resumed.load_state_dict(optimizer.state_dict())
-        assert resumed.param_groups[0]["lr"] == 0.01
-        stepped.append(weight.detach())
-    assert torch.equal(*stepped)
-    assert isinstance(optimizer, kind) and type(optimizer).__name__ == kind.__name__

@@ -47,6 +47,7 @@ def summarize(job: Job, state: State, last_row: dict[str, Any], measured: dict[s
         "test_samples": len(run.test.y),
         **_class_sizes(run),
         "flops_per_sample": forward_flops(state),
+        "memory_format": state.layout,
         "optimizer_state_bytes": _optimizer_bytes(state),
         "peak_memory_bytes": peak_memory(run.device),
         **environment(job, run, state.stack_size),

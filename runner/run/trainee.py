@@ -18,6 +18,7 @@ from runner.errors import RecordError
 from runner.run import files, packs
 from runner.run.job import Job
 from runner.run.outcome import asked
+from runner.run.processor import layout_of
 
 Pulse = Callable[[int, float | None], bool]
 """Called after each step with its number and, where it is known, its loss; True asks to stop there."""
@@ -111,7 +112,7 @@ def alone(job: Job, run: Run) -> Alone:
     A run that is now asked for other rows, or for best weights that were not kept so far, begins anew; so does one
     whose checkpoint another version laid out, which is named.
     """
-    state, lines = start(run), _rows_on_disk(job, run)
+    state, lines = _begun(job, run), _rows_on_disk(job, run)
     layout, now, unknown = state.state_dict(), asked(job), []
     place = job.folder / "checkpoint.pt"
     for path in (place, checkpoint.previous(place)):
@@ -130,11 +131,17 @@ def alone(job: Job, run: Run) -> Alone:
                 state.load_state_dict(saved)
                 return Alone(job, state, state.step)
         except UNLIKE:
-            state = start(run)
+            state = _begun(job, run)
             unknown.append(path)
     for path in unknown[:1]:
         _name_unknown(path, "the run starts")
     return Alone(job, state, None)
+
+
+def _begun(job: Job, run: Run) -> State:
+    state = start(run)
+    state.lay_out(layout_of(job, state))
+    return state
 
 
 def together(jobs: Sequence[Job], runs: Sequence[Run], plan: Path, source: Path) -> Together:

@@ -32,7 +32,8 @@ def test_layers_multiply_as_the_counter_of_operations_says(which: str, job: Make
 
 def test_a_run_does_not_import_the_compiler(tmp_path: Path) -> None:
     program = (
-        "import sys; from runner.cli.main import main; code = main(['train', 'max_steps=2', 'epochs=null', 'baselines=false']); "
+        "import sys; from runner.cli.main import main; "
+        "code = main(['train', 'max_steps=2', 'epochs=null', 'baselines=false']); "
         "print(code, *{'torch._dynamo', 'sympy', 'triton', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules))"
     )
     told = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
