@@ -29,12 +29,11 @@ def layout_for(
     """Return the layout that a model is trained in by itself.
 
     ``channels_last`` for convolutions of images on a CPU that is capable, unless something is not as it was built: a
-    parametrized model, or an optimizer of others, which may not know the layout. ``capability`` is asked for where it matters.
+    parametrized model, or an optimizer of others, which may not know the layout. ``capability`` is asked for where it
+    matters.
     """
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
-    if not convolutions or device.type != "cpu":
-        return CONTIGUOUS
-    if not _is_known(optimizer):
+    if not convolutions or device.type != "cpu" or not _is_known(optimizer):
         return CONTIGUOUS
     if any(parametrize.is_parametrized(module) for module in model.modules()):
         return CONTIGUOUS

@@ -45,7 +45,7 @@ def test_a_layout_is_chosen_by_model_optimizer_and_processor_alone(job: Make) ->
     assert layout("optim=lbfgs") == CONTIGUOUS
     assert layout("regularization=weight_norm") == CONTIGUOUS
     assert layout("data=mnist1d") == CONTIGUOUS
-    own = nn.Conv2d(3, 512, 3)
+    own = nn.Conv2d(512, 8, 3)
     assert layout_for(own, torch.optim.SGD(own.parameters()), CPU, lambda: "AVX512") == CONTIGUOUS
 
 
