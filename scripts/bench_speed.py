@@ -6,7 +6,8 @@ Each contender trains the same model for the same steps; they take turns, and me
 steps a second by ``train_seconds``; ``whole`` counts everything in: building, evaluations, CSV, checkpoints. The plain
 loop is contiguous, in float32, with torch.optim.AdamW as it is built without a word, and the allocator keeps what a
 step frees, as optbench has it; ``default allocator`` is the same loop in a process of its own that was told nothing.
-With ``--cpu`` seconds are those of the processor, which other processes on the machine disturb least.
+With ``--cpu`` seconds are those of the processor, which other processes on the machine disturb least; of those of
+training it is known what share they are of the whole by the clock.
 """
 
 import argparse
@@ -53,10 +54,11 @@ def by_optbench(overrides: list[str]) -> tuple[float, float]:
 
     settings = [*overrides, "force=true", "baselines=false"]
     job = prepare(Composer(start_hydra().config_loader).compose(settings))
-    began = clock()
+    began, wall = clock(), time.perf_counter()
     outcome = run_job(job)
     assert outcome is not None, "nobody else trains it"
-    return outcome.summary["train_seconds"], clock() - began
+    whole, passed = clock() - began, time.perf_counter() - wall
+    return outcome.summary["train_seconds"] * whole / passed, whole
 
 
 def tensors(overrides: list[str]) -> tuple[torch.Tensor, torch.Tensor, nn.Module, int, int]:
