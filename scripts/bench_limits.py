@@ -84,10 +84,8 @@ def bytes_of_step(state: State, samples: int) -> float:
 
     hooks = [layer.register_forward_hook(count) for layer in state.model.modules()]
     x = state.run.train.x[:1]
-    with torch.no_grad():
-        state.model.eval()
+    with torch.no_grad(), state.evaluating():
         state.model.forward(x)
-        state.model.train()
     for hook in hooks:
         hook.remove()
     weights = sum(p.numel() * p.element_size() for p in state.model.parameters())
@@ -104,7 +102,7 @@ def recurrent_flops(state: State) -> int:
         found[0] += 2 * gates * (layer.input_size + layer.hidden_size) * outputs[0].numel() // layer.hidden_size
 
     hooks = [m.register_forward_hook(count) for m in state.model.modules() if isinstance(m, nn.RNNBase)]
-    with torch.no_grad():
+    with torch.no_grad(), state.evaluating():
         state.model.forward(state.run.train.x[:1])
     for hook in hooks:
         hook.remove()

@@ -1,10 +1,12 @@
 """Memory layouts: by a rule, and of no consequence but for last digits."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from runner.engine import loop
+from runner.engine import checkpoint, loop
 from runner.engine.layout import CHANNELS_LAST, CONTIGUOUS, layout_for
 from runner.engine.measure import evaluate, finish
 from runner.engine.state import State, start
@@ -74,3 +76,35 @@ def test_what_the_last_evaluation_measured_is_not_measured_again(job: Make, monk
     measured = finish(state)
     assert len(calls) == 1  # of the test set
     assert {k.removeprefix("final_val_"): v for k, v in measured.items() if k.startswith("final_val_")} == expected
+
+
+@pytest.mark.parametrize("settings", [["batch.micro=24"], ["batch=growing", "batch.milestones=[1]"], ["augment=crop"]])
+def test_channels_last_is_the_same_beside_what_changes_batches(settings: list[str], job: Make) -> None:
+    found = []
+    for layout in (CONTIGUOUS, CHANNELS_LAST):
+        state = start(build(job(*CNN, "optim=adamw", *settings)))
+        state.lay_out(layout)
+        found.append(trained(state).model.state_dict())
+    for name, weight in found[0].items():
+        torch.testing.assert_close(found[1][name], weight, atol=1e-9, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("optim", ["adamw", "momentum", "adagrad"])
+def test_a_run_in_channels_last_that_was_stopped_goes_on_to_the_same_weights(
+    optim: str, job: Make, tmp_path: Path
+) -> None:
+    def begun() -> State:
+        state = start(build(job(*CNN, f"optim={optim}")))
+        state.lay_out(CHANNELS_LAST)
+        return state
+
+    stopped = begun()
+    for _ in loop.train(stopped, lambda state, loss: state.step == 3):
+        if stopped.step == 3:
+            break
+    checkpoint.save(tmp_path / "checkpoint.pt", stopped.state_dict())
+    resumed = start(build(job(*CNN, f"optim={optim}")))
+    resumed.load_state_dict(checkpoint.load(tmp_path / "checkpoint.pt"))
+    whole = trained(begun()).model.state_dict()
+    for name, weight in trained(resumed).model.state_dict().items():
+        assert torch.equal(weight, whole[name]), name
