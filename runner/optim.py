@@ -15,23 +15,23 @@ from torch.optim import Optimizer
 
 from runner import mup
 from runner.config.own_parts import call
-from runner.engine.optimizers import ParameterGroups
+from runner.engine.optimizers import ParameterGroups, uncompiled
 from runner.errors import PartError, closest
 
 
 def gd(parameters: ParameterGroups, *, lr: float) -> Optimizer:
     """w ← w - lr·g, g over the whole training set."""
-    return torch.optim.SGD(parameters, lr, fused=_fusable(parameters))
+    return uncompiled(torch.optim.SGD)(parameters, lr, fused=_fusable(parameters))
 
 
 def sgd(parameters: ParameterGroups, *, lr: float, momentum: float, nesterov: bool) -> Optimizer:
     """v ← momentum·v + g; w ← w - lr·v, or lr·(g + momentum·v) with Nesterov's look-ahead (Sutskever 2013)."""
-    return torch.optim.SGD(parameters, lr, momentum, nesterov=nesterov, fused=_fusable(parameters))
+    return uncompiled(torch.optim.SGD)(parameters, lr, momentum, nesterov=nesterov, fused=_fusable(parameters))
 
 
 def adam(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: float) -> Optimizer:
     """Step lr·m̂/(√v̂ + eps) with bias-corrected moments (Kingma & Ba 2015, algorithm 1)."""
-    return torch.optim.Adam(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))
+    return uncompiled(torch.optim.Adam)(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))
 
 
 def adamw(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: float, weight_decay: float) -> Optimizer:
@@ -42,58 +42,58 @@ def adamw(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: fl
     """
     for group in parameters:
         group["weight_decay"] = weight_decay / group.get("lr_scale", 1.0) if group["decayed"] else 0.0
-    return torch.optim.AdamW(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))
+    return uncompiled(torch.optim.AdamW)(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))
 
 
 def adagrad(parameters: ParameterGroups, *, lr: float, eps: float) -> Optimizer:
     """Step lr·g/(√Σg² + eps), the sum over all steps so far (Duchi et al. 2011, eq. 1)."""
-    return torch.optim.Adagrad(parameters, lr, eps=eps)
+    return uncompiled(torch.optim.Adagrad)(parameters, lr, eps=eps)
 
 
 def adadelta(parameters: ParameterGroups, *, lr: float, rho: float, eps: float) -> Optimizer:
     """Step lr·RMS(Δw)/RMS(g)·g, of running means of squares (Zeiler 2012, algorithm 1)."""
-    return torch.optim.Adadelta(parameters, lr, rho, eps)
+    return uncompiled(torch.optim.Adadelta)(parameters, lr, rho, eps)
 
 
 def rmsprop(
     parameters: ParameterGroups, *, lr: float, alpha: float, eps: float, momentum: float, centered: bool
 ) -> Optimizer:
     """Step lr·g/(√v + eps), v the running mean of g², or of the variance (Tieleman & Hinton 2012; Graves 2013)."""
-    return torch.optim.RMSprop(parameters, lr, alpha, eps, momentum=momentum, centered=centered)
+    return uncompiled(torch.optim.RMSprop)(parameters, lr, alpha, eps, momentum=momentum, centered=centered)
 
 
 def rprop(parameters: ParameterGroups, *, lr: float, etas: list[float], step_sizes: list[float]) -> Optimizer:
     """Step -sign(g)·Δ, Δ grown while the sign stays and shrunk where it turns (Riedmiller & Braun 1993)."""
-    return torch.optim.Rprop(parameters, lr, _pair(etas), _pair(step_sizes))
+    return uncompiled(torch.optim.Rprop)(parameters, lr, _pair(etas), _pair(step_sizes))
 
 
 def amsgrad(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: float) -> Optimizer:
     """Adam's step with the largest second moment so far (Reddi et al. 2018, algorithm 2)."""
-    return torch.optim.Adam(parameters, lr, _pair(betas), eps, amsgrad=True, fused=_fusable(parameters))
+    return uncompiled(torch.optim.Adam)(parameters, lr, _pair(betas), eps, amsgrad=True, fused=_fusable(parameters))
 
 
 def adamax(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: float) -> Optimizer:
     """Step lr·m̂/u, u = max(beta2·u, |g| + eps) (Kingma & Ba 2015, algorithm 2)."""
-    return torch.optim.Adamax(parameters, lr, _pair(betas), eps)
+    return uncompiled(torch.optim.Adamax)(parameters, lr, _pair(betas), eps)
 
 
 def nadam(
     parameters: ParameterGroups, *, lr: float, betas: list[float], eps: float, momentum_decay: float
 ) -> Optimizer:
     """Adam's step from Nesterov's look-ahead, whose momentum warms up (Dozat 2016, algorithm 2)."""
-    return torch.optim.NAdam(parameters, lr, _pair(betas), eps, momentum_decay=momentum_decay)
+    return uncompiled(torch.optim.NAdam)(parameters, lr, _pair(betas), eps, momentum_decay=momentum_decay)
 
 
 def radam(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: float) -> Optimizer:
     """Adam's step times the rectifier r, or lr·m̂ while the second moment is not yet known (Liu et al. 2020)."""
-    return torch.optim.RAdam(parameters, lr, _pair(betas), eps)
+    return uncompiled(torch.optim.RAdam)(parameters, lr, _pair(betas), eps)
 
 
 def adafactor(
     parameters: ParameterGroups, *, lr: float, beta2_decay: float, eps: float, clip_threshold: float
 ) -> Optimizer:
     """Relative steps with a second moment of rows times columns (Shazeer & Stern 2018, algorithms 4 and 5)."""
-    return torch.optim.Adafactor(parameters, lr, beta2_decay, (None, eps), clip_threshold)
+    return uncompiled(torch.optim.Adafactor)(parameters, lr, beta2_decay, (None, eps), clip_threshold)
 
 
 class Averaged(torch.optim.ASGD):
@@ -123,7 +123,7 @@ def asgd(parameters: ParameterGroups, *, lr: float, lambd: float, alpha: float, 
     """w ← (1 - lambd·η)·w - η·g, η = lr/(1 + lambd·lr·step)^alpha; judged by the mean of w from t0 on (Bottou 2012)."""
     for group in parameters:
         group["lambd"] = lambd if group["decayed"] else 0.0
-    return Averaged(parameters, lr, lambd, alpha, t0 - 1)  # torch leaves out one iterate more than its t0
+    return uncompiled(Averaged)(parameters, lr, lambd, alpha, t0 - 1)  # torch leaves out one iterate more than its t0
 
 
 def lbfgs(
@@ -141,7 +141,7 @@ def lbfgs(
     A step's iterations end before ``max_iter`` where no entry of the gradient is larger than ``tolerance_grad``, or
     where neither a weight nor the loss changes by more than ``tolerance_change``.
     """
-    return torch.optim.LBFGS(
+    return uncompiled(torch.optim.LBFGS)(
         _all(parameters),
         lr,
         max_iter,
@@ -216,9 +216,9 @@ def muon(
         raise ValueError("optim=muon needs a hidden linear layer, which this model has not: use optim=adamw")
     for group in rest:
         group["lr_scale"] = adamw_lr / lr
-    return Muon(
-        torch.optim.Muon(matrices, lr, 0.0, momentum, nesterov, ns_steps=ns_steps),
-        torch.optim.AdamW(rest, adamw_lr, _pair(adamw_betas)),
+    return uncompiled(Muon)(
+        uncompiled(torch.optim.Muon)(matrices, lr, 0.0, momentum, nesterov, ns_steps=ns_steps),
+        uncompiled(torch.optim.AdamW)(rest, adamw_lr, _pair(adamw_betas)),
     )
 
 

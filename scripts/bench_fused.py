@@ -24,11 +24,12 @@ from runner.cli.main import main as main_of_optbench
 from runner.run.build import build  # noqa: F401  # imported once, for all
 
 AXES = ["init=he,xavier,default,orthogonal", "optim=sgd,adamw", "optim.lr=3e-4,1e-3,3e-3,1e-2,3e-2,0.1,0.3,1"]
+BATCH_NORM = ["data=mnist", "model.widths=[64,128,64]", "model.normalization=batch", "batch.size=128"]
 WORKLOADS = {
     "digits": ("64 × digits 64-64-10, batch 32", [*AXES, "model.width=64", "model.depth=1", "batch.size=32"], 200),
     "batch_norm": (
         "64 × MNIST 784-64-128-64-10 with batch norm, batch 128",
-        [*AXES, "data=mnist", "model.widths=[64,128,64]", "model.normalization=batch", "batch.size=128"],
+        [*AXES, *BATCH_NORM],
         1,
     ),
     "mlp": (
@@ -36,10 +37,25 @@ WORKLOADS = {
         ["init=he,xavier", "optim=sgd,adamw", "optim.lr=1e-3,3e-3,1e-2,3e-2", "data=mnist", "batch.size=128"],
         1,
     ),
-    "cnn": (
-        "4 × MNIST CNN, batch 128",
-        ["optim.lr=3e-4,1e-3,3e-3,1e-2", "data=mnist", "model=cnn", "batch.size=128"],
+    "batch_norm_bf16": (
+        "64 × MNIST 784-64-128-64-10 with batch norm, batch 128, bf16",
+        [*AXES, *BATCH_NORM, "amp=bf16"],
         1,
+    ),
+    "cnn": (
+        "8 × MNIST CNN, batch 128",
+        ["optim=sgd,adamw", "optim.lr=3e-4,1e-3,3e-3,1e-2", "data=mnist", "model=cnn", "batch.size=128"],
+        1,
+    ),
+    "ema": (
+        "64 × digits 64-64-10 with ema, batch 32",
+        [*AXES, "model.width=64", "model.depth=1", "batch.size=32", "regularization=ema"],
+        100,
+    ),
+    "augment": (
+        "64 × mnist1d 40-64-64-10 with augmentation, batch 32",
+        [*AXES, "data=mnist1d", "model.width=64", "batch.size=32", "augment=noise"],
+        20,
     ),
 }
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

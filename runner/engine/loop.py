@@ -14,7 +14,7 @@ from torch import Tensor
 from runner.engine import accumulate
 from runner.engine.hooks import Targets, Weighted
 from runner.engine.judge import Evaluation, note
-from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, evaluate, synchronize
+from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, judge, synchronize
 from runner.engine.model import Drop
 from runner.engine.state import State
 from runner.metrics import value
@@ -95,7 +95,10 @@ def _is_due(state: State, epoch_ends: bool, end: int, began: float) -> bool:
 def _evaluation(state: State, lr: float, size: int, measured: Measured, evaluated: bool = True) -> Evaluation:
     if not evaluated:
         return note(state, lr, size, measured, None, None)
-    return note(state, lr, size, measured, evaluate(state, state.run.probe), evaluate(state, state.run.val))
+    found = note(state, lr, size, measured, *judge(state))
+    if state.stop_reason is None or state.on.ended:  # a step, or what acts on the run's end, changes the weights
+        state.judged = {}
+    return found
 
 
 def _batch(state: State, order: Tensor, size: int) -> tuple[Tensor, Targets, int]:

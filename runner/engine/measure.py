@@ -24,10 +24,21 @@ def evaluate(state: State, part: Split, metrics: Mapping[str, Metric] | None = N
     """Return the loss and the metrics of a part of the data, the model in evaluation mode; nothing of an empty one."""
     if not len(part.y):
         return {}
-    return _measured(state.run, _outputs(state, part), part, state.run.metrics if metrics is None else metrics)
+    return _measured(state.run, outputs(state, part), part, state.run.metrics if metrics is None else metrics)
 
 
-def _outputs(state: State, part: Split) -> Tensor:
+@torch.no_grad()
+def judge(state: State) -> tuple[dict[str, float], dict[str, float]]:
+    """Return loss and metrics of the fixed part of train and of the validation set; the outputs stay with the state."""
+    run, found = state.run, list[dict[str, float]]()
+    for name, part in (("probe", run.probe), ("val", run.val)):
+        state.judged[name] = outputs(state, part) if len(part.y) else part.y
+        found.append(_measured(run, state.judged[name], part, run.metrics) if len(part.y) else {})
+    return found[0], found[1]
+
+
+def outputs(state: State, part: Split) -> Tensor:
+    """Return what the model, in evaluation mode, gives for a part of the data."""
     with state.evaluating(), state.run.autocast():
         return torch.cat([state.model(x) for x in torch.split(part.x, EVALUATION_BATCH)]).to(state.run.dtype)
 
@@ -48,11 +59,13 @@ def finish(state: State, seen: Callable[[Tensor], object] = lambda outputs: None
     run = state.run
     if state.first_nonfinite_step is not None:
         return {}
-    final = {f"final_train_{k}": v for k, v in evaluate(state, run.probe).items()}
+    known = state.judged or {
+        name: outputs(state, p) for name, p in (("probe", run.probe), ("val", run.val)) if len(p.y)
+    }
+    final = {f"final_train_{k}": v for k, v in _measured(run, known["probe"], run.probe, run.metrics).items()}
     if len(run.val.y):
-        outputs = _outputs(state, run.val)
-        seen(outputs)
-        final |= {f"final_val_{k}": v for k, v in _measured(run, outputs, run.val, run.final_metrics).items()}
+        seen(known["val"])
+        final |= {f"final_val_{k}": v for k, v in _measured(run, known["val"], run.val, run.final_metrics).items()}
     began = time.perf_counter()
     test = evaluate(state, run.test, run.final_metrics)
     synchronize(run)

@@ -3,13 +3,33 @@
 import contextlib
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 ParameterGroups = list[dict[str, Any]]
 """As ``torch.optim`` takes them; ``decayed`` says whether weight decay and penalties reach a group."""
+
+Kind = TypeVar("Kind", bound=Optimizer)
+METHODS = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
+"""Of an optimizer, which do not compute; ``step`` does."""
+_UNCOMPILED: dict[type[Optimizer], type[Optimizer]] = {}
+
+
+def uncompiled(kind: type[Kind]) -> type[Kind]:
+    """Return a class of optimizers as it is beneath what PyTorch has wrapped around its methods for ``torch.compile``.
+
+    The wrappers import ``torch._dynamo``, which takes as long as PyTorch itself, and change no number: they leave
+    methods out of compiled code, and switch gradients off in ``step``, as is done here.
+    """
+    if kind not in _UNCOMPILED:
+        methods = {name: inspect.unwrap(getattr(kind, name)) for name in METHODS}
+        step = torch.no_grad()(inspect.unwrap(kind.step))
+        own = {**methods, "step": step, "__module__": kind.__module__}
+        _UNCOMPILED[kind] = type(kind.__name__, (kind,), own)
+    return cast(type[Kind], _UNCOMPILED[kind])
 
 
 def decayed(parameters: ParameterGroups) -> list[Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from runner.engine.hooks import Events, Hook
+from runner.engine.layout import CONTIGUOUS, lay_out
 from runner.engine.optimizers import ParameterGroups, decayed, evaluating
 from runner.engine.rules import Target
 from runner.engine.run import Run
@@ -19,6 +20,7 @@ from runner.noise import KEYS_AHEAD, keys
 COUNTERS = (
     *("step", "epoch", "offset", "samples_seen", "rows", "train_seconds", "loss_sum", "loss_count", "best"),
     *("first_nonfinite_step", "stop_reason", "skipped_steps", "steps_to_target", "seconds_to_target"),
+    "layout",
 )
 
 
@@ -62,6 +64,10 @@ class State:
     """Steps made before the first evaluation that reached the target; None while none has."""
     seconds_to_target: float | None = None
     """``train_seconds`` there."""
+    layout: str = CONTIGUOUS
+    """In which the model's images lie: see ``runner.engine.layout``."""
+    judged: dict[str, Tensor] = field(default_factory=dict)
+    """What the model, as it has ended, gives for ``probe`` and ``val``: empty where that is not known."""
     optimized_together: int = 1
     """Runs that share the optimizer."""
     stack_size: int = 0
@@ -133,6 +139,11 @@ class State:
             finally:
                 self.model.train()
 
+    def lay_out(self, layout: str) -> None:
+        """Put the model's images into a layout."""
+        lay_out(self.model, layout)
+        self.layout = layout
+
     def judged_weights(self) -> dict[str, Tensor]:
         """Return a copy of the weights that evaluations judge."""
         with self.evaluating():
@@ -142,6 +153,7 @@ class State:
         """Put the weights of the best evaluation, where there are any, in the place of the last ones."""
         if self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
+            self.judged = {}
             for act in self.on.restored:
                 act(self)
 
@@ -168,6 +180,7 @@ class State:
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` returned."""
+        self.lay_out(saved["counters"]["layout"])
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.scaler:

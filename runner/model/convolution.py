@@ -28,6 +28,8 @@ def cnn(shape: Shape, outputs: int, *, width: int, depth: int, activation: str) 
 class CNN(nn.Module):
     """Convolution blocks and a linear readout; ``x`` is ``[n, channels, height, width]`` or of one length."""
 
+    multiplies_in_layers = True
+
     def __init__(self, shape: Shape, outputs: int, width: int, depth: int, activation: str) -> None:
         super().__init__()
         channels = [shape[0], *(width * 2**i for i in range(depth))]
@@ -67,6 +69,8 @@ def resnet(shape: Shape, outputs: int, *, depth: int, width: int, activation: st
 class ResidualBlock(nn.Module):
     """Two convolutions of 3 by 3, each before batch norm, added to the input and then activated (fig. 2, eq. 1)."""
 
+    multiplies_in_layers = True
+
     def __init__(self, channels: int, width: int, stride: int, activation: str, shortcut: str) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
@@ -97,6 +101,8 @@ class ResNet(nn.Module):
     It takes no ``drop``: its paper has batch norm and no dropout. Its branches carry no ``residual_branches`` either:
     batch norm, and not the depth, sets their scale.
     """
+
+    multiplies_in_layers = True
 
     def __init__(self, channels: int, outputs: int, blocks: int, width: int, activation: str, shortcut: str) -> None:
         super().__init__()

@@ -75,6 +75,8 @@ class MLP(nn.Module):
     ``base_width`` the readout is muP's. ``features`` makes the inputs of ``x``; None flattens it.
     """
 
+    multiplies_in_layers = True
+
     def __init__(
         self,
         inputs: int,

@@ -314,7 +314,7 @@ def _settle_threads(trainee: "Trainee") -> None:
     """Train small networks on one CPU thread, unless a number was asked for."""
     import torch
 
-    from runner.run.summary import forward_flops
+    from runner.run.flops import forward_flops
 
     state = trainee.states[0]
     if state.run.device.type == "cpu" and torch.get_num_threads() > 1:

@@ -132,7 +132,7 @@ def torch_settings(job: "Job") -> Iterator[None]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(of_job["threads"] or threads)
-    torch.use_deterministic_algorithms(bool(of_job["deterministic"]))
+    _set_deterministic(bool(of_job["deterministic"]))
     torch.set_flush_denormal(True)  # moments of weights without a gradient fade into numbers 100 times as slow
     _keep_freed_memory()
     try:
@@ -140,7 +140,15 @@ def torch_settings(job: "Job") -> Iterator[None]:
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        _set_deterministic(deterministic)
+
+
+def _set_deterministic(wanted: bool) -> None:
+    """Set what is not set already: PyTorch tells its compiler too, whose import takes as long as its own."""
+    import torch
+
+    if torch.are_deterministic_algorithms_enabled() != wanted:
+        torch.use_deterministic_algorithms(wanted)
 
 
 def _keep_freed_memory() -> None:

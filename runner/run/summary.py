@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from runner import __version__
 from runner.engine.run import Run
 from runner.engine.state import State
+from runner.run.flops import forward_flops
 from runner.run.job import Job
 
 
@@ -49,6 +49,7 @@ def summarize(
         "test_samples": len(run.test.y),
         **class_sizes(run),
         "flops_per_sample": forward_flops(state),
+        "memory_format": state.layout,
         "optimizer_state_bytes": size["optimizer_state_bytes"],
         "peak_memory_bytes": peak_memory(run.device),
         **environment(job, run, state.stack_size),
@@ -100,17 +101,6 @@ def class_sizes(run: Run) -> dict[str, int]:
 def device_name(device: torch.device) -> str:
     """Return the device's own name, such as ``NVIDIA H200``, or its kind."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def forward_flops(state: State) -> int:
-    """Count the multiply-adds of one sample's forward pass, two FLOPs each."""
-    model = state.model if state.spread is None else state.run.construct()  # of a spread one each process has a part
-    counter, trains = FlopCounterMode(display=False), model.training
-    model.eval()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), counter:  # a user's model may draw
-        model.forward(state.run.probe.x[:1])
-    model.train(trains)
-    return int(counter.get_total_flops())
 
 
 def size_of(state: State) -> dict[str, int]:

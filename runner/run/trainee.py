@@ -21,6 +21,7 @@ from runner.run import files, packs
 from runner.run.devices import led, tell
 from runner.run.job import Job
 from runner.run.outcome import asked
+from runner.run.processor import layout_of
 
 Pulse = Callable[[int, float | None], bool]
 """Called after each step with its number and, where it is known, its loss; True asks to stop there."""
@@ -138,7 +139,7 @@ def alone(job: Job, run: Run) -> Alone:
     A run that is now asked for other rows, or for best weights that were not kept so far, begins anew; so does one
     whose checkpoint another version laid out, which is named.
     """
-    state, lines = _begun(run), _rows_on_disk(job, run)
+    state, lines = _begun(job, run), _rows_on_disk(job, run)
     layout, now, unknown = state.state_dict(), asked(job), []
     place = job.folder / "checkpoint.pt"
     for path in (place, checkpoint.previous(place)):
@@ -158,17 +159,20 @@ def alone(job: Job, run: Run) -> Alone:
                 state.load_state_dict(saved if run.spread is None else run.spread.part(saved, state))
                 return Alone(job, state, state.step)
         except UNLIKE:
-            state = _begun(run)
+            state = _begun(job, run)
             unknown.append(path)
     for path in unknown[:1]:
         _name_unknown(path, "the run starts")
     return Alone(job, state, None)
 
 
-def _begun(run: Run) -> State:
+def _begun(job: Job, run: Run) -> State:
     """Return a run at step 0, on all processes that train it."""
     tell(run.spread, "begin")
-    return start(run)
+    state = start(run)
+    if run.spread is None:
+        state.lay_out(layout_of(job, state))
+    return state
 
 
 def together(jobs: Sequence[Job], runs: Sequence[Run], plan: Path, source: Path) -> Together:
