@@ -99,7 +99,12 @@ class Table:
 def settings() -> list[Drawn]:
     """Return the settings of every table, drawn at random."""
     found: list[Drawn] = []
-    Method(SPACE, "random", 7, True).generation(0, [], 0, SETTINGS, lambda drawn: not found.append(drawn))
+
+    def take(drawn: Drawn) -> bool:
+        found.append(drawn)
+        return True
+
+    Method(SPACE, "random", 7, True).generation(0, [], 0, SETTINGS, take)
     return found
 
 

@@ -54,6 +54,10 @@ def run(argv: Sequence[str]) -> int:
     arguments = parser().parse_intermixed_args(argv)
     if arguments.trials is not None and arguments.trials < 1:
         raise ConfigError(f"--trials must be a whole number ≥ 1, got {arguments.trials}")
+    if odd := next((o for o in arguments.overrides if o.startswith(("dry_run=", "save="))), None):
+        raise ConfigError(
+            f"{odd} beside auto: it searches, and keeps the weights of its predictor; optbench tune takes it"
+        )
     duration(arguments.budget)
     try:
         return _run(arguments, began)
@@ -79,9 +83,11 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     with following.followed(search.study.folder if arguments.watch else None, config_dir):
         conclusion.run(search)
     code = tune.end(search, config_dir)
-    if search.interrupted or search.lost is not None:
-        return code
     from runner.report.write import Asked, report
+    from runner.search.answer import recommended
+
+    if search.interrupted or search.lost is not None or recommended(search) is None:
+        return code
 
     drawn = report([search.study.folder], Asked(metric=arguments.metric, config_dir=config_dir))
     for warning in drawn.answers[0]["warnings"]:

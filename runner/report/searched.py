@@ -206,15 +206,17 @@ def values_of(records: Records, measure: Measure, trials: Sequence[Sequence[str]
 def judged_by_finals(search: Search, records: Records, found: Sequence[Workload]) -> tuple[list[Workload], Workload]:
     """Return workloads with the finalists in the place of the whole search, the chosen one first; and that search.
 
-    The finalists are judged by their runs with new seeds alone: those of the trials picked them. Where the finals are
-    not over, or are of another measure than what the report judges by, the workloads stay as they are.
+    The finalists are held against each other by the seeds they raced on, which all had alike: the trials' picked them,
+    and the newer ones the chosen one alone has. Where the finals are not over, or are of another measure than what the
+    report judges by, the workloads stay as they are.
     """
     whole = max(found, key=lambda w: len(search.runs.intersection(w.runs["run_id"])))
     finals = search.finals
     if finals is None or whole.measure.name != finals.metric or not finals.runs.issubset(whole.runs["run_id"]):
         return list(found), whole
-    runs = records.runs[records.runs["run_id"].isin(finals.runs)]
     chosen = finals.finalists[finals.chosen]
+    raced = {run for one in finals.finalists for run in one.raced} or set(chosen.judged)  # one finalist has no race
+    runs = records.runs[records.runs["run_id"].isin(raced)]
     picked = frozenset((*chosen.raced, *chosen.judged))
     workload = workload_of(whole.name, records, runs, finals.metric, None, picked)
     return [workload if one is whole else one for one in found], whole

@@ -311,7 +311,8 @@ def _table(
     enough = table["n"] >= max(1, min(2, table["n"].max()))
     table["contends"] = (table["n"] > 0) & (share == share[enough].min() if enough.any() else False)
     table["contends"] |= table["setting"].isin(leads)
-    seed_effects = _seed_effects(scores)
+    # Finalists are held against each other as the finals did, by what they came to.
+    seed_effects = np.zeros(scores.shape[1]) if len(leads) else _seed_effects(scores)
     order = {
         "after": ~table["setting"].isin(leads),
         "last": ~table["contends"],

@@ -77,6 +77,7 @@ def test_a_folder_is_pictures_and_an_import_path_a_model(folder: Path) -> None:
         (["messy.csv", "--label", "kind", "--trials", "0"], "--trials must be a whole number"),
         (["messy.csv", "--label", "kind", "data=wine"], "leave data=wine out"),
         (["messy.csv", "--label", "kind", "modle=mlp"], "did you mean"),
+        (["messy.csv", "--label", "kind", "dry_run=true"], "dry_run=true beside auto"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
