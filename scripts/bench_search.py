@@ -209,7 +209,9 @@ def main() -> None:
     torch.set_num_threads(1)
     quiet()
     rungs = [-(-asked.steps // BY**k) for k in (2, 1, 0)]
-    run = build(prepare(Composer(start_hydra().config_loader).compose([*FIXED, f"max_steps={asked.steps}"])))
+    run = build(
+        prepare(Composer(start_hydra().config_loader).compose([*FIXED, "optim=sgd", f"max_steps={asked.steps}"]))
+    )
     with tempfile.TemporaryDirectory() as folder:
         ours = by_optbench(asked, rungs, folder)
     with tempfile.TemporaryDirectory() as folder:

@@ -37,9 +37,9 @@ class Halving:
 
     def work(self, settings: int, rung: int = 0) -> float:
         """Return what training so many settings from a rung on takes, in trainings of one to its end."""
-        shares = [0.0, *(self.by ** (k - self.rungs) for k in range(self.rungs + 1))]
+        shares = [0.0, *(1 / self.by ** (self.rungs - k) for k in range(self.rungs + 1))]
         parts = [n * (shares[k + 1] - shares[k]) for k, n in enumerate(self.sizes(settings))]
-        return sum(parts[rung:])
+        return float(sum(parts[rung:]))
 
     def going_on(self, values: Sequence[float | None]) -> list[int]:
         """Return the places of those that go on, in order; none of those without a value does.

@@ -266,7 +266,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         ([*SPACE, "force=true", "--trials", "3"], "force=True beside tune"),
         ([*SPACE, "pause_at=3", "--trials", "3"], "pause_at=3 beside tune"),
         ([*SPACE, "data.val_fraction=0", "--trials", "3"], "no validation samples"),
-        ([*SPACE, "--trials", "3", "--halving", "2"], "--halving must be one of none, 3, 4"),
+        ([*SPACE, "--trials", "3", "--halving", "2"], "argument --halving: must be one of none, 3, 4"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )

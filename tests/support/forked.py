@@ -1,0 +1,46 @@
+"""Commands in processes that are forked: what the tests have imported is there, and they can be killed."""
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from runner.cli.main import main
+
+
+def start(folder: Path, *argv: str) -> int:
+    """``optbench …`` in a folder, silent, as the head of a group of processes; return its id."""
+    if (pid := os.fork()) == 0:
+        code = 1
+        try:
+            os.setsid()
+            os.chdir(folder)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            torch.set_num_threads(1)
+            with (folder / "said.txt").open("w") as said:
+                os.dup2(said.fileno(), 1)
+                os.dup2(said.fileno(), 2)
+                sys.stdout = sys.stderr = said
+                code = main(list(argv))
+        finally:
+            os._exit(code)
+    return pid
+
+
+def has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def code_of(pid: int) -> int:
+    """Wait for its end, and return its exit code; of a signal, the negative number."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def kill(pid: int) -> None:
+    """End it and all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    code_of(pid)
