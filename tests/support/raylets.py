@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ def running(nodes: int) -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
     cluster = Cluster()
     try:
         cluster.add_node(num_cpus=0, object_store_memory=STORE_BYTES, include_dashboard=False)
