@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 STORE_BYTES = 80 * 2**20
 
 
@@ -28,9 +30,12 @@ def running(nodes: int) -> Iterator[Any]:
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
     cluster = Cluster()
     try:
-        cluster.add_node(num_cpus=0, object_store_memory=STORE_BYTES, include_dashboard=False)
-        for _ in range(nodes):
-            add(cluster)
+        try:
+            cluster.add_node(num_cpus=0, object_store_memory=STORE_BYTES, include_dashboard=False)
+            for _ in range(nodes):
+                add(cluster)
+        except Exception as error:  # of many kinds: a machine that is too busy, or too small
+            pytest.skip(f"no Ray: it does not start here: {error}")
         yield cluster
     finally:
         ray.shutdown()
