@@ -24,10 +24,10 @@ def add(cluster: Any) -> Any:
 @contextlib.contextmanager
 def running(nodes: int) -> Iterator[Any]:
     """Yield a cluster that runs while the block does."""
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # on a busy machine; read at the import
     import ray
     from ray.cluster_utils import Cluster
 
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
     cluster = Cluster()
     try:
         try:
