@@ -89,15 +89,18 @@ class Shared:
 
     # ---- what the process that posts does
 
-    def post(self, jobs: Sequence[Job]) -> int:
-        """Post a pack; return its number."""
-        held = [job for job in jobs if isinstance(job, Held)]
-        assert len(held) == len(jobs), "sweeps and searches hold jobs as overrides"
-        line = json.dumps([[given for given in job.__reduce__()[1] if given is not job.make] for job in held])
+    def post(self, packs: Sequence[Sequence[Job]]) -> range:
+        """Post packs, in one write; return their numbers."""
+        lines, first = [], len(self.packs)
+        for jobs in packs:
+            held = [job for job in jobs if isinstance(job, Held)]
+            assert len(held) == len(jobs), "sweeps and searches hold jobs as overrides"
+            self.packs.append(held)
+            lines.append([[given for given in job.__reduce__()[1] if given is not job.make] for job in held])
+        text = "".join(json.dumps(line) + "\n" for line in lines)
         with record.writing(self.folder / PACKS), (self.folder / PACKS).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        self.packs.append(held)
-        return len(self.packs) - 1
+            file.write(text)
+        return range(first, len(self.packs))
 
     def beat(self) -> None:
         """Show that whoever posts is there."""

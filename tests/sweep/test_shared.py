@@ -29,7 +29,7 @@ def jobs(folder: Path) -> list[Held]:
 def posted(jobs: list[Held]) -> Shared:
     """Two packs, of two jobs and of one."""
     shared = Shared.begin(jobs[0].folder.parent, None, 1)
-    assert [shared.post(jobs[:2]), shared.post(jobs[2:])] == [0, 1]
+    assert list(shared.post([jobs[:2], jobs[2:]])) == [0, 1]
     return shared
 
 

@@ -150,17 +150,19 @@ class _Sweep:
 
     def _post(self) -> bool:
         """Post all that the queue holds; say whether anything was handed out."""
-        handed = False
+        handed, packs = False, []
         while (taken := self.queue.take()) is not None:
             handed = True
             jobs = [self.queue.jobs[i] for i in taken]
             found = [finished(job) for job in jobs]
             if all(found):
                 self._tell(taken, [Outcome(j, s, trained=False) for j, s in zip(jobs, found, strict=True) if s])
-                continue
-            if self.shared is None:
-                self.shared = _begun(jobs, self.cluster)
-            self.posted[self.shared.post(jobs)] = taken
+            else:
+                packs.append((taken, jobs))
+        if packs:
+            self.shared = self.shared or _begun(packs[0][1], self.cluster)
+            numbers = self.shared.post([jobs for _, jobs in packs])
+            self.posted |= {number: taken for number, (taken, _) in zip(numbers, packs, strict=True)}
         if handed and self.shared is not None and not self._numbered:
             enough = -(-len(self.posted) // self.cluster.processes)  # of a grid, which is posted whole
             self._start(self.cluster.workers if self.queue.is_live else min(self.cluster.workers, enough))

@@ -37,11 +37,10 @@ def conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _sweep(folder: Path, *argv: str, **environment: str) -> subprocess.Popen[str]:
     """Start a sweep as a shell in the background would."""
     command = [sys.executable, "-m", "runner", "train", *argv]
-    log = (folder / "log").open("a")
     passed = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.Popen(
-        command, cwd=folder, env=passed, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True
-    )
+    with (folder / "log").open("a") as log:
+        given = {"cwd": folder, "env": passed, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        return subprocess.Popen(command, text=True, **given)
 
 
 def _untimed(folder: Path, name: str) -> dict[str, list[dict[str, str]]]:
