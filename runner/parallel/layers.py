@@ -76,7 +76,7 @@ def _spread_input(module: nn.Module, inputs: tuple[Any, ...], mesh: DeviceMesh) 
 
 
 def _whole_output(module: nn.Module, outputs: DTensor, mesh: DeviceMesh) -> Tensor:
-    return outputs.redistribute(mesh, [Replicate()]).to_local()
+    return outputs.redistribute(mesh, [Replicate()]).to_local().clone()  # no view, of which FSDP2 warns
 
 
 def dropping_shared(drop: Drop) -> Drop:

@@ -1,6 +1,7 @@
 """The processes of one run: how a batch, its gradient and the weights are spread over them."""
 
 import datetime
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -51,6 +52,8 @@ class Processes:
         self._mesh: DeviceMesh | None = None
         if layout.stages == 1:
             self._mesh = init_device_mesh(kind, (layout.data, layout.tensor), mesh_dim_names=("data", "tensor"))
+        if layout.data > 1 and layout.tensor > 1:  # it advises on sums over both, which are of single numbers here
+            logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
         self._counted = Counted()
         self._pipeline: Pipeline | None = None
         self._places: list[int] = []
