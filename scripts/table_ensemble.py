@@ -6,12 +6,14 @@ It takes a few minutes on 2 cores. Runs that are there in FOLDER are not trained
 """
 
 import argparse
+import contextlib
+import io
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from runner.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "ensemble.md"
@@ -58,9 +60,11 @@ HEAD = """\
 
 
 def optbench(folder: Path, *argv: str) -> None:
-    """Run a command in a folder."""
-    command = [sys.executable, "-m", "runner", *argv]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    """Run a command in a folder, in this process."""
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        code = main(argv)
+    if code:
+        raise SystemExit(f"optbench {' '.join(argv)} ended with {code}")
 
 
 def made(folder: Path, *argv: str) -> dict[str, Any]:
@@ -110,14 +114,14 @@ def table(folder: Path) -> str:
     return "\n".join([*lines, "", *after])
 
 
-def main() -> None:
+def write() -> None:
     """Print the table, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--update", action="store_true", help="write the table into docs/ensemble.md")
     parser.add_argument("--folder", type=Path, help="where the runs lie; default: a folder that is removed again")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        place = arguments.folder or Path(folder)
+        place = (arguments.folder or Path(folder)).resolve()
         place.mkdir(parents=True, exist_ok=True)
         text = table(place)
     print(text)
@@ -128,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write()

@@ -202,7 +202,7 @@ class Boost:
         if self.classes is None:
             self.errors.append(of.squared_error(self._scores[0], self._y[0]))
         else:
-            self.errors.append(of.log_loss(of.softmax(self._scores[0]), self._y[0]))
+            self.errors.append(of.log_loss(of.softmax(self._scores[0]), self._y[0].astype(np.int64)))
 
     # ---- what a round is given
 

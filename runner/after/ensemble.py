@@ -126,7 +126,7 @@ def stacked(team: Team) -> tuple[Recipe, str]:
     folds = {m.config["data"]["folds"] for m in team.members}
     if folds == {None}:
         val = team.predict("val")
-        groups = tuple((i,) for i in range(len(team.members)))
+        groups: tuple[tuple[int, ...], ...] = tuple((i,) for i in range(len(team.members)))
         return _last_model(team, features(val.outputs, groups, team.classes), val.y, groups), (
             f"{len(val.y):,} validation samples"
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from runner import INTERRUPTED
-from runner.cli.arguments import Parser, finite_number, whole_number
+from runner.cli.arguments import Parser, finite_number
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.errors import ConfigError
 from runner.shell import joined
@@ -34,7 +34,7 @@ NOT_HERE = {
 def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("boost", ABOUT)
-    parser.add_argument("rounds", type=whole_number, metavar="ROUNDS", help="so many networks, 2 at least")
+    parser.add_argument("rounds", metavar="ROUNDS", help="so many networks, 2 at least", words=("5", "10", "20"))
     about = (
         "samme (votes; what was got wrong counts more; default for classes), gradient (a sum; each round learns "
         "what is left over; default for numbers)"
@@ -50,15 +50,16 @@ def parser() -> Parser:
 def run(argv: Sequence[str]) -> int:
     """Boost, and say what it is worth."""
     arguments = parser().parse_intermixed_args(argv)
-    if not 2 <= arguments.rounds <= MOST:
-        raise ConfigError(f"ROUNDS must be a whole number from 2 to {MOST}, got {arguments.rounds}")
+    rounds = int(arguments.rounds) if arguments.rounds.isdecimal() else 0
+    if not 2 <= rounds <= MOST:
+        raise ConfigError(f"ROUNDS must be a whole number from 2 to {MOST}, got {arguments.rounds!r}")
     if arguments.rate is not None and arguments.rate <= 0:
         raise ConfigError(f"--rate must be > 0, got {arguments.rate:g}")
     find_parts_in_current_folder()
     from runner.after import ensemble, said
     from runner.config.compose import Composer, start_hydra
 
-    boost = _prepared(arguments, Composer(start_hydra(arguments.config_dir).config_loader))
+    boost = _prepared(rounds, arguments, Composer(start_hydra(arguments.config_dir).config_loader))
     from runner.sweep.terminal import report_doubts
 
     report_doubts([boost.first])
@@ -73,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _prepared(arguments: Any, composer: "Composer") -> "Boost":
+def _prepared(rounds: int, arguments: Any, composer: "Composer") -> "Boost":
     """Return a boost, its first round checked; nothing has been written.
 
     Raises:
@@ -108,7 +109,7 @@ def _prepared(arguments: Any, composer: "Composer") -> "Boost":
     maker = Maker(composer)
     rate = RATES[method] if arguments.rate is None else arguments.rate
     command = joined(["optbench", "boost", *overrides])
-    boost = Boost(job, method, rate, arguments.rounds, maker, asked, command)
+    boost = Boost(job, method, rate, rounds, maker, asked, command)
     boost.check()
     return boost
 

@@ -163,7 +163,7 @@ def test_a_member_that_learns_everything_leaves_nothing_to_boost(optbench: Calla
     assert refused.code == 1 and "no mistake" in refused.err and "model.width" in refused.err
 
 
-@pytest.mark.parametrize("method", ["samme", "gradient"])
+@pytest.mark.parametrize("method", ["samme", pytest.param("gradient", marks=pytest.mark.slow)])
 def test_a_boost_that_is_killed_goes_on_to_the_same_rows(method: str, optbench: Callable, folder: Path) -> None:
     asked = ["boost", "3", "--method", method, "model.width=6", "model.depth=1", "epochs=40", "eval_every=25"]
     (folder / "undisturbed").mkdir()
@@ -188,6 +188,7 @@ def test_a_boost_that_is_killed_goes_on_to_the_same_rows(method: str, optbench: 
     assert kept[0]["found"]["rows"] == kept[1]["found"]["rows"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_there(folder: Path) -> None:
     command = [sys.executable, "-m", "runner", "boost", "3", "model.width=6", "epochs=1000000", "max_steps=null"]
     process = subprocess.Popen(command, cwd=folder, start_new_session=True, text=True, stdout=subprocess.PIPE,
