@@ -261,7 +261,7 @@ def _sections(part: _Part, asked: Asked) -> list[Section]:
         *part.search,
         part.beside,
         ranking.ranking(workload) if several else None,
-        grids.heat_maps(part.whole, asked.axes if asked.axes and set(asked.axes) <= set(part.whole.axes) else None),
+        None if workload.is_picked else grids.heat_maps(workload, _shown_axes(workload, asked)),
         sensitivity.sensitivity(workload, asked.within_percent) if crossed else None,
         histories.learning_curves(workload, records),
         layers.layers(workload, records),
@@ -276,6 +276,10 @@ def _sections(part: _Part, asked: Asked) -> list[Section]:
         in_full.in_full(workload, records),
     ]
     return [section for section in found if section is not None]
+
+
+def _shown_axes(workload: Workload, asked: Asked) -> tuple[str, str] | None:
+    return asked.axes if asked.axes and set(asked.axes) <= set(workload.axes) else None
 
 
 def _prefixed(section: Section, prefix: str) -> Section:
