@@ -17,7 +17,10 @@ from runner.parallel.pieces import row_of
 from runner.regularization.adversary import Adversary
 from runner.regularization.parametrization import WeightNorm
 
+FACTORED = "DTensor (PyTorch 2.14) has no rule for the powers of norms of rows that are in parts, and its step raises"
 OPTIMIZERS: dict[str, dict[str, str]] = {
+    "fsdp": {"adafactor": FACTORED},
+    "tensor": {"adafactor": FACTORED},
     "pipeline": {"muon": "it is two optimizers, and a stage without hidden matrices has none for the first of them"},
 }
 """By way, options of which the weights differ from one process's by more than 1e-12 after 50 steps, and what was
