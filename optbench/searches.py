@@ -64,8 +64,8 @@ def tune(
     On CUDA, and where processes are not forked, a script needs ``if __name__ == "__main__":`` around it.
 
     Args:
-        overrides: as on the command line, such as ``"optim.lr=tag(log,interval(1e-4,1))"``, one by one or as lists;
-            what is not searched is given by one value. Without anything to search, the default space is searched.
+        overrides: as on the command line, such as ``"optim.lr=tag(log,interval(1e-4,1))"``, one by one or as lists.
+            Without anything to search, the default space is searched.
         trials: how many settings to try.
         budget: a time such as ``"10m"``, that of earlier calls included; one of both is needed.
         sampler: ``tpe``, ``random``, ``qmc`` or ``gp``.
@@ -103,8 +103,7 @@ def tune(
     search, _ = prepared(Composer(start_hydra(config_dir).config_loader), asked)
     search.journal = None if journal is None else Path(journal)
     conclusion.run(search)
-    best = recommended(search)
-    chosen = None if best is None else tuple(search.space.overrides(best.drawn))
+    chosen = tuple(search.space.overrides(best.drawn)) if (best := recommended(search)) is not None else None
     ended = None if search.interrupted else search.lost or search.ended
     return Tuned(search.study.folder, answer(search, config_dir), chosen, _trials(search), ended)
 

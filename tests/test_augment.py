@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from runner import augment
 from runner.augment import Pixels
-from runner.engine.hooks import Mixed
+from runner.engine.targets import Mixed
 from runner.metrics import value
 from tests.support.augmentations import ALL, RAW, augmentation, draws
 

@@ -16,7 +16,7 @@ LATE = {
         engine.loop engine.measure engine.memory engine.state run.baselines run.build run.memory run.own_task
         run.summary run.trainee init model parallel.join parallel.processes parallel.refusal engine.snapshots
         search.lr_range study.noise_scale after.boost after.combined after.ensemble after.equal after.export
-        after.members after.predict after.said after.compress run.load run.flops
+        after.members after.predict after.said after.compress run.flops
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """
         report.write report.render.watch report.render.tensorboard report.drawing.figures data.tables.features
@@ -26,7 +26,7 @@ LATE = {
     "hydra: help, lists and completion compose nothing": """
         config.compose run.job run.claim run.outcome run.record run.devices run.launcher sweep.held sweep.plan
         sweep.queue sweep.terminal sweep.launch cli.present search.answer search.automatic search.prepare
-        search.tune after.trained_again search.conclusion
+        after.trained_again search.conclusion
     """,
     "yaml: most commands have no folder of one's own": "config.own_yamls after.chains",
     "nothing is to come before a Ctrl-C is taken well": "cli.main",

@@ -16,7 +16,10 @@ NAMES = {name for names in CHOSEN.values() for name in names}
 WORDS = {
     **dict.fromkeys(("auto", "none", "cross_entropy"), "what a setting of every run may be"),
     **dict.fromkeys(
-        ("steps", "step", "time", "target", "batch", "loss", "linear", "noise", "scale", "train", "tensor", "pipeline"),
+        (
+            *("steps", "step", "time", "target", "batch", "loss", "linear", "noise", "scale", "train"),
+            *("tensor", "pipeline", "layers", "head", "full"),
+        ),
         "an ordinary word",
     ),
     **dict.fromkeys(("grad_norm", "weight_norm"), "a column"),

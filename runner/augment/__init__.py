@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from runner.augment.parts import Affine, Change, Draws, Mixing, Part, Pixels, Rewording
-from runner.engine.hooks import AtStep, Hook, Mixed, Targets, Weighted
+from runner.engine.hooks import AtStep, Hook
+from runner.engine.targets import Mixed, Targets, Weighted
 from runner.metrics import AnyLoss, OfInputs, value
 from runner.noise import KEYS_AHEAD, key, keys
 
@@ -111,7 +112,7 @@ class Augmentations(Hook):
         self._together = True  # parts of one's own may have no batching rule
         self._keys: tuple[int, Tensor] | None = None
 
-    def before_step(self, at: AtStep, x: Tensor, y: Tensor | Mixed) -> tuple[Tensor, Tensor | Mixed]:
+    def before_step(self, at: AtStep, x: Tensor, y: Targets) -> tuple[Tensor, Targets]:
         """Return the present step's batch, or each run's, changed and mixed."""
         assert isinstance(y, Tensor), "nothing else mixes"
         shared, chosen = x.ndim == at.inputs.ndim, list(self._seeds.values())

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from runner.engine.hooks import Mixed, Targets, Weighted
 from runner.engine.state import State
+from runner.engine.targets import Mixed, Targets, Weighted
 
 LossOfPart = Callable[[State, Tensor, Targets, int], Tensor]
 """The loss of a part of a batch, the mean over its samples, without what the weights themselves cost.

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from runner.engine import accumulate
-from runner.engine.hooks import Targets, Weighted
 from runner.engine.judge import Evaluation, note
 from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, judge, synchronize
 from runner.engine.model import Drop
 from runner.engine.state import State
+from runner.engine.targets import Targets, Weighted
 from runner.metrics import value
 
 Pulse = Callable[[State, float], bool]

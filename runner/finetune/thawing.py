@@ -1,11 +1,12 @@
 """Layers that begin to be trained one after another."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from torch import Tensor
 
-from runner.engine.hooks import Going, Hook, Targets
+from runner.engine.hooks import AtStep, Going, Hook
+from runner.engine.targets import Targets
 from runner.finetune.order import freeze, layers_of
 from runner.finetune.partly import trainable
 
@@ -30,9 +31,9 @@ class Thawing(Hook):
         begun.thawed, begun.trainable = 0, trainable(at.model)
         return begun
 
-    def before_step(self, at: Going, x: Tensor, y: Targets) -> tuple[Tensor, Targets]:
+    def before_step(self, at: AtStep, x: Tensor, y: Targets) -> tuple[Tensor, Targets]:
         """Let the layers of the epoch be trained; the others have no gradient, and optimizers leave them."""
-        wanted = 1 + at.epoch // self.every
+        wanted = 1 + cast(Going, at).epoch // self.every  # of one run: no stack has this hook
         if wanted != self.thawed:
             freeze(at.model, {name for layer in layers_of(at.model)[-wanted:] for name in layer})
             for parameter in at.model.parameters():

@@ -14,9 +14,9 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from runner.engine.accumulate import LossOfPart, backward, part_of
-from runner.engine.hooks import Targets
 from runner.engine.model import Drop
 from runner.engine.state import State
+from runner.engine.targets import Targets
 from runner.optim import parameter_groups
 from runner.parallel import Layout
 from runner.parallel.layers import dropping_shared, full, share_layers

@@ -11,8 +11,8 @@ from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
 
 from runner.engine import loop
 from runner.engine.accumulate import part_of, with_penalties
-from runner.engine.hooks import Targets
 from runner.engine.model import Drop, keep
+from runner.engine.targets import Targets
 from runner.parallel.pieces import Row, keep_only, row_of, shapes_between
 
 if TYPE_CHECKING:

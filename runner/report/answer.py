@@ -258,6 +258,9 @@ def _notes(workload: Workload) -> list[str]:
     return notes
 
 
+FOUND_BELOW_OUTPUTS = "all are trained, as DIR does not lie below an outputs folder, where they would be found"
+
+
 def _surer(workload: Workload, translator: Translator, place: Place) -> list[tuple[str, str]]:
     """Offer more replicates of what is not told apart, and a wider or finer learning-rate axis.
 
@@ -267,9 +270,7 @@ def _surer(workload: Workload, translator: Translator, place: Place) -> list[tup
     table, found = workload.table, []
     name = [] if place.name == "default" else [override("name", place.name)]
     where = f" (from {place.start})" if place.start else ""
-    again = "finished runs are skipped"
-    if not place.below_outputs:
-        again = "all are trained, as DIR does not lie below an outputs folder, where they would be found"
+    again = "finished runs are skipped" if place.below_outputs else FOUND_BELOW_OUTPUTS
     levels = {c: _whole_numbers(workload.runs[c]) for c in workload.varying}
     if math.prod(map(len, levels.values())) != len(workload.replicates):
         return []  # replicates that are no crossing of seeds, splits and folds cannot be asked for as one

@@ -65,8 +65,7 @@ def _build(job: Job) -> Run:
     schedule, changing = schedule_of(job, steps)
     measures = metrics_of(job, data)
     final_measures = {**metrics.final_metrics(data.classes, data.alphabet is not None), **measures}
-    augmentation, rule = augmentation_of(job, data, device), _mup_rule(job)
-    loss = loss_of(job, data.classes)
+    augmentation, rule, loss = augmentation_of(job, data, device), _mup_rule(job), loss_of(job, data.classes)
     training_loss = augmentation.loss(loss_at_every_place(training_loss_of(job, data, loss, device), data))
     hooks = hooks_of(job, data, device)
     construct = partial(_construct, job, data, hooks=hooks.values())

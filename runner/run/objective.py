@@ -13,8 +13,8 @@ from runner.config import fields
 from runner.config.imports import accepts, resolve
 from runner.config.own_parts import call, find_part, refuse_signature
 from runner.data import Data
-from runner.engine.hooks import Weighted
 from runner.engine.rules import Target
+from runner.engine.targets import Weighted
 from runner.errors import ConfigError, closest
 from runner.measures import HIGHER_IS_BETTER
 from runner.metrics import AnyLoss, Loss, Metric, OfInputs

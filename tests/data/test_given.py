@@ -57,7 +57,7 @@ def test_targets_take_the_place_of_classes_on_the_same_split(test: int, tmp_path
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse", "bce"])
 def test_a_weighted_loss_is_the_mean_of_weight_times_loss(loss: str, job: Callable, folder: Path) -> None:
-    from runner.engine.hooks import Weighted
+    from runner.engine.targets import Weighted
     from runner.metrics import loss as named
 
     np.save("w.npy", np.random.default_rng(0).random(1797))

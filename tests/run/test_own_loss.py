@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from runner.engine import loop
-from runner.engine.hooks import Mixed
 from runner.engine.measure import evaluate
 from runner.engine.state import start
+from runner.engine.targets import Mixed
 from runner.metrics import OfInputs, value
 from runner.run.build import build
 from runner.run.job import Job

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from runner.engine.hooks import Dropping, Mixed, Unweighted
+from runner.engine.hooks import Dropping
 from runner.engine.model import Drop, StackedPass, Weights, WrittenOut, keep
+from runner.engine.targets import Mixed, Unweighted
 from runner.metrics import AnyLoss, Metric, WeightedCrossEntropy, value
 
 Back = Callable[[Tensor], None]

@@ -13,9 +13,9 @@ from runner.engine.fused.graphed import Graphed, can_be_captured, keep_on_device
 from runner.engine.fused.members import Stack
 from runner.engine.fused.step import differentiate, update
 from runner.engine.fused.watch import Events, Watch
-from runner.engine.hooks import Mixed, Targets, Unweighted, Weighted
 from runner.engine.judge import note
 from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, synchronize
+from runner.engine.targets import Mixed, Targets, Unweighted, Weighted
 
 LOSSES_HELD = 16
 """Steps after which losses are looked at: a member that has diverged disturbs no other."""

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from runner.engine.fused import batched
 from runner.engine.fused.members import Stack
-from runner.engine.hooks import Dropping, Mixed, Unweighted, shrink
+from runner.engine.hooks import Dropping, shrink
 from runner.engine.measure import Measured, ratio
+from runner.engine.targets import Mixed, Unweighted
 
 
 def differentiate(members: Stack, x: Tensor, y: Unweighted, shared: bool) -> Tensor:
