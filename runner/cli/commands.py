@@ -143,8 +143,7 @@ Which settings should I use for this model on this data, and how sure can I be? 
 
   optbench demo                         a grid of small runs on real data and its report, in about a minute
   optbench train init=he optim=adamw    one run
-  optbench tune data=csv data.path=TABLE.csv data.label=COLUMN --budget 10m
-                                        the best setting for a table of yours
+  optbench auto TABLE --label COLUMN    a table of yours: check, search, answer, report, predictor
 
 All commands: optbench --help
 """

@@ -91,8 +91,9 @@ def _of_finals(search: Search, found: Finals, measure: Measure) -> list[str]:
         few, many = int(raced.n.min()), int(raced.n.max())
         seeds = f"{few} to {many}" if few < many else str(few)
         lines.append(f"the {len(raced.mean)} finalists with new seeds, {seeds} each:")
-        for row in raced.mean.argsort()[::-1]:
-            setting = joined(finalists[found.raced_to_the_end[int(row)]].setting)
+        places = found.raced_to_the_end  # of those alike the chosen one is named first
+        for row in sorted(range(len(places)), key=lambda row: (-raced.mean[row], places[row] != found.chosen, row)):
+            setting = joined(finalists[places[row]].setting)
             lines.append(f"  {measure.sign * float(raced.mean[row]):.4f}  {setting}")
         if alike > 1:
             lines.append(f"{alike} of them can be the best (95 %); the first is chosen.")
