@@ -7,7 +7,7 @@ Optuna's, train them on the same digits for at most so many steps, pause them at
 steps), and let one of three go on. Optuna's study has two workers of one thread each that are warm: PyTorch and the
 data are there when the clock starts, and nothing is written but its journal. ``optbench tune`` has two workers and
 starts cold: imports, planning, records and checkpoints are counted in. Prints the seconds of both, what each came to
-(validation loss), and how long each took to the worse of the two: equal quality. ``--small`` takes about a minute.
+(validation loss), and how long each took to the worse of the two: equal quality. ``--small`` is a short form of it.
 """
 
 import argparse
