@@ -56,7 +56,9 @@ def trained(at: "Place", prepared: "Callable[[], Job]", told: "Callable[[Outcome
     except ProcessError:
         if at.is_first and not started_here():
             raise
-        return LOST if started_here() else 1
+        if not started_here():
+            return 1
+        os._exit(LOST)  # at its end the interpreter would wait for connections to what has gone
     except OptbenchError as error:
         if at.is_first:
             raise

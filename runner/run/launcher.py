@@ -20,7 +20,7 @@ LOST = 74
 STARTED_BY = "OPTBENCH_STARTED_BY"
 """The id of the process that started this one among others."""
 POLL_SECONDS = 0.1
-ENDS_ITSELF_SECONDS = 10.0
+ENDS_ITSELF_SECONDS = 5.0
 """For the others, once one process has gone: then they are asked to stop, and after as long again they are killed."""
 TAIL_LINES = 5
 
