@@ -88,9 +88,9 @@ def at_equal(found: dict[str, Any]) -> str:
     return (
         f"The five seeds' Brier score {d['ensemble']:.4f} is the members' {d['members']:.4f} less their disagreement "
         f"{d['ambiguity']:.4f}. Over the member that is luckiest on the test set they are better by "
-        f"{interval(gains['luckiest member'])} points. One run of five times the epochs costs as much: over it they are "
-        f"better by {interval(equal['gain'])} points, with a log loss of {rows['the ensemble']['nll']:.3f}, where it has "
-        f"{equal['rows']['nll']:.3f}."
+        f"{interval(gains['luckiest member'])} points. One run of five times the epochs costs as much: over it they "
+        f"are better by {interval(equal['gain'])} points, with a log loss of {rows['the ensemble']['nll']:.3f}, where "
+        f"it has {equal['rows']['nll']:.3f}."
     )
 
 
