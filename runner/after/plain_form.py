@@ -13,7 +13,7 @@ def plain(model: Trained) -> Trained:
     found = copy.deepcopy(model)
     for module in list(found.modules()):
         if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[union-attr, arg-type]
+            for name in list(module.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(module, name)
     if any(type(m).__module__.startswith("torchao.") for m in found.modules()):
         fake_quantized.plain(found.network)

@@ -47,19 +47,25 @@ def factored(layer: nn.Linear | nn.Conv2d, rank: int) -> nn.Sequential:
     """Return two layers whose product is the best approximation of a layer's matrix ``[out, in·field]`` of a rank."""
     weight = layer.weight.detach()
     rows, columns = weight.shape[0], weight[0].numel()
-    made = {"device": weight.device, "dtype": weight.dtype}
     bias = layer.bias is not None
+    pair: tuple[nn.Module, nn.Module]
     if isinstance(layer, nn.Linear):
-        pair: tuple[nn.Module, nn.Module] = (
-            nn.Linear(columns, rank, bias=False, **made),  # type: ignore[arg-type]
-            nn.Linear(rank, rows, bias=bias, **made),  # type: ignore[arg-type]
-        )
+        pair = nn.Linear(columns, rank, bias=False), nn.Linear(rank, rows, bias=bias)
     else:
-        spread: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-        pair = (
-            nn.Conv2d(layer.in_channels, rank, *spread, bias=False, **made),  # type: ignore[arg-type]
-            nn.Conv2d(rank, rows, 1, bias=bias, **made),  # type: ignore[arg-type]
+        first_of_two = nn.Conv2d(
+            layer.in_channels,
+            rank,
+            layer.kernel_size,  # type: ignore[arg-type]  # torch has tuples of any length here
+            layer.stride,  # type: ignore[arg-type]
+            layer.padding,  # type: ignore[arg-type]
+            layer.dilation,  # type: ignore[arg-type]
+            bias=False,
         )
+        pair = first_of_two, nn.Conv2d(rank, rows, 1, bias=bias)
+    for part in pair:
+        part.to(weight.dtype)
+        if weight.device.type == "meta":
+            part.to("meta")
     if weight.device.type != "meta":
         u, s, v = torch.linalg.svd(weight.reshape(rows, columns), full_matrices=False)
         root = s[:rank].sqrt()
@@ -67,7 +73,7 @@ def factored(layer: nn.Linear | nn.Conv2d, rank: int) -> nn.Sequential:
             first, second = (part.get_parameter("weight") for part in pair)
             first.copy_((root[:, None] * v[:rank]).view_as(first))
             second.copy_((u[:, :rank] * root).view_as(second))
-            if bias:
+            if layer.bias is not None:
                 pair[1].get_parameter("bias").copy_(layer.bias)
     return nn.Sequential(*pair)
 

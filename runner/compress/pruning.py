@@ -60,7 +60,8 @@ def cut(weights: Mapping[str, Tensor], masks: Masks, share: float, across: str) 
         count = round(share * joined.shape[1])
         least = joined.argsort(dim=1, stable=True)[:, :count]
         kept = torch.ones_like(joined, dtype=torch.bool).scatter_(1, least, False)
-        for name, part in zip(names, kept.split([sizes[name].shape[1] for name in names], 1), strict=True):
+        parts = torch.split(kept, [sizes[name].shape[1] for name in names], 1)
+        for name, part in zip(names, parts, strict=True):
             found[name] = part.view_as(weights[name])
     return found
 
