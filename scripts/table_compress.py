@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "compress.md"
 MARKS = ("<!-- compress table -->", "<!-- end of compress table -->")
 NETWORK = ("data=mnist", "model=cnn", "model.width=32", "batch.size=256", "optim.lr=0.002", "epochs=3")
-CHAINS = ("structured=0.5", "structured=0.5+static", "gradual=0.8", "low_rank=0.25", "static", "dynamic")
+CHAINS = ("prune_structured=0.5", "prune_structured=0.5+static", "prune=0.8", "low_rank=0.25", "static", "dynamic")
 
 
 def run(folder: Path, *words: str) -> str:
@@ -39,12 +39,12 @@ def judged(folder: Path) -> list[str]:
     """Return whether the two claims hold."""
     with (folder / "outputs" / "mnist-compress" / "compress.csv").open() as file:
         rows = {row["way"]: row for row in csv.DictReader(file)}
-    cut, both, dense = rows["structured=0.5"], rows["structured=0.5+static"], rows["dense"]
+    cut, both, dense = rows["prune_structured=0.5"], rows["prune_structured=0.5+static"], rows["dense"]
     faster = min(float(cut[f"faster_{batch}"]) for batch in (1, 64))
     smaller = float(dense["bytes"]) / float(both["bytes"])
     lost = [float(row["minus_dense_low"]) for row in (cut, both)]
     return [
-        f"structured: {faster:.2f}× as fast at least (asked 1.5): {'holds' if faster >= 1.5 else 'does not hold'}",
+        f"fewer units: {faster:.2f}× as fast at least (asked 1.5): {'holds' if faster >= 1.5 else 'does not hold'}",
         f"with int8: {smaller:.2f}× smaller (asked 3): {'holds' if smaller >= 3 else 'does not hold'}",
         f"accuracy's intervals end at {lost[0]:+.2f} and {lost[1]:+.2f} points (asked > -0.5): "
         f"{'holds' if min(lost) > -0.5 else 'does not hold'}",

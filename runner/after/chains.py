@@ -10,12 +10,18 @@ import yaml
 from runner.config.options import options_in
 from runner.errors import ConfigError, closest
 
-TRAINED = {"magnitude": "sparsity", "gradual": "sparsity", "structured": "share", "low_rank": "share", "qat": ""}
+TRAINED = {
+    "prune_once": "sparsity",
+    "prune": "sparsity",
+    "prune_structured": "share",
+    "low_rank": "share",
+    "quantize": "",
+}
 """Options of the group ``compress``, and the setting that a number is given to."""
 SMALLER, INT8 = "distill", ("static", "dynamic")
 """A narrower network that the dense one teaches; and what onnxruntime makes of a program."""
 WAYS = (*TRAINED, SMALLER, *INT8)
-DEFAULT = ("structured", "structured+static", "gradual", "low_rank", "static", "dynamic")
+DEFAULT = ("prune_structured", "prune_structured+static", "prune", "low_rank", "static", "dynamic")
 STUDENT = 0.5
 """Share of the width that a student has where none is given."""
 _REPLACED = ("init", "compress", "name", "save", "epochs", "max_steps", "force", "retry", "pause_at", "dry_run")
@@ -24,7 +30,7 @@ _CONTROL = ("workers", "skip_invalid", "fail_fast", "baselines", "engine")
 
 @dataclass(frozen=True)
 class Chain:
-    """Ways in their order, such as ``structured=0.5+static``."""
+    """Ways in their order, such as ``prune_structured=0.5+static``."""
 
     said: str
     trained: tuple[tuple[str, float | None], ...]
@@ -59,7 +65,7 @@ class Chain:
     @property
     def rounds(self) -> bool:
         """Whether it ends in torchao's int8."""
-        return self.int8 is None and any(name == "qat" for name, _ in self.trained)
+        return self.int8 is None and any(name == "quantize" for name, _ in self.trained)
 
 
 def _part(text: str, chain: str) -> tuple[str, float | None]:

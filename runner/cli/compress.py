@@ -14,8 +14,8 @@ def parser() -> Parser:
     about = "a run's folder, or a sweep's that holds one setting with several seeds; it must have kept its weights"
     parser.add_argument("run", metavar="RUN|DIR", help=about, words=FOLDERS)
     about = (
-        "ways joined by +, such as structured=0.5+static: magnitude, gradual, structured, low_rank, qat (trained on), "
-        "distill (into a narrower network), static, dynamic (int8); without any, a few of them"
+        "ways joined by +, such as prune_structured=0.5+static: prune, prune_once, prune_structured, low_rank, "
+        "quantize (trained on), distill (into a narrower network), static, dynamic (int8); without any, a few of them"
     )
     parser.add_argument("chains", nargs="*", metavar="CHAIN", help=about, words=_chains)
     about = "passes over the training set after each cut; as many as the run had, without"

@@ -22,12 +22,12 @@ class FakeQuantized(Hook):
     @property
     def alone(self) -> str:
         """Why a stack has none."""
-        return "compress=qat: torchao's rounding takes the ranges of one run's inputs at a time"
+        return "compress=quantize: torchao's rounding takes the ranges of one run's inputs at a time"
 
     def parametrize(self, model: nn.Module, x: Tensor) -> None:
         """Put torchao's layers in the place of the linear ones."""
         if not any(isinstance(layer, nn.Linear) for _, layer in filled_modules(model)):
-            raise ConfigError("compress=qat is of linear layers, and the model has none")
+            raise ConfigError("compress=quantize is of linear layers, and the model has none")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             prepare(model)
@@ -47,7 +47,7 @@ def prepare(model: nn.Module) -> None:
         from torchao.quantization import quantize_
         from torchao.quantization.qat import IntxFakeQuantizeConfig, QATConfig
     except ImportError as error:
-        raise ConfigError("compress=qat needs torchao: pip install 'optbench[compress]'") from error
+        raise ConfigError("compress=quantize needs torchao: pip install 'optbench[compress]'") from error
     inputs = IntxFakeQuantizeConfig(torch.int8, "per_token", is_symmetric=True)
     weights = IntxFakeQuantizeConfig(torch.int8, "per_channel", is_symmetric=True)
     quantize_(model, QATConfig(activation_config=inputs, weight_config=weights, step="prepare"))
@@ -72,6 +72,6 @@ def converted(model: nn.Module) -> nn.Module:
     return model
 
 
-def qat() -> Hook:
+def quantize() -> Hook:
     """Quantization-aware training with straight-through gradients (Jacob et al. 2018)."""
     return FakeQuantized()

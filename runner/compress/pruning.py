@@ -165,17 +165,17 @@ def zero(at: AtStep, masks: Masks) -> None:
         at.weights[name].detach().mul_(mask)
 
 
-def magnitude(*, sparsity: float, start: float, across: str) -> Hook:
+def prune_once(*, sparsity: float, start: float, across: str) -> Hook:
     """All cuts at once: the weights of least magnitude go, the others train on (Han et al. 2015)."""
-    return Pruning(Plan(sparsity, start, start, 1, across), "magnitude")
+    return Pruning(Plan(sparsity, start, start, 1, across), "prune_once")
 
 
-def gradual(*, sparsity: float, start: float, end: float, every: int, across: str) -> Hook:
+def prune(*, sparsity: float, start: float, end: float, every: int, across: str) -> Hook:
     """A share that grows as s·(1 - (1 - t)³) (Zhu & Gupta 2017, eq. 1).
 
     Raises:
         ConfigError: if it ends before it starts.
     """
     if (start < 1) == (end < 1) and end < start:
-        raise ConfigError(f"compress.gradual.end must be ≥ compress.gradual.start={start:g}, got {end:g}")
-    return Pruning(Plan(sparsity, start, end, every, across), "gradual")
+        raise ConfigError(f"compress.prune.end must be ≥ compress.prune.start={start:g}, got {end:g}")
+    return Pruning(Plan(sparsity, start, end, every, across), "prune")

@@ -17,25 +17,25 @@ from tests.support.records import run_folders, summary_of
 
 
 def test_a_chain_is_read_as_it_is_typed() -> None:
-    chain = Chain.read("distill=0.25+structured=0.5+gradual+static")
+    chain = Chain.read("distill=0.25+prune_structured=0.5+prune+static")
     assert (chain.student, chain.int8) == (0.25, "static")
-    assert chain.trained == (("structured", 0.5), ("gradual", None))
-    assert chain.before == "distill=0.25+structured=0.5+gradual" and not chain.rounds
-    assert Chain.read("qat").rounds and not Chain.read("qat+static").rounds
+    assert chain.trained == (("prune_structured", 0.5), ("prune", None))
+    assert chain.before == "distill=0.25+prune_structured=0.5+prune" and not chain.rounds
+    assert Chain.read("quantize").rounds and not Chain.read("quantize+static").rounds
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("strctured", "did you mean 'structured'"),
-        ("structured+statc", "'statc' in structured+statc is no way to compress; did you mean 'static'"),
-        ("static+gradual", "come last, as nothing is trained in int8"),
+        ("prune_strctured", "did you mean 'prune_structured'"),
+        ("prune_structured+statc", "'statc' in prune_structured+statc is no way to compress; did you mean 'static'"),
+        ("static+prune", "come last, as nothing is trained in int8"),
         ("static+dynamic", "come last"),
-        ("gradual+distill", "distill comes first"),
-        ("gradual=2", "a share between 0 and 1, got 2"),
-        ("gradual=x", "'x' is no number"),
-        ("qat=0.5", "qat takes no number"),
-        ("gradual+gradual=0.5", "named twice"),
+        ("prune+distill", "distill comes first"),
+        ("prune=2", "a share between 0 and 1, got 2"),
+        ("prune=x", "'x' is no number"),
+        ("quantize=0.5", "quantize takes no number"),
+        ("prune+prune=0.5", "named twice"),
     ],
 )
 def test_a_chain_that_is_none_is_refused(text: str, said: str) -> None:
@@ -68,33 +68,40 @@ def test_what_is_not_faster_or_smaller_is_said_and_differences_are_paired() -> N
 def test_a_folder_is_compressed_and_found_again(optbench: Callable, folder: Path) -> None:
     net = ["model.width=32", "model.depth=2", "epochs=3", "seed=0,1", "save=last", "optim.lr=0.01"]
     assert optbench("train", "-m", *net, "name=big").code == 0
-    asked = ["outputs/big", "structured=0.5", "structured=0.5+static", "gradual=0.8", "distill=0.5+gradual", "dynamic"]
-    found = optbench("compress", *asked, "qat", "--epochs", "2", "--rounds", "5")
+    asked = [
+        "outputs/big",
+        "prune_structured=0.5",
+        "prune_structured=0.5+static",
+        "prune=0.8",
+        "distill=0.5+prune",
+        "dynamic",
+    ]
+    found = optbench("compress", *asked, "quantize", "--epochs", "2", "--rounds", "5")
     assert found.code == 0, found.err
     with (folder / "outputs/big-compress/compress.csv").open() as file:
         rows = {row["way"]: row for row in csv.DictReader(file)}
-    dense, cut = rows["dense"], rows["structured=0.5"]
+    dense, cut = rows["dense"], rows["prune_structured=0.5"]
     for key in ("not_0", "stored", "flops_per_sample", "bytes"):
         assert float(cut[key]) < 0.7 * float(dense[key]), key
     assert float(rows["dynamic"]["bytes"]) < 0.5 * float(dense["bytes"])
     prunable = 64 * 32 + 32 * 32 + 32 * 10
-    assert int(rows["gradual=0.8"]["stored"]) == int(dense["stored"])
+    assert int(rows["prune=0.8"]["stored"]) == int(dense["stored"])
     zeros = sum(round(0.8 * n) for n in (64 * 32, 32 * 32, 32 * 10))
-    assert abs(int(rows["gradual=0.8"]["not_0"]) - (int(dense["stored"]) - zeros)) <= 1 and zeros < prunable
-    small = rows["small for structured=0.5"]
+    assert abs(int(rows["prune=0.8"]["not_0"]) - (int(dense["stored"]) - zeros)) <= 1 and zeros < prunable
+    small = rows["small for prune_structured=0.5"]
     assert int(small["stored"]) == pytest.approx(int(cut["stored"]), rel=0.05)
     dense_runs = run_folders(folder, "big")
     mean = np.mean([summary_of(run)["test_accuracy"] for run in dense_runs])
     assert float(dense["accuracy"]) == pytest.approx(mean, abs=1e-6)
     times = {run: (run / "summary.json").stat().st_mtime_ns for run in run_folders(folder, "big-compress")}
-    assert optbench("compress", *asked, "qat", "--epochs", "2", "--rounds", "5").code == 0
+    assert optbench("compress", *asked, "quantize", "--epochs", "2", "--rounds", "5").code == 0
     assert times == {run: (run / "summary.json").stat().st_mtime_ns for run in run_folders(folder, "big-compress")}
 
 
 @pytest.mark.parametrize(
     ("trained", "asked", "words"),
     [
-        (["model=vit", "model.patch=4", "model.depth=1", "max_steps=1"], ["structured"], ["model=vit"]),
+        (["model=vit", "model.patch=4", "model.depth=1", "max_steps=1"], ["prune_structured"], ["model=vit"]),
         (["-m", *TINY, "seed=0,1"], ["static"], ["kept no weights", "save=last"]),
         (["-m", "max_steps=1", "model.width=8,9", "save=last"], ["static"], ["holds 2 settings"]),
         (["max_steps=1", "model.width=8"], ["statc"], ["did you mean 'static'"]),

@@ -9,8 +9,8 @@ from torch import nn
 
 from runner import model as models
 from runner.compress.factors import factored
+from runner.compress.prune_structured import cut_out
 from runner.compress.pruning import Plan, cut
-from runner.compress.structured import cut_out
 from runner.run.load import load_model
 from tests.support.known import TINY
 from tests.support.records import run_folder, run_folders, summary_of, without_timing
@@ -28,9 +28,9 @@ def zeros(run: Path) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("asked", "exact"),
     [
-        (["compress=magnitude", "compress.magnitude.sparsity=0.777"], [round(0.777 * PRUNABLE)]),
+        (["compress=prune_once", "compress.prune_once.sparsity=0.777"], [round(0.777 * PRUNABLE)]),
         (
-            ["compress=gradual", "compress.gradual.sparsity=0.613"],
+            ["compress=prune", "compress.prune.sparsity=0.613"],
             [round(0.613 * n) for n in (64 * 16, 16 * 16, 16 * 10)],
         ),
     ],
@@ -69,7 +69,7 @@ def test_the_share_grows_as_the_papers_cubic() -> None:
 def test_a_gradual_pruning_that_was_stopped_goes_on_to_the_same_rows_and_masks(
     optbench: Callable, folder: Path
 ) -> None:
-    asked = ["max_steps=60", "eval_every=10", "model.width=16", "compress=gradual", "save=last"]
+    asked = ["max_steps=60", "eval_every=10", "model.width=16", "compress=prune", "save=last"]
     assert optbench("train", *asked, "name=whole").code == 0
     for stop in (["pause_at=20"], ["pause_at=40"], []):
         assert optbench("train", *asked, "name=paused", *stop).code == 0
@@ -79,7 +79,7 @@ def test_a_gradual_pruning_that_was_stopped_goes_on_to_the_same_rows_and_masks(
 
 
 def test_a_stack_prunes_as_each_run_alone_does(optbench: Callable, folder: Path) -> None:
-    asked = [*NET, "compress=gradual", "seed=0,1", "dtype=float64"]
+    asked = [*NET, "compress=prune", "seed=0,1", "dtype=float64"]
     for name, engine in (("stack", "fused"), ("loop", "loop")):
         assert optbench("train", "-m", *asked, f"name={name}", f"engine={engine}").code == 0
     pairs = zip(*(sorted(run_folders(folder, name)) for name in ("stack", "loop")), strict=True)
@@ -111,7 +111,7 @@ def test_a_pruned_structure_has_fewer_parameters_bytes_and_flops_and_is_loaded(
 ) -> None:
     assert optbench("train", *NET, "name=dense").code == 0
     dense = run_folder(folder, "dense")
-    asked = [*NET, "init=pretrained", f"init.run={dense}", "compress=structured"]
+    asked = [*NET, "init=pretrained", f"init.run={dense}", "compress=prune_structured"]
     assert optbench("train", *asked, "name=small").code == 0
     small = run_folder(folder, "small")
     for key in ("parameters", "flops_per_sample"):
@@ -136,7 +136,7 @@ def test_factors_are_the_best_of_their_rank(layer: nn.Linear | nn.Conv2d) -> Non
 
 
 def test_low_rank_and_structure_go_together_and_are_loaded(optbench: Callable, folder: Path) -> None:
-    asked = ["epochs=2", "model.width=32", "model.depth=2", "save=last", "compress=[structured,low_rank]"]
+    asked = ["epochs=2", "model.width=32", "model.depth=2", "save=last", "compress=[prune_structured,low_rank]"]
     assert optbench("train", *asked, "compress.low_rank.share=0.2").code == 0
     run = run_folder(folder)
     assert load_model(run)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
@@ -147,7 +147,7 @@ def test_low_rank_and_structure_go_together_and_are_loaded(optbench: Callable, f
 def test_training_that_rounds_ends_in_int8_with_the_same_outputs(optbench: Callable, folder: Path) -> None:
     from runner.compress.fake_quantized import converted
 
-    assert optbench("train", *NET, "compress=qat").code == 0
+    assert optbench("train", *NET, "compress=quantize").code == 0
     network = load_model(run_folder(folder)).network
     x = torch.randn(50, 1, 8, 8)
     rounded = network(x).detach()
@@ -157,14 +157,14 @@ def test_training_that_rounds_ends_in_int8_with_the_same_outputs(optbench: Calla
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (["compress=structured", "model=vit", "model.patch=4"], ["model=vit", "torch-pruning cannot cut"]),
-        (["compress=structured", "model=linear"], ["compress=structured removes nothing"]),
-        (["compress=[magnitude,gradual]"], ["one way of pruning weights at a time"]),
-        (["compress=gradual", "regularization=ema"], ["averages hold weights where pruned ones are 0"]),
-        (["compress=gradual", "finetune=lora"], ["finetune=lora beside compress=gradual"]),
-        (["compress=gradual", "compress.gradual.end=0.05"], ["compress.gradual.end must be ≥"]),
-        (["compress=gradual", "compress.gradual.end=5000"], ["its cuts lie between steps", "the run has 42"]),
-        (["compress=gradul"], ["did you mean 'gradual'"]),
+        (["compress=prune_structured", "model=vit", "model.patch=4"], ["model=vit", "torch-pruning cannot cut"]),
+        (["compress=prune_structured", "model=linear"], ["compress=prune_structured removes nothing"]),
+        (["compress=[prune_once,prune]"], ["one way of pruning weights at a time"]),
+        (["compress=prune", "regularization=ema"], ["averages hold weights where pruned ones are 0"]),
+        (["compress=prune", "finetune=lora"], ["finetune=lora beside compress=prune"]),
+        (["compress=prune", "compress.prune.end=0.05"], ["compress.prune.end must be ≥"]),
+        (["compress=prune", "compress.prune.end=5000"], ["its cuts lie between steps", "the run has 42"]),
+        (["compress=prun"], ["did you mean 'prune'"]),
         (["compress=low_rank", "model.width=1"], ["makes no layer of MLP smaller"]),
     ],
 )
@@ -176,7 +176,7 @@ def test_what_cannot_be_compressed_is_refused_with_the_reason(
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(("option", "package"), [("structured", "torch_pruning"), ("qat", "torchao")])
+@pytest.mark.parametrize(("option", "package"), [("prune_structured", "torch_pruning"), ("quantize", "torchao")])
 def test_without_the_extra_it_is_named(
     option: str, package: str, optbench: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

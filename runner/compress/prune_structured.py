@@ -59,7 +59,7 @@ def cut_out(model: nn.Module, x: Tensor, share: float) -> None:
     try:
         import torch_pruning
     except ImportError as error:
-        raise ConfigError("compress=structured needs torch-pruning: pip install 'optbench[compress]'") from error
+        raise ConfigError("compress=prune_structured needs torch-pruning: pip install 'optbench[compress]'") from error
     layers = filled_modules(model)
     before, training = sum(p.numel() for p in model.parameters()), model.training
     model.eval()
@@ -74,17 +74,17 @@ def cut_out(model: nn.Module, x: Tensor, share: float) -> None:
             outputs = model(x)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        said = f"compress=structured: torch-pruning cannot follow {type(model).__name__}"
+        said = f"compress=prune_structured: torch-pruning cannot follow {type(model).__name__}"
         raise ConfigError(f"{said}: {type(error).__name__}: {reason}") from error
     model.train(training)
     model.zero_grad()
     if sum(p.numel() for p in model.parameters()) >= before or not torch.isfinite(outputs).all():
         raise ConfigError(
-            f"compress=structured removes nothing of {type(model).__name__}: it has no hidden layer, or "
-            f"compress.structured.share={share:g} is less than one unit of each"
+            f"compress=prune_structured removes nothing of {type(model).__name__}: it has no hidden layer, or "
+            f"compress.prune_structured.share={share:g} is less than one unit of each"
         )
 
 
-def structured(*, share: float) -> Hook:
+def prune_structured(*, share: float) -> Hook:
     """Cut out units and channels by their dependency graph (Fang et al. 2023), those of least norm (Li et al. 2017)."""
     return Structured(share)
