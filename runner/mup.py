@@ -35,11 +35,11 @@ class Readout(nn.Linear):
 
     def __init__(self, width: int, outputs: int, bias: bool, base_width: int) -> None:
         super().__init__(width, outputs, bias)
-        self._multiplier = base_width / width
+        self.multiplier = base_width / width
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[…, outputs]``."""
-        return super().forward(x * self._multiplier)
+        return super().forward(x * self.multiplier)
 
 
 def attention_scale(width: int, heads: int, base_width: int) -> float:

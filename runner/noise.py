@@ -6,11 +6,14 @@ pure function of seed, step and place, so there is nothing to checkpoint and a s
 
 import hashlib
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 _UINT32 = 2**32
+KEYS_AHEAD = 64
+"""Steps whose keys are put on the device at a time: each copy waits for it."""
 
 
 def derive(*parts: int | str) -> int:
@@ -26,8 +29,19 @@ def generator(*parts: int | str) -> torch.Generator:
 
 def key(seed: int, step: int, device: torch.device | str = "cpu") -> Tensor:
     """Return the key of one step: int32 ``[2]``, an odd multiplier and an offset."""
+    return keys([seed], range(step, step + 1), device)[0, 0]
+
+
+def keys(seeds: Sequence[int], steps: range, device: torch.device | str = "cpu") -> Tensor:
+    """Return the keys of several seeds and steps, int32 ``[steps, seeds, 2]``: one copy to the device for all."""
+    of_seed = {seed: [_key(seed, step) for step in steps] for seed in seeds}
+    found = [[of_seed[seed][i] for seed in seeds] for i in range(len(steps))]
+    return torch.tensor(found, dtype=torch.int32, device=device)
+
+
+def _key(seed: int, step: int) -> tuple[int, int]:
     bits = _splitmix64(_splitmix64(seed) ^ step)
-    return torch.tensor([_signed(bits | 1), _signed(bits >> 32)], dtype=torch.int32, device=device)
+    return _signed(bits | 1), _signed(bits >> 32)
 
 
 def uniform(key: Tensor, place: int, shape: torch.Size | tuple[int, ...], skipped: int = 0) -> Tensor:

@@ -29,9 +29,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         places = {path: rng.random() for path in sorted({item.path for item in items})}
         items.sort(key=lambda item: (places[item.path], rng.random()))
     for item in items:
-        if "cuda" in item.keywords and not torch.cuda.is_available():
+        if item.get_closest_marker("cuda") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
-        if "mnist" in item.keywords and not (MNIST_ROOT and (Path(MNIST_ROOT) / "MNIST" / "raw").is_dir()):
+        if item.get_closest_marker("mnist") and not (MNIST_ROOT and (Path(MNIST_ROOT) / "MNIST" / "raw").is_dir()):
             item.add_marker(pytest.mark.skip(reason="no MNIST under $OPTBENCH_DATA"))
 
 

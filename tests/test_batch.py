@@ -23,7 +23,6 @@ from tests.support.records import Result, rows_of, run_folder, run_folders, summ
     [
         (["batch.micro=21", "model.normalization=batch"], "batch.micro=21 leaves one of a batch's 64 samples"),
         (["batch.micro=1", "model.normalization=batch"], "batch.micro=1 leaves one of a batch's"),
-        (["batch.micro=8", "engine=fused"], "batch.micro=8 takes the batches of one run apart"),
         (["batch=adaptive", "engine=fused"], "batch=adaptive measures the gradients of one run"),
         (["batch=adaptive", "model.normalization=batch"], "batch=adaptive may leave one sample"),
         (["batch=adaptive", "batch.shuffle=false"], "batch.shuffle=false beside batch=adaptive"),

@@ -12,7 +12,7 @@ from torch import nn
 from optbench import load_model, train
 from runner.after.predict import part_of_data
 from runner.config import options
-from runner.engine import fused, loop
+from runner.engine import loop
 from runner.engine.run import Run
 from runner.engine.state import start
 from runner.model import gpt, mlp
@@ -234,12 +234,10 @@ def test_ids_of_runs_without_it_stay_and_the_base_width_counts_with_it(job: Call
     assert job("model.mup=true").run_id != job("model.mup=true", "model.base_width=64").run_id
 
 
-def test_a_stack_refuses_it_with_the_reason(optbench: Callable, job: Callable[..., Job]) -> None:
-    assert fused.refusal(build(job(*WIDE))) == "model.mup=true: parameters have learning rates of their own"
-    asked = ["-m", "model.mup=true", "model.width=16", "max_steps=1", "seeds=2"]
-    refused = optbench("train", *asked, "engine=fused")
-    assert refused.code == 2 and "learning rates of their own" in refused.err
-    assert optbench("train", *asked).code == 0
+def test_a_stack_takes_it(optbench: Callable) -> None:
+    assert (
+        optbench("train", "-m", "model.mup=true", "model.width=16", "max_steps=1", "seeds=2", "engine=fused").code == 0
+    )
 
 
 def test_the_range_test_raises_every_parameters_rate(job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,6 +211,21 @@ def test_on_a_step_that_the_loss_scaler_skips_nothing_moves(overflows: bool, job
     assert (moved == [] and changed == []) == overflows
 
 
+def test_a_step_whose_infinite_gradient_is_cut_to_a_finite_one_is_skipped_too(job: Callable[..., Job]) -> None:
+    clip = ["regularization.grad_clip.max_norm=null", "regularization.grad_clip.max_value=1"]
+    hooks = ["regularization=[weight_decay,grad_clip]", *clip, "model.width=8"]
+    state = start(build(job(*hooks, "optim=sgd", "init=he")))
+    state.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    x, y = state.run.train.x[:32], state.run.train.y[:32]
+    before = [weight.detach().clone() for weight in state.trained]
+    state.scaler.scale(loop._loss(state, x, y)).backward()
+    assert state.trained[0].grad is not None
+    state.trained[0].grad[0] = torch.inf
+    loop._update(state, x, y, 0.1, None)
+    assert state.skipped_steps == 1
+    assert all(torch.equal(weight, b) for weight, b in zip(state.trained, before, strict=True))
+
+
 @pytest.mark.parametrize("average", ["ema", "swa"])
 def test_averages_survive_a_checkpoint(average: str, job: Callable[..., Job]) -> None:
     run = build(job(f"regularization={average}", "model.width=8", "model.normalization=batch", "epochs=4"))
@@ -292,8 +307,6 @@ def test_a_teachers_softened_probabilities_are_targets(
         (["regularization=grad_clip", "regularization.grad_clip.max_norm=null"], "needs max_norm or max_value"),
         (["regularization=distillation", "regularization.distillation.run=no"], "regularization.distillation.run: no"),
         (["regularization=adversarial", "data=text", "model=rnn"], "characters cannot be moved"),
-        (["regularization=ema", "engine=fused"], "ema and swa keep the averages of one run"),
-        (["regularization=adversarial", "engine=fused"], "one run's inputs and outputs at a time"),
     ],
 )
 def test_contradictions_are_refused(overrides: list[str], said: str, optbench: Callable[..., Result]) -> None:

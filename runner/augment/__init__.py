@@ -11,102 +11,24 @@ All that is random is a function of the run's seed, the step and the option's na
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runner.data import Samples
-from runner.data.vocabulary import Vocabulary
-from runner.engine.hooks import Going, Hook, Mixed
+from runner.augment.parts import Affine, Change, Draws, Mixing, Part, Pixels, Rewording
+from runner.engine.hooks import AtStep, Hook, Mixed
 from runner.metrics import AnyLoss, OfInputs, value
-from runner.noise import derive, key, normal, uniform
+from runner.noise import KEYS_AHEAD, key, keys
+
+__all__ = ["Affine", "Change", "Draws", "Mixing", "Part", "Pixels", "Rewording"]
 
 ORDER = ("paraphrase", "synonym", "swap", "word_dropout", "scale", "rotate", "crop", "flip", "color", "noise")
 """In which parts act; those of a user's own come after them."""
 GREY = (0.2989, 0.587, 0.114)
 """Of red, green and blue: luma as ITU-R BT.601 weighs it."""
-
-
-@dataclass(frozen=True)
-class Draws:
-    """The random numbers of one option in one step."""
-
-    seed: int
-    step: int
-    option: str
-    key: Tensor
-    """Of the seed and the step, on the device."""
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Return float32 uniform in [0, 1)."""
-        return uniform(self.key, derive(self.option), shape)
-
-    def normal(self, *shape: int) -> Tensor:
-        """Return float32 of mean 0 and variance 1."""
-        return normal(self.key, derive(self.option), shape)
-
-    def once(self, place: int) -> float:
-        """Return a number for the whole batch, uniform between 0 and 1: no device is waited for."""
-        return derive(self.seed, self.step, self.option, place) / 2**63
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """How inputs came from raw ones, ``x = (raw - shift) / scale``, and the range of these."""
-
-    shift: Tensor
-    scale: Tensor
-    """Both broadcast over ``[n, …]``."""
-    lowest: float
-    highest: float
-
-    @property
-    def black(self) -> Tensor:
-        """What a raw 0 is among the inputs."""
-        return -self.shift / self.scale
-
-
-@dataclass(frozen=True)
-class Affine:
-    """A random linear map of each image, given as matrices ``[n, 2, 2]`` from places in the result to places in it.
-
-    Places are (x, y) in pixels from the image's middle, y downwards.
-    """
-
-    of: Callable[[int, Draws], Tensor]
-
-
-@dataclass(frozen=True)
-class Change:
-    """A random change of each sample by itself: ``x`` ``[n, …]`` becomes another of its shape."""
-
-    of: Callable[[Tensor, Draws, Pixels], Tensor]
-    images: bool = True
-    """It takes images ``[n, c, h, w]`` alone."""
-    channels: int | None = None
-    """It takes images of so many channels alone."""
-    smallest: int = 1
-    """Pixels that images must have on each side."""
-
-
-@dataclass(frozen=True)
-class Mixing:
-    """Each sample of a batch mixed with a partner: gives the mixed samples, and the share that is each one's own."""
-
-    of: Callable[[Tensor, Tensor, Draws], tuple[Tensor, float]]
-    images: bool = True
-
-
-@dataclass(frozen=True)
-class Rewording:
-    """A random change of sentences, ``[n, length]`` in the numbers of a vocabulary, padded at the end."""
-
-    of: Callable[[Vocabulary, Samples, torch.device], Callable[[Tensor, Draws, Pixels], Tensor]]
-    """Given the vocabulary and the training samples, gives the change, as that of a ``Change``."""
-
-
-Part = Affine | Change | Mixing | Rewording
 
 
 @dataclass
@@ -118,12 +40,7 @@ class Augmentation(Hook):
     pixels: Pixels
     seed: int
 
-    @property
-    def alone(self) -> str:
-        """Why a stack has none."""
-        return f"augment={'+'.join(self.parts)} changes the batches of one run at a time"
-
-    def before_step(self, at: Going, x: Tensor, y: Tensor | Mixed) -> tuple[Tensor, Tensor | Mixed]:
+    def before_step(self, at: AtStep, x: Tensor, y: Tensor | Mixed) -> tuple[Tensor, Tensor | Mixed]:
         """Return the present step's batch changed and mixed."""
         assert isinstance(y, Tensor), "nothing else mixes"
         return self(x, y, at.step)
@@ -132,19 +49,34 @@ class Augmentation(Hook):
         """Return a step's samples and targets changed and mixed; those given stay as they are."""
         if not self.parts:
             return x, y
-        at = key(self.seed, step, x.device)
-        draws = {name: Draws(self.seed, step, name, at) for name in (*self.parts, "mixing")}
-        if maps := [part.of(len(x), draws[name]) for name, part in self.parts.items() if isinstance(part, Affine)]:
+        draws = partial(Draws, self.seed, step, key=key(self.seed, step, x.device))
+        return self.mixed(self.changed(x, draws), y, draws)
+
+    def changed(self, x: Tensor, draws: Callable[[str], Draws]) -> Tensor:
+        """Return samples each changed by itself; ``draws`` gives an option's."""
+        if maps := self.maps(len(x), draws):
             x = resampled(x, maps, self.pixels.black)
+        return self.altered(x, draws)
+
+    def maps(self, samples: int, draws: Callable[[str], Draws]) -> list[Tensor]:
+        """Return the linear maps of samples, one after another, each ``[samples, 2, 2]``."""
+        return [part.of(samples, draws(name)) for name, part in self.parts.items() if isinstance(part, Affine)]
+
+    def altered(self, x: Tensor, draws: Callable[[str], Draws]) -> Tensor:
+        """Return samples after all changes but those maps."""
         for name, part in self.parts.items():
             if isinstance(part, Change):
-                x = part.of(x, draws[name], self.pixels)
+                x = part.of(x, draws(name), self.pixels)
+        return x
+
+    def mixed(self, x: Tensor, y: Tensor, draws: Callable[[str], Draws]) -> tuple[Tensor, Tensor | Mixed]:
+        """Return samples, each mixed with another, and their targets."""
         mixings = [(name, part) for name, part in self.parts.items() if isinstance(part, Mixing)]
         if not mixings:
             return x, y
-        name, mixing = mixings[min(int(draws["mixing"].once(0) * len(mixings)), len(mixings) - 1)]
-        partners = draws[name].uniform(len(x)).argsort(stable=True)
-        x, share = mixing.of(x, x[partners], draws[name])
+        name, mixing = mixings[min(int(draws("mixing").once(0) * len(mixings)), len(mixings) - 1)]
+        partners = draws(name).uniform(len(x)).argsort(stable=True)
+        x, share = mixing.of(x, x[partners], draws(name))
         if y.is_floating_point():
             return x, share * y + (1 - share) * y[partners]
         return x, Mixed(y, y[partners], share)
@@ -158,6 +90,74 @@ class Augmentation(Hook):
             return value(plain, outputs, y, x)
 
         return OfInputs(mixed) if any(isinstance(part, Mixing) for part in self.parts.values()) else plain
+
+    @classmethod
+    def stacked(cls, members: Sequence[Self | None], like: Tensor) -> Hook:
+        """Return what the batches of all members go through: their parts are the same, their seeds may differ."""
+        assert all(members), "runs of a stack are augmented alike"
+        return Augmentations([member for member in members if member])
+
+
+class Augmentations(Hook):
+    """What the batches of a stack's runs go through, each by its own seed's draws; runs of one seed see the same."""
+
+    def __init__(self, members: Sequence[Augmentation]) -> None:
+        self._first = members[0]
+        self._seeds = {member.seed: i for i, member in reversed(list(enumerate(members)))}
+        places = {seed: place for place, seed in enumerate(self._seeds)}
+        self._places = [places[member.seed] for member in members]
+        self._together = True  # parts of one's own may have no batching rule
+        self._keys: tuple[int, Tensor] | None = None
+
+    def before_step(self, at: AtStep, x: Tensor, y: Tensor | Mixed) -> tuple[Tensor, Tensor | Mixed]:
+        """Return the present step's batch, or each run's, changed and mixed."""
+        assert isinstance(y, Tensor), "nothing else mixes"
+        shared, chosen = x.ndim == at.inputs.ndim, list(self._seeds.values())
+        keys = self._keys_at(at.step, x.device)
+        draws = [partial(Draws, seed, at.step, key=k) for seed, k in zip(self._seeds, keys, strict=True)]
+        batches = [x] * len(keys) if shared else [x[i] for i in chosen]
+        if self._together and len(keys) > 1:
+            batches = self._vmapped(torch.stack(batches), keys, at.step) or batches
+        if not self._together or len(keys) == 1:
+            batches = [self._first.changed(batch, of) for batch, of in zip(batches, draws, strict=True)]
+        targets = [y] * len(keys) if shared else [y[i] for i in chosen]
+        mixed = [self._first.mixed(*each) for each in zip(batches, targets, draws, strict=True)]
+        if len(mixed) == 1:
+            return mixed[0][0], _share_on(x, mixed[0][1])
+        samples, of_runs = self._of_runs([batch for batch, _ in mixed]), [_share_on(x, y) for _, y in mixed]
+        if isinstance(of_runs[0], Mixed):
+            parts = zip(*((y.y, y.other, y.share) for y in of_runs if isinstance(y, Mixed)), strict=True)
+            return samples, Mixed(*(self._of_runs(part) for part in parts))
+        return samples, self._of_runs([y for y in of_runs if isinstance(y, Tensor)])
+
+    def _keys_at(self, step: int, device: torch.device) -> Tensor:
+        """Return each seed's key of a step, ``[seeds, 2]``, put on the device for several steps at a time."""
+        first = step - step % KEYS_AHEAD
+        if self._keys is None or self._keys[0] != first:
+            self._keys = first, keys(list(self._seeds), range(first, first + KEYS_AHEAD), device)
+        return self._keys[1][step - first]
+
+    def _vmapped(self, x: Tensor, keys: Tensor, step: int) -> list[Tensor] | None:
+        """Return the samples of each seed changed, ``[n, …]``; None where something has no batching rule."""
+        parts, of = self._first, partial(Draws, None, step)
+        try:
+            if any(isinstance(part, Affine) for part in parts.parts.values()):
+                maps = torch.vmap(lambda key: parts.maps(x.shape[1], partial(of, key=key)))(keys)
+                whole = [matrices.flatten(0, 1) for matrices in maps]
+                x = resampled(x.flatten(0, 1), whole, parts.pixels.black).reshape(x.shape)
+            return list(torch.vmap(lambda x, key: parts.altered(x, partial(of, key=key)))(x, keys))
+        except (RuntimeError, ValueError, TypeError):
+            self._together = False
+            return None
+
+    def _of_runs(self, of_seeds: Sequence[Tensor]) -> Tensor:
+        """Return what is each seed's for each run."""
+        return torch.stack([of_seeds[place] for place in self._places])
+
+
+def _share_on(x: Tensor, y: Tensor | Mixed) -> Tensor | Mixed:
+    """Return targets whose share is a tensor of the samples' type, on their device."""
+    return Mixed(y.y, y.other, torch.tensor(y.share, dtype=x.dtype, device=x.device)) if isinstance(y, Mixed) else y
 
 
 def in_order(parts: Mapping[str, Part]) -> dict[str, Part]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runner.augment import Draws, Part, Pixels, Rewording
+from runner.augment.parts import Draws, Part, Pixels, Rewording
 from runner.data import Samples
 from runner.data.vocabulary import PADDING, UNKNOWN, Vocabulary
 from runner.errors import ConfigError

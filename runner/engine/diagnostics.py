@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.backends import cudnn
 
 from runner.engine.hooks import Going, Hook
 from runner.engine.run import Split, TrainingLoss
@@ -45,7 +46,8 @@ class Diagnostics(Hook):
         """
         layers = {name: m for name, m in at.model.named_modules() if _has_weight(m)}
         x, y = self.probe.x[:PROBE_SAMPLES], self.probe.y[:PROBE_SAMPLES]
-        with _signals(layers) as (inputs, outputs), at.evaluating():
+        # Its recurrent layers have no gradient in evaluation mode.
+        with _signals(layers) as (inputs, outputs), at.evaluating(), cudnn.flags(enabled=False):
             with self.autocast():
                 loss = value(self.loss, at.model.forward(x), y, x)  # a compiled model's __call__ passes by hooks
             names = list(outputs)

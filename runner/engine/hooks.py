@@ -34,7 +34,7 @@ together (``Hook.stacked``), the others to each member's own.
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, Union, cast
@@ -53,7 +53,8 @@ class Mixed:
 
     y: "Tensor"
     other: "Tensor"
-    share: float
+    share: "float | Tensor"
+    """In a stack a tensor, ``[]`` where all runs see the same samples, else ``[runs]``."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -72,6 +73,22 @@ class AtStep(Protocol):
     """The loss scaler skipped the last step: nothing has moved."""
 
     @property
+    def model(self) -> "nn.Module":
+        """The model; in a stack one of its kind, of which the tensors are not to be read."""
+
+    @property
+    def inputs(self) -> "Tensor":
+        """The training samples ``[n, …]``."""
+
+    @property
+    def steps(self) -> int:
+        """Length of the run."""
+
+    @property
+    def tensors(self) -> "MutableMapping[str, Tensor]":
+        """Every parameter and buffer by its name; a stack judges those that are put in their place."""
+
+    @property
     def weights(self) -> Mapping[str, "Tensor"]:
         """Every parameter by its name."""
 
@@ -87,6 +104,9 @@ class AtStep(Protocol):
     def key(self) -> "Tensor":
         """The key of the present step's noise, ``[2]``; in a stack ``[runs, 2]``."""
 
+    def outputs(self, x: "Tensor") -> "Tensor":
+        """Return the model's outputs for samples ``[n, …]``; in a stack ``[runs, n, …]``, outside of autograd."""
+
 
 class Going(AtStep, Protocol):
     """A run on its way."""
@@ -96,18 +116,6 @@ class Going(AtStep, Protocol):
     rows: int
     train_seconds: float
     steps_to_target: int | None
-
-    @property
-    def model(self) -> "nn.Module":
-        """The model."""
-
-    @property
-    def inputs(self) -> "Tensor":
-        """The training samples ``[n, …]``."""
-
-    @property
-    def steps(self) -> int:
-        """Length of the run."""
 
     @property
     def target(self) -> Target | None:
@@ -201,15 +209,18 @@ class Hook:
         """Return the step at which the run would be had its batches kept their first size: schedules go by it."""
         return step
 
-    def before_step(self, at: Going, x: "Tensor", y: "Targets") -> "tuple[Tensor, Targets]":
-        """Return a batch's samples and targets changed; those given stay as they are."""
+    def before_step(self, at: AtStep, x: "Tensor", y: "Targets") -> "tuple[Tensor, Targets]":
+        """Return a batch's samples and targets changed; those given stay as they are.
+
+        In a stack both are ``[n, …]`` where all runs see the same samples, else ``[runs, n, …]``.
+        """
         return x, y
 
     def drop(self, at: AtStep, first: int, samples: int) -> Drop | None:
         """Return what drops hidden units of ``samples`` of a batch from its ``first`` on, or None."""
         return None
 
-    def dropping(self, at: AtStep) -> Dropping | None:
+    def dropping(self, at: AtStep, first: int, samples: int) -> Dropping | None:
         """Return the same of the members of a stack."""
         return None
 
@@ -218,9 +229,12 @@ class Hook:
         return loss
 
     def input_loss(
-        self, at: Going, loss: "Tensor", of: "Callable[[Tensor], Tensor]", x: "Tensor", first: int
+        self, at: AtStep, loss: "Tensor", of: "Callable[[Tensor], Tensor]", x: "Tensor", first: int
     ) -> "Tensor":
-        """Return the loss; ``of`` gives it for other inputs than ``x``, which begin at a batch's ``first``."""
+        """Return the loss; ``of`` gives it for other inputs than ``x``, which begin at a batch's ``first``.
+
+        In a stack losses are ``[runs]``, and inputs ``[runs, n, …]``.
+        """
         return loss
 
     def penalty(self, at: AtStep) -> "Tensor":
@@ -246,7 +260,7 @@ class Hook:
     def after_step(self, at: AtStep, epoch_ends: bool) -> None:
         """Take note of a step that is counted."""
 
-    def evaluating(self, at: Going) -> AbstractContextManager[object]:
+    def evaluating(self, at: AtStep) -> AbstractContextManager[object]:
         """Put in place what is judged for the length of a block."""
         raise NotImplementedError
 
@@ -342,11 +356,11 @@ class Events:
     learning_rate: tuple[Callable[[float], float], ...] = ()
     limit: tuple[Callable[[int, float], str | None], ...] = ()
     planned_step: tuple[Callable[[int, int, int], int], ...] = ()
-    before_step: "tuple[Callable[[Going, Tensor, Targets], tuple[Tensor, Targets]], ...]" = ()
+    before_step: "tuple[Callable[[AtStep, Tensor, Targets], tuple[Tensor, Targets]], ...]" = ()
     drop: tuple[Callable[[AtStep, int, int], Drop | None], ...] = ()
-    dropping: tuple[Callable[[AtStep], Dropping | None], ...] = ()
+    dropping: tuple[Callable[[AtStep, int, int], Dropping | None], ...] = ()
     output_loss: "tuple[Callable[[AtStep, Tensor, Tensor, Tensor], Tensor], ...]" = ()
-    input_loss: "tuple[Callable[[Going, Tensor, Callable[[Tensor], Tensor], Tensor, int], Tensor], ...]" = ()
+    input_loss: "tuple[Callable[[AtStep, Tensor, Callable[[Tensor], Tensor], Tensor, int], Tensor], ...]" = ()
     penalty: "tuple[Callable[[AtStep], Tensor], ...]" = ()
     part_size: tuple[Callable[[Going, int, int], int], ...] = ()
     after_part: tuple[Callable[[Going, int, int, float], None], ...] = ()
@@ -354,7 +368,7 @@ class Events:
     before_update: "tuple[Callable[[AtStep, float | Tensor], None], ...]" = ()
     after_update: tuple[Callable[[AtStep], None], ...] = ()
     after_step: tuple[Callable[[AtStep, bool], None], ...] = ()
-    evaluating: tuple[Callable[[Going], AbstractContextManager[object]], ...] = ()
+    evaluating: tuple[Callable[[AtStep], AbstractContextManager[object]], ...] = ()
     judged: tuple[Callable[[Going, Judged], str | None], ...] = ()
     columns: tuple[Callable[[Going, bool], dict[str, float | None]], ...] = ()
     layers: tuple[Callable[[Going, Mapping[str, float]], list[dict[str, Any]]], ...] = ()

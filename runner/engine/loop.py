@@ -138,11 +138,11 @@ def _update(state: State, x: Tensor, y: Tensor | Mixed, lr: float, measured: Mea
         group["lr"] = lr * group.get("lr_scale", 1.0)
     if scaler:
         scaler.unscale_(optimizer)
+    state.skipped = scaler is not None and not _is_finite(state.trained)  # a cut may make it finite
     if measured is not None:
         measured.before_update(state.model)
     for cut in on.after_backward:
         cut(state)
-    state.skipped = scaler is not None and not _is_finite(state.trained)
     if on.before_update and not state.skipped:
         with torch.no_grad():
             for act in on.before_update:

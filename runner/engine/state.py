@@ -13,7 +13,7 @@ from runner.engine.hooks import Events, Hook
 from runner.engine.optimizers import ParameterGroups, decayed, evaluating
 from runner.engine.rules import Target
 from runner.engine.run import Run
-from runner.noise import key
+from runner.noise import KEYS_AHEAD, keys
 
 COUNTERS = (
     *("step", "epoch", "offset", "samples_seen", "rows", "train_seconds", "loss_sum", "loss_count", "best"),
@@ -70,11 +70,25 @@ class State:
         self.weights: dict[str, Tensor] = dict(self.model.named_parameters())
         self.decayed = decayed(self.parameters)
         self.trained: list[Tensor] = [p for group in self.parameters for p in group["params"]]
+        self._keys: tuple[int, Tensor] | None = None
 
     @property
     def key(self) -> Tensor:
         """The key of the present step's noise."""
-        return key(self.run.noise_seed, self.step, self.run.device)
+        first = self.step - self.step % KEYS_AHEAD
+        if self._keys is None or self._keys[0] != first:
+            self._keys = first, keys([self.run.noise_seed], range(first, first + KEYS_AHEAD), self.run.device)[:, 0]
+        return self._keys[1][self.step - first]
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every parameter and buffer."""
+        return {**self.weights, **dict(self.model.named_buffers())}
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Return the model's outputs."""
+        outputs: Tensor = self.model(x)
+        return outputs
 
     @property
     def inputs(self) -> Tensor:

@@ -113,7 +113,9 @@ class MLP(nn.Module):
         return self.readout(x)  # type: ignore[no-any-return]
 
     def stacked_pass(self, weights: Weights, drop: Drop = keep) -> Pass | None:
-        """Return a written-out pass of a stack of such networks; None where the readout is not a plain linear layer."""
-        if type(self.readout) is not nn.Linear:
+        """Return a written-out pass of a stack of such networks; None where the readout is not as it was built."""
+        if type(self.readout) not in (nn.Linear, maximal_update.Readout):
             return None
-        return Pass(weights, self.norms, self.activation, self.residual, self.training, drop, self.features)
+        multiplier = getattr(self.readout, "multiplier", 1.0)
+        stands = self.activation, self.residual, self.training
+        return Pass(weights, self.norms, *stands, drop, self.features, multiplier)

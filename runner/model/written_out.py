@@ -39,6 +39,7 @@ class Pass:
         training: bool,
         drop: Drop = keep,
         features: Callable[[Tensor], Tensor] | None = None,
+        multiplier: float = 1.0,
     ) -> None:
         """Take the weights of all runs, and how one run's network is built and stands.
 
@@ -50,9 +51,11 @@ class Pass:
             training: batch norm takes its statistics from the batch, and counts them in.
             drop: applied to the hidden units.
             features: makes the inputs of samples ``[n, …]``, the same of all runs'; None flattens them.
+            multiplier: of the readout's inputs.
         """
         self.weights, self.norms, self.activation, self.drop = weights, list(norms), activation, drop
         self.residual, self.training, self.features = residual, training, features
+        self.multiplier = multiplier
         self.cast = weights
         self.kept: list[_Kept] = []
 
@@ -86,6 +89,7 @@ class Pass:
             if kept:
                 self.kept.append(_Kept(x, sums, hidden, normed))
             x = x + hidden.detach() if self.residual and place > 0 else hidden.detach()
+        x = x if self.multiplier == 1 else x * self.multiplier
         outputs = self._linear("readout", x)
         if kept:
             self.kept.append(_Kept(x, outputs, outputs))
@@ -96,6 +100,7 @@ class Pass:
         """Leave in ``grad`` of every weight the gradient of a sum whose slopes by the outputs are given."""
         slopes = slopes.transpose(1, 2).to(self.kept[-1].x.dtype)
         slopes = self._linear_backward("readout", self.kept[-1].x, slopes)
+        slopes = slopes if self.multiplier == 1 else slopes * self.multiplier
         for place, kept in reversed(list(enumerate(self.kept[:-1]))):
             around = slopes
             if kept.sums.requires_grad:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -47,9 +48,9 @@ class Dropouts(Hook):
     p: Tensor
     draws: ClassVar[bool] = True
 
-    def dropping(self, at: AtStep) -> Dropping:
+    def dropping(self, at: AtStep, first: int, samples: int) -> Dropping:
         """Return what drops in one step, each run by its own share and key."""
-        return Dropping(dropping, (self.p, at.key))
+        return Dropping(partial(dropping, first=first, samples=samples), (self.p, at.key))
 
 
 def dropping(p: float | Tensor, key: Tensor, first: int = 0, samples: int = 1) -> Drop:

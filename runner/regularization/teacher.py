@@ -1,13 +1,13 @@
 """A trained run whose predictions are targets too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from runner.engine.hooks import AtStep, FromRun
+from runner.engine.hooks import AtStep, FromRun, Hook, along
 
 
 @dataclass
@@ -21,11 +21,6 @@ class Teacher(FromRun):
     """Returns the teacher's logits of inputs."""
     place: ClassVar[int] = 1
     """After what changes the loss against the targets."""
-
-    @property
-    def alone(self) -> str:
-        """Why a stack has none."""
-        return "adversarial and distillation look at one run's inputs and outputs at a time"
 
     def given(self, model: Callable[[Tensor], Tensor]) -> "Teacher":
         """Return it with the run's model."""
@@ -42,6 +37,42 @@ class Teacher(FromRun):
         teacher = (taught / self.temperature).log_softmax(-1).flatten(0, -2)
         divergence = torch.nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
         return self.temperature**2 * divergence
+
+    @classmethod
+    def stacked(cls, members: Sequence[Self | None], like: Tensor) -> Hook:
+        """Return the teacher of all members: it is the same, temperatures and shares may differ."""
+        there = [member for member in members if member]
+        assert len(there) == len(members) and len({member.run for member in there}) == 1, "they have one teacher"
+        assert there[0].taught is not None, "it was given the run's model"
+        temperatures, shares = (like.new_tensor([getattr(m, k) for m in there]) for k in ("temperature", "share"))
+        return Teachers(there[0].taught, temperatures, shares)
+
+
+@dataclass
+class Teachers(Hook):
+    """One teacher of all members, at each run's temperature and for its share ``[runs]``."""
+
+    taught: Callable[[Tensor], Tensor]
+    temperature: Tensor
+    share: Tensor
+    place: ClassVar[int] = Teacher.place
+
+    def output_loss(self, at: AtStep, loss: Tensor, outputs: Tensor, x: Tensor) -> Tensor:
+        """Return the losses ``[runs]`` with the lesson's share."""
+        shared = x.ndim == at.inputs.ndim
+        taught = self.taught(x) if shared else self._taught_each(x)
+        return (1 - self.share) * loss + self.share * self._lessons(outputs, taught)
+
+    def _lessons(self, outputs: Tensor, taught: Tensor) -> Tensor:
+        """Return each run's lesson of logits ``[runs, n, classes]``; ``taught`` may be the same for all."""
+        temperature = along(self.temperature, outputs)
+        student, teacher = ((logits / temperature).log_softmax(-1) for logits in (outputs, taught))
+        divergence = (teacher.exp() * (teacher - student)).flatten(1).sum(1) / outputs[0, ..., 0].numel()
+        return self.temperature**2 * divergence
+
+    def _taught_each(self, x: Tensor) -> Tensor:
+        taught = self.taught(x.flatten(0, 1))
+        return taught.view(*x.shape[:2], *taught.shape[1:])
 
 
 def distillation(*, run: str, temperature: float, share: float) -> FromRun:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from runner.engine import accumulate, loop
+from runner.engine.memory import COPIES
 from runner.engine.state import start
 from runner.run import memory
 from runner.run.build import build
@@ -41,3 +43,24 @@ def test_auto_takes_a_batch_apart_that_a_device_does_not_hold(job: Callable, mon
     assert torch.equal(before, torch.get_rng_state())
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Device(4 * room))
     assert job(*asked).run_id == job(*asked, "device=cpu").run_id
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("model", [["model=mlp", "model.width=512"], ["model=cnn", "model.width=32"]], ids=str)
+def test_a_step_takes_no_more_of_a_device_than_the_rule_leaves_room_for(model: list[str], job: Callable) -> None:
+    """What the rule estimates is half of the memory there is: twice of it must hold what a step really takes."""
+    this = job(*model, "data=digits", "optim=adamw", "batch.size=1024", "device=cuda")
+    weights, sample = memory._bytes(this.config, this.source, this.allow)
+    state = start(build(this))
+    x, y = state.run.train.x[:1024], state.run.train.y[:1024]
+    before = torch.cuda.memory_allocated()
+    for _ in range(2):  # the optimizer's moments are there from the first step on
+        torch.cuda.reset_peak_memory_stats()
+        accumulate.gradient(state, x, y, loop._loss)
+        loop._update(state, x, y, 1e-3, None)
+    taken = torch.cuda.max_memory_allocated() - before + weights
+    assert taken <= (COPIES * weights + len(x) * sample) / memory.SHARE + CUBLAS_BYTES
+
+
+CUBLAS_BYTES = 64 * 2**20
+"""At most, of the workspace that cuBLAS takes with a process's first product."""

@@ -32,6 +32,34 @@ OPTIMIZERS = {
     "custom": ["optim.target=torch.optim.Rprop"],
     "collection": ["optim.name=lion"],
 }
+LENGTH = [f"max_steps={STEPS}", "eval_every=10", "batch.size=32", "dtype=float64"]
+EMA = ["regularization=ema", "regularization.ema.decay=0.9"]
+SWA = ["regularization=swa", "regularization.swa.start=0.3"]
+ADVERSARY = ["regularization=adversarial", "regularization.adversarial.epsilon=0.2"]
+MECHANISMS = {
+    "ema": EMA,
+    "swa": [*SWA, "regularization.swa.every=3"],
+    "noise": ["augment=noise"],
+    "crop, flip, rotate and scale": ["augment=[crop,flip,rotate,scale]"],
+    "mixup": ["augment=mixup", "regularization=label_smoothing"],
+    "mixup or cutmix": ["augment=[crop,mixup,cutmix]", "regularization=[label_smoothing,dropout]"],
+    "mixed numbers": ["augment=[noise,mixup]", "data=diabetes"],
+    "micro-batches": ["batch.micro=12", "regularization=[dropout,l2]"],
+    "micro-batches of mixed samples": ["batch.micro=20", "augment=[noise,mixup]"],
+    "growing micro-batches": [
+        "batch=growing",
+        "batch.milestones=[1]",
+        "batch.factor=2",
+        "batch.micro=32",
+        "augment=noise",
+    ],
+    "adversary": ADVERSARY,
+    "adversary of several steps": [*ADVERSARY, "regularization.adversarial.steps=2", "batch.micro=20"],
+    "all at once": [
+        *("augment=[noise,mixup]", "regularization=[ema,adversarial,dropout,grad_clip,label_smoothing]"),
+        *("regularization.ema.decay=0.9", "batch.micro=20"),
+    ],
+}
 RATES_SEEDS_INITS = [(0.01, 0, "he"), (0.002, 1, "xavier"), (0.003, 0, "default")]
 
 
@@ -77,6 +105,13 @@ def assert_same(runs: list[Run], tolerance: float = TOLERANCE) -> None:
                     assert row[key] == pytest.approx(value, rel=1e-6, abs=1e-8), key
                 elif key != "train_seconds" and not isinstance(value, float):
                     assert row[key] == value, key
+
+
+def fits(mechanism: Sequence[str], model: str) -> bool:
+    """Say whether a mechanism acts on the data that a model is given."""
+    if "data=diabetes" in mechanism:
+        return model == "mlp"
+    return model != "mlp with batch norm" or not any(part in mechanism[0] for part in ("crop", "cutmix"))
 
 
 def length_of(optim: str) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from runner.engine.hooks import Dropping
+from runner.engine.hooks import Dropping, Mixed, Targets
 from runner.engine.model import Drop, StackedPass, Weights, WrittenOut, keep
 from runner.metrics import AnyLoss, Metric, WeightedCrossEntropy, value
 
@@ -37,9 +37,16 @@ def forward(
     """
     if through := _written_out(model, weights, dropout):
         return through.forward(x, shared, kept=torch.is_grad_enabled()), through.backward
-    with sdpa_kernel(SDPBackend.MATH):  # the kernel of attention that has a batching rule
-        outputs = _vmapped(model, weights, x, shared, dropout)
+    outputs = through_autograd(model, weights, x, shared, dropout)
     return outputs.detach(), cast(Back, outputs.backward)
+
+
+def through_autograd(
+    model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout: Dropping | None = None
+) -> Tensor:
+    """Return the outputs in autograd's graph: see ``forward``."""
+    with sdpa_kernel(SDPBackend.MATH):  # the kernel of attention that has a batching rule
+        return _vmapped(model, weights, x, shared, dropout)
 
 
 def is_written_out(model: nn.Module) -> bool:
@@ -78,7 +85,7 @@ def losses_and_slopes(
     loss: AnyLoss,
     outputs: Tensor,
     x: Tensor,
-    y: Tensor,
+    y: Targets,
     shared: bool,
     changes: Sequence[Callable[[Tensor, Tensor, Tensor], Tensor]] = (),
 ) -> tuple[Tensor, Tensor]:
@@ -93,14 +100,15 @@ def losses_and_slopes(
         changes: what hooks make of the losses, of which they get outputs and samples too.
     """
     weights = loss.weights if isinstance(loss, WeightedCrossEntropy) else None
-    if not changes and (weights is not None or loss is F.cross_entropy) and outputs.ndim == 3:
+    is_known = weights is not None or loss is F.cross_entropy
+    if is_known and not changes and outputs.ndim == 3 and isinstance(y, Tensor):
         by_class, targets = outputs.transpose(1, 2), _targets(outputs, y, shared)
         of_samples = None if weights is None else weights[targets]
         slopes = _slopes(by_class, targets, of_samples).transpose(1, 2)
         return _cross_entropy(by_class, targets, of_samples), slopes
     outputs.requires_grad_()
     with torch.enable_grad():
-        losses = _each(loss, outputs, y, x, shared)
+        losses = each_mean(loss, outputs, y, x, shared)
         for change in changes:
             losses = change(losses, outputs, x)
     (slopes,) = torch.autograd.grad(losses, outputs, torch.ones_like(losses))
@@ -111,12 +119,21 @@ def each(measure: AnyLoss | Metric, outputs: Tensor, y: Tensor, x: Tensor, share
     """Return a measure ``[runs]`` of outputs ``[runs, n, …]`` against the samples that all, or each, see."""
     if measure is F.cross_entropy and outputs.ndim == 3:
         return _cross_entropy(outputs.transpose(1, 2), _targets(outputs, y, shared))
-    return _each(measure, outputs, y, x, shared)
+    return each_mean(measure, outputs, y, x, shared)
 
 
-def _each(measure: AnyLoss | Metric, outputs: Tensor, y: Tensor, x: Tensor, shared: bool) -> Tensor:
+def each_mean(measure: AnyLoss | Metric, outputs: Tensor, y: Targets, x: Tensor, shared: bool) -> Tensor:
+    """Return a loss or measure ``[runs]``, as autograd and ``vmap`` make it."""
     seen = None if shared else 0
-    return torch.vmap(partial(value, measure), in_dims=(0, seen, seen))(outputs, y, x)
+    if isinstance(y, Tensor):
+        return torch.vmap(partial(value, measure), in_dims=(0, seen, seen))(outputs, y, x)
+
+    assert isinstance(y.share, Tensor), "a stack has it as a tensor"
+
+    def of_mixed(outputs: Tensor, y: Tensor, other: Tensor, share: Tensor, x: Tensor) -> Tensor:
+        return value(measure, outputs, Mixed(y, other, share), x)
+
+    return torch.vmap(of_mixed, in_dims=(0, *[seen] * 4))(outputs, y.y, y.other, y.share, x)
 
 
 def _targets(outputs: Tensor, y: Tensor, shared: bool) -> Tensor:

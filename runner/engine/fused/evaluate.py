@@ -23,9 +23,12 @@ def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metri
     first, model = members.runs[0], members.states[0].model
     rows = max(1, EVALUATION_ROWS // len(members.runs))
     found: list[list[dict[str, float]]] = []
-    with contextlib.ExitStack() as switched, first.autocast():
+    with contextlib.ExitStack() as switched:
         for optimizer in dict.fromkeys(state.optimizer for state in members.states):
             switched.enter_context(evaluating(optimizer))
+        for act in members.on.evaluating:
+            switched.enter_context(act(members))
+        switched.enter_context(first.autocast())
         model.eval()
         switched.callback(model.train)
         for part in parts:

@@ -8,21 +8,44 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 WARM_UP = 3
-"""Steps of a shape that are made as usual first: libraries set themselves up in them."""
+"""Steps of a shape that are made as usual first, the last as it is captured: libraries set themselves up in them."""
 Step = Callable[..., Tensor]
 """Makes a step from tensors on the device alone, without waiting for it, and returns the losses."""
 
 
 def can_be_captured(optimizers: Sequence[Optimizer]) -> bool:
-    """Say whether the optimizers keep all that changes on the device; those that can be told to are told to."""
+    """Say whether the optimizers can keep all that changes on the device: see ``keep_on_device``.
+
+    NAdam multiplies its momenta up in float32, and comes to other numbers on the device than on the host.
+    """
+    if any(isinstance(optimizer, torch.optim.NAdam) for optimizer in optimizers):
+        return False
+    groups = [group for o in optimizers if not isinstance(o, torch.optim.SGD) for group in o.param_groups]
+    return all("capturable" in group for group in groups)
+
+
+def keep_on_device(optimizers: Sequence[Optimizer]) -> None:
+    """Have optimizers that have made a step count their steps where the weights are, as capturing asks.
+
+    In float64, as they count on the host: in the float32 that PyTorch would begin with, 1 - 0.999^t is rounded so far
+    that RAdam's weights come to differ by 1e-4. Fused kernels take float32 alone, and compute in float64 from it.
+    """
     for optimizer in optimizers:
-        if isinstance(optimizer, torch.optim.SGD):
-            continue
-        if not all("capturable" in group for group in optimizer.param_groups):
-            return False
         for group in optimizer.param_groups:
+            begun = [(p, optimizer.state[p]) for p in group["params"] if optimizer.state.get(p)]
+            if "capturable" not in group or not begun:
+                continue
             group["capturable"] = True
-    return True
+            for weight, held in begun if not group.get("fused") else ():
+                counted = [name for name, v in held.items() if isinstance(v, Tensor) and v.ndim == 0]
+                held |= {name: held[name].to(weight.device, torch.float64) for name in counted}
+
+
+def keep_anywhere(optimizer: Optimizer) -> None:
+    """Take back what ``keep_on_device`` told an optimizer: what it holds may go on on a device without graphs."""
+    for group in optimizer.param_groups:
+        if "capturable" in group:
+            group["capturable"] = False
 
 
 @dataclass
@@ -35,8 +58,14 @@ class _Captured:
 class Graphed:
     """Makes a step by replaying its graph, one for each shape of inputs."""
 
-    def __init__(self, step: Step) -> None:
-        self._step = step
+    def __init__(self, step: Step, prepare: Callable[[], None]) -> None:
+        """Take what is captured.
+
+        Args:
+            step: to be made.
+            prepare: called when a step of the shape has been made, before the last one that is made as usual.
+        """
+        self._step, self._prepare = step, prepare
         self._seen: dict[tuple[torch.Size, ...], int] = {}
         self._captured: dict[tuple[torch.Size, ...], _Captured] = {}
 
@@ -44,6 +73,8 @@ class Graphed:
         """Make one step, and return its losses."""
         shapes = tuple(tensor.shape for tensor in inputs)
         self._seen[shapes] = self._seen.get(shapes, 0) + 1
+        if self._seen[shapes] == WARM_UP:
+            self._prepare()
         if self._seen[shapes] <= WARM_UP:
             return self._aside(*inputs)
         if shapes not in self._captured:

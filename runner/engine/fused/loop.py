@@ -1,21 +1,21 @@
 """The loop over the steps of a stack."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 
-import torch
 from torch import Tensor
 
+from runner.engine.fused.ahead import Ahead
 from runner.engine.fused.batches import Batches
 from runner.engine.fused.evaluate import evaluate
-from runner.engine.fused.graphed import Graphed, can_be_captured
+from runner.engine.fused.graphed import Graphed, can_be_captured, keep_on_device
 from runner.engine.fused.members import Stack
 from runner.engine.fused.step import differentiate, update
 from runner.engine.fused.watch import Events, Watch
+from runner.engine.hooks import Mixed, Targets
 from runner.engine.judge import note
 from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, synchronize
-from runner.engine.rules import Schedule
-from runner.engine.state import State
 
 LOSSES_HELD = 16
 """Steps after which losses are looked at: a member that has diverged disturbs no other."""
@@ -36,23 +36,20 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
         first = members.runs[0]
         if together != len(members.runs):  # a graph holds the weights' places
             graphed, batches, together = graph_of(members), Batches(members), len(members.runs)
+            ahead = Ahead(members)
         synchronize(first)
         began = time.perf_counter()
         while True:
             size = first.batch_size(members.epoch)
-            x, y, shared = batches.next(size)
-            samples = y.shape[y.ndim - first.train.y.ndim]
-            planned = {schedule: schedule(members.step) for schedule in {run.schedule for run in members.runs}}
-            rates = [planned[s.run.schedule] if not s.on.learning_rate else _rate(s, planned) for s in members.states]
+            rates, lr, key = ahead.next()
+            x, targets, samples = _batch(members, batches, size)
             epoch_ends = first.ends_epoch(members.offset + samples, size)
             due = _is_due(members, epoch_ends)
-            lr = torch.tensor(rates, dtype=torch.float64, device=members.device)
-            key = members.draw()
             measured = None
             if graphed and not due:
-                losses = graphed(*(tensor for tensor in (x, y, lr, key) if tensor is not None))
+                losses = graphed(x, lr, *_tensors(targets), *(() if key is None else (key,)))
             else:
-                losses = differentiate(members, x, y, shared)
+                losses = differentiate(members, x, targets, _are_shared(members, targets))
                 measured = update(members, lr, due)
             watch.add(losses, samples, rates, size)
             members.step += 1
@@ -79,11 +76,26 @@ def train(members: Stack, pulse: Callable[[int], bool]) -> Iterator[Events]:
         yield _found(members, watch.take_diverged(), rates, size, measured)
 
 
-def _rate(state: State, planned: Mapping[Schedule, float]) -> float:
-    lr = planned[state.run.schedule]
-    for change in state.on.learning_rate:
-        lr = change(lr)
-    return lr
+def _batch(members: Stack, batches: Batches, size: int) -> tuple[Tensor, Targets, int]:
+    """Return the present step's samples and targets, as hooks change them, and how many samples each member sees."""
+    x, y, shared = batches.next(size)
+    targets: Targets = y
+    for change in members.on.before_step:
+        x, targets = change(members, x, targets)
+    return x, targets, y.shape[0 if shared else 1]
+
+
+def _tensors(targets: Targets) -> list[Tensor]:
+    if isinstance(targets, Tensor):
+        return [targets]
+    assert isinstance(targets.share, Tensor), "a stack has it as a tensor"
+    return [targets.y, targets.other, targets.share]
+
+
+def _are_shared(members: Stack, targets: Targets) -> bool:
+    """Say whether all members see the same batch."""
+    of_samples = targets.y if isinstance(targets, Mixed) else targets
+    return of_samples.ndim == members.runs[0].train.y.ndim
 
 
 def _is_due(members: Stack, epoch_ends: bool) -> bool:
@@ -97,18 +109,21 @@ def _is_due(members: Stack, epoch_ends: bool) -> bool:
 def graph_of(members: Stack) -> Graphed | None:
     """Return what replays the members' step on CUDA; None where that cannot be."""
     alone = len(members.runs) > sum(part.stop - part.start for part in members.slices)
-    if members.device.type != "cuda" or alone or not can_be_captured([part.optimizer for part in members.slices]):
+    optimizers = [part.optimizer for part in members.slices]
+    if members.device.type != "cuda" or alone or not can_be_captured(optimizers):
         return None
+    keep_on_device(optimizers)
 
-    def step(x: Tensor, y: Tensor, lr: Tensor, key: Tensor | None = None) -> Tensor:
-        shared = y.ndim == members.runs[0].train.y.ndim
-        if key is not None:
-            members.key = key
-        losses = differentiate(members, x, y, shared)
+    def step(x: Tensor, lr: Tensor, *rest: Tensor) -> Tensor:
+        of_targets = list(rest)
+        if members.draws:
+            members.key = of_targets.pop()
+        targets = Mixed(*of_targets) if len(of_targets) > 1 else of_targets[0]
+        losses = differentiate(members, x, targets, _are_shared(members, targets))
         update(members, lr, measure=False)
         return losses
 
-    return Graphed(step)
+    return Graphed(step, partial(keep_on_device, optimizers))
 
 
 def _found(members: Stack, diverged: Events, rates: list[float], size: int, measured: list[Measured] | None) -> Events:

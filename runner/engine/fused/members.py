@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from runner.engine.fused import batched
+from runner.engine.fused.graphed import keep_anywhere
 from runner.engine.fused.slices import Slice, held_by, merged, optimizer_key, own_decay
 from runner.engine.hooks import Events, Hook
 from runner.engine.optimizers import decayed
@@ -53,6 +55,26 @@ class Stack:
     def device(self) -> torch.device:
         """Where all of it is."""
         return self.runs[0].device
+
+    @property
+    def model(self) -> nn.Module:
+        """The first member's: all are built alike."""
+        return self.states[0].model
+
+    @property
+    def inputs(self) -> Tensor:
+        """The training samples, the same of all."""
+        return self.runs[0].train.x
+
+    @property
+    def steps(self) -> int:
+        """Length of the runs."""
+        return self.runs[0].steps
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Return the members' outputs ``[runs, n, …]`` for samples ``[n, …]``."""
+        with torch.no_grad():
+            return batched.forward(self.model, self.tensors, x, True)[0]
 
     def _arrange(self) -> None:
         """Gather what the tensors as they now are make up: views, optimizers, hooks."""
@@ -107,13 +129,14 @@ class Stack:
                     for stacked in (self.tensors[names[id(p)]] for p in group["params"])
                 ]
             views = [p for group in groups for p in group["params"]]
+            scales = [group.get("lr_scale", 1.0) for group in groups for _ in group["params"]]
             stepping = self.runs[first].optim
             optimizer = stepping.optimizer(groups)
             if (own := stepping.own_decay) and own_decay(self.runs[first]):
                 for group in optimizer.param_groups:  # each member's is taken by ``update``, as the optimizer would
                     group[own] = 0.0
             optimizer = merged(optimizer)
-            slices.append(Slice(first, stop, used, views, whole, optimizer))
+            slices.append(Slice(first, stop, used, views, scales, whole, optimizer))
             for i in chosen:
                 self.states[i].optimizer, self.states[i].optimized_together = optimizer, len(chosen)
         return slices
@@ -150,6 +173,7 @@ class Stack:
         """Put in place what optimizers and hooks held of some members of a stack."""
         for part, content in zip(self.slices, slices, strict=True):
             part.optimizer.load_state_dict(content["optimizer"])
+            keep_anywhere(part.optimizer)
         for name, hook in self.hooks.items():
             if name in hooks:
                 hook.load_state_dict(_chosen(hooks[name], members))

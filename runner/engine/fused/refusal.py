@@ -13,10 +13,6 @@ def refusal(run: Run) -> str | None:
         return "amp=fp16 scales the loss of one run at a time: use amp=bf16"
     if run.device.type == "mps":
         return "device=mps trains one run at a time"
-    if run.optim.scaled:
-        return "model.mup=true: parameters have learning rates of their own"
-    if run.micro is not None:
-        return f"batch.micro={run.micro} takes the batches of one run apart"
     if run.optim.takes_closure:
         return "its optimizer evaluates a batch several times a step"
     for hook in run.hooks.values():

@@ -20,6 +20,8 @@ class Slice:
     stop: int
     names: list[str]
     views: list[Tensor]
+    scales: list[float]
+    """Of the rate, of each weight."""
     whole: bool
     """They are all members: the views are the stack's own weights, which backward gives their gradients."""
     optimizer: Optimizer
@@ -39,8 +41,8 @@ class Slice:
             group["lr"] = 1.0
         self.optimizer.step()
         share = lr[self.start : self.stop]
-        for before, now in zip(self.before, self.now, strict=True):
-            torch.lerp(before, now, along(share, now), out=now)
+        for before, now, scale in zip(self.before, self.now, self.scales, strict=True):
+            torch.lerp(before, now, along(share if scale == 1 else scale * share, now), out=now)
 
 
 def optimizer_key(run: Run) -> str | None:
@@ -66,7 +68,7 @@ def in_order(runs: Sequence[Run]) -> list[int]:
 
 def merged(optimizer: Optimizer) -> Optimizer:
     """Join parameter groups of the same settings: a step costs each group a call."""
-    marks = ("params", "decayed", "hidden")
+    marks = ("params", "decayed", "hidden", "lr_scale")
     found: list[dict[str, Any]] = []
     for group in optimizer.param_groups:
         settings = {k: v for k, v in group.items() if k not in marks}
