@@ -20,8 +20,8 @@ def test_spawned_workers_write_what_forked_ones_do(
     optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert optbench("train", "-m", *GRID, "name=forked", "device=cpu").code == 0
-    monkeypatch.setattr(processes, "_accelerator_is_there", lambda: True)
-    monkeypatch.setattr(processes, "_may_use_an_accelerator", lambda jobs: True)
+    monkeypatch.setattr(processes, "accelerator_is_there", lambda: True)
+    monkeypatch.setattr(processes, "may_use_an_accelerator", lambda jobs: True)
     assert optbench("train", "-m", *GRID, "name=spawned", "device=cpu").code == 0
     assert rows(folder, "spawned") == rows(folder, "forked")
 
