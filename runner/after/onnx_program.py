@@ -125,7 +125,7 @@ def labelled(proto: Any, model: Trained) -> Any:
     called: Sequence[Any] = model.alphabet or model.labels or range(model.classes)
     whole = all(isinstance(label, int) and not isinstance(label, bool) for label in called)
     kind = TensorProto.INT64 if whole else TensorProto.STRING
-    values = list(called) if whole else [str(label).encode() for label in called]
+    values: Any = list(called) if whole else [str(label).encode() for label in called]
     found = type(proto)()
     found.CopyFrom(proto)
     graph = found.graph
