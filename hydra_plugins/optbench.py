@@ -130,6 +130,10 @@ class OptbenchLauncher(Launcher):
     """Runs jobs in worker processes on this machine."""
 
     def __init__(self, **settings: Any) -> None:
+        known = SETTINGS.get(type(self).__name__, ())
+        if odd := sorted(settings.keys() - set(known)):  # added with a +
+            valid = f"\nvalid: {', '.join(known)}" if known else ": it has no settings"
+            raise TypeError(f"{odd[0]} is no setting of {type(self).__name__}{valid}")
         self._launching: Launching | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -273,6 +277,12 @@ class RayLauncherConfig:
     memory_gb: float | None = None
     resources: dict[str, float] = field(default_factory=dict)
 
+
+SETTINGS = {
+    "SlurmLauncher": tuple(key for key in SlurmLauncherConfig.__dataclass_fields__ if key != "_target_"),
+    "RayLauncher": tuple(key for key in RayLauncherConfig.__dataclass_fields__ if key != "_target_"),
+}
+"""What ``hydra.launcher`` takes, by the launcher's name; the others take nothing."""
 
 ConfigStore.instance().store(group="hydra/sweeper", name="optbench", node=OptbenchSweeperConfig)
 ConfigStore.instance().store(group="hydra/launcher", name="optbench", node=OptbenchLauncherConfig)

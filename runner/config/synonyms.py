@@ -15,6 +15,9 @@ GROUPS = {
     "augment": "augmentation augmentations augmenter transform transforms data_augmentation",
     "batch": "batching batch_strategy",
     "stop": "stopping stop_condition stopping_criterion",
+    "parallel": "distributed data_parallel parallelism",
+    "finetune": "fine_tune finetuning fine_tuning peft",
+    "compress": "compression pruning quantization",
     "task": "trainer training_function training_loop train_function",
 }
 """Of each group, words for it."""
@@ -129,7 +132,7 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("fp64 float64 double", "dtype=float64"),
     ("torch_compile use_compile", "compile={}"),
     ("num_threads n_threads", "threads={}"),
-    ("num_workers n_workers n_jobs jobs processes max_workers parallel", "workers={}"),
+    ("num_workers n_workers n_jobs jobs processes max_workers", "workers={}"),
     ("out output output_dir out_dir experiment_name exp_name run_name run save_dir log_dir project", "name={}"),
     ("checkpoint save_model save_weights checkpointing save_checkpoint", "save=last"),
     ("overwrite rerun retrain", "force={}"),
@@ -271,7 +274,7 @@ NUMBERS = {"batch": "batch.size={}", "optim": "optim.lr={}", "stop": "stop=steps
 """What a number for an option is meant as."""
 
 WORDS: dict[str, tuple[tuple[str, str], ...]] = {
-    "device": (("gpu cuda:0 nvidia", "cuda"), ("metal", "mps")),
+    "device": (("gpu nvidia", "cuda"), ("metal", "mps")),
     "amp": (("float16 half 16", "fp16"), ("bfloat16", "bf16"), ("float32 fp32 no off", "none")),
     "dtype": (("double fp64 f64", "float64"), ("single float fp32 f32", "float32")),
     "loss": (

@@ -59,7 +59,7 @@ def draw(random: Random) -> list[str]:
     """A random valid choice from every group, and a few settings of each."""
     chosen, overrides = {}, ["max_steps=2", f"seed={random.randrange(100)}"]
     for group in GROUPS:
-        if group in ("finetune", "compress"):  # tests of their own run them
+        if group in ("parallel", "finetune", "compress"):  # tests of their own run them
             continue
         if group in COMBINED_GROUPS:
             names = random.sample(COMBINED[group], random.randrange(3))
