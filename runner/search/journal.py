@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ def write(path: Path, study: Study, space: Space, trials: list[Trial]) -> None:
         direction = "maximize" if column is None or higher_is_better(column) else "minimize"
         made = optuna.create_study(storage=storage, study_name=study.folder.name, direction=direction)
         if column is not None:
-            made.set_metric_names([column.removeprefix("final_")])
+            with warnings.catch_warnings():  # Optuna calls it experimental; it is a name on a dashboard
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                made.set_metric_names([column.removeprefix("final_")])
         for trial in trials:
             if (found := _frozen(study, space, trial, column)) is not None:
                 made.add_trial(found)
