@@ -38,7 +38,7 @@ class FakeQuantized(Hook):
 
 
 def prepare(model: nn.Module) -> None:
-    """Let a model round in training: weights by each output's range, inputs by each sample's, both around 0.
+    """Let a model round in training: weights by each output's range around 0, inputs by each sample's.
 
     Raises:
         ConfigError: if torchao is not installed.
@@ -48,7 +48,7 @@ def prepare(model: nn.Module) -> None:
         from torchao.quantization.qat import IntxFakeQuantizeConfig, QATConfig
     except ImportError as error:
         raise ConfigError("compress=quantize needs torchao: pip install 'optbench[compress]'") from error
-    inputs = IntxFakeQuantizeConfig(torch.int8, "per_token", is_symmetric=True)
+    inputs = IntxFakeQuantizeConfig(torch.int8, "per_token", is_symmetric=False)
     weights = IntxFakeQuantizeConfig(torch.int8, "per_channel", is_symmetric=True)
     quantize_(model, QATConfig(activation_config=inputs, weight_config=weights, step="prepare"))
 

@@ -225,7 +225,13 @@ def _fold(path: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
     """Write ``runs.csv`` anew with some rows, by run id, and those that wait; who calls has it for itself."""
     there: dict[str, Mapping[str, Any]] = {row["run_id"]: row for row in read_csv(path) if row.get("run_id")}
     _write_runs(path, list((there | waiting_rows(path.parent) | dict(rows)).values()))
-    (path.parent / WAITING).unlink(missing_ok=True)
+    _forget_waiting(path.parent)
+
+
+def _forget_waiting(folder: Path) -> None:
+    """Remove the rows that waited, once they are in ``runs.csv``; a small one never has any."""
+    if (folder / WAITING).exists():
+        (folder / WAITING).unlink()
 
 
 def waiting_rows(folder: Path) -> dict[str, Mapping[str, Any]]:
@@ -243,7 +249,7 @@ def rebuild_runs_csv(folder: Path) -> int:
     rows = [row_of(path.parent) for path in sorted(folder.glob("*/config.yaml"))]
     with writing(folder), exclusive(folder / ".locks", "runs.csv"):
         _write_runs(folder / "runs.csv", rows)
-        (folder / WAITING).unlink(missing_ok=True)
+        _forget_waiting(folder)
     return len(rows)
 
 

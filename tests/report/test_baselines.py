@@ -171,7 +171,7 @@ def test_the_page_has_a_section_a_plot_and_a_table_and_the_terminal_a_line(tmp_p
     section = baselines.section(workload, baselines.beside(workload, records))
     assert section is not None and section.plots[0].chart is not None
     chart = json.loads(json.dumps(section.plots[0].chart()))
-    assert chart["data"][1]["name"].startswith("recommended") and chart["data"][3]["x"] == [0.8, 0.8]
+    assert chart["data"][1]["name"].startswith("the recommended") and chart["data"][3]["x"] == [0.8, 0.8]
     assert chart["data"][0]["x"] == pytest.approx([0.9, 0.91, 0.92])
     assert chart["layout"]["meta"]["panels"] == 1
 

@@ -26,8 +26,9 @@ LEFT_OUT = {
     "regularization": {"distillation"},
     "augment": {"paraphrase", "synonym", "swap", "word_dropout"},
     "task": {"custom"},
+    "parallel": {"ddp", "fsdp", "tensor", "pipeline"},
 }
-"""Options that need files or parts of a user's own; tests of their own run them."""
+"""Options that need files, parts of a user's own or several processes; tests of their own run them."""
 COMBINED = {
     "regularization": [
         *("l1", "l2", "dropout", "grad_clip", "early_stopping", "box", "ema", "swa", "weight_norm", "adversarial")
