@@ -244,9 +244,8 @@ class Composer:
             return _refuse_plus(override, base)
         if setting in INTERNAL:
             raise ConfigError(f"{key} belongs to the option's file; choose another option with {group}=…")
-        named = is_import_path(str(override.value))
-        parts = [k for k, s in settable.items() if s.field is not None and s.field.path] if named else []
-        holders = [k for k in parts if k.endswith(f".{key}")]
+        is_part = key == "target" and is_import_path(str(override.value))
+        holders = [k for k in settable if k.endswith(f".{key}")] if is_part else []
         if holders and not setting:
             raise ConfigError(f"{line} names a part; did you mean {holders[0]}={override.value}?")
         inside = [k for k in settable if k.startswith(f"{key}.")]
