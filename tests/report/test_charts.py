@@ -45,9 +45,8 @@ def test_json_is_compact_and_may_stand_in_a_page(value: object, text: str):
 
 def test_every_plot_has_a_chart_that_is_json_and_a_width_of_a_journals_column(folder: Path):
     records, workload = load(folder), only_workload(folder)
-    part = SimpleNamespace(
-        answer=SimpleNamespace(workload=workload), records=records, scaling=None, beside=None, search=()
-    )
+    answer = SimpleNamespace(workload=workload)
+    part = SimpleNamespace(answer=answer, records=records, scaling=None, beside=None, search=(), whole=workload)
     plots = [p for s in _sections(part, Asked()) for p in s.plots]
     assert len(plots) >= 7
     for plot in plots:
