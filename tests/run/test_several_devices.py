@@ -27,7 +27,7 @@ def run(folder: Path, *overrides: str) -> "subprocess.CompletedProcess[str]":
 
 def losses(folder: Path, name: str) -> list[float]:
     [path] = (folder / "outputs" / name).glob("*/metrics.csv")
-    return [float(row["val_loss"]) for row in csv.DictReader(path.open())]
+    return [float(row["val_loss"]) for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())]
 
 
 @pytest.mark.slow
