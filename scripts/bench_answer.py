@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pages import rewrite
 from scipy import stats
 from tqdm import tqdm
 
@@ -152,9 +153,7 @@ def main() -> None:
     text = "\n".join([*lines, "", *covered])
     print(text)
     if arguments.update:
-        before, _, rest = DOCS.read_text(encoding="utf-8").partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        DOCS.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
+        rewrite(DOCS, MARKS, text)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pages import rewrite
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "compress.md"
 MARKS = ("<!-- compress table -->", "<!-- end of compress table -->")
@@ -75,9 +77,7 @@ def main() -> None:
         text = table(folder, arguments.seeds)
         print(text, *judged(folder), sep="\n")
     if arguments.update:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        PAGE.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
+        rewrite(PAGE, MARKS, text)
 
 
 if __name__ == "__main__":

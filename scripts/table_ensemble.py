@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pages import rewrite
+
 from runner.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -120,9 +122,7 @@ def write() -> None:
         text = table(place)
     print(text)
     if arguments.update:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        PAGE.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
+        rewrite(PAGE, MARKS, text)
 
 
 if __name__ == "__main__":

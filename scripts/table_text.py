@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+from pages import rewrite
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "text.md"
@@ -48,9 +49,7 @@ def main() -> None:
         text = table(Path(folder))
     print(text)
     if arguments.update:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        PAGE.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
+        rewrite(PAGE, MARKS, text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,17 @@
+"""Pages of which a script writes a part, between two marks."""
+
+from pathlib import Path
+
+
+def rewrite(page: Path, marks: tuple[str, str], text: str) -> None:
+    """Put a text between two marks of a page, in the place of what stands there.
+
+    Raises:
+        ValueError: if the page does not have them.
+    """
+    whole = page.read_text(encoding="utf-8")
+    before, first, rest = whole.partition(marks[0])
+    _, last, after = rest.partition(marks[1])
+    if not (first and last):
+        raise ValueError(f"{page} has no {marks[0]} … {marks[1]}")
+    page.write_text(f"{before}{first}\n{text}\n{last}{after}", encoding="utf-8")
