@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from runner.cli.commands import COMMANDS
 from tests.support.pages import PAGES, ROOT, commands, furnish
 from tests.support.pasted import pasted
+from tests.support.records import Result
 
 EVERY = [(page.relative_to(ROOT).as_posix(), command) for page in PAGES for command in commands(page)]
 
@@ -45,6 +47,21 @@ def test_a_command_is_taken(page: str, command: str, folder: Path) -> None:
     else:
         parser = COMMANDS[words[0]].parser()
         parser.parse_intermixed_args(words[1:])
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["train", "optim=adamv"],
+        ["init=he"],
+        ["train", "-m", "optim.lr=interval(1e-4,1)"],
+        ["train", "init=pretrained"],
+    ],
+)
+def test_a_quoted_message_is_the_one_that_is_given(typed: list[str], optbench: Callable[..., Result]) -> None:
+    refused = optbench(*typed)
+    assert refused.code == 2
+    assert refused.err.splitlines()[0] in (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
