@@ -1,0 +1,45 @@
+"""The contests that there are. Their rules are in ``modern.py`` and ``crowded.py``, and were fixed before the runs."""
+
+from dataclasses import replace
+
+from runner.study.contest import workloads
+from runner.study.contest.contenders import FIFTEEN, NEWER, OLDER
+from runner.study.contest.plan import Contest
+
+LENGTHS = (0.25, 0.5, 2.0, 4.0)
+
+MODERN = Contest(
+    "modern",
+    workloads.SIX,
+    (*OLDER, *NEWER),
+    ("cosine",),
+    trials=16,
+    tuning_seeds=(0, 1),
+    seeds=tuple(range(100, 112)),
+    budgets=(1, 16),
+    lengths=LENGTHS,
+    timed=True,
+    shards=6,
+)
+CROWDED = Contest(
+    "crowded",
+    (workloads.DIGITS_MLP, workloads.MNIST1D_MLP, workloads.MNIST1D_BN, workloads.DEEP_TANH),
+    FIFTEEN,
+    ("constant", "cosine"),
+    trials=20,
+    tuning_seeds=(0,),
+    seeds=tuple(range(100, 112)),
+    budgets=(1, 5, 20),
+    shards=4,
+)
+LARGE = replace(
+    CROWDED,
+    name="crowded-large",
+    workloads=(*CROWDED.workloads, workloads.MNIST1D_CNN, workloads.CHAR_GPT),
+    schedules=("constant", "cosine", "wsd", "one_cycle"),
+    trials=80,
+    budgets=(1, 5, 20, 40, 80),
+    shards=40,
+)
+"""At most 50,400 runs."""
+CONTESTS = (MODERN, CROWDED, LARGE)
