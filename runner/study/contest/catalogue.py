@@ -19,7 +19,6 @@ MODERN = Contest(
     budgets=(1, 16),
     lengths=LENGTHS,
     timed=True,
-    shards=6,
 )
 CROWDED = Contest(
     "crowded",
@@ -30,7 +29,6 @@ CROWDED = Contest(
     tuning_seeds=(0,),
     seeds=tuple(range(100, 112)),
     budgets=(1, 5, 20),
-    shards=4,
 )
 LARGE = replace(
     CROWDED,
@@ -39,7 +37,6 @@ LARGE = replace(
     schedules=("constant", "cosine", "wsd", "one_cycle"),
     trials=80,
     budgets=(1, 5, 20, 40, 80),
-    shards=40,
 )
 """At most 50,400 runs."""
 CONTESTS = (MODERN, CROWDED, LARGE)

@@ -39,8 +39,6 @@ class Contest:
     lengths: tuple[float, ...] = ()
     """Of the tuned baseline, over the workload's."""
     timed: bool = False
-    shards: int = 1
-    """Into which it is divided unless a command says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +92,27 @@ def absent(contest: Contest) -> list[str]:
     return [c.name for c in contest.contenders if find("optim", c.name) is None]
 
 
+def cells(contest: Contest) -> list[tuple[str, str]]:
+    """Return the workloads with each schedule: the optimizers of one train side by side, as stacks where that pays."""
+    return [(workload.name, schedule) for workload in contest.workloads for schedule in contest.schedules]
+
+
 def shard(contest: Contest, number: int, of: int) -> list[Part]:
-    """Return the parts of a shard: neighbours, so divided that all shards take about as long.
+    """Return the parts of a shard: those of neighbouring cells.
 
     Args:
         contest: whose.
         number: from 1 on.
         of: how many shards there are.
+
+    Raises:
+        ConfigError: if there are fewer cells.
     """
-    found, done = [], 0.0
-    every = parts(contest)
-    whole = sum(seconds(contest, part) for part in every)
-    for part in every:
-        middle = done + seconds(contest, part) / 2
-        done += seconds(contest, part)
-        if int(middle / whole * of) == number - 1:
-            found.append(part)
-    return found
+    every = cells(contest)
+    if of > len(every):
+        raise ConfigError(f"--shard: {contest.name} has {len(every)} cells, which are divided into so many at most")
+    own = {cell for place, cell in enumerate(every) if place * of // len(every) == number - 1}
+    return [part for part in parts(contest) if part.key[:2] in own]
 
 
 def parse_shard(text: str) -> tuple[int, int]:
