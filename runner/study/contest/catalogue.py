@@ -1,8 +1,8 @@
-"""The contests that there are. Their rules are in ``modern.py`` and ``crowded.py``, and were fixed before the runs."""
+"""The contests that there are."""
 
 from dataclasses import replace
 
-from runner.study.contest import workloads
+from runner.study.contest import rules, workloads
 from runner.study.contest.contenders import FIFTEEN, NEWER, OLDER
 from runner.study.contest.plan import Contest
 
@@ -10,6 +10,9 @@ LENGTHS = (0.25, 0.5, 2.0, 4.0)
 
 MODERN = Contest(
     "modern",
+    rules.MODERN_FINDING,
+    rules.MODERN_SOURCE,
+    rules.MODERN_RULE,
     workloads.SIX,
     (*OLDER, *NEWER),
     ("cosine",),
@@ -22,6 +25,9 @@ MODERN = Contest(
 )
 CROWDED = Contest(
     "crowded",
+    rules.CROWDED_FINDING,
+    rules.CROWDED_SOURCE,
+    rules.CROWDED_RULE,
     (workloads.DIGITS_MLP, workloads.MNIST1D_MLP, workloads.MNIST1D_BN, workloads.DEEP_TANH),
     FIFTEEN,
     ("constant", "cosine"),
@@ -33,6 +39,7 @@ CROWDED = Contest(
 LARGE = replace(
     CROWDED,
     name="crowded-large",
+    rule=rules.CROWDED_RULE.replace("20 trials", "80 trials"),
     workloads=(*CROWDED.workloads, workloads.MNIST1D_CNN, workloads.CHAR_GPT),
     schedules=("constant", "cosine", "wsd", "one_cycle"),
     trials=80,

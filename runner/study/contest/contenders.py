@@ -16,8 +16,12 @@ class Contender:
     """What was said, of what."""
     schedule: str | None = None
     """Its own, in place of the contest's."""
+    not_on: tuple[str, ...] = ()
+    """Workloads whose models it is not for."""
 
 
+_LINEAR = ("ill-conditioned", "mnist1d-cnn")
+"""Without a hidden linear layer."""
 ADAMW = Contender("adamw", "Loshchilov & Hutter 2019")
 BASELINE = ADAMW.name
 SGD = Contender("sgd", "Robbins & Monro 1951")
@@ -45,7 +49,9 @@ SCHEDULE_FREE = Contender(
 )
 PRODIGY = Contender("prodigy", "Mishchenko & Defazio 2024")
 ADEMAMIX = Contender("ademamix", "Pagliardini et al. 2024", 1.95, "101 in place of 197 billion tokens, 1.3B parameters")
-MUON = Contender("muon", "Jordan et al. 2024; Liu et al. 2025", 2.0, "compute of language models, about")
+MUON = Contender(
+    "muon", "Jordan et al. 2024; Liu et al. 2025", 2.0, "compute of language models, about", not_on=_LINEAR
+)
 SOPHIA = Contender("sophia", "Liu et al. 2024", 2.0, "steps, compute and time of language models")
 MARS = Contender("mars", "Yuan et al. 2024")
 SOAP = Contender("soap", "Vyas et al. 2025", 1.67, "over 40 % fewer iterations, language models at large batches")

@@ -87,7 +87,7 @@ def pack(rows: Iterable[Mapping[str, object]], about: Mapping[str, Any]) -> byte
         rows: of runs.
         about: what is known of the shard as a whole: how long it took, by which versions.
     """
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame([dict(row) for row in rows], columns=list(COLUMNS))
     told = io.StringIO()
     told.write(f"# {json.dumps(dict(about), sort_keys=True)}\n")
     frame.to_csv(told, index=False, float_format=f"%.{DIGITS}g", lineterminator="\n")
@@ -140,8 +140,9 @@ def read(contest: Contest) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
             raise RecordError(f"{path}: {error}") from error
         told.append({"shard": path.name.removesuffix(".csv.gz"), **about})
         for key, of_part in frame.groupby(KEY, sort=False):
-            if set(of_part["design"]) == {known.get(tuple(key))}:
-                found[tuple(key)] = of_part
+            workload, schedule, optimizer = map(str, key)
+            if set(of_part["design"]) == {known.get((workload, schedule, optimizer))}:
+                found[workload, schedule, optimizer] = of_part
     empty = pd.DataFrame(columns=list(COLUMNS))
     return (pd.concat(list(found.values()), ignore_index=True) if found else empty), told
 
@@ -159,7 +160,7 @@ def keep(contest: Contest, name: str, rows: Iterable[Mapping[str, object]], abou
     runs are of both.
     """
     path = place(contest) / f"{name}.csv.gz"
-    frame, more = pd.DataFrame(rows, columns=list(COLUMNS)), dict(about)
+    frame, more = pd.DataFrame([dict(row) for row in rows], columns=list(COLUMNS)), dict(about)
     if path.is_file():
         before, told = unpack(path.read_bytes())
         of_others = [key not in set(map(tuple, frame[KEY].to_numpy())) for key in map(tuple, before[KEY].to_numpy())]
@@ -168,5 +169,6 @@ def keep(contest: Contest, name: str, rows: Iterable[Mapping[str, object]], abou
         cells = {*told["cells"], *more["cells"]}
         more["cells"] = {c: round(told["cells"].get(c, 0.0) + more["cells"].get(c, 0.0), 1) for c in sorted(cells)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, pack(frame.to_dict("records"), more))
+    kept = [{str(name): value for name, value in one.items()} for one in frame.to_dict("records")]
+    write_whole(path, pack(kept, more))
     return path

@@ -26,6 +26,10 @@ class Contest:
     """Optimizers × workloads × schedules, each cell tuned by as many trials."""
 
     name: str
+    finding: str
+    source: str
+    rule: str
+    """When the finding counts as reproduced, fixed before the run."""
     workloads: tuple[Workload, ...]
     contenders: tuple[Contender, ...]
     schedules: tuple[str, ...]
@@ -83,8 +87,19 @@ class Run:
 
 def parts(contest: Contest) -> list[Part]:
     """Return the cells of which the optimizer is an option here, a workload's and a schedule's side by side."""
-    able = [c for c in contest.contenders if find("optim", c.name) is not None]
-    return [Part(w, schedule, c) for w in contest.workloads for schedule in contest.schedules for c in able]
+    gone = absent(contest)
+    return [part for part in every_part(contest) if part.contender.name not in gone]
+
+
+def every_part(contest: Contest) -> list[Part]:
+    """Return all cells of optimizers that fit their workloads, also of those that are no option here."""
+    return [
+        Part(workload, schedule, contender)
+        for workload in contest.workloads
+        for schedule in contest.schedules
+        for contender in contest.contenders
+        if workload.name not in contender.not_on
+    ]
 
 
 def absent(contest: Contest) -> list[str]:

@@ -23,6 +23,6 @@ MARGIN = 1.0
 CROWDED_RULE = (
     "On each workload and schedule the best of 15 optimizers at their defaults, chosen on validation with one seed, "
     "and AdamW at the best of 20 trials, chosen alike, are run with 12 fresh seeds. Reproduced if the 95 % interval of "
-    "the difference of their test accuracies, seed by seed, averaged over workloads and schedules, lies within ± 1 point, "
-    "not reproduced if all of it lies outside; fewer than 3 workloads: no verdict"
+    "the difference of their test accuracies, seed by seed, averaged over workloads and schedules, lies within ± 1 "
+    "point, not reproduced if all of it lies outside; fewer than 3 workloads: no verdict"
 )
