@@ -7,6 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -89,8 +90,6 @@ def again(contest: Contest, frame: pd.DataFrame, seeds: Iterable[int], say: Say)
         seeds: that no packed run has.
         say: is told how far it is.
     """
-    from dataclasses import replace
-
     other = replace(contest, seeds=tuple(seeds))
     held = [part for part in plan.parts(contest) if part not in packed.missing(contest, [part], frame)]
     rows: list[dict[str, object]] = []
