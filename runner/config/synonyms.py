@@ -204,9 +204,9 @@ OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
         ("adam_w decoupled_adam", "adamw"),
         ("bfgs", "lbfgs"),
         ("averaged_sgd", "asgd"),
-        ("lion adan adabelief lamb lars prodigy soap shampoo adopt ademamix madgrad", "optim=collection optim.name={}"),
-        ("schedule_free schedule_free_adamw", "optim=collection optim.name=schedulefreeadamw"),
-        ("sophia", "optim=collection optim.name=sophiah"),
+        ("soap shampoo kron mars adopt madgrad tiger yogi adabound adamp came", "optim=collection optim.name={}"),
+        ("schedulefree schedule_free_adamw schedulefreeadamw", "schedule_free"),
+        ("schedulefreesgd sf_sgd", "schedule_free_sgd"),
     ),
     "scheduler": (
         ("none null fixed const", "constant"),

@@ -29,7 +29,7 @@ CONTEXT = {
     ("init", "custom"): ["init.target=tests.own_parts.fill"],
     ("optim", "custom"): ["optim.target=torch.optim.RMSprop"],
     ("data", "quadratic"): ["batch.size=1"],
-    ("optim", "collection"): ["optim.name=lion"],
+    ("optim", "collection"): ["optim.name=adopt"],
     ("data", "text"): ["model=rnn"],
     ("model", "gpt"): ["data=text"],
     ("model", "encoder"): SENTENCES,

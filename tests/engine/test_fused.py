@@ -143,7 +143,7 @@ ENDS = {4.4: LOWEST + 2, 0.8: 9, 8.0: 3}
 def test_fused_kernels_get_gradients_laid_out_like_their_weights(
     optim: str, fast: bool, job: Make, monkeypatch
 ) -> None:
-    monkeypatch.setattr("runner.optim._fusable", lambda parameters: fast)
+    monkeypatch.setattr("runner.optim.from_torch.fusable", lambda parameters: fast)
     runs = runs_of(job, three(f"optim={optim}"), "model.width=16", "max_steps=20", "dtype=float64")
     assert_same(runs)
     members = stack(runs)

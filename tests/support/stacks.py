@@ -29,8 +29,10 @@ OPTIMIZERS = {
     "gd": [],
     **{name: [] for name in ("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "rprop", "adam")},
     **{name: [] for name in ("amsgrad", "adamax", "nadam", "radam", "adamw", "adafactor", "asgd", "muon")},
+    **{name: [] for name in ("lion", "adabelief", "adan", "ademamix", "lamb", "lars", "prodigy")},
+    **{name: [] for name in ("schedule_free", "schedule_free_sgd")},
     "custom": ["optim.target=torch.optim.Rprop"],
-    "collection": ["optim.name=lion"],
+    "collection": ["optim.name=tiger"],
 }
 LENGTH = [f"max_steps={STEPS}", "eval_every=10", "batch.size=32", "dtype=float64"]
 EMA = ["regularization=ema", "regularization.ema.decay=0.9"]
