@@ -144,8 +144,8 @@ def to_target(found: list[modern.OnWorkload]) -> list[str]:
     return [
         "## Steps and seconds to the target",
         "",
-        "Median steps of 12 seeds to a validation loss 5 % above tuned AdamW's last, seconds of one run by itself "
-        "(a step's time is the least of several), and how many seeds got there where not all did. The score is of the "
+        "Median steps of 12 seeds to a validation loss 5 % above tuned AdamW's last, a processor's seconds of "
+        "one run by itself, evaluations left out, and how many seeds got there where not all did. The score is of the "
         "performance profile, 1 at best. Within a decaying schedule all are late: the speed-ups above are of "
         "whole runs.",
         "",
@@ -208,10 +208,10 @@ def not_run(
     frame: pd.DataFrame, crowd: pd.DataFrame, told: list[dict[str, Any]], more: list[dict[str, Any]]
 ) -> list[str]:
     """Return what is missing and what it would take, by what was measured."""
-    measured = seconds_a_run(((frame, told), (crowd, more)))
+    measured = seconds_a_run((*told, *more))
     lines = ["## What was not run, and what it takes", ""]
     rows = [[name, f"{value:.2f}"] for name, value in measured.items()]
-    lines += ["Seconds a run took, all counted, while others used the machine:", ""]
+    lines += ["Seconds of a processor that a run took, planning and records counted (others used the machine too):", ""]
     lines += [*table(("workload", "seconds a run"), rows), ""]
     for contest, of in ((MODERN, frame), (CROWDED, crowd)):
         lines += [f"- {line}" for line in verdict.said_of(contest, of, measured)]
@@ -226,17 +226,14 @@ def not_run(
     return lines
 
 
-def seconds_a_run(of: Iterable[tuple[pd.DataFrame, list[dict[str, Any]]]]) -> dict[str, float]:
-    """Return the seconds that a run took on each workload, from what shards took."""
+def seconds_a_run(told: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Return the seconds of a processor that a run took on each workload, from what shards took."""
     seconds, runs = dict[str, float](), dict[str, int]()
-    for frame, told in of:
-        for one in told:
-            for cell, value in one["cells"].items():
-                name = cell.partition(" ")[0]
-                seconds[name] = seconds.get(name, 0.0) + float(value)
-        for name, count in frame["workload"].value_counts().items():
-            runs[str(name)] = runs.get(str(name), 0) + int(count)
-    return {name: seconds[name] / runs[name] for name in sorted(runs) if name in seconds}
+    for one in told:
+        for cell, (spent, count) in one["processor"].items():
+            name = cell.partition(" ")[0]
+            seconds[name], runs[name] = seconds.get(name, 0.0) + spent, runs.get(name, 0) + count
+    return {name: seconds[name] / runs[name] for name in sorted(runs)}
 
 
 def _hours(contest: Contest, measured: dict[str, float]) -> float:

@@ -43,7 +43,7 @@ def row(contest: Contest, run: Run, job: Job) -> dict[str, object]:
     Raises:
         RecordError: if its records do not hold it.
     """
-    part, summary = run.part, files.read_summary(job.folder)
+    summary = files.read_summary(job.folder)
     if summary is None:
         raise RecordError(f"{job.folder}: summary.json cannot be read")
     rows = files.read_csv(job.folder / "metrics.csv")
@@ -53,15 +53,8 @@ def row(contest: Contest, run: Run, job: Job) -> dict[str, object]:
     if summary["status"] != "diverged" and not np.isfinite(curve).all():
         raise RecordError(f"{job.folder}: metrics.csv has not all of {EVALUATIONS + 1} evaluations")
     return {
-        **dict(zip(KEY, part.key, strict=True)),
-        "design": design(contest, part),
-        "role": run.role,
-        "trial": run.trial,
-        "setting": " ".join(run.setting),
-        "seed": run.seed,
-        "steps": run.steps,
+        **head(contest, run),
         "status": summary["status"],
-        "step_seconds": _least_seconds(rows),
         "state_bytes": _number(summary.get("optimizer_state_bytes")),
         "parameters": _number(summary.get("parameters")),
         **{name: _number(summary.get(name)) for name in ("test_loss", "test_accuracy")},
@@ -70,10 +63,17 @@ def row(contest: Contest, run: Run, job: Job) -> dict[str, object]:
     }
 
 
-def _least_seconds(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Return the seconds that a step took between the two evaluations where it took least: others use the machine."""
-    steps, seconds = (np.array([float(r[name]) for r in rows]) for name in ("step", "train_seconds"))
-    return float((np.diff(seconds) / np.diff(steps)).min()) if len(rows) > 1 else math.nan
+def head(contest: Contest, run: Run) -> dict[str, object]:
+    """Return what a run is, of its row."""
+    return {
+        **dict(zip(KEY, run.part.key, strict=True)),
+        "design": design(contest, run.part),
+        "role": run.role,
+        "trial": run.trial,
+        "setting": " ".join(run.setting),
+        "seed": run.seed,
+        "steps": run.steps,
+    }
 
 
 def _number(value: object) -> float:
@@ -166,8 +166,9 @@ def keep(contest: Contest, name: str, rows: Iterable[Mapping[str, object]], abou
         of_others = [key not in set(map(tuple, frame[KEY].to_numpy())) for key in map(tuple, before[KEY].to_numpy())]
         frame = pd.concat([before[of_others], frame], ignore_index=True)
         more |= {key: round(told[key] + more[key], 1) for key in ("seconds", "runs")}
-        cells = {*told["cells"], *more["cells"]}
-        more["cells"] = {c: round(told["cells"].get(c, 0.0) + more["cells"].get(c, 0.0), 1) for c in sorted(cells)}
+        for cell, earlier in told["processor"].items():
+            here = more["processor"].get(cell, [0.0, 0])
+            more["processor"] = {**more["processor"], cell: [round(earlier[0] + here[0], 1), earlier[1] + here[1]]}
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = [{str(name): value for name, value in one.items()} for one in frame.to_dict("records")]
     write_whole(path, pack(kept, more))

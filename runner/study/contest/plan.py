@@ -16,9 +16,9 @@ from runner.study.contest.contenders import BASELINE, Contender
 from runner.study.contest.workloads import EVALUATIONS, Workload
 
 TRIAL, FINAL, LENGTH, TIMED = "trial", "final", "length", "timed"
-"""Roles of runs: trials tune, finals judge, lengths are the tuned baseline's at other lengths, timed ones run alone."""
-TIMED_SEEDS, TIMED_SHARE = (90, 91), 0.5
-"""Seeds of timed runs, and their part of a run's steps."""
+"""Roles: trials tune, finals judge, lengths are the tuned baseline's at others, a timed one tells what a step takes."""
+TIMED_SEED, TIMED_STEPS = 90, 131
+"""Of a run that is timed."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Run:
             f"optim={part.contender.name}",
             *self.setting,
             f"max_steps={self.steps}",
-            f"eval_every={self.steps // EVALUATIONS}",
+            f"eval_every={self.steps if self.role == TIMED else self.steps // EVALUATIONS}",
             f"seed={self.seed}",
         ]
 
@@ -147,7 +147,7 @@ def runs_of(contest: Contest, part: Part) -> float:
     finals = len(contest.seeds) * len(contest.budgets)
     is_baseline = part.contender.name == BASELINE
     longer = len(contest.seeds) * sum(contest.lengths) if is_baseline else 0.0
-    timed = len(TIMED_SEEDS) * TIMED_SHARE if contest.timed else 0.0
+    timed = TIMED_STEPS / part.workload.steps if contest.timed else 0.0
     return contest.trials * len(contest.tuning_seeds) + finals + longer + timed
 
 
@@ -224,6 +224,5 @@ def finals(contest: Contest, part: Part, chosen: Sequence[tuple[int, tuple[str, 
 
 
 def timed(contest: Contest, part: Part) -> list[Run]:
-    """Return runs of the defaults, to be trained alone: how long a step takes."""
-    steps = EVALUATIONS * round(TIMED_SHARE * part.workload.steps / EVALUATIONS)
-    return [Run(part, TIMED, 0, (), seed, steps) for seed in TIMED_SEEDS] if contest.timed else []
+    """Return the run of the defaults that tells how long a step takes; none where that is not asked."""
+    return [Run(part, TIMED, 0, (), TIMED_SEED, TIMED_STEPS)] if contest.timed else []

@@ -5,16 +5,18 @@ A shard that is killed goes on: its runs are ordinary ones, and those that have 
 
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import runner
-from runner.run.job import Job
+from runner.run.job import Job, prepare
 from runner.study.contest import packed, plan
 from runner.study.contest.choice import chosen
 from runner.study.contest.plan import Contest, Part, Run
@@ -41,13 +43,14 @@ def run_shard(contest: Contest, number: int, of: int, say: Say) -> None:
     if not waiting:
         say(f"{name}: every part of it is packed")
         return
-    began, rows, seconds = time.monotonic(), list[dict[str, object]](), dict[str, float]()
+    began, rows, processor = time.monotonic(), list[dict[str, object]](), dict[str, tuple[float, int]]()
     for (workload, schedule), group in groupby(waiting, lambda part: part.key[:2]):
-        cell_began, before = time.monotonic(), len(rows)
+        cell_began, before = _processor_seconds(), len(rows)
         rows += _cell(contest, list(group), say)
-        seconds[f"{workload} {schedule}"] = round(time.monotonic() - cell_began, 1)
-        say(f"{workload}, {schedule}: {len(rows) - before} runs in {seconds[f'{workload} {schedule}']:.0f} s")
-    about = {"seconds": round(time.monotonic() - began, 1), "runs": len(rows), "cells": seconds, **_versions()}
+        spent, runs = round(_processor_seconds() - cell_began, 1), len(rows) - before
+        processor[f"{workload} {schedule}"] = spent, runs
+        say(f"{workload}, {schedule}: {runs} runs in {spent:.0f} s of a processor")
+    about = {"seconds": round(time.monotonic() - began, 1), "runs": len(rows), "processor": processor, **_versions()}
     say(f"{packed.keep(contest, name, rows, about)}: {len(rows)} runs, {about['seconds']:.0f} s")
 
 
@@ -61,21 +64,49 @@ def _cell(contest: Contest, parts: Sequence[Part], say: Say) -> list[dict[str, o
         finals += plan.finals(contest, part, [chosen(own, budget) for budget in contest.budgets])
     rows += rows_of(contest, finals, say)
     alone = [run for part in parts for run in plan.timed(contest, part)]
-    return rows + (rows_of(contest, alone, say, "engine=loop") if alone else [])
+    return rows + [{**packed.head(contest, run), "status": "timed", "step_seconds": step_seconds(run)} for run in alone]
 
 
-def rows_of(contest: Contest, runs: Sequence[Run], say: Say, *more: str) -> list[dict[str, object]]:
+def step_seconds(run: Run) -> float:
+    """Return the seconds of a processor that a step of a run takes by itself, on one thread; evaluations left out.
+
+    It is the median of ten steps at a time: others use the machine, and some optimizers do more in every tenth step.
+    """
+    import torch
+
+    from runner.engine import loop
+    from runner.engine.state import start
+    from runner.run.build import build
+
+    torch.set_num_threads(1)
+    state = start(build(prepare(plan.composer().compose(["engine=loop", *run.overrides]))))
+    marks: list[float] = []
+
+    def over(*of: object) -> bool:
+        marks.append(time.process_time())
+        return False
+
+    for _ in loop.train(state, over):
+        pass
+    return float(np.median(np.diff(marks[::10])[2:])) / 10
+
+
+def _processor_seconds() -> float:
+    """Return what this process and its workers that have ended have spent."""
+    return sum(sum(resource.getrusage(of)[:2]) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def rows_of(contest: Contest, runs: Sequence[Run], say: Say) -> list[dict[str, object]]:
     """Train runs of one workload and schedule, what is finished skipped; return what is kept of each.
 
     Args:
         contest: whose.
         runs: which.
         say: is told of what goes wrong.
-        more: overrides of all of them that change nothing of what they find.
     """
     workload, schedule, _ = runs[0].part.key
     folder = f"name=study-{contest.name}-{workload}-{schedule}"
-    asked = [[folder, "baselines=false", *more, *run.overrides] for run in runs]
+    asked = [[folder, "baselines=false", *run.overrides] for run in runs]
     jobs = train(plan.composer(), asked, f"optbench study {contest.name}", say)
     by_overrides: dict[tuple[str, ...], Job] = {tuple(job.overrides): job for job in jobs}
     return [packed.row(contest, run, by_overrides[tuple(one)]) for run, one in zip(runs, asked, strict=True)]
