@@ -1,6 +1,7 @@
 """Optimizers: functions from parameter groups to a ``torch.optim.Optimizer``, one an option; a file holds a family."""
 
 from runner.optim.averaged import asgd, schedule_free, schedule_free_sgd
+from runner.optim.curvature import sophia
 from runner.optim.distance import prodigy
 from runner.optim.from_torch import (
     adadelta,
@@ -20,12 +21,15 @@ from runner.optim.from_torch import (
 )
 from runner.optim.given import collection, custom
 from runner.optim.groups import parameter_groups
+from runner.optim.kronecker import kron, shampoo, soap
 from runner.optim.layerwise import lamb, lars
-from runner.optim.moments import adabelief, adan, ademamix
+from runner.optim.moments import adabelief, adan, ademamix, mars
 from runner.optim.orthogonal import muon
 from runner.optim.signs import lion
+from runner.optim.wrap import WRAP_KEYS, wrapped
 
 __all__ = [
+    "WRAP_KEYS",
     "adabelief",
     "adadelta",
     "adafactor",
@@ -40,10 +44,12 @@ __all__ = [
     "collection",
     "custom",
     "gd",
+    "kron",
     "lamb",
     "lars",
     "lbfgs",
     "lion",
+    "mars",
     "muon",
     "nadam",
     "parameter_groups",
@@ -54,4 +60,8 @@ __all__ = [
     "schedule_free",
     "schedule_free_sgd",
     "sgd",
+    "shampoo",
+    "soap",
+    "sophia",
+    "wrapped",
 ]

@@ -44,8 +44,8 @@ def custom(
     return optimizer
 
 
-SECOND_ORDER = ("adahessian", "sophiah")
-OPTIONS = {"schedulefreeadamw": "schedule_free", "schedulefreesgd": "schedule_free_sgd"}
+SECOND_ORDER = ("adahessian",)
+OPTIONS = {"schedulefreeadamw": "schedule_free", "schedulefreesgd": "schedule_free_sgd", "sophiah": "sophia"}
 """Names of the package for optimizers that are options here by another name."""
 
 

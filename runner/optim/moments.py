@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from runner.engine.optimizers import ParameterGroups, uncompiled
 from runner.optim.groups import pair
-from runner.optim.stepping import Count, EachWeight, Held, decaying, shrink, unbiased
+from runner.optim.stepping import Count, EachWeight, Held, decaying, norm_of, shrink, unbiased
 
 
 class AdaBelief(EachWeight):
@@ -130,3 +130,37 @@ def ademamix(
         alpha=alpha,
         alpha_warmup=alpha_warmup,
     )
+
+
+class Mars(EachWeight):
+    """See ``mars``."""
+
+    moments = ("mean", "square")
+
+    def begin(self, weight: Tensor, gradient: Tensor) -> Held:
+        """Return what is held, the first gradient's difference from the one before it 0."""
+        return super().begin(weight, gradient) | {"last": gradient.clone()}
+
+    def update(self, weight: Tensor, gradient: Tensor, held: Held, t: Count, group: Mapping[str, Any]) -> None:
+        """Make Adam's step of the gradient with a share of its change, cut to a length of 1."""
+        (beta1, beta2), mean, square = group["betas"], held["mean"], held["square"]
+        corrected = gradient + group["gamma"] * beta1 / (1 - beta1) * (gradient - held["last"])
+        held["last"].copy_(gradient)
+        corrected.div_(norm_of(corrected, group).clamp(min=1.0))
+        mean.lerp_(corrected, 1 - beta1)
+        square.mul_(beta2).addcmul_(corrected, corrected, value=1 - beta2)
+        root = (square / unbiased(beta2, t)).sqrt_().add_(group["eps"])
+        shrink(weight, group)
+        weight.sub_((mean / unbiased(beta1, t)).div_(root), alpha=group["lr"])
+
+
+def mars(
+    parameters: ParameterGroups, *, lr: float, betas: list[float], eps: float, weight_decay: float, gamma: float
+) -> Optimizer:
+    """Adam's step of c = g + gamma·beta1/(1 - beta1)·(g - g'), c/max(1, ‖c‖), g' the gradient of the step before.
+
+    Yuan et al. 2024, algorithm 2 (MARS-AdamW) with the approximate difference, which takes no second gradient; as in
+    its authors' code, each weight tensor is cut by itself. Decoupled decay by lr·weight_decay.
+    """
+    made = uncompiled(Mars)
+    return made(decaying(parameters, weight_decay), lr, betas=pair(betas), eps=eps, gamma=gamma)

@@ -12,6 +12,7 @@ from runner.config import options
 from runner.config.fields import REQUIRED
 from runner.config.imports import arguments, resolve
 from runner.config.options import COMBINED_GROUPS
+from runner.optim import WRAP_KEYS
 from runner.run.build import build
 from tests.support.composed import compose_job
 from tests.support.known import MNIST_ROOT
@@ -125,7 +126,7 @@ def test_settings_are_the_arguments_of_the_function_named(group: str, option: st
     chosen = config[group][option] if group in COMBINED_GROUPS else config[group]
     shared = {
         "init": ["bias", "bias_std"],
-        "optim": ["decay_bias_and_norm"],
+        "optim": ["decay_bias_and_norm", *WRAP_KEYS],
         "scheduler": ["warmup"],
         "batch": ["shuffle", "drop_last", "micro"],
     }.get(group, [])

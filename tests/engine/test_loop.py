@@ -192,6 +192,8 @@ RESUMED = [
     ["optim=asgd"],
     ["optim=muon"],
     *([f"optim={o}"] for o in ("lion", "adabelief", "adan", "ademamix", "lamb", "lars", "prodigy", "schedule_free")),
+    *([f"optim={o}"] for o in ("mars", "soap", "shampoo", "kron", "sophia")),
+    *(["optim=adamw", f"optim.wrap=[{o}]"] for o in ("sam", "lookahead", "cautious", "sam,cautious,lookahead")),
     ["optim=ademamix", "optim.alpha_warmup=30"],
     ["optim=schedule_free_sgd", "eval_every=5"],
     ["optim=lbfgs", "optim.max_iter=3"],
