@@ -1,6 +1,6 @@
 """Judge the two headline claims of docs/modern.md again, on seeds that no packed run has.
 
-    cd FOLDER && python scripts/rerun_headlines.py
+    cd FOLDER && python scripts/rerun_headlines.py [modern|crowded]
 
 What the trials chose stays chosen; the finals of ``optbench study modern`` and ``crowded`` are run anew by the same
 rules. Exits with 1 where a verdict is another one. ``scripts/table_modern.py`` puts what was found on the page.
@@ -24,8 +24,11 @@ KEPT = packed.SHIPPED / "headlines.json"
 
 def main() -> int:
     """Run, judge and write what was found."""
-    told, same = [], True
+    told = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else []
+    same = True
     for contest in (MODERN, CROWDED):
+        if sys.argv[1:] and contest.name not in sys.argv[1:]:
+            continue
         frame, _ = packed.read(contest)
         judge, began = verdict.JUDGES[contest.name], time.monotonic()
         seeds = range(FIRST, FIRST + len(contest.seeds))
@@ -37,7 +40,7 @@ def main() -> int:
         found |= {"first": verdict.WORDS[before.holds], "again": verdict.WORDS[now.holds]}
         found |= {"seconds": round(time.monotonic() - began, 1)}
         found["numbers"] = json.loads(now.numbers.to_json(orient="records", double_precision=5))
-        told.append(found)
+        told = [one for one in told if one["contest"] != contest.name] + [found]
         print(
             f"{contest.name}: {found['first']}, on other seeds {found['again']}\n{now.numbers.to_string(index=False)}"
         )

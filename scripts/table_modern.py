@@ -23,7 +23,8 @@ sys.path.insert(0, str(ROOT))
 from runner.report.drawing.figures import render  # noqa: E402
 from runner.statistics import pools  # noqa: E402
 from runner.study.contest import crowded, modern, packed, plan, rules, speed, verdict  # noqa: E402
-from runner.study.contest.catalogue import CROWDED, LARGE, MODERN  # noqa: E402
+from runner.study.contest.catalogue import CROWDED, LARGE, LENGTHS, MODERN  # noqa: E402
+from runner.study.contest.choice import chosen  # noqa: E402
 from runner.study.contest.plan import Contest  # noqa: E402
 
 PAGE, PICTURE = ROOT / "docs" / "modern.md", ROOT / "docs" / "pictures" / "modern.svg"
@@ -69,7 +70,8 @@ def head(frame: pd.DataFrame, crowd: pd.DataFrame, told: list[dict[str, Any]], m
         f"{', '.join(days)}, {', '.join(versions)}. `python scripts/table_modern.py` writes this page from the packed "
         "records in `runner/study/records`; `optbench study modern` and `optbench study crowded` judge them, and "
         "`--shard 1/6` runs a shard that is not there. The rules were fixed before the runs. All of it is of small "
-        "networks and short runs: nothing here says what an optimizer does for a large model.",
+        "networks and short runs (220 to 440 steps), for which defaults are too slow, AdamW's too: nothing here says what "
+        "an optimizer does for a large model.",
         "",
     ]
 
@@ -85,7 +87,8 @@ def newer(frame: pd.DataFrame, found: list[modern.OnWorkload]) -> list[str]:
         "",
         "A speed-up of 2 is half the steps. ¼ and 4 are ends of what was measured: they stand for less and more. An "
         "interval is 95 %; *reached*: workloads on which the median run came within 5 % of tuned AdamW's last "
-        "loss; *best*: workloads on which it can be the best by test loss (95 %).",
+        "loss; *best*: workloads on which it can be the best by test loss (95 %); *edge*: workloads on which the rate "
+        "chosen is from the lowest (−) or highest (+) 15th of its range: a wider one might have held a better.",
         "",
     ]
     rows = []
@@ -96,13 +99,14 @@ def newer(frame: pd.DataFrame, found: list[modern.OnWorkload]) -> list[str]:
             [
                 f"`{row['optimizer']}`",
                 claimed,
-                ranged(row["defaults"], row["defaults_low"], row["defaults_high"]),
-                ranged(row["tuned"], row["tuned_low"], row["tuned_high"]),
+                speed_up(row["defaults"], row["defaults_low"], row["defaults_high"]),
+                speed_up(row["tuned"], row["tuned_low"], row["tuned_high"]),
                 f"{row['reached']} of {on}",
                 f"{row['can_be_best']} of {on}",
+                edges(found, str(row["optimizer"])),
             ]
         )
-    lines += table(("optimizer", "claimed", "at defaults", "tuned", "reached", "best"), rows)
+    lines += table(("optimizer", "claimed", "at defaults", "tuned", "reached", "best", "edge"), rows)
     others = numbers[numbers["optimizer"] != "adamw"]
     faster = list(others.loc[others["tuned_low"] > 1, "optimizer"])
     slower = list(others.loc[others["tuned_high"] < 1, "optimizer"])
@@ -110,11 +114,28 @@ def newer(frame: pd.DataFrame, found: list[modern.OnWorkload]) -> list[str]:
         "",
         f"Tuned, faster than AdamW: {named(faster)}. Slower: {named(slower)}. The others are not told from it.",
     ]
-    lines += [f"Each of {len(others)} intervals misses once in 20 by chance. Claims:", ""]
+    lines += [
+        f"Each of {len(others)} intervals misses once in 20 by chance. A budget is a number of trials: what is tuned is "
+        "the rate and, where an option's YAML has a range for it, the decay. `muon` is not for models without a "
+        "hidden linear layer. Claims:",
+        "",
+    ]
     for contender in MODERN.contenders:
         if contender.claimed is not None and contender.name in set(numbers["optimizer"]):
             lines.append(f"- `{contender.name}` {contender.claimed:g} ×: {contender.claim} ({contender.source})")
     return [*lines, ""]
+
+
+def edges(found: list[modern.OnWorkload], name: str) -> str:
+    """Return on how many workloads an optimizer's rate was chosen at an end of its range."""
+    parts = {(part.workload.name, part.contender.name): part for part in plan.every_part(MODERN)}
+    ends = [
+        plan.edge(MODERN, parts[one.name, name], chosen(one.parts[name], max(MODERN.budgets))[1])
+        for one in found
+        if name in one.parts
+    ]
+    told = [f"{ends.count(end)} {sign}" for end, sign in ((-1, "−"), (1, "+")) if end in ends]
+    return ", ".join(told)
 
 
 def each_workload(found: list[modern.OnWorkload]) -> list[str]:
@@ -122,7 +143,7 @@ def each_workload(found: list[modern.OnWorkload]) -> list[str]:
     names = [c.name for c in MODERN.contenders if any(c.name in one.parts for one in found)]
     rows = []
     for name in names:
-        cells = [ranged(*speed.interval(one.tuned[name])) if name in one.parts else "–" for one in found]
+        cells = [speed_up(*speed.interval(one.tuned[name])) if name in one.parts else "–" for one in found]
         rows.append([f"`{name}`", *cells])
     lines = ["## Each workload, tuned", "", *table(("optimizer", *(one.name for one in found)), rows), ""]
     lines += [f"- {one.name} can be best: {named(one.best)}." for one in found]
@@ -239,6 +260,14 @@ def seconds_a_run(told: Iterable[dict[str, Any]]) -> dict[str, float]:
 def _hours(contest: Contest, measured: dict[str, float]) -> float:
     parts = plan.every_part(contest)
     return sum(plan.runs_of(contest, p) * measured.get(p.workload.name, p.workload.seconds) for p in parts) / 3600
+
+
+def speed_up(value: float, low: float, high: float) -> str:
+    """Return a speed-up and its interval; at an end of what was measured, that it is beyond."""
+    least, most = min(LENGTHS), max(LENGTHS)
+    if low == high and low in (least, most):
+        return f"≥ {most:g}" if low == most else f"≤ {least:g}"
+    return ranged(value, low, high)
 
 
 def ranged(value: float, low: float, high: float) -> str:

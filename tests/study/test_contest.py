@@ -169,6 +169,13 @@ def test_trials_are_a_latin_hypercube_of_the_default_ranges() -> None:
     assert plan.settings(catalogue.MODERN, part) == settings
 
 
+def test_a_rate_at_an_end_of_its_range_is_known_as_such() -> None:
+    part = next(p for p in plan.parts(catalogue.MODERN) if p.contender is ADAM)  # from 1e-4 to 3e-2, in 15 slices
+    for rate, end in (("1.2e-4", -1), ("1.6e-4", 0), ("1e-3", 0), ("0.02", 0), ("0.022", 1)):
+        assert plan.edge(catalogue.MODERN, part, (f"optim.lr={rate}",)) == end, rate
+    assert plan.edge(catalogue.MODERN, part, ()) == 0
+
+
 @pytest.mark.parametrize("contest", catalogue.CONTESTS, ids=lambda c: c.name)
 def test_shards_hold_every_part_once_however_many_there_are(contest: Contest) -> None:
     for of in (1, 2, len(plan.cells(contest))):

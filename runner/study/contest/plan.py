@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -186,6 +187,23 @@ def settings(contest: Contest, part: Part) -> list[tuple[str, ...]]:
         for setting, slice_number in zip(drawn, order, strict=True):
             setting += _at(parameter, (slice_number + chance.random()) / count)
     return list(dict.fromkeys([(), *map(tuple, drawn)]))  # without ranges there is nothing to tune
+
+
+def edge(contest: Contest, part: Part, setting: Sequence[str]) -> int:
+    """Say whether a setting's learning rate lies in the lowest slice of its range (-1), in the highest (1), or in none (0).
+
+    Then a wider range may have held a better one.
+    """
+    option = find("optim", part.contender.name)
+    given = [float(o.removeprefix("optim.lr=")) for o in setting if o.startswith("optim.lr=")]
+    if option is None or not given:
+        return 0
+    rates = (p for p in ranges(composer(), option, (), [f"optim={option.name}"], None) if p.name == "optim.lr")
+    rate = next((p for p in rates if isinstance(p, Number) and p.log), None)
+    if rate is None:
+        return 0
+    share = math.log(given[0] / rate.low) / math.log(rate.high / rate.low) * (contest.trials - 1)
+    return -1 if share < 1 else 1 if share > contest.trials - 2 else 0
 
 
 def _at(parameter: Parameter, share: float) -> tuple[str, ...]:
