@@ -24,7 +24,6 @@ KEPT = packed.SHIPPED / "headlines.json"
 
 def main() -> int:
     """Run, judge and write what was found."""
-    told = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else []
     same = True
     for contest in (MODERN, CROWDED):
         if sys.argv[1:] and contest.name not in sys.argv[1:]:
@@ -40,12 +39,17 @@ def main() -> int:
         found |= {"first": verdict.WORDS[before.holds], "again": verdict.WORDS[now.holds]}
         found |= {"seconds": round(time.monotonic() - began, 1)}
         found["numbers"] = json.loads(now.numbers.to_json(orient="records", double_precision=5))
-        told = [one for one in told if one["contest"] != contest.name] + [found]
-        print(
-            f"{contest.name}: {found['first']}, on other seeds {found['again']}\n{now.numbers.to_string(index=False)}"
-        )
-    KEPT.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        keep(found)
+        print(f"{contest.name}: {found['first']}, on other seeds {found['again']}")
+        print(now.numbers.to_string(index=False))
     return 0 if same else 1
+
+
+def keep(found: dict[str, object]) -> None:
+    """Put what was found into the file, in the place of what it says of the same contest."""
+    told = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else []
+    told = sorted([*(one for one in told if one["contest"] != found["contest"]), found], key=lambda one: one["contest"])
+    KEPT.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

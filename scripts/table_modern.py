@@ -70,8 +70,8 @@ def head(frame: pd.DataFrame, crowd: pd.DataFrame, told: list[dict[str, Any]], m
         f"{', '.join(days)}, {', '.join(versions)}. `python scripts/table_modern.py` writes this page from the packed "
         "records in `runner/study/records`; `optbench study modern` and `optbench study crowded` judge them, and "
         "`--shard 1/6` runs a shard that is not there. The rules were fixed before the runs. All of it is of small "
-        "networks and short runs (220 to 440 steps), for which defaults are too slow, AdamW's too: nothing here says what "
-        "an optimizer does for a large model.",
+        "networks and short runs (220 to 440 steps), for which defaults are too slow, AdamW's too: nothing here says "
+        "what an optimizer does for a large model.",
         "",
     ]
 
@@ -115,8 +115,8 @@ def newer(frame: pd.DataFrame, found: list[modern.OnWorkload]) -> list[str]:
         f"Tuned, faster than AdamW: {named(faster)}. Slower: {named(slower)}. The others are not told from it.",
     ]
     lines += [
-        f"Each of {len(others)} intervals misses once in 20 by chance. A budget is a number of trials: what is tuned is "
-        "the rate and, where an option's YAML has a range for it, the decay. `muon` is not for models without a "
+        f"Each of {len(others)} intervals misses once in 20 by chance. A budget is a number of trials: what is tuned "
+        "is the rate and, where an option's YAML has a range for it, the decay. `muon` is not for models without a "
         "hidden linear layer. Claims:",
         "",
     ]

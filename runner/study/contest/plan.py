@@ -190,7 +190,7 @@ def settings(contest: Contest, part: Part) -> list[tuple[str, ...]]:
 
 
 def edge(contest: Contest, part: Part, setting: Sequence[str]) -> int:
-    """Say whether a setting's learning rate lies in the lowest slice of its range (-1), in the highest (1), or in none (0).
+    """Say whether a setting's learning rate lies in the lowest slice of its range (-1), in the highest (1), or not (0).
 
     Then a wider range may have held a better one.
     """
