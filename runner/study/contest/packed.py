@@ -165,10 +165,11 @@ def keep(contest: Contest, name: str, rows: Iterable[Mapping[str, object]], abou
         before, told = unpack(path.read_bytes())
         of_others = [key not in set(map(tuple, frame[KEY].to_numpy())) for key in map(tuple, before[KEY].to_numpy())]
         frame = pd.concat([before[of_others], frame], ignore_index=True)
-        more |= {key: round(told[key] + more[key], 1) for key in ("seconds", "runs")}
-        for cell, earlier in told["processor"].items():
-            here = more["processor"].get(cell, [0.0, 0])
-            more["processor"] = {**more["processor"], cell: [round(earlier[0] + here[0], 1), earlier[1] + here[1]]}
+        more["seconds"] = round(told["seconds"] + more["seconds"], 1)
+        for cell, (spent, runs) in told["processor"].items():
+            here = more["processor"].get(cell, (0.0, 0))
+            more["processor"] = {**more["processor"], cell: (round(spent + here[0], 1), runs + here[1])}
+    more["runs"] = len(frame)
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = [{str(name): value for name, value in one.items()} for one in frame.to_dict("records")]
     write_whole(path, pack(kept, more))
