@@ -3,7 +3,8 @@
     cd FOLDER && python scripts/rerun_headlines.py [modern|crowded]
 
 What the trials chose stays chosen; the finals of ``optbench study modern`` and those that the verdict of ``crowded``
-compares are run anew, and judged by the same rules. Exits with 1 where a verdict is another one. ``scripts/table_modern.py`` puts what was found on the page.
+compares are run anew, and judged by the same rules. Exits with 1 where a verdict is another one.
+``scripts/table_modern.py`` puts what was found on the page.
 """
 
 import json

@@ -38,7 +38,7 @@ def best_of_defaults(parts: Parts) -> str:
 
 
 def compared_parts(contest: Contest, frame: pd.DataFrame) -> set[tuple[str, ...]]:
-    """Return the keys of the parts that the verdict compares: in each cell the best of the defaults, and the baseline."""
+    """Return the keys of the parts that the verdict compares: each cell's best of the defaults, and its baseline."""
     found = set[tuple[str, ...]]()
     for name, parts in cells(contest, frame):
         workload, schedule = name.split(", ")
