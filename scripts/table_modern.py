@@ -114,7 +114,7 @@ def newer(frame: pd.DataFrame, found: list[modern.OnWorkload]) -> list[str]:
         "",
         f"The verdict counts {len(counted)} claims, of optimizers on {rules.LEAST_WORKLOADS} workloads or more.",
     ]
-    lines += [f"Below them: {named(below)}. At the upper end of their ranges on some workload: {named(ended)}; what a "]
+    lines += [f"Below them: {named(below)}. At the upper end of their ranges on some workload: {named(ended)}; what a"]
     lines += ["wider range would have given these is not known.", ""]
     others = numbers[(numbers["optimizer"] != "adamw") & (numbers["workloads"] > 1)]
     faster = list(others.loc[others["tuned_low"] > 1, "optimizer"])

@@ -140,6 +140,23 @@ def test_an_optimizer_that_comes_later_joins_a_packed_shard(folder: Path, monkey
     assert sorted(set(found["optimizer"])) == ["adamw", "momentum", "sgd"] and told[0]["runs"] == len(found)
 
 
+def test_finals_on_other_seeds_replace_those_of_the_parts_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[plan.Run] = []
+
+    def made(contest: Contest, runs, say) -> list[dict[str, object]]:
+        asked.extend(runs)
+        return [{**packed.head(contest, run), "status": "completed"} for run in runs]
+
+    monkeypatch.setattr(shards, "rows_of", made)
+    before = frame(SMALL, lambda *of: 1.0)
+    after = shards.again(SMALL, before, (7, 8), lambda text: None, {("digits-mlp", "cosine", "sgd")})
+    assert {run.seed for run in asked} == {7, 8} and {run.part.contender.name for run in asked} == {"sgd"}
+    finals = after[after["role"] == FINAL]
+    assert set(finals[finals["optimizer"] == "sgd"]["seed"]) == {7, 8}
+    assert set(finals[finals["optimizer"] == "adamw"]["seed"]) == {100, 101}
+    assert (after["role"] == TRIAL).sum() == (before["role"] == TRIAL).sum()
+
+
 def test_records_of_another_design_are_not_read(folder: Path) -> None:
     packed.keep(SMALL, "small-01of01", rows(SMALL, lambda *of: 1.0), {"seconds": 1.0, "runs": 1, "processor": {}})
     assert len(packed.read(SMALL)[0])

@@ -140,7 +140,7 @@ def again(
         say(f"{runs[0].part.key[0]}, {runs[0].part.key[1]}: {len(runs)} runs")
         rows += rows_of(other, runs, say)
     keys = {part.key for part in held}
-    replaced = [key in keys for key in map(tuple, frame[packed.KEY].to_numpy())]
+    replaced = np.array([key in keys for key in map(tuple, frame[packed.KEY].to_numpy())])
     kept = frame[~(frame["role"].isin([plan.FINAL, plan.LENGTH]) & replaced)]
     return pd.concat([kept, pd.DataFrame(rows, columns=list(packed.COLUMNS))], ignore_index=True)
 
