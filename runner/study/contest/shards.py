@@ -135,7 +135,7 @@ def again(
     for _, group in groupby(held, lambda part: part.key[:2]):
         runs: list[Run] = []
         for part in group:
-            own = frame[(frame[packed.KEY] == part.key).all(axis=1) & (frame["role"] == plan.TRIAL)]
+            own = frame[(frame[packed.KEY] == list(part.key)).all(axis=1) & (frame["role"] == plan.TRIAL)]
             runs += plan.finals(other, part, [chosen(own, budget) for budget in contest.budgets])
         say(f"{runs[0].part.key[0]}, {runs[0].part.key[1]}: {len(runs)} runs")
         rows += rows_of(other, runs, say)
