@@ -49,7 +49,7 @@ def main() -> int:
             *each_workload(found),
             *to_target(found),
             *many(crowd),
-            *once_more(),
+            *once_more(frame),
             *not_run(frame, crowd, told, told_crowd),
         ]
     )
@@ -223,7 +223,7 @@ def many(crowd: pd.DataFrame) -> list[str]:
     return [*lines, "Mean test accuracy over cells and seeds, %:", "", *table(heads, rows), ""]
 
 
-def once_more() -> list[str]:
+def once_more(frame: pd.DataFrame) -> list[str]:
     """Return what the headline claims came to on other seeds."""
     lines = ["## Once more, on other seeds", ""]
     if not AGAIN.is_file():
@@ -232,7 +232,15 @@ def once_more() -> list[str]:
     lines.append("`python scripts/rerun_headlines.py` runs the finals of both anew; what was chosen stays chosen.")
     lines.append("")
     rows = [[f"`{one['contest']}`", one["seeds"], one["first"], one["again"], one["runs"]] for one in told]
-    return [*lines, *table(("claim", "seeds", "verdict above", "verdict now", "runs"), rows), ""]
+    lines += table(("claim", "seeds", "verdict above", "verdict now", "runs"), rows)
+    first = modern.judge(MODERN, frame).numbers.set_index("optimizer")
+    for one in (one for one in told if one["contest"] == MODERN.name):
+        now = pd.DataFrame(one["numbers"]).set_index("optimizer")
+        both = [name for name in now.index if name in first.index and now.loc[name, "workloads"] > 1]
+        faster = [n for n in both if min(first.loc[n, "tuned_low"], now.loc[n, "tuned_low"]) > 1]
+        slower = [n for n in both if max(first.loc[n, "tuned_high"], now.loc[n, "tuned_high"]) < 1]
+        lines += ["", f"Faster than tuned AdamW both times: {named(faster)}. Slower both times: {named(slower)}."]
+    return [*lines, ""]
 
 
 def not_run(
