@@ -73,7 +73,7 @@ def importance(parameters: Mapping[str, Parameter], scores: Array) -> dict[str, 
 
 
 def _chance(shuffled: Array, others: float) -> float:
-    """Return what share a parameter's variance, shuffled, has beside those of the others, in all but 5 % of shuffles."""
+    """Return the share of a parameter's shuffled variances beside the others', not exceeded in 95 % of shuffles."""
     together = np.maximum(shuffled + others, np.finfo(float).tiny)
     return float(np.quantile(shuffled / together, LEVEL))
 
