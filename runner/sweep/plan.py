@@ -125,7 +125,7 @@ def plan(
         if tell is None or not jobs:
             raise ConfigError(str(invalid))
         if not next(iter(jobs.values())).config["skip_invalid"]:
-            raise ConfigError(f"{invalid}\nskip_invalid=true runs the others")
+            raise ConfigError(f"{invalid}\n{invalid.advice}")
         tell(f"left out: {invalid}")
     refuse_runs_of_other_data(list(jobs.values()), fingerprints)
     return list(jobs.values())
