@@ -194,8 +194,11 @@ def test_a_saved_stack_goes_on_with_some_of_its_members(optim: str, job: Make) -
             torch.testing.assert_close(tensor, expected[i][name], atol=TOLERANCE, rtol=0)
 
 
+GRAPHED = ["sgd", "momentum", "adam", "adamw", "radam", "adamax", "rmsprop", "adadelta"]
+
+
 @pytest.mark.cuda
-@pytest.mark.parametrize("optim", ["sgd", "momentum", "adam", "adamw", "radam", "adamax", "rmsprop", "adadelta"])
+@pytest.mark.parametrize("optim", [*GRAPHED, "lion", "adabelief", "adan", "ademamix", "lamb", "mars"])
 @pytest.mark.parametrize("shared", [[], ["regularization=dropout"], ["model.normalization=batch"]], ids=str)
 def test_a_graphed_stack_is_the_run_by_itself_on_cuda(optim: str, shared: list[str], job: Make) -> None:
     length = ["max_steps=50", "eval_every=25", "dtype=float64", "batch.size=100", "device=cuda"]
