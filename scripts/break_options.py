@@ -139,15 +139,15 @@ OF_OPTIMIZERS = tuple(
         (
             "cautious steps that are not made larger",
             "wrap.py",
-            "step * (agrees / share.clamp_(min=LEAST_KEPT))",
+            "step * (agrees / share.clamp(min=LEAST_KEPT))",
             "step * agrees",
             "optim/test_wrap.py cautious",
         ),
         (
             "lookahead that goes all the way",
             "wrap.py",
-            "torch._foreach_lerp_([*self.slow.values()], fast, self.share)",
-            "torch._foreach_lerp_([*self.slow.values()], fast, 1.0)",
+            "slow.lerp_(at.weights[name], self.share)",
+            "slow.lerp_(at.weights[name], 1.0)",
             "optim/test_wrap.py lookahead",
         ),
         (
