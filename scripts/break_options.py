@@ -254,8 +254,8 @@ BREAKS = (
     Break(
         "parts of a batch that count alike, whatever their samples",
         "runner/engine/accumulate.py",
-        "len(part) / n * loss(",
-        "size / n * loss(",
+        "weighted = len(part) / n * found",
+        "weighted = size / n * found",
         "tests/engine/test_accumulate.py takes_the_steps",
     ),
     Break(
@@ -289,8 +289,8 @@ BREAKS = (
     Break(
         "a plateau whose every fall counts",
         "runner/stop.py",
-        "fell = found.train_loss < self.loss - self.min_delta",
-        "fell = found.train_loss < self.loss",
+        "fell = loss < self.loss - self.min_delta",
+        "fell = loss < self.loss",
         "tests/test_stop.py plateau",
     ),
     Break(
