@@ -9,3 +9,5 @@ NAMES = (
     *("regularization", "augmentation", "dropout-cnn", "early-stopping"),
     *("ensemble-size", "bagging"),
 )
+CONTESTS = ("modern", "crowded", "crowded-large")
+"""Of optimizers, which take hours and are run in shards."""

@@ -42,6 +42,22 @@ def separable(classes: int, size: float) -> Parts:
     return _three_times(size * np.eye(classes), np.arange(classes))
 
 
+def ill_conditioned(features: int = 20, condition: float = 1000.0, noise: float = 0.1) -> Parts:
+    """Return a regression whose inputs' covariance has eigenvalues evenly spaced in the logarithm over ``condition``.
+
+    Every eigenvector adds as much to the targets' variance, 1 in all without the noise; none is an axis.
+    """
+    rng = np.random.default_rng(0)
+    turned, _ = np.linalg.qr(rng.standard_normal((features, features)))
+    spread = np.geomspace(1.0, 1 / condition, features) ** 0.5
+    parts: list[Array] = []
+    for rows in (1000, 500, 500):
+        z = rng.standard_normal((rows, features))
+        y = z.sum(1, keepdims=True) / features**0.5 + noise * rng.standard_normal((rows, 1))
+        parts += [(z * spread) @ turned.T, y]
+    return tuple(parts)
+
+
 def _three_times(x: Array, y: NDArray[np.generic]) -> Parts:
     """Return the same rows for training, validation and test: nothing is generalized here."""
     return x, y, x, y, x, y

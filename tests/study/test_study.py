@@ -15,6 +15,7 @@ from runner.report.sections import sensitivity
 from runner.report.workloads import workloads
 from runner.study import generalization, optimization, ordering, page, steps
 from runner.study.catalogue import STUDIES
+from runner.study.names import CONTESTS
 from runner.study.sayings import SAYINGS
 from runner.study.study import VERDICT, read_verdict
 
@@ -43,9 +44,9 @@ def test_every_theory_study_is_reproduced(name: str, optbench, folder: Path) -> 
 
 def test_without_a_name_they_are_listed(optbench) -> None:
     listed = optbench("study").out.splitlines()
-    assert [line.split()[0] for line in listed] == [s.name for s in STUDIES]
+    assert [line.split()[0] for line in listed] == [*(s.name for s in STUDIES), *CONTESTS]
     ordering = optbench("study", "--class", "ordering").out.splitlines()
-    assert [line.split()[0] for line in ordering] == [s.name for s in STUDIES if s.kind == "ordering"]
+    assert [line.split()[0] for line in ordering] == [*(s.name for s in STUDIES if s.kind == "ordering"), *CONTESTS]
 
 
 def test_an_unknown_study_is_refused_with_the_nearest(optbench) -> None:
