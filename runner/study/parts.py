@@ -3,6 +3,8 @@
 They are named like a user's own parts, by their import paths, and used like them.
 """
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -98,3 +100,51 @@ class NarrowNets(nn.Module):
         for layer in self.hidden:
             x = torch.relu(layer(x))
         return self.readout(x).squeeze(2)  # type: ignore[no-any-return]
+
+
+def margin() -> Parts:
+    """Return three points of two classes, told apart through the origin with most margin by the direction (1, 0).
+
+    Signed by their class they are (1, 3) and (1, −1), which support the margin, and (2, 2), which does not.
+    """
+    x = np.array([[1.0, 3.0], [-1.0, 1.0], [2.0, 2.0]])
+    return _three_times(x, np.array([1, 0, 1]))
+
+
+def noisy_linear(samples: int, features: int, noise: float, seed: int) -> Parts:
+    """Return Gaussian inputs and a noisy linear target of variance 1 + noise²; 1,000 more samples judge."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((samples + 1000, features))
+    y = x @ rng.standard_normal((features, 1)) / features**0.5
+    noisy = y[:samples] + noise * rng.standard_normal((samples, 1))
+    return x[:samples], noisy, x[samples:], y[samples:], x[samples:], y[samples:]
+
+
+class ScaleFree(nn.Module):
+    """A linear classifier of which each class's weights count by their direction alone; ``x`` is ``[n, …]``."""
+
+    TEMPERATURE = 4.0
+
+    def __init__(self, shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.readout = nn.Linear(math.prod(shape), outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        direction = nn.functional.normalize(self.readout.weight, dim=1)
+        return self.TEMPERATURE * nn.functional.linear(x.flatten(1), direction) / x[0].numel() ** 0.5
+
+
+class RandomFeatures(nn.Module):
+    """A readout of random ReLU features that are not trained; ``x`` is ``[n, inputs]``."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: int, width: int) -> None:
+        super().__init__()
+        inputs = math.prod(shape)
+        self.register_buffer("directions", torch.randn(width, inputs, dtype=torch.float64) / inputs**0.5)
+        self.readout = nn.Linear(width, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the predicted numbers."""
+        features = torch.relu(x.flatten(1) @ self.directions.to(x.dtype).T) * (2 / len(self.directions)) ** 0.5
+        return self.readout(features)  # type: ignore[no-any-return]

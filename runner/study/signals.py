@@ -217,3 +217,45 @@ def dying_relu(records: Records) -> Judgement:
     curves = {w: (x, np.array([float(str(r[w])) for r in rows])) for w in ("born_dead", "expected")}
     plot = lines("dying-relu", "Networks born dead", ("width", "share of networks"), curves, log=False)
     return judgement(rows, plot)
+
+
+FAN_WIDTHS = (512, 256)
+"""Units of the layers, in turn."""
+
+
+def fan_mode(records: Records) -> Judgement:
+    """Compare what widening and narrowing layers do to signals and gradients under He's two modes.
+
+    A layer from n to m units multiplies the second moment of signals by n/2 times its weights' variance, and that of
+    gradients by m/2 times it: by 1 and m/n with fan_in, by n/m and 1 with fan_out.
+    """
+    found: dict[str, dict[str, list[Array]]] = {}
+    for _, row in records.runs.iterrows():
+        layers = read_layers(records.places[row["run_id"]])
+        assert layers is not None, "the sweep asks for diagnostics"
+        first = layers[(layers["step"] == 0) & layers["layer"].str.startswith("hidden")]
+        mode = "fan_in" if row["init"] == "he_normal" else "fan_out"
+        for column in ("activation_second_moment", "gradient_second_moment"):
+            found.setdefault(mode, {}).setdefault(column, []).append(np.log2(first[column].to_numpy(float)))
+    rows: Rows = []
+    for mode, columns in sorted(found.items()):
+        signals = np.mean(columns["activation_second_moment"], axis=0)
+        gradients = np.mean(columns["gradient_second_moment"], axis=0)
+        # Layer 0 has 512 units, so layers 1, 3, … narrow and 2, 4, … widen.
+        forward, backward = np.diff(signals), -np.diff(gradients)
+        for kind, start, grows in (("narrowing", 0, 1.0), ("widening", 1, -1.0)):
+            for what, steps, expected, off in (
+                ("signals", forward, grows if mode == "fan_out" else 0.0, 0.05),
+                ("gradients", backward, -grows if mode == "fan_in" else 0.0, 0.1),
+            ):
+                log2 = float(steps[start::2].mean())
+                row = {"what": f"{mode}: {what} in a {kind} layer", "log2": log2, "expected": f"{expected:g} ± {off}"}
+                rows.append({**row, "holds": abs(log2 - expected) <= off})
+        for what, column in (("signals", signals), ("gradients", gradients)):
+            slope = float(np.polyfit(np.arange(len(column)), column, 1)[0])
+            row = {"what": f"{mode}: slope of {what} over depth", "log2": slope, "expected": "0 ± 0.05"}
+            rows.append({**row, "holds": abs(slope) <= 0.05})
+    both = {mode: columns["activation_second_moment"] for mode, columns in sorted(found.items())}
+    curves = {mode: (np.arange(1, len(c[0]) + 1.0), 2 ** np.mean(c, axis=0)) for mode, c in both.items()}
+    axes = ("hidden layer", "second moment of activations")
+    return judgement(rows, lines("fan-mode", "Signals through layers of 512 and 256 units", axes, curves))
