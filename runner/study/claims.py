@@ -140,7 +140,7 @@ STUDIES = (
             "optim.momentum=" + ",".join(map(str, paths.FRICTIONS)),
             f"max_steps={paths.LAST - 1},{paths.LAST}",
             *("+", "data=digits", "model.width=32", "model.activation=tanh", "max_steps=500", "eval_every=25"),
-            *("batch.size=2000", "optim=momentum", "optim.lr=0.01,0.1"),
+            *(f"batch.size={paths.DIGITS}", "optim=momentum", "optim.lr=0.01,0.1"),
             *("+", "data=digits", "model.width=32", "model.activation=tanh", "max_steps=500", "eval_every=25"),
             *("optim=gd", "optim.lr=0.1"),
         ),

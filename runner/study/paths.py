@@ -12,6 +12,8 @@ SLOPE_RATE = 0.01
 FRICTIONS = (0.5, 0.9, 0.99)
 LAST = 3000
 """Steps on a straight slope: with β = 0.99 nothing of the beginning is left."""
+DIGITS = 1295
+"""Training samples of the digits: a batch of them all."""
 NEAR, FAR = 0.05, 0.2
 """Relative differences of training losses: at most, with the rescaled rate; at least, with the same."""
 

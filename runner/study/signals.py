@@ -105,7 +105,8 @@ def symmetry(records: Records) -> Judgement:
     curves: Curves = {}
     for _, row in records.runs.iterrows():
         rows_of = records.curves[records.curves["run_id"] == row["run_id"]]
-        curves[row["init"]] = (rows_of["step"].to_numpy(float), rows_of["train_loss"].to_numpy(float))
+        name = f"{row['init']}, lr {float(row['optim.lr']):g}"
+        curves[name] = (rows_of["step"].to_numpy(float), rows_of["train_loss"].to_numpy(float))
         weights = weights_of(records.places[row["run_id"]])
         hidden = [w for name, w in weights.items() if name.startswith("hidden") and name.endswith("weight")]
         if row["init"] == "zeros":
@@ -113,16 +114,14 @@ def symmetry(records: Records) -> Judgement:
             floor = math.log(10)  # digits' ten classes are as frequent as each other to a hundredth
             loss = float(row["final_train_loss"])
             rows.append(
-                {"init": "zeros", "what": "largest hidden weight", "found": moved, "expected": 0.0, "holds": moved == 0}
+                {"init": name, "what": "largest hidden weight", "found": moved, "expected": 0.0, "holds": moved == 0}
             )
             rows.append(
-                {"init": "zeros", "what": "loss", "found": loss, "expected": floor, "holds": abs(loss - floor) < 0.01}
+                {"init": name, "what": "loss", "found": loss, "expected": floor, "holds": abs(loss - floor) < 0.01}
             )
         else:
             apart = max(float((w - w[:1]).abs().max()) for w in hidden)
-            rows.append(
-                {"init": "constant", "what": "units apart", "found": apart, "expected": 0.0, "holds": apart < 1e-6}
-            )
+            rows.append({"init": name, "what": "units apart", "found": apart, "expected": 0.0, "holds": apart < 1e-6})
     return judgement(rows, lines("symmetry", "Training loss", ("steps", "training loss"), curves, log=False))
 
 
