@@ -65,9 +65,9 @@ def in_words(found: Chance) -> str:
         return "No study that judges by 95 % intervals was run."
     tail = "below 1e-12" if found.tail < 1e-12 else f"{found.tail:.2g}"
     return (
-        f"Of {found.studies} studies that judge by 95 % intervals, {found.reproduced} were reproduced. If no finding were "
-        f"true, chance would reproduce each with a probability of at most {100 * SIDE:g} %: so often an interval lies "
-        f"wholly on the side that its rule names. That makes at most {found.expected:.1f} of {found.studies} (about "
-        f"{found.independent:.1g} where a rule's comparisons are independent, as all must hold); the probability of "
-        f"{found.reproduced} or more is {tail}. The other studies have tolerances, which chance does not meet."
+        f"Of {found.studies} studies that judge by 95 % intervals, {found.reproduced} were reproduced. If no finding "
+        f"were true, chance would reproduce each with a probability of at most {100 * SIDE:g} %: so often an interval "
+        f"lies wholly on the side that its rule names. That makes at most {found.expected:.1f} of {found.studies}, and "
+        f"about {found.independent:.1g} where a rule's comparisons are independent, as all must hold; the probability "
+        f"of {found.reproduced} or more is {tail}. The other studies have tolerances, which chance does not meet."
     )

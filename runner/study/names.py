@@ -11,4 +11,5 @@ NAMES = (
     *("regularization", "augmentation", "dropout-cnn", "early-stopping"),
     *("ensemble-size", "bagging"),
     *("more-data", "wide-fast", "uniform-normal", "dropout-noise", "degradation", "double-descent"),
+    *("mnist1d-numbers", "calibration", "gradual-pruning", "grokking"),
 )

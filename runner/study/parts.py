@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from runner.data.synthetic import mnist1d
+
 Array = NDArray[np.float64]
 Parts = tuple[NDArray[np.generic], ...]
 
@@ -148,3 +150,50 @@ class RandomFeatures(nn.Module):
         """Return the predicted numbers."""
         features = torch.relu(x.flatten(1) @ self.directions.to(x.dtype).T) * (2 / len(self.directions)) ** 0.5
         return self.readout(features)  # type: ignore[no-any-return]
+
+
+def shuffled_mnist1d() -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """Return MNIST-1D with its 40 points in one other order for all samples, as ``[n, 1, 40]``."""
+    drawn = mnist1d(samples=5000, sample_seed=42, test_fraction=0.2).samples
+    order = np.random.default_rng(0).permutation(drawn.x.shape[-1])
+    return drawn.x[..., order], drawn.y
+
+
+def modular_addition(modulus: int, seed: int) -> Parts:
+    """Return half of all pairs (a, b), one-hot each, with (a + b) mod ``modulus``; the other half judges."""
+    a, b = np.divmod(np.arange(modulus**2), modulus)
+    x = np.concatenate([np.eye(modulus)[a], np.eye(modulus)[b]], axis=1)
+    order = np.random.default_rng(seed).permutation(modulus**2)
+    train, rest = np.split(order, [modulus**2 // 2])
+    y = (a + b) % modulus
+    return x[train], y[train], x[rest], y[rest], x[rest], y[rest]
+
+
+class Strides(nn.Module):
+    """Three convolutions of 25 channels and stride 2 and a linear readout; ``x`` is ``[n, 1, 40]``."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(channels, 25, size, stride=2, padding=1) for channels, size in ((1, 5), (25, 3), (25, 3))
+        )
+        self.readout = nn.Linear(125, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        for convolution in self.convolutions:
+            x = torch.relu(convolution(x))
+        return self.readout(x.flatten(1))  # type: ignore[no-any-return]
+
+
+class BothWays(nn.Module):
+    """A gated recurrent layer of 6 units in each direction, all its outputs read; ``x`` is ``[n, 1, length]``."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.GRU(1, 6, batch_first=True, bidirectional=True)
+        self.readout = nn.Linear(12 * shape[-1], outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        return self.readout(self.layer(x.transpose(1, 2))[0].flatten(1))  # type: ignore[no-any-return]
