@@ -1,6 +1,7 @@
 """Write the shipped verdicts and docs/studies.md from the verdicts in ``outputs/``.
 
     cd FOLDER && optbench study all && python scripts/table_studies.py
+    python scripts/table_studies.py --check         # does the page hold the shipped verdicts?
 
 It trains nothing. A study that was not run there keeps the verdict that the package has of it, if that is by the
 present rule.
@@ -46,11 +47,17 @@ def main() -> int:
     from runner.study.catalogue import STUDIES
     from runner.study.study import read_verdict
 
+    shipped = {study.name: reference.of(study.name, study.rule) for study in STUDIES}
+    if sys.argv[1:] == ["--check"]:
+        if PAGE.read_text(encoding="utf-8") == table(shipped):
+            return 0
+        print(f"{PAGE} does not hold the shipped verdicts: python scripts/table_studies.py", file=sys.stderr)
+        return 1
     verdicts, plots, run = {}, {}, 0
     for study in STUDIES:
-        own, shipped = read_verdict(study), reference.of(study.name, study.rule)
+        own = read_verdict(study)
         drawn = reference.plot(study.name) if own is None else (study.folder / "plot.svg").read_bytes()
-        if (verdict := own or shipped) is not None:
+        if (verdict := own or shipped[study.name]) is not None:
             verdicts[study.name] = verdict
             plots[study.name] = drawn
         run += own is not None

@@ -154,8 +154,8 @@ def _fans(rows: Numbers) -> str:
 def _uniform(rows: Numbers) -> str:
     found = next(row for row in rows if str(row["compared"]).startswith("test points"))
     return (
-        f"of one variance they train alike: {found['mean']:+.2f} points of test accuracy, uniform less normal, 95 % "
-        f"interval {found['low']:.2f} to {found['high']:.2f}"
+        f"of one variance, uniform less normal is {found['mean']:+.2f} points of test accuracy (95 % interval "
+        f"{found['low']:.2f} to {found['high']:.2f})"
     )
 
 
