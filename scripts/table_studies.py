@@ -10,6 +10,7 @@ present rule.
 import io
 import json
 import sys
+import textwrap
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +21,9 @@ PAGE = ROOT / "docs" / "studies.md"
 HEAD = """# Published findings, and what was measured
 
 `optbench study all` runs every study and judges it by a rule that was fixed before the run; `outputs/studies.html`
-shows them with their plots. This table is of the verdicts that the package ships, made with {versions}, last on {date}
-(`python scripts/table_studies.py` writes both). A mean of seeds stands with its 95 % interval in brackets; seconds are
-about what a study takes on 2 cores.
+shows them with their plots. This table is of the verdicts that the package ships, last made on {date} with
+{versions} (`python scripts/table_studies.py` writes both). A mean of seeds stands with its 95 % interval in brackets;
+seconds are about what a study takes on 2 cores.
 
 {chance}
 """
@@ -97,7 +98,7 @@ def table(verdicts: Mapping[str, Mapping[str, Any] | None]) -> str:
     head = HEAD.format(
         versions=" and ".join(sorted({", ".join(f"{k} {v}" for k, v in one["versions"].items()) for one in run})),
         date=max(one["date"] for one in run),
-        chance=chance.in_words(chance.chance(run)),
+        chance=textwrap.fill(chance.in_words(chance.chance(run)), 119, break_on_hyphens=False),
     )
     return head + STUDIES_HEAD + "".join(lines) + SAYINGS_HEAD + "".join(sayings)
 

@@ -177,4 +177,22 @@ STUDIES = (
         ),
         paths.max_margin,
     ),
+    Study(
+        "early-variance",
+        "Adam's rate for a weight is uncertain while its second moment has seen few gradients: what a warm-up is for",
+        "Liu et al. 2020, §3",
+        "theory",
+        "20,000 weights under Gaussian gradients, no momentum, β₂ = 0.99999: over the weights the variance of the rate "
+        "at steps 10, 20, 50 and 200 is that of √(n/χ²ₙ), each ± 10 %",
+        15,
+        (
+            *("data=custom", "data.target=runner.study.parts.slopes", "data.normalize=none", "batch.size=1"),
+            f"data.args={{rows: {paths.SLOPES['rows']}, weights: {paths.SLOPES['weights']}, seed: 0}}",
+            *("batch.shuffle=false", "loss=runner.study.parts.output_itself", "model=linear", "model.bias=false"),
+            *("init=zeros", "dtype=float64", "optim=adam", "optim.lr=1", "optim.betas=[0.0,0.99999]"),
+            *("optim.eps=1e-12", "scheduler=constant", "eval_every=200", "save=last"),
+            "max_steps=" + ",".join(str(step) for seen in paths.SEEN for step in (seen - 1, seen)),
+        ),
+        paths.early_variance,
+    ),
 )

@@ -5,7 +5,7 @@ NAMES = (
     *("orthogonal-linear", "adam-first-step", "amsgrad", "muon-orthogonal", "mup-transfer", "dying-relu"),
     *("smoothing-floor", "weight-variance", "sgd-step", "rmsprop-still"),
     *("decay-threshold", "optimizer-memory", "zeros-linear", "ema-rate", "early-decay", "cosine-fixed", "fan-mode"),
-    *("momentum-rate", "effective-rate", "max-margin"),
+    *("momentum-rate", "effective-rate", "max-margin", "early-variance"),
     *("depth-30", "schedules", "adamw-decoupling", "decay-or-grow", "batch-scaling", "dropout"),
     *("edge-of-stability", "inclusion"),
     *("regularization", "augmentation", "dropout-cnn", "early-stopping"),

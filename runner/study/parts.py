@@ -104,6 +104,11 @@ class NarrowNets(nn.Module):
         return self.readout(x).squeeze(2)  # type: ignore[no-any-return]
 
 
+def slopes(rows: int, weights: int, seed: int) -> Parts:
+    """Return Gaussian inputs: under ``output_itself`` each row is a step's gradient, whatever the weights are."""
+    return _three_times(np.random.default_rng(seed).standard_normal((rows, weights)), np.zeros((rows, 1)))
+
+
 def margin() -> Parts:
     """Return three points of two classes, told apart through the origin with most margin by the direction (1, 0).
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from runner.report.load import Records
 from runner.study.judging import Curves, Rows, judgement, lines, over_steps
+from runner.study.parts import slopes
 from runner.study.study import Judgement, weights_of
 
 SLOPE_RATE = 0.01
@@ -101,3 +102,44 @@ def max_margin(records: Records) -> Judgement:
     axes = ("steps", "angle, rad")
     plot = lines("max-margin", "Angle to the direction of the largest margin", axes, curves, log_x=True)
     return judgement(rows, plot)
+
+
+SEEN = (10, 20, 50, 200)
+"""Steps whose gradients make the second moment."""
+SLOPES = {"rows": SEEN[-1], "weights": 20000, "seed": 0}
+OFF = 0.1
+"""Relative difference of a variance from its closed form."""
+
+
+def rate_variance(seen: int) -> float:
+    """Return the variance of √(n/χ²ₙ), one over the root of the mean square of n Gaussian gradients.
+
+    Source: Liu et al. 2020, §3.1; the moments are those of the scaled inverse χ distribution.
+    """
+    half = seen / 2
+    mean = math.sqrt(half) * math.exp(math.lgamma(half - 0.5) - math.lgamma(half))
+    return seen / (seen - 2) - mean**2
+
+
+def early_variance(records: Records) -> Judgement:
+    """Compare the variance of Adam's rate over weights, after a few gradients and after many, with its closed form."""
+    weights = {
+        int(row["max_steps"]): weights_of(records.places[row["run_id"]])["readout.weight"].numpy()[0]
+        for _, row in records.runs.iterrows()
+    }
+    gradients = slopes(**SLOPES)[0]
+    rows: Rows = []
+    variances = []
+    for seen in SEEN:
+        rate = np.abs((weights[seen] - weights[seen - 1]) / gradients[seen - 1])
+        variances.append(float(rate.var()))
+        expected = rate_variance(seen)
+        row = {"what": f"variance of the rate at step {seen}", "found": variances[-1], "expected": expected}
+        rows.append({**row, "holds": abs(variances[-1] / expected - 1) <= OFF})
+    at = np.array(SEEN, float)
+    curves: Curves = {
+        "measured": (at, np.array(variances)),
+        "closed form": (at, np.array([rate_variance(seen) for seen in SEEN])),
+    }
+    axes = ("step", "variance of the rate")
+    return judgement(rows, lines("early-variance", "Adam's rate over 20,000 weights", axes, curves, log_x=True))

@@ -87,12 +87,13 @@ def _twice_the_batch(rows: Numbers) -> str:
 
 def _adamw_explodes(rows: Numbers) -> str:
     threshold = number(rows, "decay 0.05, lr 1.98", "threshold")
-    least, most = (
-        row["status"] for lr in ("0, lr 1.98", "0.05, lr 1.98") for row in rows if row["what"] == f"decay {lr}"
+    status = {str(row["what"]): row["status"] for row in rows}
+    plain, decayed = (
+        "diverges" if status[f"decay {decay}, lr 1.98"] == "diverged" else "does not diverge" for decay in (0, 0.05)
     )
     return (
-        f"of curvature 1, gradient descent at 1.98 is {least} without decay and {most} with decoupled decay 0.05: the "
-        f"rate at which it diverges falls from 2 to {threshold:.4g}"
+        f"of curvature 1, gradient descent at 1.98 {plain} without decay and {decayed} with decoupled decay 0.05: the "
+        f"rate from which it diverges falls from 2 to {threshold:.4g}"
     )
 
 
