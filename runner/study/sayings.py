@@ -198,6 +198,11 @@ def _too_many(rows: Numbers) -> str:
     )
 
 
+def _warm_up(rows: Numbers) -> str:
+    early, late = (number(rows, f"variance of the rate at step {step}", "found") for step in (10, 200))
+    return f"over weights the variance of Adam's rate is {early:.3f} at step 10 and {late:.4f} at step 200"
+
+
 SAYINGS = (
     Saying("Xavier is for ReLU", "relu-variance", _xavier_for_relu),
     Saying("He is for tanh", "tanh-gain", _he_for_tanh),
@@ -215,6 +220,7 @@ SAYINGS = (
     Saying("EMA adjusts the learning rate", "ema-rate", _ema),
     Saying("zeros fail even for linear models", "zeros-linear", _zeros_linear),
     Saying("weight decay keeps the first steps small", "early-decay", _early_decay),
+    Saying("Adam needs no warm-up, as it adapts from the first step", "early-variance", _warm_up),
     Saying("a cosine schedule is adaptive", "cosine-fixed", _cosine),
     Saying("fan_in and fan_out are the same", "fan-mode", _fans),
     Saying("normal weights are better than uniform ones", "uniform-normal", _uniform),
