@@ -202,7 +202,7 @@ DYING_DEPTH = 10
 
 def dying_relu(records: Records) -> Judgement:
     """Compare the share of networks whose output is 0 for the input with the closed form."""
-    rows: Rows = []
+    by_width: dict[int, dict[str, object]] = {}
     for _, row in records.runs.iterrows():
         layers = read_layers(records.places[row["run_id"]])
         assert layers is not None, "the sweep asks for diagnostics"
@@ -210,9 +210,9 @@ def dying_relu(records: Records) -> Judgement:
         first = layers[(layers["step"] == 0) & (layers["layer"] == "readout")]
         share = float(first["dead_fraction"].iloc[0])
         expected = 1 - (1 - 2.0**-width) ** DYING_DEPTH
-        rows.append({"width": width, "born_dead": share, "expected": expected, "holds": abs(share - expected) <= 0.02})
-    rows.sort(key=lambda r: int(str(r["width"])))
-    x = np.array([float(str(r["width"])) for r in rows])
+        told = {"net": f"width {width}", "born_dead": share, "expected": expected}
+        by_width[width] = {**told, "holds": abs(share - expected) <= 0.02}
+    x, rows = np.array(sorted(by_width), float), [by_width[width] for width in sorted(by_width)]
     curves = {w: (x, np.array([float(str(r[w])) for r in rows])) for w in ("born_dead", "expected")}
     plot = lines("dying-relu", "Networks born dead", ("width", "share of networks"), curves, log=False)
     return judgement(rows, plot)
