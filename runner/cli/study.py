@@ -71,8 +71,8 @@ def run(argv: Sequence[str]) -> int:
         verdict = run_study(chosen, lambda text: print(f"optbench: {text}", file=sys.stderr))
         print(f"{name}: {verdict.verdict}\n{verdict.numbers.to_string(index=False)}")
         if (shipped := reference.of(name, chosen.rule)) is not None:
-            found = verdict.as_json()
-            print(f"{name}: {reference.compared(found['numbers'], found['verdict'], shipped)}")
+            own = verdict.as_json()
+            print(f"{name}: {reference.compared(own['numbers'], own['verdict'], shipped)}")
         print(f"{chosen.folder / 'verdict.json'}\n", flush=True)
     print(f"{write_page()} shows them all")
     return 0

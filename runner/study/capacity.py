@@ -18,9 +18,10 @@ def more_data(records: Records) -> Judgement:
     """Compare a linear model's errors over the number of samples, and with a larger model's on all of them."""
     runs = numbers(records, "data.fraction", "data.split_seed", "final_train_accuracy", "test_accuracy")
     errors: dict[tuple[str, float], pd.DataFrame] = {}
-    for (model, share), of_it in runs.groupby(["model", "data.fraction"]):
+    for model, share in (*(("linear", share) for share in SHARES), ("mlp", SHARES[-1])):
+        of_it = runs[(runs["model"] == model) & (runs["data.fraction"] == share)]
         indexed = of_it.set_index("data.split_seed").sort_index()
-        errors[str(model), float(share)] = 100 * (1 - indexed[["final_train_accuracy", "test_accuracy"]])
+        errors[model, share] = 100 * (1 - indexed[["final_train_accuracy", "test_accuracy"]])
     least, most = (errors["linear", share] for share in (SHARES[0], SHARES[-1]))
     large = errors["mlp", SHARES[-1]]
     on_train = "final_train_accuracy"
@@ -62,8 +63,7 @@ def wide_fast(records: Records) -> Judgement:
         reached = steps[loss <= REACHED]
         taken.append(float(reached[0]) if len(reached) else float(MOST_STEPS))
     runs["log_steps"] = np.log2(taken)
-    cells = runs.pivot(index=["model.width", "optim.lr"], columns="seed", values="log_steps")
-    best = np.stack([cells.loc[w].loc[cells.loc[w].mean(axis=1).idxmin()].to_numpy(float) for w in WIDTHS])
+    best = np.stack([_lowest(runs[runs["model.width"] == width], "log_steps")[0] for width in WIDTHS])
     slope = interval(np.polyfit(np.log2(WIDTHS), best, 1)[0])
     ratio = interval(2 ** (best[0] - best[-1]))
     rows: Rows = [
@@ -88,7 +88,9 @@ def uniform_normal(records: Records) -> Judgement:
     rows: Rows = [compared("test points, uniform less normal", mean, low, high, f"interval within ± {ALIKE:g}", holds)]
     for name in ("he_uniform", "he_normal"):
         rows.append(compared(f"{name}: test accuracy, %", *interval(by_seed[name].to_numpy(float)), "reported", True))
-    curves: Curves = {name: (by_seed.index.to_numpy(float), by_seed[name].to_numpy(float)) for name in by_seed}
+    curves: Curves = {
+        name: (by_seed.index.to_numpy(float), by_seed[name].to_numpy(float)) for name in ("he_normal", "he_uniform")
+    }
     axes = ("seed", "test accuracy, %")
     return judgement(rows, lines("uniform-normal", "Test accuracy of each seed", axes, curves, log=False))
 
@@ -130,11 +132,10 @@ def degradation(records: Records) -> Judgement:
     runs["final_train_loss"] = runs["final_train_loss"].fillna(np.inf)  # of runs that diverged
     best: dict[tuple[str, int], Array] = {}
     curves: Curves = {}
-    for (residual, depth), of_it in runs.groupby(["model.residual", "model.depth"]):
-        cells = of_it.pivot(index="optim.lr", columns="seed", values="final_train_loss").sort_index()
-        kind = "residual" if residual == "true" else "plain", int(depth)
-        best[kind] = cells.loc[cells.mean(axis=1).idxmin()].to_numpy(float)
-        curves[f"{kind[0]}, {kind[1]} layers"] = (cells.index.to_numpy(float), cells.mean(axis=1).to_numpy(float))
+    for name, residual in (("plain", "false"), ("residual", "true")):
+        for depth in (SHALLOW, DEEP):
+            of_it = runs[(runs["model.residual"] == residual) & (runs["model.depth"] == depth)]
+            best[name, depth], curves[f"{name}, {depth} layers"] = _lowest(of_it, "final_train_loss")
     rows: Rows = []
     for one, other, above in (
         (("plain", DEEP), ("plain", SHALLOW), True),
@@ -145,10 +146,17 @@ def degradation(records: Records) -> Judgement:
         what = f"training loss, {one[0]} {one[1]} less {other[0]} {other[1]}"
         expected, holds = ("interval above 0", low > 0) if above else ("interval below 0", high < 0)
         rows.append(compared(what, mean, low, high, expected, holds))
-    for (kind, depth), losses in best.items():
-        rows.append(compared(f"training loss, {kind} {depth}", *interval(losses), "reported", True))
+    for (name, depth), losses in best.items():
+        rows.append(compared(f"training loss, {name} {depth}", *interval(losses), "reported", True))
     axes = ("learning rate", "training loss")
     return judgement(rows, lines("degradation", "Training loss over the rate", axes, curves, log_x=True))
+
+
+def _lowest(runs: pd.DataFrame, column: str) -> tuple[Array, tuple[Array, Array]]:
+    """Return a column by seed at the rate where its mean is lowest, and the rates with the means of all."""
+    cells = runs.pivot(index="optim.lr", columns="seed", values=column).sort_index()
+    means = cells.mean(axis=1).to_numpy(float)
+    return cells.to_numpy(float)[means.argmin()], (cells.index.to_numpy(float), means)
 
 
 SAMPLES = 40

@@ -35,8 +35,8 @@ def mnist1d_numbers(records: Records) -> Judgement:
         accuracy = 100 * of_it["test_accuracy"].to_numpy(float)
         mean = float(accuracy.mean())
         name = f"{CALLED[model]}{', shuffled' if order == 'shuffled' else ''}"
-        row = {"what": name, "test_accuracy": mean, "expected": f"{expected} ± {NEAR:g}"}
-        rows.append({**row, "least": float(accuracy.min()), "most": float(accuracy.max())})
+        told = {"what": name, "test_accuracy": mean, "expected": f"{expected} ± {NEAR:g}"}
+        rows.append({**told, "least": float(accuracy.min()), "most": float(accuracy.max())})
         rows[-1]["holds"] = abs(mean - expected) <= NEAR
         curves[name] = (of_it["seed"].to_numpy(float), accuracy)
     axes = ("seed", "test accuracy, %")

@@ -139,11 +139,15 @@ class ScaleFree(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
         direction = nn.functional.normalize(self.readout.weight, dim=1)
-        return self.TEMPERATURE * nn.functional.linear(x.flatten(1), direction) / x[0].numel() ** 0.5
+        logits: Tensor = nn.functional.linear(x.flatten(1), direction)
+        scaled: Tensor = logits * (self.TEMPERATURE / x[0].numel() ** 0.5)
+        return scaled
 
 
 class RandomFeatures(nn.Module):
     """A readout of random ReLU features that are not trained; ``x`` is ``[n, inputs]``."""
+
+    directions: Tensor
 
     def __init__(self, shape: tuple[int, ...], outputs: int, width: int) -> None:
         super().__init__()

@@ -36,12 +36,12 @@ def momentum_rate(records: Records) -> Judgement:
     for friction in FRICTIONS:
         step = abs(places[friction, LAST] - places[friction, LAST - 1]) / SLOPE_RATE
         expected = 1 / (1 - friction)
-        row = {
+        told = {
             "what": f"β = {friction}: step over lr times gradient",
             "found": step,
             "expected": f"{expected:g} ± 1e-6",
         }
-        rows.append({**row, "holds": abs(step / expected - 1) <= 1e-6})
+        rows.append({**told, "holds": abs(step / expected - 1) <= 1e-6})
     plain = losses["gd, lr 0.1"]
     near, far = (abs(losses[f"momentum, lr {rate}"] / plain - 1) for rate in ("0.01", "0.1"))
     rows.append({"what": "loss at lr·(1−β) over descent's, less 1", "found": near, "expected": f"≤ {NEAR}"})
@@ -69,8 +69,8 @@ def effective_rate(records: Records) -> Judgement:
         apart = float(np.abs(paths[one] / paths[other] - 1).max())
         what = f"std {one[0]:g} at lr {one[1]:g} and std {other[0]:g} at lr {other[1]:g}: losses apart"
         expected = "≤ 1e-9" if same else "> 0.01"
-        row = {"what": what, "found": apart, "expected": expected}
-        rows.append({**row, "holds": apart <= 1e-9 if same else apart > 0.01})
+        told = {"what": what, "found": apart, "expected": expected}
+        rows.append({**told, "holds": apart <= 1e-9 if same else apart > 0.01})
     return judgement(rows, lines("effective-rate", "Training loss", ("steps", "training loss"), curves))
 
 
@@ -91,8 +91,8 @@ def max_margin(records: Records) -> Judgement:
         {"what": f"angle to the largest margin after {t:,} steps", "found": float(a), "expected": "falls"}
         for t, a in zip(MARGIN_STEPS, angles, strict=True)
     ]
-    for row in rows:
-        row["holds"] = bool((np.diff(angles) < 0).all())
+    for told in rows:
+        told["holds"] = bool((np.diff(angles) < 0).all())
     rows[-1] |= {"expected": "≤ 0.05, falls", "holds": bool(rows[-1]["holds"]) and bool(angles[-1] <= 0.05)}
     rows.append({"what": "growth of the weights a log step", "found": grown, "expected": "1 ± 0.05"})
     rows[-1]["holds"] = abs(grown - 1) <= 0.05
@@ -134,8 +134,8 @@ def early_variance(records: Records) -> Judgement:
         rate = np.abs((weights[seen] - weights[seen - 1]) / gradients[seen - 1])
         variances.append(float(rate.var()))
         expected = rate_variance(seen)
-        row = {"what": f"variance of the rate at step {seen}", "found": variances[-1], "expected": expected}
-        rows.append({**row, "holds": abs(variances[-1] / expected - 1) <= OFF})
+        told = {"what": f"variance of the rate at step {seen}", "found": variances[-1], "expected": expected}
+        rows.append({**told, "holds": abs(variances[-1] / expected - 1) <= OFF})
     at = np.array(SEEN, float)
     curves: Curves = {
         "measured": (at, np.array(variances)),

@@ -248,12 +248,12 @@ def fan_mode(records: Records) -> Judgement:
                 ("gradients", backward, -grows if mode == "fan_in" else 0.0, 0.1),
             ):
                 log2 = float(steps[start::2].mean())
-                row = {"what": f"{mode}: {what} in a {kind} layer", "log2": log2, "expected": f"{expected:g} ± {off}"}
-                rows.append({**row, "holds": abs(log2 - expected) <= off})
+                told = {"what": f"{mode}: {what} in a {kind} layer", "log2": log2, "expected": f"{expected:g} ± {off}"}
+                rows.append({**told, "holds": abs(log2 - expected) <= off})
         for what, column in (("signals", signals), ("gradients", gradients)):
             slope = float(np.polyfit(np.arange(len(column)), column, 1)[0])
-            row = {"what": f"{mode}: slope of {what} over depth", "log2": slope, "expected": "0 ± 0.05"}
-            rows.append({**row, "holds": abs(slope) <= 0.05})
+            told = {"what": f"{mode}: slope of {what} over depth", "log2": slope, "expected": "0 ± 0.05"}
+            rows.append({**told, "holds": abs(slope) <= 0.05})
     both = {mode: columns["activation_second_moment"] for mode, columns in sorted(found.items())}
     curves = {mode: (np.arange(1, len(c[0]) + 1.0), 2 ** np.mean(c, axis=0)) for mode, c in both.items()}
     axes = ("hidden layer", "second moment of activations")

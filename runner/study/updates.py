@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from runner.report.load import Records
-from runner.study.judging import Curves, Rows, judgement, lines, over_steps
+from runner.study.judging import Array, Curves, Rows, judgement, lines, over_steps
 from runner.study.study import Judgement, weights_of
 
 DECAYS = (0.05, 0.5)
@@ -55,8 +55,8 @@ def optimizer_memory(records: Records) -> Judgement:
     rows: Rows = []
     for name, expected in STATE.items():
         kept = float(found[name])
-        row = {"what": name, "numbers_a_weight": kept, "expected": f"{expected} ± 0.01"}
-        rows.append({**row, "holds": abs(kept - expected) <= 0.01})
+        told = {"what": name, "numbers_a_weight": kept, "expected": f"{expected} ± 0.01"}
+        rows.append({**told, "holds": abs(kept - expected) <= 0.01})
     places = np.arange(1.0, len(STATE) + 1)
     curves = {", ".join(STATE): (places, np.array([float(found[name]) for name in STATE]))}
     axes = ("optimizer, in this order", "numbers kept of a weight")
@@ -78,8 +78,8 @@ def zeros_linear(records: Records) -> Judgement:
     rows[0]["holds"] = accuracy > 0.85
     for name in sorted(weights.keys() - {"zeros"}):
         apart = float((weights[name] - weights["zeros"]).abs().max())
-        row = {"what": f"zeros and {name}: apart at the end", "found": apart, "expected": "≤ 1e-9"}
-        rows.append({**row, "holds": apart <= 1e-9})
+        told = {"what": f"zeros and {name}: apart at the end", "found": apart, "expected": "≤ 1e-9"}
+        rows.append({**told, "holds": apart <= 1e-9})
     return judgement(rows, lines("zeros-linear", "Training loss", ("steps", "training loss"), curves))
 
 
@@ -133,9 +133,9 @@ def early_decay(records: Records) -> Judgement:
     ]
     rows[0]["holds"], rows[1]["holds"] = wrong <= 1e-12, abs(share - EARLY_DECAY * EARLY_WEIGHT) <= 1e-3
     for name in ("adam", "adamw"):
-        ratio = sizes[name, True] / sizes[name, False]
-        row = {"what": f"{name}: first step with warm-up over without", "found": ratio, "expected": "0.1 ± 1 %"}
-        rows.append({**row, "holds": abs(WARM_UP * ratio - 1) <= 0.01})
+        slowed = sizes[name, True] / sizes[name, False]
+        told = {"what": f"{name}: first step with warm-up over without", "found": slowed, "expected": "0.1 ± 1 %"}
+        rows.append({**told, "holds": abs(WARM_UP * slowed - 1) <= 0.01})
     axes = ("step", "size of the step over that of the weights")
     return judgement(rows, lines("early-decay", "First steps", axes, curves))
 
@@ -145,7 +145,7 @@ COSINE_STEPS = 200
 
 def cosine_fixed(records: Records) -> Judgement:
     """Compare the rates that unlike runs took at each step, under a cosine and where validation decides."""
-    rates: dict[str, list[np.ndarray]] = {}  # type: ignore[type-arg]
+    rates: dict[str, list[Array]] = {}
     curves: Curves = {}
     for _, row in records.runs.iterrows():
         steps, rate = over_steps(records, row["run_id"], "lr")
@@ -160,7 +160,7 @@ def cosine_fixed(records: Records) -> Judgement:
         {"what": "cosine: farthest of any run's rate from the formula", "found": off, "expected": "≤ 1e-12"},
         {"what": "plateau: farthest of two runs' rates", "found": apart, "expected": "> 0.1"},
     ]
-    for row, holds in zip(rows, (len(rates["cosine"]) == 4, off <= 1e-12, apart > 0.1), strict=True):
-        row["holds"] = holds
+    for told, holds in zip(rows, (len(rates["cosine"]) == 4, off <= 1e-12, apart > 0.1), strict=True):
+        told["holds"] = holds
     axes = ("steps", "learning rate over the first")
     return judgement(rows, lines("cosine-fixed", "Learning rates", axes, curves, log=False))
