@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from runner.cli.arguments import Parser
 from runner.cli.typed import Typed
 from runner.errors import ConfigError, closest
+from runner.study import reference
 from runner.study.names import NAMES
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ def _names(typed: Typed) -> list[str]:
 
 def _verdict(study: "Study") -> str:
     """Return a study's verdict, and whether it is of a run here or the shipped one."""
-    from runner.study import reference
     from runner.study.study import read_verdict
 
     own, shipped = read_verdict(study), reference.of(study.name, study.rule)
@@ -61,7 +61,6 @@ def run(argv: Sequence[str]) -> int:
             told = f"{found.name:<22} {found.kind:<9} {_verdict(found):<24} about {found.seconds} s"
             print(f"{told}  {found.finding} ({found.source})")
         return 0
-    from runner.study import reference
     from runner.study.page import write_page
     from runner.study.study import run as run_study
 
