@@ -23,7 +23,7 @@ HEAD = """# Published findings, and what was measured
 `optbench study all` runs every study and judges it by a rule that was fixed before the run; `outputs/studies.html`
 shows them with their plots. This table is of the verdicts that the package ships, last made on {date} with
 {versions} (`python scripts/table_studies.py` writes both). A mean of seeds stands with its 95 % interval in brackets;
-seconds are about what a study takes on 2 cores.
+seconds are about what a study takes on 2 cores.{earlier}
 
 {chance}
 """
@@ -96,11 +96,14 @@ def table(verdicts: Mapping[str, Mapping[str, Any] | None]) -> str:
         lines.append(row(cells))
     sayings = [row([f"“{s.told}”", page.measured(s, verdicts), f"`{s.study}`"]) for s in SAYINGS]
     run = [verdict for verdict in verdicts.values() if verdict is not None]
+    last = max(run, key=lambda verdict: str(verdict["date"]))
     head = HEAD.format(
-        versions=" and ".join(sorted({", ".join(f"{k} {v}" for k, v in one["versions"].items()) for one in run})),
-        date=max(one["date"] for one in run),
-        chance=textwrap.fill(chance.in_words(chance.chance(run)), 119, break_on_hyphens=False),
+        versions=", ".join(f"{name} {version}" for name, version in last["versions"].items()),
+        date=last["date"],
+        earlier="".join(f" {name} stands as of {v['date']}." for name, v in verdicts.items() if v and "note" in v),
+        chance=chance.in_words(chance.chance(run)),
     )
+    head = "\n\n".join(textwrap.fill(part, 119, break_on_hyphens=False) for part in head.split("\n\n")) + "\n"
     return head + STUDIES_HEAD + "".join(lines) + SAYINGS_HEAD + "".join(sayings)
 
 

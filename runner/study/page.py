@@ -135,7 +135,9 @@ def _section(study: Study, own: Mapping[str, Any] | None, shipped: Mapping[str, 
     again = command_line(f"optbench study {study.name}")
     if verdict is None:
         return f'{head}<p class="soft">Not run; it takes about {study.seconds} s on 2 cores.</p>{again}</section>\n'
-    spent = f"{verdict['runs']} runs, {verdict['train_seconds']:,.0f} s of training in all"
+    spent = f"{verdict['runs']} runs"
+    if verdict["train_seconds"] is not None:
+        spent += f", {verdict['train_seconds']:,.0f} s of training in all"
     if own is None:
         spent += f"; {reference.made_by(verdict)}, as shipped. It takes about {study.seconds} s on 2 cores"
     elif shipped is not None:

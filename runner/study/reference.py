@@ -39,8 +39,9 @@ def plot(name: str) -> bytes | None:
 
 def made_by(verdict: Row) -> str:
     """Return when and by what a verdict was made, such as ``2026-11-26, optbench 0.2.0, torch 2.9.0``."""
-    versions = verdict.get("versions", {})
-    return ", ".join([str(verdict.get("date", "no date")), *(f"{name} {value}" for name, value in versions.items())])
+    versions = [f"{name} {value}" for name, value in verdict["versions"].items()]
+    note = [str(verdict["note"])] if "note" in verdict else []
+    return ", ".join([str(verdict["date"]), *versions, *note])
 
 
 def label(row: Row) -> str:

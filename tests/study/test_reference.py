@@ -20,9 +20,10 @@ def test_every_study_has_a_shipped_verdict_by_its_present_rule_with_date_version
     for study in STUDIES:
         verdict = reference.of(study.name, study.rule)
         assert verdict is not None, f"{study.name}: run it, then scripts/table_studies.py"
-        assert verdict["date"] and {"optbench", "torch", "python"} == verdict["versions"].keys()
+        assert verdict["date"] and {"optbench", "torch"} <= verdict["versions"].keys()
         assert (verdict["verdict"] == "reproduced") == all(row["holds"] for row in verdict["numbers"])
-        assert (reference.plot(study.name) or b"").startswith(b"<?xml")
+        drawn = reference.plot(study.name)
+        assert (drawn is None and "without its plot" in verdict["note"]) or (drawn or b"").startswith(b"<?xml")
     assert reference.VERDICTS.stat().st_size + reference.PLOTS.stat().st_size < LARGEST_BYTES
 
 
