@@ -162,7 +162,7 @@ def _uniform(rows: Numbers) -> str:
 
 def _dropout_stabilizes(rows: Numbers) -> str:
     without, share = number(rows, "share of steps", "mean"), number(rows, "share with", "mean")
-    return f"in full-batch descent the loss rises at {share:.0%} of the steps with dropout, at {without:.0%} at most without"
+    return f"in full-batch descent the loss rises at {share:.0%} of the steps with it, at {without:.0%} at most without"
 
 
 def _deeper(rows: Numbers) -> str:
