@@ -8,4 +8,5 @@ NAMES = (
     *("edge-of-stability", "inclusion"),
     *("regularization", "augmentation", "dropout-cnn", "early-stopping"),
     *("ensemble-size", "bagging"),
+    "generated",
 )
