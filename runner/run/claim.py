@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from runner.errors import ConfigError
 from runner.run import packs, record
 from runner.run.changed import refuse_runs_of_other_data
-from runner.run.devices import is_spread, refuse_in_sweeps
+from runner.run.devices import is_spread, refuse_spread
 from runner.run.job import Job
 from runner.run.life import Life
 from runner.run.lock import holding
@@ -124,7 +124,7 @@ def _built(jobs: Sequence[Job]) -> dict[str, "Run"]:
     from runner.run.build import build
 
     for job in jobs:
-        refuse_in_sweeps(job)
+        refuse_spread(job)
     runs = {job.run_id: build(job) for job in jobs if not job.is_own}
     for job in (job for job in jobs if not job.is_own):
         if not begun_alone(job):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from runner.config import check
 from runner.config.imports import named_by_user
 from runner.errors import ConfigError
+from runner.run.devices import is_spread
 from runner.run.job import Job
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ REPLAYED_FLOPS = 1e11
 def is_stackable(job: Job, asked: bool) -> bool:
     """Say whether a job may be trained in a stack as far as its code goes.
 
-    A training function of one's own is never stacked; what of one's own acts in a step is where a stack is ``asked``
-    for. Data of one's own are tensors by then, as all data.
+    A training function of one's own is never stacked, nor what several processes train; what of one's own acts in a
+    step is where a stack is ``asked`` for. Data of one's own are tensors by then, as all data.
     """
     acting = [key for key in named_by_user(job.config) if not key.startswith("data.")]
-    return not job.is_own and (asked or not acting)
+    return not (job.is_own or is_spread(job)) and (asked or not acting)
 
 
 def is_replayed(job: Job, run: "Run") -> bool:
