@@ -1,6 +1,16 @@
 """Every study, in the order in which they are listed and run."""
 
-from runner.study import capacity, claims, ensembles, generalization, generated, networks, optimization, ordering, theory
+from runner.study import (
+    capacity,
+    claims,
+    ensembles,
+    generalization,
+    generated,
+    networks,
+    optimization,
+    ordering,
+    theory,
+)
 
 STUDIES = (
     *(*theory.STUDIES, *claims.STUDIES),
