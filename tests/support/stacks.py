@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -93,6 +94,11 @@ def together(runs: list[Run]) -> list[tuple[State, list[dict[str, Any]]]]:
     return [(state, rows[id(state)]) for state in states]
 
 
+def assert_close(found: torch.Tensor, expected: torch.Tensor, tolerance: float, name: str) -> None:
+    close = partial(torch.testing.assert_close, atol=tolerance, rtol=0, equal_nan=True)
+    close(found, expected, msg=lambda said: f"{name}: {said}")
+
+
 def assert_same(runs: list[Run], tolerance: float = TOLERANCE) -> None:
     """Every parameter, buffer and row of every run is what it is by itself."""
     for run, (state, rows) in zip(runs, together(runs), strict=True):
@@ -103,7 +109,7 @@ def assert_same(runs: list[Run], tolerance: float = TOLERANCE) -> None:
             continue  # nothing reads the weights of a run that has diverged
         expected = expected_state.model.state_dict()
         for name, tensor in state.model.state_dict().items():
-            torch.testing.assert_close(tensor, expected[name], atol=tolerance, rtol=0, equal_nan=True, msg=name)
+            assert_close(tensor, expected[name], tolerance, name)
         assert len(rows) == len(expected_rows)
         for row, expected_row in zip(rows, expected_rows, strict=True):
             for key, value in expected_row.items():
