@@ -275,8 +275,8 @@ BREAKS = (
     Break(
         "normalization with the validation set's statistics",
         "runner/data/split.py",
-        "_statistics(train.x, normalize)",
-        "_statistics(val.x, normalize)",
+        "_statistics(parts[0].x, normalize)",
+        "_statistics(parts[1].x, normalize)",
         "tests/data/test_split.py",
     ),
     Break(

@@ -37,6 +37,11 @@ OPTIMIZERS = {
 }
 LOOSER = {"soap": 1e-9}
 """Tolerances of their own: of directions that few gradients have had, rounding decides a part of the basis."""
+COSTLY = (
+    *("adan", "ademamix", "lars", "prodigy", "schedule_free", "schedule_free_sgd", "mars"),
+    *("soap", "shampoo", "kron"),
+)
+"""Optimizers of many operations."""
 LENGTH = [f"max_steps={STEPS}", "eval_every=10", "batch.size=32", "dtype=float64"]
 EMA = ["regularization=ema", "regularization.ema.decay=0.9"]
 SWA = ["regularization=swa", "regularization.swa.start=0.3"]
