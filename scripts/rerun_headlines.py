@@ -2,8 +2,9 @@
 
     cd FOLDER && python scripts/rerun_headlines.py [modern|crowded]
 
-What the trials chose stays chosen; the finals of ``optbench study modern`` and ``crowded`` are run anew by the same
-rules. Exits with 1 where a verdict is another one. ``scripts/table_modern.py`` puts what was found on the page.
+What the trials chose stays chosen; the finals of ``optbench study modern`` and those that the verdict of ``crowded``
+compares are run anew, and judged by the same rules. Exits with 1 where a verdict is another one.
+``scripts/table_modern.py`` puts what was found on the page.
 """
 
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from runner.study.contest import packed, shards, verdict  # noqa: E402
+from runner.study.contest import crowded, packed, shards, verdict  # noqa: E402
 from runner.study.contest.catalogue import CROWDED, MODERN  # noqa: E402
 
 FIRST = 1000
@@ -31,7 +32,8 @@ def main() -> int:
         frame, _ = packed.read(contest)
         judge, began = verdict.JUDGES[contest.name], time.monotonic()
         seeds = range(FIRST, FIRST + len(contest.seeds))
-        anew = shards.again(contest, frame, seeds, lambda text: print(text, flush=True))
+        which = crowded.compared_parts(contest, frame) if contest is CROWDED else None
+        anew = shards.again(contest, frame, seeds, lambda text: print(text, flush=True), which)
         before, now = judge(contest, frame), judge(contest, anew)
         same &= before.holds is now.holds
         runs = int(anew["seed"].isin(seeds).sum())

@@ -107,13 +107,22 @@ def newer(frame: pd.DataFrame, found: list[modern.OnWorkload]) -> list[str]:
             ]
         )
     lines += table(("optimizer", "claimed", "at defaults", "tuned", "reached", "best", "edge"), rows)
-    others = numbers[numbers["optimizer"] != "adamw"]
+    counted = numbers[numbers["claimed"].notna() & (numbers["workloads"] >= rules.LEAST_WORKLOADS)]
+    below = counted.loc[counted["holds"].astype(bool), "optimizer"]
+    ended = [name for name in counted["optimizer"] if "+" in edges(found, str(name))]
+    lines += [
+        "",
+        f"The verdict counts {len(counted)} claims, of optimizers on {rules.LEAST_WORKLOADS} workloads or more.",
+    ]
+    lines += [f"Below them: {named(below)}. At the upper end of their ranges on some workload: {named(ended)}; what a "]
+    lines += ["wider range would have given these is not known.", ""]
+    others = numbers[(numbers["optimizer"] != "adamw") & (numbers["workloads"] > 1)]
     faster = list(others.loc[others["tuned_low"] > 1, "optimizer"])
     slower = list(others.loc[others["tuned_high"] < 1, "optimizer"])
     lines += [
-        "",
-        f"Tuned, faster than AdamW: {named(faster)}. Slower: {named(slower)}. The others are not told from it.",
+        f"On 2 workloads or more, tuned, faster than AdamW: {named(faster)}. Slower: {named(slower)}. The others "
     ]
+    lines += ["are not told from it."]
     lines += [
         f"Each of {len(others)} intervals misses once in 20 by chance. A budget is a number of trials: what is tuned "
         "is the rate and, where an option's YAML has a range for it, the decay. `muon` is not for models without a "
@@ -204,6 +213,7 @@ def many(crowd: pd.DataFrame) -> list[str]:
         for _, r in judged.numbers.iterrows()
     ]
     lines += [*table(("test points, best of defaults less AdamW at the best of 20 trials", "95 %"), rows), ""]
+    lines += [f"{len(crowd):,} runs are packed, of {len(plan.cells(CROWDED))} cells those above.", ""]
     budgets = CROWDED.budgets
     rows = [
         [f"`{r['optimizer']}`", *(f"{r[f'best_of_{b}']:.1f}" for b in budgets), str(r["can_be_best"])]

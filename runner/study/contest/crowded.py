@@ -37,6 +37,15 @@ def best_of_defaults(parts: Parts) -> str:
     return min(losses, key=lambda name: losses[name])
 
 
+def compared_parts(contest: Contest, frame: pd.DataFrame) -> set[tuple[str, ...]]:
+    """Return the keys of the parts that the verdict compares: each cell's best of the defaults, and its baseline."""
+    found = set[tuple[str, ...]]()
+    for name, parts in cells(contest, frame):
+        workload, schedule = name.split(", ")
+        found |= {(workload, schedule, optimizer) for optimizer in (best_of_defaults(parts), BASELINE)}
+    return found
+
+
 def points(part: pd.DataFrame, budget: int) -> Array:
     """Return the test accuracies of what a budget chose, in points, by seed; 0 of a run that diverged."""
     runs = finals(part, budget)

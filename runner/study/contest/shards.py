@@ -7,7 +7,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -112,17 +112,25 @@ def rows_of(contest: Contest, runs: Sequence[Run], say: Say) -> list[dict[str, o
     return [packed.row(contest, run, by_overrides[tuple(one)]) for run, one in zip(runs, asked, strict=True)]
 
 
-def again(contest: Contest, frame: pd.DataFrame, seeds: Iterable[int], say: Say) -> pd.DataFrame:
-    """Return packed records with the finals run anew on other seeds; what the trials chose stays chosen.
+def again(
+    contest: Contest,
+    frame: pd.DataFrame,
+    seeds: Iterable[int],
+    say: Say,
+    which: Collection[tuple[str, ...]] | None = None,
+) -> pd.DataFrame:
+    """Return packed records with finals run anew on other seeds; what the trials chose stays chosen.
 
     Args:
         contest: whose.
         frame: its packed runs.
         seeds: that no packed run has.
         say: is told how far it is.
+        which: parts, by their keys; None: all. The others stay as they are.
     """
     other = replace(contest, seeds=tuple(seeds))
     held = [part for part in plan.parts(contest) if part not in packed.missing(contest, [part], frame)]
+    held = [part for part in held if which is None or part.key in which]
     rows: list[dict[str, object]] = []
     for _, group in groupby(held, lambda part: part.key[:2]):
         runs: list[Run] = []
@@ -131,7 +139,9 @@ def again(contest: Contest, frame: pd.DataFrame, seeds: Iterable[int], say: Say)
             runs += plan.finals(other, part, [chosen(own, budget) for budget in contest.budgets])
         say(f"{runs[0].part.key[0]}, {runs[0].part.key[1]}: {len(runs)} runs")
         rows += rows_of(other, runs, say)
-    kept = frame[~frame["role"].isin([plan.FINAL, plan.LENGTH])]
+    keys = {part.key for part in held}
+    replaced = [key in keys for key in map(tuple, frame[packed.KEY].to_numpy())]
+    kept = frame[~(frame["role"].isin([plan.FINAL, plan.LENGTH]) & replaced)]
     return pd.concat([kept, pd.DataFrame(rows, columns=list(packed.COLUMNS))], ignore_index=True)
 
 
