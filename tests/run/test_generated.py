@@ -153,10 +153,10 @@ def test_what_cannot_be_generated_is_refused(
 
 
 def test_large_pictures_are_refused(optbench: Optbench, folder: Path) -> None:
-    (folder / "mine.py").write_text(
+    (folder / "large_pictures.py").write_text(
         "import numpy\ndef big():\n    return numpy.zeros((8, 3, 64, 64), 'uint8'), numpy.arange(8) % 2\n"
     )
-    refused = optbench("train", "data=custom", "data.target=mine.big", "model=cnn", "data.generated=1")
+    refused = optbench("train", "data=custom", "data.target=large_pictures.big", "model=cnn", "data.generated=1")
     assert refused.code == 2 and "an input has 12,288 values" in refused.err and "at most 4,096" in refused.err
 
 
@@ -174,9 +174,9 @@ def test_data_says_how_many_without_drawing_them(optbench: Optbench) -> None:
 def test_ones_own_training_function_gets_them(optbench: Optbench, folder: Path) -> None:
     (folder / "own" / "task").mkdir(parents=True)
     (folder / "own" / "task" / "mine.yaml").write_text(
-        "# Mine\n_option_: mine\n_target_: mine.train\n_spec_: {facts: {uses: [data]}}\n"
+        "# Mine\n_option_: mine\n_target_: counting_task.train\n_spec_: {facts: {uses: [data]}}\n"
     )
-    (folder / "mine.py").write_text(
+    (folder / "counting_task.py").write_text(
         "import json, pathlib\n"
         "def train(config, seed, run):\n"
         "    pathlib.Path('said.json').write_text(json.dumps([len(run.data.train), run.data.generated]))\n"
