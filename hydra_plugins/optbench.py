@@ -106,6 +106,7 @@ class OptbenchSweeper(Sweeper):
         """Launch every distinct job once; return what became of each, or with ``dry_run`` what would be done."""
         from runner.config.compose import Composer
         from runner.run import baselines
+        from runner.run.devices import refuse_spread
         from runner.sweep.launch.processes import number_of_workers
         from runner.sweep.plan import Grid, describe, outcomes_of, plan
         from runner.sweep.terminal import report_doubts, report_left_out
@@ -114,10 +115,13 @@ class OptbenchSweeper(Sweeper):
         jobs = plan(composer, Grid.of(self._params, self._unions, arguments).jobs(composer), report_left_out)
         report_doubts(jobs)
         ours = self._launcher if isinstance(self._launcher, OptbenchLauncher) else None
+        at_a_time = ours.workers(jobs) if ours else number_of_workers(jobs)
         if jobs[0].config["dry_run"]:
-            return describe(jobs, ours.workers(jobs) if ours else number_of_workers(jobs))
+            return describe(jobs, at_a_time)
         if ours:
             ours.check()
+        else:
+            refuse_spread(jobs[0])
         _note(self.config, jobs)
         baselines.beside(jobs)
         if ours:

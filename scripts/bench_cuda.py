@@ -1,4 +1,4 @@
-"""How fast a run is on CUDA, in turns: a loop by hand, the same as a CUDA graph, optbench's loop and its stacks.
+"""How fast a run is on CUDA, in turns: a loop by hand, the same as a CUDA graph, optbench, its loop and its stacks.
 
     python scripts/bench_cuda.py [--device cuda] [--steps 500] [--repeats 5] [--data-root FOLDER]
 
@@ -32,6 +32,9 @@ WORKLOADS = {
     "digits CNN, batch 64": ["data=digits", "model=cnn", "batch.size=64"],
     "MNIST MLP 784-256-256-10, batch 128": ["data=mnist", "batch.size=128"],
     "MNIST CNN, batch 128": ["data=mnist", "model=cnn", "batch.size=128"],
+    "digits ResNet-20, batch 128": ["data=digits", "model=resnet", "batch.size=128"],
+    "digits ViT, batch 128": ["data=digits", "model=vit", "model.patch=4", "batch.size=128"],
+    "MNIST wide CNN, batch 512": ["data=mnist", "model=cnn", "model.width=128", "batch.size=512"],
 }
 STACKED = 16
 """Runs of a stack."""
@@ -106,7 +109,7 @@ def bench(
     name: str, overrides: list[str], steps: int, repeats: int, device: str, until: float
 ) -> dict[str, str | float | None]:
     """Return a workload's row: medians of steps a second, of as many turns as there is time for."""
-    one = job_of([*overrides, "engine=loop"], steps, device)
+    one, loop = job_of(overrides, steps, device), job_of([*overrides, "engine=loop"], steps, device)
     grid = [f"optim.lr={1e-3 * (1 + i / STACKED)}" for i in range(STACKED)]
     several = [job_of([*overrides, "engine=fused", lr], steps, device) for lr in grid]
     run, size = build(one), one.config["batch"]["size"]
@@ -114,6 +117,7 @@ def bench(
     if device == "cuda":
         contenders["by hand, graphed"] = lambda: by_hand(run, size, steps, graphed=True)
     contenders["optbench"] = lambda: by_optbench(one)
+    contenders["optbench, engine=loop"] = lambda: by_optbench(loop)
     contenders[f"{STACKED} stacked, a run"] = lambda: by_stack(several)
     rates: dict[str, list[float]] = {contender: [] for contender in contenders}
     by_hand(run, size, min(steps, 20), graphed=False)

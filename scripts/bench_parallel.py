@@ -1,11 +1,14 @@
 """Scaling efficiency and bytes a process of runs on several devices, of an mlp and a gpt.
 
-    python scripts/bench_parallel.py [steps]
+    python scripts/bench_parallel.py [--steps 20] [--update]
 
 Efficiency is the time of one process over devices · theirs: it says something where there are as many cores as
 processes, each with one thread. Bytes are of weights, gradients and the optimizer's state that a process holds.
+``--update`` writes the table into docs/parallel.md.
 """
 
+import argparse
+import os
 import sys
 import tempfile
 import time
@@ -15,6 +18,7 @@ from subprocess import Popen
 
 import torch
 import torch.distributed as dist
+from pages import rewrite
 from torch import Tensor
 
 from runner.config.compose import Composer, start_hydra
@@ -38,6 +42,8 @@ LAYOUTS = {
     4: {"fsdp": Layout(data=4, sharded=True), "fsdp × tensor": Layout(data=2, sharded=True, tensor=2)},
 }
 WARM_UP = 3
+PAGE = Path(__file__).parents[1] / "docs" / "parallel.md"
+MARKS = ("<!-- parallel table -->", "<!-- end of parallel table -->")
 
 
 def held_bytes(state: State) -> int:
@@ -79,14 +85,14 @@ def _serve(store: str, devices: int, rank: int, steps: int) -> None:
                 torch.save((seconds, max(every)), f"{store}-{model}-{name}")
 
 
-def main() -> None:
-    """Measure and print."""
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+def table(steps: int) -> str:
+    """Return what was measured, a row a model and way."""
     torch.set_num_threads(1)
     alone = {model: measured(model, None, steps) for model in MODELS}
-    print(f"{'model':<6}{'spread':<16}{'devices':>8}{'ms a step':>12}{'efficiency':>12}{'MB a process':>14}")
-    for model, (seconds, held) in alone.items():
-        print(f"{model:<6}{'–':<16}{1:>8}{1e3 * seconds:>12.1f}{1:>12.2f}{held / 1e6:>14.2f}")
+    here = f"{os.cpu_count()} cores, torch {torch.__version__}, gloo, one thread a process, {steps} steps"
+    lines = [f"{here}:", "", "| model | spread | processes | ms a step | efficiency | MB a process |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    lines += [f"| {model} | – | 1 | {1e3 * one:.1f} | 1 | {held / 1e6:.1f} |" for model, (one, held) in alone.items()]
     with tempfile.TemporaryDirectory() as place:
         for devices, layouts in LAYOUTS.items():
             store = str(Path(place) / str(devices))
@@ -96,8 +102,21 @@ def main() -> None:
             for name in layouts:
                 for model, (one, _) in alone.items():
                     seconds, held = torch.load(f"{store}-{model}-{name}", weights_only=True)
-                    share = one / seconds / devices
-                    print(f"{model:<6}{name:<16}{devices:>8}{1e3 * seconds:>12.1f}{share:>12.2f}{held / 1e6:>14.2f}")
+                    numbers = f"{1e3 * seconds:.1f} | {one / seconds / devices:.2f} | {held / 1e6:.1f}"
+                    lines.append(f"| {model} | {name} | {devices} | {numbers} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--update", action="store_true", help="write the table into docs/parallel.md")
+    arguments = parser.parse_args()
+    found = table(arguments.steps)
+    print(found)
+    if arguments.update:
+        rewrite(PAGE, MARKS, found)
 
 
 if __name__ == "__main__":

@@ -101,6 +101,10 @@ def _prepared(rounds: int, arguments: Any, composer: "Composer") -> "Boost":
     for key, why in NOT_HERE.items():
         if job.config[key]:
             raise ConfigError(f"{key}={job.config[key]} beside boost: {why}")
+    if job.config["data"]["generated"]:
+        raise ConfigError(
+            "data.generated beside boost: its rounds weigh samples by a file, and generated ones are in none"
+        )
     method = arguments.method or ("gradient" if job.source.classes is None else "samme")
     _refuse_data(job, method)
     most = (2**31 - 1) // SEEDS_APART - 1

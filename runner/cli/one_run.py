@@ -32,7 +32,7 @@ def prepared(overrides: list[str], config_dir: str | None) -> "Job":
     """
     find_parts_in_current_folder()
     from runner.config.compose import Composer, start_hydra
-    from runner.run.devices import refuse_in_sweeps
+    from runner.run.devices import refuse_spread
     from runner.run.job import prepare
 
     composer = Composer(start_hydra(config_dir).config_loader)
@@ -40,7 +40,7 @@ def prepared(overrides: list[str], config_dir: str | None) -> "Job":
         if override.sweeps:
             raise ConfigError(f"{override.line} gives several values to one run: give one")
     job = prepare(composer.compose(overrides))
-    refuse_in_sweeps(job)
+    refuse_spread(job)
     if job.is_own:
         raise ConfigError(f"task={job.config['task']['_option_']}: this command is about what our own loop trains")
     return job

@@ -2,11 +2,16 @@
 
 import sys
 from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from runner.cli.arguments import Parser
 from runner.cli.typed import Typed
 from runner.errors import ConfigError, closest
+from runner.study import reference
 from runner.study.names import CONTESTS, NAMES
+
+if TYPE_CHECKING:
+    from runner.study.study import Study
 
 ABOUT = "Published findings, reproduced by ordinary runs: the rule is fixed first, the verdict is what it says."
 
@@ -28,6 +33,17 @@ def _names(typed: Typed) -> list[str]:
     return [name for name in ("all", *NAMES, *CONTESTS) if name not in typed.before]
 
 
+def _verdict(study: "Study") -> str:
+    """Return a study's verdict, and whether it is of a run here or the shipped one."""
+    from runner.study.study import read_verdict
+
+    own, shipped = read_verdict(study), reference.of(study.name, study.rule)
+    if own is None and shipped is None:
+        return "not run"
+    said = str((own or shipped or {})["verdict"]).replace("_", " ")
+    return f"{said}, {'here' if own else 'shipped'}"
+
+
 def _refuse_unknown(names: Iterable[str], known: Collection[str], of: str) -> None:
     for name in names:
         if name != "all" and name not in known:
@@ -46,12 +62,13 @@ def run(argv: Sequence[str]) -> int:
     _refuse_unknown(arguments.names, known, f" of class {arguments.kind}")
     if not arguments.names and not arguments.page:
         for found in known.values():
-            print(f"{found.name:<22} {found.kind:<9} about {found.seconds} s  {found.finding} ({found.source})")
+            told = f"{found.name:<22} {found.kind:<9} {_verdict(found):<24} about {found.seconds} s"
+            print(f"{told}  {found.finding} ({found.source})")
         from runner.study.contest.catalogue import CONTESTS as KNOWN
         from runner.study.contest.verdict import hours
 
         for contest in KNOWN if arguments.kind in (None, "ordering") else ():
-            about = f"{contest.name:<22} ordering  about {hours(contest)}, in shards"
+            about = f"{contest.name:<22} ordering  {'docs/modern.md':<24} about {hours(contest)}, in shards"
             print(f"{about}  {contest.finding} ({contest.source})")
         return 0
     from runner.study.page import write_page
@@ -62,6 +79,9 @@ def run(argv: Sequence[str]) -> int:
         print(f"{name}: {chosen.rule}", file=sys.stderr)
         verdict = run_study(chosen, lambda text: print(f"optbench: {text}", file=sys.stderr))
         print(f"{name}: {verdict.verdict}\n{verdict.numbers.to_string(index=False)}")
+        if (shipped := reference.of(name, chosen.rule)) is not None:
+            own = verdict.as_json()
+            print(f"{name}: {reference.compared(own['numbers'], own['verdict'], shipped)}")
         print(f"{chosen.folder / 'verdict.json'}\n", flush=True)
     print(f"{write_page()} shows them all")
     return 0

@@ -11,6 +11,7 @@ from runner.cli import devices, following, keys
 from runner.cli.arguments import Parser, own_folders
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.config.fields import show
+from runner.config.identity import OF_SWEEPS
 from runner.config.options import groups, options
 from runner.errors import ConfigError, OptbenchError
 
@@ -128,7 +129,7 @@ def _prepared(hydra: "Hydra", overrides: list[str]) -> "Job":
     if any(o == "+" or o.startswith("seeds=") for o in overrides):
         raise ConfigError("seeds=… and a lone + make sweeps: add -m")
     composed = Composer(hydra.config_loader).compose(overrides)
-    for key in ("workers", "skip_invalid", "fail_fast"):
+    for key in OF_SWEEPS:
         if composed.config[key]:
             raise ConfigError(f"{key}={show(composed.config[key])} is for sweeps: add -m, or leave it out")
     if axes := composed.hydra.sweeper.get("params") or composed.hydra.sweeper.get("unions"):

@@ -20,6 +20,8 @@ CONTROL = (
     *("workers", "skip_invalid", "fail_fast", "baselines"),
 )
 """Keys that are no choices of a run."""
+OF_SWEEPS = ("workers", "skip_invalid", "fail_fast")
+"""Of these, what a single run does not take."""
 REPLICATES = ("seed", "data.split_seed", "data.bootstrap", "data.fold")
 """Choices that make another run of the same setting."""
 

@@ -99,6 +99,7 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("rotation rotate degrees random_rotation", "augment=rotate augment.rotate.degrees={}"),
     ("val_split validation_split val_size valid_size val_ratio val_frac validation_fraction", "data.val_fraction={}"),
     ("test_size test_split test_ratio", "data.test_fraction={} | data=csv data.test_fraction={}"),
+    ("gan synthetic synthetic_samples generated_samples", "data.generated={}"),
     ("n_splits k_folds kfold cv cross_validation n_folds num_folds", "data.folds={} data.fold=0"),
     ("data_dir data_root root data_path dataset_dir", "data.root={} | data=mnist data.root={}"),
     ("data.folder", "data.path={} | data=image_folder data.path={}"),

@@ -105,6 +105,10 @@ class Data:
     """Of sentences: the tokens of train, which the inputs are the numbers of."""
     weights: Array | None = None
     """How much each training sample counts, ``[n]``, in the mean 1; None where all count alike."""
+    generated: int = 0
+    """How many of the training samples, the last ones, were drawn by a generator."""
+    generated_seconds: float = 0.0
+    """What it took to train the generator and to draw them."""
 
     @property
     def is_text(self) -> bool:

@@ -37,7 +37,8 @@ def custom(
     """
     given = call("data.target", target, args=args, **({} if seed is None else {"seed": seed}))
     said = f"data.target={path_of(target)}"
-    if not isinstance(given, tuple | list) and hasattr(given, "__getitem__") and hasattr(given, "__len__"):
+    by_place = hasattr(given, "__getitem__") and hasattr(given, "__len__")
+    if by_place and not isinstance(given, tuple | list | Mapping | str):
         given = _pairs(given, said)
     if not isinstance(given, tuple | list) or len(given) not in PARTS:
         got = f"{type(given).__name__} of {len(given)}" if isinstance(given, tuple | list) else type(given).__name__

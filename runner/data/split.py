@@ -1,7 +1,7 @@
 """A data set split into train, validation and test, and normalized."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -9,11 +9,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.data import Array, Data, Samples, Source, given
+from runner.data import Array, Data, Samples, Source, generated, given
 from runner.data.vocabulary import Codes, Corpus, Vocabulary
 from runner.errors import ConfigError
 
 Floats = NDArray[np.float64]
+Generate = Callable[[Samples], Samples]
+"""From training samples to further ones."""
 
 EPSILON = float(np.finfo(np.float64).eps)
 CHUNK = 4096
@@ -34,6 +36,7 @@ def split(
     bootstrap: int | None = None,
     weights: str | None = None,
     targets: str | None = None,
+    generate: Generate | None = None,
 ) -> Data:
     """Split a source into train, validation and test, stratified over classes, and normalize it.
 
@@ -53,11 +56,11 @@ def split(
         bootstrap: seed of a draw of as many training samples with replacement (Efron 1979).
         weights: a file of how much each sample counts in training; see ``runner.data.given``.
         targets: a file of numbers that are learned in the place of what the data set has.
+        generate: draws samples from the raw training samples, to stand behind them; statistics are of the real ones.
 
     Raises:
-        ConfigError: if a part would be empty, or holds a number beyond the range of ``dtype``; for folds of data that
-            has a validation set of its own; for a target to be normalized that is classes; for a column that is missing
-            in all of train.
+        ConfigError: if a part would be empty, or holds a number beyond the range of ``dtype``; for folds beside a
+            validation set of its own; for classes to be normalized; for a column that is missing in all of train.
     """
     cut = partial(
         _cut,
@@ -68,17 +71,17 @@ def split(
         fold=fold,
         bootstrap=bootstrap,
     )
-    parts, counted = cut(source), None
-    if weights is not None or targets is not None:
-        counted = cut(_counting(source))
+    parts = cut(source)
+    counted = None if weights is None and targets is None else cut(_counting(source))
     if targets is not None and counted is not None:
         numbers = given.targets_of(targets, source, counted)
         parts = tuple(replace(p, y=y) for p, y in zip(parts, numbers, strict=True))  # type: ignore[assignment]
         source = replace(source, classes=None, labels=None)
-    data = _as_numbers(source, parts, normalize, normalize_target, dtype)
-    if weights is None or counted is None:
-        return data
-    return replace(data, weights=given.weights_of(weights, len(source.samples), counted[0]))
+    drawn = () if generate is None else (generate(parts[0]),)
+    data = _as_numbers(source, (*parts, *drawn), normalize, normalize_target, dtype)
+    if weights is not None and counted is not None:
+        return replace(data, weights=given.weights_of(weights, len(source.samples), counted[0]))
+    return data
 
 
 Parts = tuple[Samples, Samples, Samples]
@@ -154,8 +157,11 @@ def _train_and_val(
     return _hold_out(rest, source.classes, val_fraction, rng, "data.val_fraction")
 
 
-def _as_numbers(source: Source, parts: Parts, normalize: str, normalize_target: str, dtype: str) -> Data:
-    """Return the parts as floats of ``dtype``, normalized with the statistics of train; a text as it is."""
+def _as_numbers(source: Source, parts: Sequence[Samples], normalize: str, normalize_target: str, dtype: str) -> Data:
+    """Return the parts as floats of ``dtype``, normalized with the statistics of train; a text as it is.
+
+    They are train, validation, test and what was generated, if it was.
+    """
     is_text = source.alphabet is not None or source.corpus is not None
     if is_text and normalize != "none":
         what = "a text, whose characters are" if source.corpus is None else "sentences, whose words are"
@@ -165,10 +171,10 @@ def _as_numbers(source: Source, parts: Parts, normalize: str, normalize_target: 
     imputes = source.reading is not None and source.reading.get("missing") == "impute"
     fill = _filling(cast(Floats, parts[0].x), source) if imputes or any(map(_has_holes, parts)) else None
     if fill is not None:
-        parts = tuple(Samples(np.where(np.isnan(p.x), fill, p.x), p.y, p.at) for p in parts)  # type: ignore[assignment]
+        parts = tuple(Samples(np.where(np.isnan(p.x), fill, p.x), p.y, p.at) for p in parts)
     reading, vocabulary = source.reading, None
     if source.corpus is not None:
-        parts, vocabulary = _known(source.corpus, parts)  # type: ignore[assignment]
+        parts, vocabulary = _known(source.corpus, parts)
         reading = {**(reading or {}), "vocabulary": vocabulary.plain()}
     target_shift = target_scale = None
     with np.errstate(all="ignore"):  # what is not finite then is refused by name
@@ -188,9 +194,9 @@ def _as_numbers(source: Source, parts: Parts, normalize: str, normalize_target: 
                 f"{name}{place} of the data is not finite after data.normalize={normalize} in dtype={dtype}: "
                 "its numbers are too large, or too near each other"
             )
-    train, val, test = (Samples(of_x, of_y, p.at) for of_x, of_y, p in zip(x, y, parts, strict=True))
+    train, val, test, *drawn = (Samples(of_x, of_y, p.at) for of_x, of_y, p in zip(x, y, parts, strict=True))
     return Data(
-        train,
+        _joined(train, *drawn),
         val,
         test,
         source.classes,
@@ -204,7 +210,16 @@ def _as_numbers(source: Source, parts: Parts, normalize: str, normalize_target: 
         labels=source.labels,
         reading=reading,
         vocabulary=vocabulary,
+        generated=sum(map(len, drawn)),
     )
+
+
+def _joined(train: Samples, *drawn: Samples) -> Samples:
+    """Return samples one behind the other; what was drawn was read nowhere."""
+    if not drawn:
+        return train
+    parts = (train, *drawn)
+    return Samples(np.concatenate([p.x for p in parts]), np.concatenate([p.y for p in parts]))
 
 
 def _known(corpus: Corpus, parts: Sequence[Samples]) -> tuple[tuple[Samples, ...], Vocabulary]:
@@ -255,15 +270,17 @@ def training_samples(
     fraction: float,
     folds: int | None = None,
     fold: int | None = None,
+    generated_share: float = 0.0,
 ) -> int:
-    """Return how many training samples ``split`` leaves, without splitting."""
+    """Return how many training samples ``split`` leaves, without splitting, and those that are generated."""
     n = len(source.samples)
     n -= 0 if source.test is not None else math.floor(n * (source.test_fraction or 0.0))
     if folds is not None and fold is not None:
         n -= len(range(fold, n, folds))
     elif source.val is None:
         n -= math.floor(n * (val_fraction or 0.0))
-    return math.floor(n * fraction)
+    n = math.floor(n * fraction)
+    return n + generated.number(n, generated_share)
 
 
 def _hold_out(

@@ -145,7 +145,8 @@ class Cautious(Hook):
         """Hold on to the weights, shrunk as the optimizer will shrink them."""
         if not self._before:
             self._before = [torch.empty_like(weight) for weight in at.trained]
-        torch._foreach_copy_(self._before, [weight.detach() for weight in at.trained])
+        for before, weight in zip(self._before, at.trained, strict=True):
+            before.copy_(weight.detach())
         reached = {id(weight) for weight in at.decayed}
         decayed = [b for b, weight in zip(self._before, at.trained, strict=True) if id(weight) in reached]
         if isinstance(self.decay, Tensor):
@@ -162,7 +163,7 @@ class Cautious(Hook):
             agrees = (step * weight.grad < 0).to(step.dtype)
             every = tuple(range(0 if self.chosen is None else 1, step.ndim))
             share = agrees.mean(every, keepdim=True) if every else agrees
-            masked = before + step * (agrees / share.clamp_(min=LEAST_KEPT))
+            masked = before + step * (agrees / share.clamp(min=LEAST_KEPT))
             own = self.chosen
             weight.detach().copy_(masked if own is None else torch.where(along(own, masked), masked, weight.detach()))
 
@@ -201,9 +202,8 @@ class Lookahead(Hook):
         """Bring slow and fast weights together where it is time."""
         if self.slow is None or at.step % self.every:
             return
-        fast = [at.weights[name] for name in self.slow]
-        torch._foreach_lerp_([*self.slow.values()], fast, self.share)
-        torch._foreach_copy_(fast, [*self.slow.values()])
+        for name, slow in self.slow.items():
+            at.weights[name].copy_(slow.lerp_(at.weights[name], self.share))
 
     @contextlib.contextmanager
     def evaluating(self, at: AtStep) -> Iterator[None]:

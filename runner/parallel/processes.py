@@ -3,6 +3,7 @@
 import datetime
 import logging
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -82,6 +83,8 @@ class Processes:
         if self.layout.data > 1:
             measure_together(model, self._mesh.get_group("data"), self._counted)
         if self.layout.sharded:
+            # It warns of outputs that are views, which must not be changed in place: losses do not.
+            warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
             for holder in (m for m in model.modules() if isinstance(m, nn.ModuleList)):
                 for module in (m for m in holder if any(True for _ in m.parameters())):
                     fully_shard(module, mesh=self._mesh["data"])

@@ -15,7 +15,7 @@ from runner.errors import ConfigError
 from runner.report.load import Records
 from runner.report.settings import Workload, number, words_of, workload_of
 
-SHARED_BY_WORKLOADS = (*REPLICATES, "data.normalize", "data.fraction")
+SHARED_BY_WORKLOADS = (*REPLICATES, "data.normalize", "data.fraction", "data.generated")
 """Settings of the data in which runs may differ and still be compared."""
 CONTENT = "data_fingerprint"
 """The column that tells data apart which are read from the same place."""

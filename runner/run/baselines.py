@@ -23,7 +23,7 @@ from runner.run.files import read_csv
 from runner.run.job import BASELINES, SPLIT_COLUMNS, SPLIT_KEYS, Job
 from runner.run.lock import exclusive
 from runner.run.record import cell, write_whole, writing
-from runner.run.samples import data_of
+from runner.run.samples import real_data_of
 
 MOST_SECONDS = 30.0
 """That all baselines of a command may take together."""
@@ -98,7 +98,7 @@ def _measured(job: Job, end: float) -> Iterable[Row]:
     """
     try:
         with threadpool_limits(limits=1), quiet():
-            data = data_of(job)
+            data = real_data_of(job)
             models = list(baselines(job, data))
             return [_row(model, end, len(models) - number) for number, model in enumerate(models)]
     except Unfit as reason:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from runner.errors import ConfigError
 from runner.run import packs, record
 from runner.run.changed import refuse_runs_of_other_data
-from runner.run.devices import is_spread, refuse_in_sweeps
+from runner.run.devices import is_spread, refuse_spread
 from runner.run.job import Job
 from runner.run.life import Life
 from runner.run.lock import holding
 from runner.run.outcome import Outcome, begun_alone, finished
 from runner.run.process import Interruption
 from runner.run.progress import Bar, Progress
-from runner.run.stackable import refusal, refuse
+from runner.run.stackable import is_replayed, refusal, refuse
 
 if TYPE_CHECKING:
     from runner.engine.run import Run
@@ -124,7 +124,7 @@ def _built(jobs: Sequence[Job]) -> dict[str, "Run"]:
     from runner.run.build import build
 
     for job in jobs:
-        refuse_in_sweeps(job)
+        refuse_spread(job)
     runs = {job.run_id: build(job) for job in jobs if not job.is_own}
     for job in (job for job in jobs if not job.is_own):
         if not begun_alone(job):
@@ -160,11 +160,11 @@ def _parts_of(jobs: Mapping[str, Job], runs: "Mapping[str, Run]", source: Path) 
 
 
 def _is_of_a_stack(job: Job, runs: "Mapping[str, Run]") -> bool:
-    """Say whether a job that comes by itself is trained as a stack: it asks for that, or is one of a pack."""
-    asked = job.config["engine"]
+    """Say whether a job that comes by itself is trained as a stack: it asks for that, is one of a pack, or gains."""
+    asked, run = job.config["engine"], runs[job.run_id]
     if asked != "auto" or packs.left_a_checkpoint(job):
         return bool(asked != "loop")
-    return packs.holds(job) and refusal(job, runs[job.run_id]) is None
+    return refusal(job, run) is None if packs.holds(job) else is_replayed(job, run)
 
 
 def _along(jobs: Sequence[Job], source: Path, claimed: Collection[str]) -> list[Job]:

@@ -28,11 +28,11 @@ def is_spread(job: Job) -> bool:
     return bool(options_in(job.config.get("parallel")))
 
 
-def refuse_in_sweeps(job: Job) -> None:
-    """Refuse a run that several processes are to train where it is one of several, or nobody has started them.
+def refuse_lone_devices(job: Job) -> None:
+    """Refuse a run that names a number of processes, and no way to spread it over them.
 
     Raises:
-        ConfigError: always of such a run, and of one that names their number and no way to spread it.
+        ConfigError: of such a run.
     """
     devices = job.config.get("parallel", {}).get("devices")
     if not is_spread(job) and devices not in (None, 1):
@@ -40,12 +40,18 @@ def refuse_in_sweeps(job: Job) -> None:
             f"parallel.devices={devices} needs parallel, the way to spread the run over them: give both "
             "(optbench list parallel)"
         )
+
+
+def refuse_spread(job: Job) -> None:
+    """Refuse a run that several processes are to train where nobody starts them.
+
+    Raises:
+        ConfigError: of such a run, and as ``refuse_lone_devices`` does.
+    """
+    refuse_lone_devices(job)
     if is_spread(job):
         ways = "+".join(sorted(options_in(job.config["parallel"])))
-        raise ConfigError(
-            f"parallel={ways} is for single runs, by optbench train without -m, or by torchrun: several of them one "
-            "after another, as in a shell's loop"
-        )
+        raise ConfigError(f"parallel={ways} is for optbench train and tune, and this command trains in one process")
 
 
 def layout_of(job: Job, started: int | None) -> Layout:

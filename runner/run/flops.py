@@ -7,6 +7,14 @@ from torch import Tensor, nn
 
 from runner.engine.state import State
 
+BACKWARD_TOO = 3
+"""Forward passes that a step costs: the backward pass takes two."""
+
+
+def step_flops(state: State) -> int:
+    """Return about what the first step costs."""
+    return BACKWARD_TOO * forward_flops(state) * state.run.batch_size(0)
+
 
 def forward_flops(state: State) -> int:
     """Count the multiply-adds of one sample's forward pass, two FLOPs each."""

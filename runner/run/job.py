@@ -21,9 +21,9 @@ from runner.config.identity import folder_name
 from runner.config.identity import run_id as identify
 from runner.config.imports import accepts, bind, named_by_user, resolve, source_digest, standing_in
 from runner.config.own_parts import explained, find_part, origin, path_of
-from runner.config.part_names import SHOWN_AS, is_part
+from runner.config.part_names import SHOWN_AS, is_part, shown
 from runner.config.scope import is_own
-from runner.data import Data, Samples, Source
+from runner.data import Data, Samples, Source, generated
 from runner.data.split import split, training_samples
 from runner.errors import ConfigError, PartError, TableError
 from runner.run.files import read_config, refuse_changed_data
@@ -38,6 +38,8 @@ NO_DATA = Source(Samples(np.empty((0, 0)), np.empty(0)), None, fingerprint="")
 SPLIT_KEYS = ("split_seed", "val_fraction", "folds", "fold", "bootstrap", "fraction", "normalize", "normalize_target")
 GIVEN_KEYS = ("weights", "targets")
 """Files of something for each sample; see ``runner.data.given``."""
+GENERATED = "generated"
+"""The share of the training samples that a generator adds to them; see ``runner.run.generated``."""
 SPLIT_COLUMNS = ("data_fingerprint", *(f"data.{key}" for key in (*SPLIT_KEYS, "test_fraction")), "loss")
 """What tells data splits apart, as columns of ``runs.csv``; the loss, as ``val_loss`` is of it."""
 PUBLISHED = "DEFAULT"
@@ -132,7 +134,7 @@ def _prepared(composed: Composed) -> Job:
     if config.get("loss") == "auto" and source is not NO_DATA:
         numbers = source.classes is None or config["data"]["targets"] is not None
         config["loss"] = "mse" if numbers else "cross_entropy"
-    samples = training_samples(source, **{key: config["data"][key] for key in TRAINING_KEYS}) if "data" in config else 0
+    samples = _training_samples(config, source) if "data" in config else 0
     if is_own(config):
         training_function(config, allow)
         refuse_what_only_the_loop_settles(config, known)
@@ -157,6 +159,19 @@ def _prepared(composed: Composed) -> Job:
     return Job(config, known, source, run_id, allow, composed.overrides, composed.hydra)
 
 
+def _training_samples(config: Config, source: Source) -> int:
+    """Return how many samples are trained on, of which some may be generated.
+
+    Raises:
+        ConfigError: if some are asked for that cannot be.
+    """
+    how, share = {key: config["data"][key] for key in TRAINING_KEYS}, config["data"][GENERATED]
+    if share:
+        generated.refuse(source, share, shown("data", config["data"]))
+        generated.refuse_none(training_samples(source, **how), share)
+    return training_samples(source, **how, generated_share=share)
+
+
 def _sized(config: Config, known: Chosen, source: Source, allow: frozenset[str], samples: int) -> tuple[Config, Chosen]:
     """Return a config in which a size to be resolved is the size, and the samples at a time, that it comes to here."""
     function, settings = bind(config["batch"], allow, "shuffle", "drop_last", "micro")
@@ -171,7 +186,11 @@ def _sized(config: Config, known: Chosen, source: Source, allow: frozenset[str],
 
 def _read_from(config: Config) -> Config:
     """Return what of a config decides which data are read."""
-    return {key: value for key, value in config["data"].items() if key not in (*SPLIT_KEYS, *GIVEN_KEYS, SHOWN_AS)}
+    return {
+        key: value
+        for key, value in config["data"].items()
+        if key not in (*SPLIT_KEYS, *GIVEN_KEYS, GENERATED, SHOWN_AS)
+    }
 
 
 @functools.lru_cache(maxsize=64)  # the jobs of a sweep are taught by few runs

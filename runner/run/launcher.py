@@ -1,12 +1,13 @@
 """The processes of one run are started on this machine, watched, and ended together. Never imports torch itself."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -30,12 +31,16 @@ def started_here() -> bool:
     return STARTED_BY in os.environ
 
 
-def launched(arguments: Sequence[str], devices: int) -> int:
+def launched(
+    arguments: Sequence[str], devices: int, said: Path | None = None, stopped: Callable[[], None] = lambda: None
+) -> int:
     """Run a command on so many processes, and return what the first one exits with.
 
     Args:
         arguments: of ``optbench train``.
         devices: how many.
+        said: the folder for what all of them say; None: the first one speaks.
+        stopped: called when a SIGINT or SIGTERM is passed on to them.
 
     Raises:
         ProcessError: if one of them has gone before the run was over.
@@ -43,10 +48,13 @@ def launched(arguments: Sequence[str], devices: int) -> int:
     from torch._C._distributed_c10d import TCPStore
 
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # on whatever port is free
-    with tempfile.TemporaryDirectory() as place:
-        said = [None if rank == 0 else (Path(place) / str(rank)).open("w+") for rank in range(devices)]
-        started = [_started(arguments, rank, devices, store.port, said[rank]) for rank in range(devices)]
-        before = {n: signal.signal(n, _passed_on(started)) for n in (signal.SIGINT, signal.SIGTERM)}
+    with tempfile.TemporaryDirectory() as own, contextlib.ExitStack() as files:
+        place = said or Path(own)
+        started = []
+        for rank in range(devices):
+            output = files.enter_context((place / str(rank)).open("w")) if rank or said else None
+            started.append(_started(arguments, rank, devices, store.port, output))
+        before = {n: signal.signal(n, _passed_on(started, stopped)) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             first = _until_over(started)
         finally:
@@ -60,7 +68,13 @@ def launched(arguments: Sequence[str], devices: int) -> int:
             return code
         rank, ended = first
         how = f"by {signal.Signals(-ended).name}" if ended < 0 else f"with exit code {ended}"
-        raise ProcessError(f"process {rank} of {devices} ended {how}; {GOES_ON}{_tail(said[rank])}")
+        raise ProcessError(f"process {rank} of {devices} ended {how}; {GOES_ON}{_tail(place / str(rank))}")
+
+
+def last_words(said: Path) -> str:
+    """Return the last line that the first of several processes said on stderr, without the program's name."""
+    lines = _lines(said / "0")
+    return lines[-1].removeprefix("optbench: ") if lines else ""
 
 
 def _started(
@@ -79,11 +93,13 @@ def _started(
     }
     command = [sys.executable, "-P", "-m", "runner.train", *arguments]
     # A session of their own: a Ctrl-C reaches them through this process, once each.
-    return subprocess.Popen(command, env=environment, stderr=said, start_new_session=True)
+    stdout = subprocess.DEVNULL if said else None
+    return subprocess.Popen(command, env=environment, stdout=stdout, stderr=said, start_new_session=True)
 
 
-def _passed_on(started: "Sequence[subprocess.Popen[bytes]]") -> Any:
+def _passed_on(started: "Sequence[subprocess.Popen[bytes]]", stopped: Callable[[], None] = lambda: None) -> Any:
     def pass_on(number: int, frame: FrameType | None) -> None:
+        stopped()
         for process in started:
             if process.poll() is None:
                 process.send_signal(number)
@@ -108,10 +124,12 @@ def _until_over(started: "Sequence[subprocess.Popen[bytes]]") -> tuple[int, int]
     return first or next((end for end in ends if end[1] != LOST), ends[0] if ends else None)
 
 
-def _tail(said: IO[str] | None) -> str:
-    """Return the last lines of what a process said, below a message."""
-    if said is None:
-        return ""
-    said.seek(0)
-    lines = [line.rstrip() for line in said if line.strip()][-TAIL_LINES:]
-    return "".join(f"\n    {line}" for line in lines)
+def _tail(said: Path) -> str:
+    """Return the last lines of what a process said, below a message; nothing of one that spoke for itself."""
+    return "".join(f"\n    {line}" for line in _lines(said)[-TAIL_LINES:])
+
+
+def _lines(said: Path) -> list[str]:
+    if not said.exists():
+        return []
+    return [line.rstrip() for line in said.read_text(errors="replace").splitlines() if line.strip()]

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from runner.engine.state import State
     from runner.run.trainee import Trainee
 
-BACKWARD_TOO = 3
-"""Forward passes that a step costs: the backward pass takes two."""
 CHECKPOINT_SECONDS = 1.0
 """A checkpoint is written at evaluations, at most this often."""
 SHARE_OF_TIME = 0.02
@@ -314,11 +312,11 @@ def _settle_threads(trainee: "Trainee") -> None:
     """Train small networks on one CPU thread, unless a number was asked for."""
     import torch
 
-    from runner.run.flops import forward_flops
+    from runner.run.flops import step_flops
 
     state = trainee.states[0]
     if state.run.device.type == "cpu" and torch.get_num_threads() > 1:
-        step = BACKWARD_TOO * forward_flops(state) * state.run.batch_size(0) * len(trainee.jobs)
+        step = step_flops(state) * len(trainee.jobs)
         torch.set_num_threads(threads_for(trainee.jobs[0], step))
 
 

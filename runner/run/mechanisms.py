@@ -14,6 +14,7 @@ from runner.data import Data
 from runner.engine.hooks import FromRun, Hook
 from runner.errors import ConfigError
 from runner.noise import derive
+from runner.run.generated import Generated
 from runner.run.job import Job
 from runner.run.load import load_model
 
@@ -39,7 +40,7 @@ def hooks_of(job: Job, data: Data, device: torch.device) -> dict[str, Hook]:
     if job.config["stop"].get("all"):
         ends = {where: hook for where, hook in found.items() if where.startswith("stop.")}
         found = {where: hook for where, hook in found.items() if where not in ends} | {"stop.all": stop.all_of(ends)}
-    return found
+    return found | ({"generated": Generated(data.generated, data.generated_seconds)} if data.generated else {})
 
 
 def _outputs_of(job: Job, key: str, run: str, data: Data, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -89,7 +90,7 @@ def augmentation_of(job: Job, data: Data, device: torch.device) -> Augmentation:
     shift, scale = (torch.from_numpy(part).to(dtype) for part in (data.shift, data.scale))
     lowest, highest = 0.0, 255.0
     if parts and job.source.samples.x.dtype != "uint8":
-        raw = torch.from_numpy(data.train.x) * scale + shift
+        raw = torch.from_numpy(data.train.x[: len(data.train) - data.generated]) * scale + shift
         lowest, highest = float(raw.min()), float(raw.max())
     pixels = Pixels(shift.to(device), scale.to(device), lowest, highest)
     return Augmentation(augment.in_order(parts), pixels, derive(job.config["seed"], "augment"))

@@ -11,7 +11,8 @@ from runner.data import Data, Samples, Source
 from runner.data.split import split
 from runner.engine.run import Split
 from runner.metrics import AnyLoss, Metric, OfInputs
-from runner.run.job import GIVEN_KEYS, SPLIT_KEYS, Job
+from runner.run.generated import with_generated
+from runner.run.job import GENERATED, GIVEN_KEYS, SPLIT_KEYS, Job
 
 PROBE_SAMPLES = 2048
 """Training samples on which ``train_loss`` is measured: 2 % standard error of an accuracy at most, at little cost."""
@@ -24,13 +25,20 @@ def samples_of(job: Job, device: torch.device) -> tuple[Data, Split, Split, Spli
 
 
 def data_of(job: Job) -> Data:
-    """Return a job's data, split and normalized."""
+    """Return a job's data, split and normalized, generated samples behind the training samples."""
     return _prepared(*_arguments(job))
 
 
+def real_data_of(job: Job) -> Data:
+    """Return the same without what is generated."""
+    source, settings, dtype, _ = _arguments(job)
+    return _prepared(source, settings, dtype, None)
+
+
 def probe(train: Split, data: Data) -> Split:
-    """Return the fixed part of train that ``train_loss`` is measured on."""
+    """Return the fixed part of train that ``train_loss`` is measured on, of which nothing is generated."""
     size = PROBE_SAMPLES if data.alphabet is None else max(1, PROBE_SAMPLES // train.y.shape[1])
+    size = min(size, len(data.train) - data.generated)
     return Split(train.x[:size], train.y[:size])
 
 
@@ -86,25 +94,35 @@ def loss_at_every_place(loss: AnyLoss, data: Data) -> AnyLoss:
     return OfInputs(lambda outputs, y, x: loss.of(outputs.flatten(0, 1), y.flatten(), x=x.flatten()))
 
 
-Arguments = tuple[Source, tuple[tuple[str, Any], ...], str]
+Arguments = tuple[Source, tuple[tuple[str, Any], ...], str, tuple[float, int] | None]
+"""The data set, how it is split, the type, and the share and the seed of what is generated."""
 
 
 def _arguments(job: Job) -> Arguments:
     settings = tuple((key, job.config["data"][key]) for key in (*SPLIT_KEYS, *GIVEN_KEYS))
-    return job.source, settings, job.config.get("dtype", "float32")
+    share = job.config["data"][GENERATED]
+    return job.source, settings, job.config.get("dtype", "float32"), (share, job.config["seed"]) if share else None
 
 
 @functools.lru_cache(maxsize=4)  # the runs of a sweep share their data
-def _prepared(source: Source, settings: tuple[tuple[str, Any], ...], dtype: str) -> Data:
-    return split(source, **dict(settings), dtype=dtype)
+def _prepared(
+    source: Source, settings: tuple[tuple[str, Any], ...], dtype: str, generated: tuple[float, int] | None
+) -> Data:
+    if generated is None:
+        return split(source, **dict(settings), dtype=dtype)
+    return with_generated(source, *generated, **dict(settings), dtype=dtype)
 
 
 @functools.lru_cache(maxsize=4)
 def _on_device(
-    source: Source, settings: tuple[tuple[str, Any], ...], dtype: str, device: torch.device
+    source: Source,
+    settings: tuple[tuple[str, Any], ...],
+    dtype: str,
+    generated: tuple[float, int] | None,
+    device: torch.device,
 ) -> tuple[Data, tuple[Split, Split, Split]]:
     """Return a data set split and normalized, and its train, validation and test samples on the device."""
-    data = _prepared(source, settings, dtype)
+    data = _prepared(source, settings, dtype, generated)
     train = _to_device(data.train, device)
     if data.weights is not None:
         train = replace(train, weights=torch.from_numpy(data.weights).to(device, getattr(torch, dtype)))

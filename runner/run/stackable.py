@@ -4,7 +4,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from runner.config import check
+from runner.config.imports import named_by_user
 from runner.errors import ConfigError
+from runner.run.devices import is_spread
 from runner.run.job import Job
 
 if TYPE_CHECKING:
@@ -14,12 +16,41 @@ NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.", "stop.")
 """Choices in which the runs of a stack may differ; ``model`` and all others decide what a step computes."""
 
 
+REPLAYED_FLOPS = 1e11
+"""Of a step on CUDA, below which it takes no longer than its launches do (``scripts/bench_cuda.py``)."""
+
+
+def is_stackable(job: Job, asked: bool) -> bool:
+    """Say whether a job may be trained in a stack as far as its code goes.
+
+    A training function of one's own is never stacked, nor what several processes train; what of one's own acts in a
+    step is where a stack is ``asked`` for. Data of one's own are tensors by then, as all data.
+    """
+    acting = [key for key in named_by_user(job.config) if not key.startswith("data.")]
+    return not (job.is_own or is_spread(job)) and (asked or not acting)
+
+
+def is_replayed(job: Job, run: "Run") -> bool:
+    """Say whether a run that is trained by itself is a stack of one: on CUDA, where its step is replayed as a graph.
+
+    A small step costs its launches, whatever the model; a graph is one.
+    """
+    if run.device.type != "cuda" or not is_stackable(job, asked=False) or refusal(job, run) is not None:
+        return False
+    from runner.engine import fused
+    from runner.engine.state import start
+    from runner.run.flops import step_flops
+
+    return fused.replays(run) and step_flops(start(run)) <= REPLAYED_FLOPS
+
+
 def signature(job: Job) -> str:
     """Return what runs must have in common to be stacked."""
     leaves = check.leaves(job.config)
     in_all = {key for key, setting in job.known.settings.items() if setting.same}
     same = {k: v for k, v in leaves.items() if k in in_all or not k.startswith(NUMBERS)}
-    return json.dumps([same, job.source.fingerprint], sort_keys=True)
+    drawn = [job.config["seed"]] if job.config["data"]["generated"] else []  # each seed's samples are its own
+    return json.dumps([same, job.source.fingerprint, *drawn], sort_keys=True)
 
 
 def without_rate(optim: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from runner.config.identity import OF_SWEEPS
 from runner.measures import title
 from runner.report.measure import Measure
 from runner.search.finals import JUDGES, MOST_SEEDS, Finals
@@ -39,7 +40,8 @@ def answer(search: Search, config_dir: str | None = None) -> str:
         lines.append(f"The best of {len(ranked)} looks better than it is: new seeds tell how good.")
     if (best := recommended(search)) is not None:
         front = ["--config-dir", config_dir] if config_dir else []
-        lines.append(f"use     {joined(['optbench', 'train', *front, *search.space.overrides(best.drawn)])}")
+        typed = [o for o in search.space.overrides(best.drawn) if o.partition("=")[0] not in OF_SWEEPS]
+        lines.append(f"use     {joined(['optbench', 'train', *front, *typed])}")
     return "\n".join(lines) + "\n" + _report(search, config_dir)
 
 

@@ -65,7 +65,9 @@ def meant(thing: str, label: str | None, overrides: Sequence[str]) -> Meant:
             ("model=custom", f"model.target={thing}", *([] if label is None else _labels(label, given))),
             f"auto-{thing.rpartition('.')[2]}",
         )
-    raise ConfigError(f"{thing} is no table, no folder of pictures and no import path of a model{_near(path)}")
+    raise ConfigError(
+        f"there is no file and no folder {thing}, and no import path of a model looks like that{_near(path)}"
+    )
 
 
 def _delimiter(path: Path) -> list[str]:

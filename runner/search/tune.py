@@ -306,7 +306,7 @@ class Search:
             raise ConfigError(
                 f"--budget: one generation, {len(jobs)} runs, takes about {math.ceil(seconds)} s with {self._workers} "
                 f"workers, the finals {math.ceil(of_finals)} s, and it took {math.ceil(before)} s to begin: more than "
-                f"{self.limits.seconds:g} s; give more, or a smaller --generation or --finalists"
+                f"{self.limits.seconds:g} s; give more, or tune with a smaller --generation or --finalists"
             )
         return generation
 

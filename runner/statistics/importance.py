@@ -64,12 +64,18 @@ def importance(parameters: Mapping[str, Parameter], scores: Array) -> dict[str, 
     shares = {
         name: Importance(
             float(variances[0] / total),
-            float(np.quantile(variances[1:], LEVEL) / total),
+            _chance(variances[1:], total - variances[0]),
             int(np.isfinite(parameters[name].values).sum()),
         )
         for name, variances in found.items()
     }
     return dict(sorted(shares.items(), key=lambda pair: -pair[1].share))
+
+
+def _chance(shuffled: Array, others: float) -> float:
+    """Return the share of a parameter's shuffled variances beside the others', not exceeded in 95 % of shuffles."""
+    together = np.maximum(shuffled + others, np.finfo(float).tiny)
+    return float(np.quantile(shuffled / together, LEVEL))
 
 
 def _variances(parameter: Parameter, best: npt.NDArray[np.bool_]) -> Array:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ class Verdict:
     """How many were judged."""
     train_seconds: float
     """Of all of them together, one thread each."""
+    versions: dict[str, str]
+    """By which the runs were made."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the contents of ``verdict.json``."""
@@ -86,6 +89,8 @@ class Verdict:
             "source": self.study.source,
             "runs": self.runs,
             "train_seconds": round(self.train_seconds, 1),
+            "date": datetime.now(UTC).date().isoformat(),
+            "versions": self.versions,
             "numbers": json.loads(self.numbers.to_json(orient="records", double_precision=15)),
         }
 
@@ -119,7 +124,7 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
     judgement = study.judge(records)
     word = {True: "reproduced", False: "not_reproduced", None: "inconclusive"}[judgement.holds]
     seconds = float(records.number("train_seconds").sum())
-    verdict = Verdict(study, word, judgement.numbers, len(records.runs), seconds)
+    verdict = Verdict(study, word, judgement.numbers, len(records.runs), seconds, _versions(records))
     for kind, drawn in render(judgement.plot, ("png", "svg")).items():
         write_whole(study.folder / f"plot.{kind}", drawn)
     write_whole(study.folder / "numbers.csv", judgement.numbers.to_csv(index=False, lineterminator="\n"))
@@ -175,6 +180,16 @@ def read_verdict(study: Study) -> dict[str, Any] | None:
         return None
     whole = isinstance(found, dict) and {"verdict", "rule", "numbers", "runs", "train_seconds"} <= found.keys()
     return found if whole and found["rule"] == study.rule else None
+
+
+def _versions(records: Records) -> dict[str, str]:
+    """Return the versions by which runs were made, several where they differ."""
+    named = {name: f"{name}_version" for name in ("optbench", "torch", "python")}
+    return {
+        name: " and ".join(sorted(map(str, records.runs[column].unique())))
+        for name, column in named.items()
+        if column in records.runs
+    }
 
 
 def _set_aside(job: Job, say: Callable[[str], None]) -> None:

@@ -7,18 +7,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from tqdm import tqdm
 
 from runner.config.fields import show
 from runner.config.identity import CONTROL
+from runner.config.options import name_of
 from runner.errors import ConfigError
-from runner.run.devices import refuse_in_sweeps
+from runner.run.devices import checked as build_spread
+from runner.run.devices import is_spread, layout_of, refuse_lone_devices
+from runner.run.job import Job
 from runner.run.outcome import finished
 from runner.run.process import cores, end_with
 from runner.run.stackable import refuse
 from runner.sweep.held import Maker
 
+SAME = (*CONTROL, "parallel")
+"""What takes one value a sweep."""
 LARGE = 1000
 """So many jobs are worth processes of their own, which take a moment to start."""
 AT_A_TIME = 50
@@ -33,7 +39,7 @@ class Found:
     place: tuple[str, str]
     """Names of the sweep's folder and of the run's."""
     control: tuple[str, ...]
-    """Values of ``CONTROL``, as they are shown."""
+    """Values of ``SAME``, as they are shown."""
     fingerprint: str
     """Of its data."""
 
@@ -49,7 +55,7 @@ class Check:
         """Return what is kept of a job, or why it cannot be run."""
         try:
             job = self.make(overrides)
-            refuse_in_sweeps(job)
+            refuse_lone_devices(job)
             axes = job.hydra.sweeper.get("params") or job.hydra.sweeper.get("unions")
             if self.several_experiments and axes:
                 names = ", ".join(map(str, axes))
@@ -57,11 +63,18 @@ class Check:
             if finished(job) is None and not job.is_own:
                 from runner.run.build import build
 
-                refuse(job, build(job))
+                refuse(job, build_spread(job, layout_of(job, None)) if is_spread(job) else build(job))
         except ConfigError as error:
             return str(error)
         place = (str(job.config["name"]), job.folder.name)
-        return Found(job.run_id, place, tuple(show(job.config[key]) for key in CONTROL), job.source.fingerprint)
+        return Found(job.run_id, place, tuple(_shown(job, key) for key in SAME), job.source.fingerprint)
+
+
+def _shown(job: Job, key: str) -> str:
+    value: Any = job.config.get(key)
+    if key != "parallel":
+        return show(value)
+    return f"{name_of(key, value)} on {show(value['devices'])} devices" if is_spread(job) else "none"
 
 
 def checked(check: Check, job_overrides: Sequence[Sequence[str]]) -> Iterator[Found | str]:

@@ -1,11 +1,16 @@
 """The jobs of a sweep that cannot be run, told together: each reason once, with the jobs that it is about."""
 
+import re
 from collections.abc import Sequence
 
 HOPELESS = 100
 """After so many jobs, all of them refused for one reason, the others are not looked at."""
 NAMED = 10
 """Jobs that are named of one reason, and reasons that are given."""
+
+
+OF_OPTION = re.compile(r"(?P<key>\S+) is a setting of (?P<option>[^\s,]+).*, but (?P<other>\S+) is chosen")
+"""What is said of a key that belongs to another option than the one that is chosen."""
 
 
 class Invalid:
@@ -25,6 +30,17 @@ class Invalid:
     def is_hopeless(self) -> bool:
         """Whether all jobs so far were refused for one reason, and these are many."""
         return len(self._reasons) == 1 and self._count >= HOPELESS
+
+    @property
+    def advice(self) -> str:
+        """What lets the others run, or all of them where settings of one option alone are among those of a grid."""
+        said = "skip_invalid=true runs the others"
+        if (found := next(filter(None, map(OF_OPTION.search, self._reasons)), None)) is None:
+            return said
+        return (
+            f"{said}; a lone + joins grids, so that {found['key']} goes with {found['option']} alone: "
+            f"-m … + {found['other']} + {found['option']} {found['key']}=…"
+        )
 
     def __bool__(self) -> bool:
         return self._count > 0

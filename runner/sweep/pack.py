@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from runner.config.imports import named_by_user
 from runner.run import packs
 from runner.run.job import Job
 from runner.run.outcome import begun_alone, finished
-from runner.run.stackable import refusal, signature, without_rate
+from runner.run.stackable import is_stackable, refusal, signature, without_rate
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +60,7 @@ def anew(jobs: Sequence[Job], count: int, least: int = SMALLEST) -> list[Pack]:
     """Return the packs of several of these jobs, whatever became of any of them: a function of the jobs alone."""
     if not jobs or jobs[0].config["engine"] == "loop":
         return []
-    able = [i for i, job in enumerate(jobs) if _is_stackable(job, jobs[0].config["engine"] == "fused")]
+    able = [i for i, job in enumerate(jobs) if is_stackable(job, jobs[0].config["engine"] == "fused")]
     return [
         tuple(able[i] for i in members) for members in pack([jobs[i] for i in able], count, least) if len(members) > 1
     ]
@@ -88,17 +87,8 @@ def _as_they_were(jobs: Sequence[Job]) -> tuple[list[Pack], list[int]]:
 
 
 def _may_be_stacked(job: Job, asked: bool) -> bool:
-    """Say whether nothing speaks against stacking a job: that it is finished, was begun alone, or runs one's own code.
-
-    A training function of one's own is never stacked; what of one's own acts in a step is where a stack is ``asked``
-    for. Data of one's own are tensors by then, as all data.
-    """
-    return _is_stackable(job, asked) and finished(job) is None and not begun_alone(job)
-
-
-def _is_stackable(job: Job, asked: bool) -> bool:
-    acting = [key for key in named_by_user(job.config) if not key.startswith("data.")]
-    return not job.is_own and (asked or not acting)
+    """Say whether nothing speaks against stacking a job: that it has ended, was begun alone, or runs one's own code."""
+    return is_stackable(job, asked) and finished(job) is None and not begun_alone(job)
 
 
 def _stacks(jobs: Sequence[Job], members: list[int], count: int, least: int) -> list[Pack]:

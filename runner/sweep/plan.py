@@ -12,14 +12,13 @@ from runner.config.check import leaves
 from runner.config.compose import Composer, from_hydra
 from runner.config.fields import show
 from runner.config.hydra_door import DictConfig, Hydra
-from runner.config.identity import CONTROL
 from runner.errors import ConfigError
 from runner.run import files
 from runner.run.changed import refuse_runs_of_other_data
 from runner.run.claim import run_job
 from runner.run.job import Job, prepare
 from runner.run.outcome import Outcome, finished
-from runner.sweep.check import Check, checked
+from runner.sweep.check import SAME, Check, checked
 from runner.sweep.held import Held, Maker
 from runner.sweep.invalid import Invalid
 from runner.sweep.pack import packed
@@ -104,7 +103,7 @@ def plan(
     make = Maker(composer)
     jobs: dict[str, Job] = {}
     fingerprints: set[str] = set()
-    one_value: dict[str, set[str]] = {key: set() for key in CONTROL}
+    one_value: dict[str, set[str]] = {key: set() for key in SAME}
     experiments = {o for overrides in job_overrides for o in overrides if o.startswith("experiment=")}
     check = Check(make, several_experiments=len(experiments) > 1)
     invalid = Invalid(len(job_overrides))
@@ -126,7 +125,7 @@ def plan(
         if tell is None or not jobs:
             raise ConfigError(str(invalid))
         if not next(iter(jobs.values())).config["skip_invalid"]:
-            raise ConfigError(f"{invalid}\nskip_invalid=true runs the others")
+            raise ConfigError(f"{invalid}\n{invalid.advice}")
         tell(f"left out: {invalid}")
     refuse_runs_of_other_data(list(jobs.values()), fingerprints)
     return list(jobs.values())

@@ -33,6 +33,7 @@ from tests.support.made_data import make_table
         ["target.metric=val_accuracy", "target.value=0.9"],
         ["data.val_fraction=0.1"],
         ["data.folds=null", "data.fold=null", "data.bootstrap=null"],
+        ["data.generated=0"],
     ],
 )
 def test_what_does_not_decide_the_science_leaves_the_id(same: list[str], job: Callable) -> None:
@@ -64,6 +65,7 @@ def test_what_does_not_decide_the_science_leaves_the_id(same: list[str], job: Ca
         ["stop=time"],
         ["data.folds=5", "data.fold=0"],
         ["data.bootstrap=0"],
+        ["data.generated=0.5"],
     ],
 )
 def test_what_decides_the_science_changes_the_id(other: list[str], job: Callable) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from runner.data import Samples, fingerprint, own
-from runner.errors import ConfigError
+from runner.errors import ConfigError, PartError
 from tests.support.made_data import make_cifar, make_pictures, make_table
 
 
@@ -126,3 +126,9 @@ def test_labels_from_0_on_are_as_they_are() -> None:
 def test_targets_that_are_no_classes_and_no_numbers_are_refused(given: np.ndarray, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         own.custom(target=lambda: (np.zeros((6, 2)), given), args={}, test_fraction=0.2)
+
+
+@pytest.mark.parametrize("given", [{"x": np.zeros((6, 2)), "y": np.arange(6)}, 7, "text", (np.zeros((6, 2)),)])
+def test_a_function_that_gives_something_else_is_told_what_it_must_return(given: object) -> None:
+    with pytest.raises(PartError, match=r"must return \(x, y\), .* or a Dataset, got (dict|int|str|tuple of 1)$"):
+        own.custom(target=lambda: given, args={}, test_fraction=0.2)

@@ -45,6 +45,7 @@ def read_as_told(path: Path, **given: Any) -> Source:
         (["1,250.5", "800.25", "-12,000"], {"thousands": ","}, [1250.5, 800.25, -12000.0]),
         (["1 250", "800", "12 000 000"], {"thousands": " "}, [1250.0, 800.0, 12e6]),
         (["1'250", "800", "12'000"], {"thousands": "'"}, [1250.0, 800.0, 12000.0]),
+        (["1_250", "800", "12_000"], {"thousands": "_"}, [1250.0, 800.0, 12000.0]),
         (["12%", "3.5%", "-7 %"], {"units": ["%"]}, [12.0, 3.5, -7.0]),
         (["$5", "$1,200.50", "-$3"], {"units": ["$"], "thousands": ","}, [5.0, 1200.5, -3.0]),
         (["5,50 €", "3 €", "1.200,00 €"], {"units": ["€"], "decimal": ",", "thousands": "."}, [5.5, 3.0, 1200.0]),
@@ -259,6 +260,15 @@ def test_whole_numbers_are_classes_where_they_recur(values: Sequence[int], class
 def test_a_minus_of_typesetters_is_a_minus(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", {"x": ["\u22121.5", "2", "-3"] * 20, "y": ["a", "b", "a"] * 20})
     assert read_table(path, label="y").samples.x[:3, 0].tolist() == [-1.5, 2.0, -3.0]
+
+
+def test_numbers_in_brackets_are_not_taken_for_categories(tmp_path: Path) -> None:
+    """As accountants write what is below zero: no setting reads them, so that they are text on request alone."""
+    path = table(tmp_path / "t.csv", {"x": ["3.00", "(4.50)", "12.25", "(1,200.00)"] * 20, "y": ["a", "b"] * 40}, ";")
+    found = refused(path, delimiter=";", label="y")
+    assert "almost all of it is numbers: '(4.50)', '(1,200.00)'" in str(found)
+    assert found.settings == {"text": ["x"]}
+    assert read_table(path, delimiter=";", label="y", text=["x"]).samples.x.shape == (80, 4)
 
 
 def test_a_group_of_thousands_does_not_begin_with_zero(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.support.records import run_folder, without_timing
 pytestmark = pytest.mark.cuda
 
 
-@pytest.mark.parametrize("more", [[], ["regularization=[ema,grad_clip,weight_decay]"], ["model=cnn"]], ids=str)
+@pytest.mark.parametrize("more", [[], ["regularization=[ema,grad_clip,l2]"], ["model=cnn"]], ids=str)
 @pytest.mark.parametrize("stop_at", [1, 17])
 def test_a_scaled_run_goes_on_to_the_same_rows_and_scale(stop_at: int, more: list[str], job: Callable) -> None:
     """The scale begins so large that the first steps are skipped: a run that forgot it would skip more."""
@@ -34,7 +34,9 @@ def test_a_scaled_run_goes_on_to_the_same_rows_and_scale(stop_at: int, more: lis
     assert resumed.scaler is not None and undisturbed.scaler is not None
     assert resumed.scaler.state_dict() == undisturbed.scaler.state_dict()
     for row, of_it in zip(untimed(rows), untimed(expected), strict=True):
-        assert row == {k: pytest.approx(v, rel=1e-2) if isinstance(v, float) else v for k, v in of_it.items()}
+        assert row == {
+            k: pytest.approx(v, rel=1e-2, nan_ok=True) if isinstance(v, float) else v for k, v in of_it.items()
+        }
 
 
 def _overflow_first(scaler: torch.amp.GradScaler | None) -> None:

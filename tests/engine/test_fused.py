@@ -1,8 +1,9 @@
 """The fused engine is pinned to the reference: every run of a stack is what it would have been by itself."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from runner.engine.fused.step import differentiate
 from tests.support.known import LOWEST, VALLEY
 from tests.support.records import Result
 from tests.support.stacks import (
+    COSTLY,
     LOOSER,
     MODELS,
     OPTIMIZERS,
@@ -28,8 +30,15 @@ from tests.support.stacks import (
 )
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("optim", OPTIMIZERS)
+def stacked() -> Iterator[Any]:
+    """Every optimizer with every model, of the costly ones the small network alone unless slow tests are asked for."""
+    for optim in OPTIMIZERS:
+        for model in MODELS:
+            marks = [pytest.mark.slow] if optim in COSTLY and model != "mlp" else []
+            yield pytest.param(optim, model, marks=marks, id=f"{optim}-{model}")
+
+
+@pytest.mark.parametrize(("optim", "model"), stacked())
 def test_a_run_of_a_stack_is_the_run_by_itself(optim: str, model: str, job: Make) -> None:
     if (optim, model) == ("muon", "cnn"):
         pytest.skip("muon needs a hidden linear layer")
@@ -194,8 +203,11 @@ def test_a_saved_stack_goes_on_with_some_of_its_members(optim: str, job: Make) -
             torch.testing.assert_close(tensor, expected[i][name], atol=TOLERANCE, rtol=0)
 
 
+GRAPHED = ["sgd", "momentum", "adam", "adamw", "radam", "adamax", "rmsprop", "adadelta"]
+
+
 @pytest.mark.cuda
-@pytest.mark.parametrize("optim", ["sgd", "momentum", "adam", "adamw", "radam", "adamax", "rmsprop", "adadelta"])
+@pytest.mark.parametrize("optim", [*GRAPHED, "lion", "adabelief", "adan", "ademamix", "lamb", "mars"])
 @pytest.mark.parametrize("shared", [[], ["regularization=dropout"], ["model.normalization=batch"]], ids=str)
 def test_a_graphed_stack_is_the_run_by_itself_on_cuda(optim: str, shared: list[str], job: Make) -> None:
     length = ["max_steps=50", "eval_every=25", "dtype=float64", "batch.size=100", "device=cuda"]

@@ -13,12 +13,15 @@ from runner.engine.fused.graphed import WARM_UP, Graphed, can_be_captured, keep_
 from runner.engine.fused.loop import graph_of
 from runner.engine.fused.members import Stack, resume, stack
 from runner.noise import key
-from tests.support.stacks import TOLERANCE, Make, alone, assert_same, runs_of, three
+from tests.support.stacks import TOLERANCE, Make, alone, assert_close, assert_same, runs_of, three
 
-LENGTH = ["max_steps=24", "eval_every=12", "dtype=float64", "batch.size=100", "model.width=8", "data=breast_cancer"]
+SHAPE = ["dtype=float64", "batch.size=100", "model.width=8", "data=breast_cancer"]
+LENGTH = ["max_steps=24", "eval_every=12", *SHAPE]
 COUNTING = ["adam", "radam", "adamax"]
 """Optimizers whose steps depend on how many were made."""
 OTHERS = ["sgd", "momentum", "rmsprop", "adadelta"]
+TORCHS = [*COUNTING, *OTHERS, "amsgrad", "adamw", "adagrad", "nadam"]
+SHARED: list[list[str]] = [[], ["regularization=[dropout,grad_clip,l2]"], ["batch.size=all"]]
 
 
 def finished(members: Stack, pulse: Callable[[int], bool] = lambda step: False) -> list[dict[str, Tensor]]:
@@ -31,7 +34,7 @@ def finished(members: Stack, pulse: Callable[[int], bool] = lambda step: False) 
 def assert_alone(runs: list, found: list[dict[str, Tensor]], tolerance: float) -> None:
     for run, weights in zip(runs, found, strict=True):
         for name, expected in alone(run)[0].model.state_dict().items():
-            torch.testing.assert_close(weights[name], expected, atol=tolerance, rtol=0, msg=name)
+            assert_close(weights[name], expected, tolerance, name)
 
 
 @pytest.mark.parametrize("optim", [*COUNTING, *OTHERS])
@@ -125,24 +128,33 @@ def test_a_graph_repeats_its_step_on_other_inputs() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("optim", [*COUNTING, *OTHERS, "amsgrad", "adamw", "adagrad", "nadam"])
-@pytest.mark.parametrize("shared", [[], ["regularization=[dropout,grad_clip,l2]"], ["batch.size=all"]], ids=str)
+@pytest.mark.parametrize(
+    ("optim", "shared"),
+    [
+        *((optim, shared) for optim in TORCHS for shared in SHARED),
+        *((optim, []) for optim in ("lion", "adan", "adabelief", "lamb", "lars", "ademamix", "mars", "soap", "muon")),
+        ("adamw", ["optim.wrap=[cautious,lookahead]", "optim.lookahead_steps=3"]),
+    ],
+    ids=str,
+)
 def test_a_graphed_stack_is_the_stack_step_by_step(
     optim: str, shared: list[str], job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = runs_of(job, three(f"optim={optim}"), *LENGTH, "max_steps=60", "eval_every=20", "device=cuda", *shared)
+    shape = [word for word in SHAPE if word.partition("=")[0] not in {given.partition("=")[0] for given in shared}]
+    shape += shared
+    runs = runs_of(job, three(f"optim={optim}"), *shape, "max_steps=60", "eval_every=20", "device=cuda")
     graphed = finished(stack(runs))
     monkeypatch.setattr("runner.engine.fused.loop.graph_of", lambda members: None)
     for ours, eager in zip(graphed, finished(stack(runs)), strict=True):
         for name, expected in eager.items():
-            torch.testing.assert_close(ours[name], expected, atol=TOLERANCE, rtol=0, msg=name)
+            assert_close(ours[name], expected, TOLERANCE, name)
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("optim", COUNTING)
 def test_a_graphed_stack_goes_on_after_members_have_left(optim: str, job: Make) -> None:
-    kinds = [[f"optim={optim}", f"optim.lr={lr}", f"seed={seed}"] for seed, lr in enumerate((0.01, 0.003, 1e30))]
-    runs = runs_of(job, kinds, *LENGTH, "loss=mse", "max_steps=80", "device=cuda")
+    kinds = [[f"optim={optim}", f"optim.lr={lr}", f"seed={seed}"] for seed, lr in enumerate((0.01, 0.003, 1e200))]
+    runs = runs_of(job, kinds, *SHAPE, "loss=mse", "max_steps=80", "eval_every=12", "device=cuda")
     assert graph_of(stack(runs)) is not None
     assert_same(runs, 1e-8)
 

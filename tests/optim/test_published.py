@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from runner import optim
+from runner.engine.fused.graphed import can_be_captured
 from runner.engine.optimizers import evaluating
 from tests.support.stepped import STEPS, Weights, furthest, path_of, problem, start
 
@@ -225,3 +226,18 @@ def test_a_gradient_of_zeros_moves_no_layer(make: Callable) -> None:
     layer.weight.grad, layer.bias.grad = torch.zeros(3, 4).double(), torch.zeros(3).double()
     optimizer.step()
     assert torch.equal(layer.weight.detach(), before)
+
+
+@pytest.mark.parametrize("name", ["lion", "adabelief", "adan, decay 0.0", "ademamix, warm-up 0", "lamb"])
+def test_steps_that_are_counted_on_the_device_are_the_same(name: str) -> None:
+    """As a CUDA graph replays them: the count is a tensor, and no number leaves the device."""
+    make, settings, published = CASES[name]
+
+    def on_device(groups: list[dict[str, object]], **given: object) -> object:
+        optimizer = make(groups, **given)
+        for group in optimizer.param_groups:
+            group["capturable"] = True
+        return optimizer
+
+    assert can_be_captured([on_device([{"params": [nn.Parameter(torch.ones(2))], "decayed": True}], **settings)])
+    assert furthest(path_of(on_device, **settings), published) < 1e-10

@@ -7,7 +7,7 @@ import pytest
 from runner.errors import ConfigError
 from runner.parallel import Layout, Way, layout
 from runner.run.build import build
-from runner.run.devices import checked, layout_of, refuse_in_sweeps
+from runner.run.devices import checked, layout_of, refuse_lone_devices
 from runner.run.job import Job
 
 REFUSED = [
@@ -44,7 +44,7 @@ def built(job: Callable[..., Job], *overrides: str) -> None:
 
 def test_devices_without_a_way_are_refused(job: Callable[..., Job]) -> None:
     with pytest.raises(ConfigError, match="needs parallel, the way"):
-        refuse_in_sweeps(job("parallel.devices=2"))
+        refuse_lone_devices(job("parallel.devices=2"))
 
 
 def test_a_way_without_devices_is_refused_on_a_cpu(job: Callable[..., Job]) -> None:

@@ -12,6 +12,7 @@ from runner.engine.memory import COPIES
 from runner.engine.state import start
 from runner.run import memory
 from runner.run.build import build
+from tests.support.known import MNIST_ROOT
 
 
 def test_a_forward_pass_keeps_the_inputs_of_every_layer(job: Callable) -> None:
@@ -46,13 +47,15 @@ def test_auto_takes_a_batch_apart_that_a_device_does_not_hold(job: Callable, mon
 
 
 @pytest.mark.cuda
+@pytest.mark.mnist
 @pytest.mark.parametrize("model", [["model=mlp", "model.width=512"], ["model=cnn", "model.width=32"]], ids=str)
 def test_a_step_takes_no_more_of_a_device_than_the_rule_leaves_room_for(model: list[str], job: Callable) -> None:
     """What the rule estimates is half of the memory there is: twice of it must hold what a step really takes."""
-    this = job(*model, "data=digits", "optim=adamw", "batch.size=1024", "device=cuda")
+    given = ["data=mnist", f"data.root={MNIST_ROOT}", f"batch.size={SAMPLES}", "optim=adamw", "device=cuda"]
+    this = job(*model, *given)
     weights, sample = memory._bytes(this.config, this.source, this.allow)
     state = start(build(this))
-    x, y = state.run.train.x[:1024], state.run.train.y[:1024]
+    x, y = state.run.train.x[:SAMPLES], state.run.train.y[:SAMPLES]
     before = torch.cuda.memory_allocated()
     for _ in range(2):  # the optimizer's moments are there from the first step on
         torch.cuda.reset_peak_memory_stats()
@@ -62,5 +65,7 @@ def test_a_step_takes_no_more_of_a_device_than_the_rule_leaves_room_for(model: l
     assert taken <= (COPIES * weights + len(x) * sample) / memory.SHARE + CUBLAS_BYTES
 
 
+SAMPLES = 4096
+"""Of 28 × 28: of small images and batches what cuDNN sets aside for itself is more than the step takes."""
 CUBLAS_BYTES = 64 * 2**20
 """At most, of the workspace that cuBLAS takes with a process's first product."""

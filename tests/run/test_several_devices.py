@@ -95,10 +95,6 @@ def test_what_cannot_be_is_said_once_and_nothing_is_written(tmp_path: Path) -> N
     refused = run(tmp_path, "parallel=tensor", "parallel.devices=3")
     assert (refused.returncode, refused.stderr.count("optbench: ")) == (2, 1)
     assert not (tmp_path / "outputs").exists()
-    swept = run(tmp_path, "-m", "parallel=ddp", "parallel.devices=2", "seed=0,1")
-    assert swept.returncode == 2
-    assert "is for single runs" in swept.stderr
-    assert not (tmp_path / "outputs").exists()
 
 
 def until(there: "object", started: "subprocess.Popen[str]") -> None:

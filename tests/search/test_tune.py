@@ -51,7 +51,7 @@ def searched(folder: Path, *more: str) -> Path:
 
 
 def test_trials_are_runs_and_the_answer_is_the_best_of_them(optbench: Callable, folder: Path) -> None:
-    found = optbench(*ASKED)
+    found = optbench(*ASKED, "workers=2")
     assert found.code == 0, found.err
     assert len(run_folders(folder)) == 15 and "the best of 15 settings, by validation accuracy" in found.out
     assert len(settings_of(folder)) == 18, "generations are proposed whole"

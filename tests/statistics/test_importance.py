@@ -26,6 +26,13 @@ def test_what_decides_comes_first_and_what_does_not_stays_below_chance() -> None
     assert sum(one.share for one in found.values()) == pytest.approx(1)
 
 
+def test_a_share_that_chance_gives_is_a_share() -> None:
+    """Of few trials, of which shuffles may explain more than the parameters do."""
+    for seed in range(20):
+        found = importance(drawn(FEWEST_TRIALS, seed), np.random.default_rng(100 + seed).random(FEWEST_TRIALS))
+        assert all(0 <= one.chance <= 1 for one in found.values())
+
+
 def test_few_trials_tell_nothing() -> None:
     n = FEWEST_TRIALS - 1
     assert importance(drawn(n), np.arange(n) * 1.0) == {}

@@ -14,6 +14,7 @@ FLOORS = (
         "options",
         {
             "data",
+            "generator",
             "model",
             "init",
             "optim",

@@ -38,6 +38,15 @@ def test_without_a_job_that_can_be_run_nothing_is_left_out(optbench: Callable, f
     assert list(folder.iterdir()) == []
 
 
+def test_a_setting_of_one_option_alone_is_told_where_it_goes(optbench: Callable, folder: Path) -> None:
+    asked = ["train", "-m", "optim=adamw,momentum", "optim.momentum=0.8,0.9", "max_steps=2", "baselines=false"]
+    refused = optbench(*asked)
+    assert refused.code == 2 and list(folder.iterdir()) == []
+    assert "-m … + optim=adamw + optim=momentum optim.momentum=…" in refused.err
+    told = ["train", "-m", "max_steps=2", "baselines=false", "+", "optim=adamw", "+", "optim=momentum"]
+    assert optbench(*told, "optim.momentum=0.8,0.9").code == 0 and len(run_folders(folder)) == 3
+
+
 def test_a_run_by_itself_has_nothing_to_leave_out(optbench: Callable, folder: Path) -> None:
     refused = optbench("train", "skip_invalid=true")
     assert refused.code == 2 and "skip_invalid=true is for sweeps" in refused.err

@@ -22,13 +22,15 @@ SENTENCE = 3
 MOST_WORDS = 5
 """A column with more different texts than this beside its numbers is no column of numbers."""
 
-_GROUPED = r"[1-9]\d{0,2}(?:[,.' ]\d{3})+"
+_GROUPED = r"[1-9]\d{0,2}(?:[,.' _]\d{3})+"
 _SYMBOLS = "$€£¥₹%‰°"
 _DECORATED = re.compile(
     rf"[-+]?\s*(?P<before>[{_SYMBOLS}]?)\s*[-+]?"
     rf"(?P<whole>{_GROUPED}|\d+)(?:(?P<mark>[.,])\d+)?(?:[eE][-+]?\d+)?\s*(?P<after>[{_SYMBOLS}]|[^\W\d_]{{1,5}})?",
     re.ASCII,
 )
+_IN_BRACKETS = re.compile(r"^\((.*)\)$")
+"""As accountants write what is below zero."""
 _CODE = re.compile(r"[-+]?0\d+", re.ASCII)
 """A number with zeros before it, which is a code."""
 _OTHER_SIGNS = str.maketrans({"\u2212": "-", "\u00a0": " ", "\u202f": " "})
@@ -157,7 +159,7 @@ def _doubted(column: Column, reading: Reading) -> Column:
     codes = different.map(lambda word: _CODE.fullmatch(word) is not None).to_numpy(bool)
     plain = ~np.isnan(numbers_of(different, reading)) & ~codes
     decorated = [
-        None if plain[i] or codes[i] else _DECORATED.fullmatch(word.translate(_OTHER_SIGNS))
+        None if plain[i] or codes[i] else _DECORATED.fullmatch(_IN_BRACKETS.sub(r"\1", word.translate(_OTHER_SIGNS)))
         for i, word in enumerate(different)
     ]
     if len({match["after"] for match in decorated if match and (match["after"] or "").isalpha()}) > 1:

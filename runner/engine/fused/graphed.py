@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-WARM_UP = 3
-"""Steps of a shape that are made as usual first, the last as it is captured: libraries set themselves up in them."""
+WARM_UP = 7
+"""Steps of a shape that are made as usual first, the last as it is captured: libraries set themselves up in them.
+
+RAdam makes its first five without rectification, in float32 where it counts on the device.
+"""
 Step = Callable[..., Tensor]
 """Makes a step from tensors on the device alone, without waiting for it, and returns the losses."""
 

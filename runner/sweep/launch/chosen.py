@@ -6,7 +6,7 @@ from typing import Any
 
 from runner.errors import ConfigError
 from runner.run.job import Job
-from runner.sweep.launch import Launch, inline, processes
+from runner.sweep.launch import Launch, inline, processes, spread
 from runner.sweep.launch.cluster import launch_on
 from runner.sweep.launch.ray import Ray
 from runner.sweep.launch.slurm import TEXTS, Slurm
@@ -53,7 +53,9 @@ def chosen(settings: Mapping[str, Any], workers: int | None) -> Launching:
         if value is not None and value < least:
             raise ConfigError(f"hydra.launcher.{key} must be ≥ {least:g}, got {value}")
     cluster = _slurm(settings, workers) if name == "SlurmLauncher" else _ray(settings, workers)
-    return Launching(launch_on(cluster), lambda jobs: cluster.workers * cluster.processes, cluster.check)
+    return Launching(
+        launch_on(cluster), lambda jobs: cluster.workers * spread.at_a_time(cluster.processes, jobs), cluster.check
+    )
 
 
 def _slurm(settings: Mapping[str, Any], workers: int | None) -> Slurm:

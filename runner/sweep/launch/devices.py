@@ -35,13 +35,13 @@ def devices(jobs: Sequence[Job]) -> list[str]:
 
 
 @contextlib.contextmanager
-def pinned(seen: Sequence[str], slot: int) -> Iterator[None]:
-    """Have the process that the block starts anew (``spawn``) see one of several devices, the slots in turn."""
-    if len(seen) < 2:
+def pinned(seen: Sequence[str], slot: int, each: int = 1) -> Iterator[None]:
+    """Have the process that the block starts anew (``spawn``) see ``each`` of several devices, the slots in turn."""
+    if len(seen) <= each:
         yield
         return
     before = os.environ.get(VISIBLE)
-    os.environ[VISIBLE] = seen[slot % len(seen)]
+    os.environ[VISIBLE] = ",".join(seen[(slot * each + i) % len(seen)] for i in range(each))
     try:
         yield
     finally:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from runner.run.claim import run_pack
 from runner.run.outcome import Outcome
 from runner.run.process import Interruption
 from runner.run.progress import Bar
-from runner.sweep.launch import Report
+from runner.sweep.launch import Report, spread
 from runner.sweep.queue import Queue
 
 
@@ -23,7 +22,7 @@ def launch(queue: Queue, report: Report, workers: int = 1) -> None:
     try:
         while (taken := queue.take()) is not None:
             chosen = [queue.jobs[i] for i in taken]
-            for outcome in queue.over(taken, run_pack(chosen, "none", interruption, Bar(), wait=True)):
+            for outcome in queue.over(taken, spread.train(chosen, interruption, Bar(), wait=True)):
                 report(outcome)
                 _show_traceback(outcome)
                 if chosen[0].config["fail_fast"] and outcome.summary["status"] == "failed":

@@ -17,12 +17,11 @@ from typing import Any
 
 from runner.errors import OptbenchError
 from runner.run import files
-from runner.run.claim import run_pack
 from runner.run.job import Job
 from runner.run.outcome import Outcome
-from runner.run.process import cores, end_with
+from runner.run.process import Interruption, cores, end_with
 from runner.run.progress import Told
-from runner.sweep.launch import Report
+from runner.sweep.launch import Report, spread
 from runner.sweep.launch.board import Board
 from runner.sweep.launch.devices import accelerator_is_there, devices, may_use_an_accelerator, pinned
 from runner.sweep.pack import Pack
@@ -47,13 +46,16 @@ class Worker:
 
 
 def number_of_workers(jobs: Sequence[Job]) -> int:
-    """Return how many runs are trained at a time: as asked, or the cores, or one on each accelerator."""
+    """Return how many runs are trained at a time: as asked, or the cores, or one on each accelerator.
+
+    Raises:
+        ConfigError: if a run takes more devices than there are workers.
+    """
     asked: int | None = jobs[0].config["workers"]
-    if asked is not None:
-        return asked
-    if may_use_an_accelerator(jobs) and accelerator_is_there():
-        return max(1, len(devices(jobs)))
-    return cores()
+    if asked is None:
+        on_accelerators = may_use_an_accelerator(jobs) and accelerator_is_there()
+        asked = max(1, len(devices(jobs))) if on_accelerators else max(cores(), spread.places(jobs))
+    return spread.at_a_time(asked, jobs)
 
 
 def launch(queue: Queue, report: Report, workers: int) -> None:
@@ -166,7 +168,7 @@ class _Pool:
         jobs = tuple(self._queue.jobs) if self._context.get_start_method() == "fork" else ()
         process = self._context.Process(target=_serve, args=(theirs, jobs, os.getpid()), daemon=True)
         slot = next(i for i in range(self._size) if i not in [worker.slot for worker in self._workers])
-        with pinned(self._devices, slot):
+        with pinned(self._devices, slot, spread.places(self._queue.jobs)):
             process.start()
         theirs.close()
         worker = Worker(process, ours, len(jobs), slot)
@@ -218,7 +220,7 @@ def _serve(pipe: Connection, jobs: Sequence[Job], parent: int) -> None:
             try:
                 if chosen[0].config.get("threads") is None:
                     torch.set_num_threads(1)
-                outcomes = run_pack(chosen, "none", progress=Told(pipe.send))
+                outcomes = spread.train(chosen, Interruption(), Told(pipe.send))
                 answers = [None if outcome is None else (outcome.summary, outcome.trained) for outcome in outcomes]
             except OptbenchError as error:
                 answers = [({"status": "failed", "stop_reason": str(error), "run_id": j.run_id}, True) for j in chosen]

@@ -18,10 +18,10 @@ from typing import Any
 
 from runner import INTERRUPTED
 from runner.errors import OptbenchError
-from runner.run.claim import run_pack
 from runner.run.job import Job
 from runner.run.outcome import Outcome
 from runner.run.process import Interruption, end_with
+from runner.sweep.launch import spread
 from runner.sweep.launch.devices import accelerator_is_there, devices, may_use_an_accelerator, pinned
 from runner.sweep.shared import MOST_DEATHS, Shared, Watch
 
@@ -60,11 +60,12 @@ class _Supervisor:
     """Keeps the processes of a worker, and speaks for those that die."""
 
     def __init__(self, shared: Shared, number: int, size: int) -> None:
-        self._shared, self._number, self._size = shared, number, size
-        self._processes: list[BaseProcess | None] = [None] * size
+        jobs = [job for pack in shared.packs[:1] for job in pack]
+        self._places = spread.places(jobs)
+        self._shared, self._number, self._size = shared, number, max(1, size // self._places)
+        self._processes: list[BaseProcess | None] = [None] * self._size
         self._stopping = False
         self._broken = 0
-        jobs = [job for pack in shared.packs[:1] for job in pack]
         self._spawns = sys.platform != "linux" or (may_use_an_accelerator(jobs) and accelerator_is_there())
         self._devices = devices(jobs)
         self._context = get_context("spawn" if self._spawns else "fork")
@@ -97,7 +98,7 @@ class _Supervisor:
     def _start(self, slot: int) -> bool:
         asked = (self._shared.folder, self._number, slot, self._size, os.getpid())
         process: BaseProcess = self._context.Process(target=_serve, args=asked)  # type: ignore[attr-defined]
-        with pinned(self._devices, slot):
+        with pinned(self._devices, slot, self._places):
             process.start()
         self._processes[slot] = process
         if self._stopping:  # the signal came while it was started
@@ -209,7 +210,7 @@ def _train(shared: Shared, number: int, interruption: Interruption) -> None:
         jobs = [shared.packs[number][place] for place in left]
         fails_fast = False
         try:
-            outcomes = run_pack(jobs, "none", interruption)
+            outcomes = spread.train(jobs, interruption)
             fails_fast = bool(jobs[0].config["fail_fast"])
         except OptbenchError as error:
             said = {"status": "failed", "stop_reason": str(error)}
