@@ -53,7 +53,7 @@ def main() -> int:
             *not_run(frame, crowd, told, told_crowd),
         ]
     )
-    PAGE.write_text(text + "\n", encoding="utf-8")
+    PAGE.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
     print(f"{PAGE}: {len(frame)} and {len(crowd)} runs, {len(text.split())} words")
     return 0
 
