@@ -1,7 +1,8 @@
 """Break options on purpose, one at a time, in a copy of the package; say which test or study notices.
 
-Run: python scripts/break_options.py. Exit code 1 if a break goes unnoticed. It keeps the suite honest: a test that
-cannot fail on a wrong formula proves nothing about the right one.
+Run: python scripts/break_options.py [WORD …]; with words, those that have them in what is said of them. Exit code 1 if
+a break goes unnoticed. It keeps the suite honest: a test that cannot fail on a wrong formula proves nothing about the
+right one.
 """
 
 import os
@@ -27,6 +28,137 @@ class Break:
     """A test file with an optional -k expression behind a space, or ``study NAME``."""
 
 
+OF_OPTIMIZERS = tuple(
+    Break(what, f"runner/optim/{file}", right, wrong, f"tests/{noticed_by}")
+    for what, file, right, wrong, noticed_by in (
+        (
+            "Lion that takes the gradient in before its step",
+            "signs.py",
+            'weight.sub_(gradient.lerp(momentum, toward_step).sign_(), alpha=group["lr"])',
+            'weight.sub_(gradient.lerp(momentum, toward_momentum).sign_(), alpha=group["lr"])',
+            "optim/test_published.py lion",
+        ),
+        (
+            "AdaBelief of the square, not of the surprise",
+            "moments.py",
+            "off = gradient - mean",
+            "off = gradient",
+            "optim/test_published.py adabelief",
+        ),
+        (
+            "Adan without the look-ahead in its square",
+            "moments.py",
+            "ahead = change.mul_(beta2).add_(gradient)",
+            "ahead = change.mul_(0).add_(gradient)",
+            "optim/test_published.py adan",
+        ),
+        (
+            "AdEMAMix with its slow mean corrected",
+            "moments.py",
+            ".add_(slow, alpha=share).div_(root)",
+            ".add_(slow / unbiased(decay, t), alpha=share).div_(root)",
+            "optim/test_published.py ademamix",
+        ),
+        (
+            "MARS without the change of the gradient",
+            "moments.py",
+            'corrected = gradient + group["gamma"] *',
+            'corrected = gradient + 0 * group["gamma"] *',
+            "optim/test_preconditioned.py mars",
+        ),
+        (
+            "LAMB whose trust ratio leaves the decay out",
+            "layerwise.py",
+            "share_of(norm_of(weight, group), norm_of(step, group))",
+            'share_of(norm_of(weight, group), norm_of(step - group["weight_decay"] * weight, group))',
+            "optim/test_published.py lamb",
+        ),
+        (
+            "LARS with the rate outside of its velocity's layer",
+            "layerwise.py",
+            "norm_of(gradient, group) + decay * size",
+            "norm_of(gradient, group)",
+            "optim/test_published.py lars",
+        ),
+        (
+            "Prodigy whose estimate may shrink",
+            "distance.py",
+            "found = max(d, r / length) if length > 0 else d",
+            "found = r / length if length > 0 else d",
+            "optim/test_published.py prodigy",
+        ),
+        (
+            "schedule-free with a plain mean",
+            "averaged.py",
+            'share = rate**2 / group["squares"] if group["squares"] else 0.0',
+            'share = 1 / group["k"]',
+            "optim/test_published.py schedule_free",
+        ),
+        (
+            "schedule-free judged where it takes gradients",
+            "averaged.py",
+            'y.lerp_(held["z"], 1 - 1 / group["interpolation"])',
+            "pass",
+            "optim/test_published.py schedule_free",
+        ),
+        (
+            "Sophia without its cut",
+            "curvature.py",
+            "(mean / most).clamp_(-1, 1)",
+            "(mean / most).clamp_(-9, 9)",
+            "optim/test_preconditioned.py sophia",
+        ),
+        (
+            "Shampoo with square roots of a matrix's sides",
+            "kronecker.py",
+            "inverse_root(m, 2 * len(sums))",
+            "inverse_root(m, 2)",
+            "optim/test_preconditioned.py shampoo",
+        ),
+        (
+            "SOAP with its second moment outside of the basis",
+            "kronecker.py",
+            "square.mul_(beta2).addcmul_(there, there, value=1 - beta2)",
+            "square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)",
+            "optim/test_preconditioned.py soap",
+        ),
+        (
+            "Kron without the inverse in its factors",
+            "kronecker.py",
+            "torch.triu(first - second) @ factor",
+            "torch.triu(first) @ factor",
+            "optim/test_preconditioned.py kron",
+        ),
+        (
+            "SAM that goes down for its gradient",
+            "wrap.py",
+            "self._rho / (size + 1e-12)",
+            "-self._rho / (size + 1e-12)",
+            "optim/test_wrap.py sam",
+        ),
+        (
+            "cautious steps that are not made larger",
+            "wrap.py",
+            "step * (agrees / share.clamp(min=LEAST_KEPT))",
+            "step * agrees",
+            "optim/test_wrap.py cautious",
+        ),
+        (
+            "lookahead that goes all the way",
+            "wrap.py",
+            "slow.lerp_(at.weights[name], self.share)",
+            "slow.lerp_(at.weights[name], 1.0)",
+            "optim/test_wrap.py lookahead",
+        ),
+        (
+            "a stack's norms over all of its members",
+            "stepping.py",
+            'tuple(range(1, x.ndim)) if group.get("stacked") else tuple(range(x.ndim))',
+            "tuple(range(x.ndim))",
+            "engine/test_fused.py lamb",
+        ),
+    )
+)
 BREAKS = (
     Break(
         "He with fan_out for fan_in",
@@ -58,35 +190,35 @@ BREAKS = (
     ),
     Break(
         "AdamW with coupled decay",
-        "runner/optim.py",
-        "return torch.optim.AdamW(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))",
-        "return torch.optim.Adam(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))",
-        "tests/test_optim.py adamw",
+        "runner/optim/from_torch.py",
+        "return uncompiled(torch.optim.AdamW)(",
+        "return uncompiled(torch.optim.Adam)(",
+        "tests/optim/test_from_torch.py adamw",
     ),
     Break(
         "Adam with its moments' decays exchanged",
-        "runner/optim.py",
+        "runner/optim/groups.py",
         "    first, second = betas\n    return first, second",
         "    first, second = betas\n    return second, first",
-        "tests/test_optim.py adam",
+        "tests/optim/test_from_torch.py adam",
     ),
     Break(
         "Adam without bias correction",
-        "runner/optim.py",
-        "    return torch.optim.Adam(parameters, lr, _pair(betas), eps, fused=_fusable(parameters))\n",
-        "    from runner.study import parts\n\n    return parts.UncorrectedAdam(parameters, lr, _pair(betas))\n",
+        "runner/optim/from_torch.py",
+        "    return uncompiled(torch.optim.Adam)(parameters, lr, pair(betas), eps, fused=fusable(parameters))\n",
+        "    from runner.study import parts\n\n    return parts.UncorrectedAdam(parameters, lr, pair(betas))\n",
         "study adam-first-step",
     ),
     Break(
         "AMSGrad as Adam",
-        "runner/optim.py",
+        "runner/optim/from_torch.py",
         "amsgrad=True",
         "amsgrad=False",
-        "tests/test_optim.py amsgrad",
+        "tests/optim/test_from_torch.py amsgrad",
     ),
     Break(
         "Nesterov as heavy ball",
-        "runner/optim.py",
+        "runner/optim/from_torch.py",
         "nesterov=nesterov",
         "nesterov=False",
         "study quadratic-rates",
@@ -110,7 +242,7 @@ BREAKS = (
         "runner/regularization/decay.py",
         "1 - lr * self.rate",
         "1 - self.rate",
-        "tests/test_optim.py decay",
+        "tests/optim/test_from_torch.py decay",
     ),
     Break(
         "decoupled decay of a stack without the learning rate",
@@ -122,8 +254,8 @@ BREAKS = (
     Break(
         "parts of a batch that count alike, whatever their samples",
         "runner/engine/accumulate.py",
-        "len(part) / n * loss(",
-        "size / n * loss(",
+        "weighted = len(part) / n * found",
+        "weighted = size / n * found",
         "tests/engine/test_accumulate.py takes_the_steps",
     ),
     Break(
@@ -143,8 +275,8 @@ BREAKS = (
     Break(
         "normalization with the validation set's statistics",
         "runner/data/split.py",
-        "_statistics(train.x, normalize)",
-        "_statistics(val.x, normalize)",
+        "_statistics(parts[0].x, normalize)",
+        "_statistics(parts[1].x, normalize)",
         "tests/data/test_split.py",
     ),
     Break(
@@ -157,8 +289,8 @@ BREAKS = (
     Break(
         "a plateau whose every fall counts",
         "runner/stop.py",
-        "fell = found.train_loss < self.loss - self.min_delta",
-        "fell = found.train_loss < self.loss",
+        "fell = loss < self.loss - self.min_delta",
+        "fell = loss < self.loss",
         "tests/test_stop.py plateau",
     ),
     Break(
@@ -168,6 +300,7 @@ BREAKS = (
         "ends[which]",
         "tests/test_metrics.py",
     ),
+    *OF_OPTIMIZERS,
 )
 
 
@@ -211,11 +344,12 @@ def main() -> int:
         ignored = shutil.ignore_patterns(".git", ".venv", "outputs", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, root, ignore=ignored)
         unnoticed = 0
-        for broken in BREAKS:
+        chosen = [b for b in BREAKS if all(word in b.what for word in sys.argv[1:])]
+        for broken in chosen:
             found = notices(broken, root)
             unnoticed += not found
             print(f"{'noticed  ' if found else 'UNNOTICED'}  {broken.what:<52} {broken.noticed_by}", flush=True)
-    print(f"{len(BREAKS) - unnoticed} of {len(BREAKS)} breaks noticed")
+    print(f"{len(chosen) - unnoticed} of {len(chosen)} breaks noticed")
     return 1 if unnoticed else 0
 
 

@@ -1,6 +1,8 @@
 """Write docs/engines.md: what is trained in a stack, and how far that is from a run by itself.
 
-    python scripts/table_engines.py
+    python scripts/table_engines.py [NAME …]
+
+With names, those rows alone are measured, of optimizers and of mechanisms, and the others stay as they are.
 
 Every optimizer, and every mechanism with Adam, trains three runs of each model for 50 steps in float64, stacked and
 alone, as tests/engine/test_fused.py and tests/engine/test_stacked_hooks.py do.
@@ -24,10 +26,11 @@ HEAD = """# What is trained in stacks
 The fused engine trains runs that differ in numbers alone as one step. How a stack's members are stepped depends on the
 optimizer; what a member becomes does not: the table gives the largest difference of any weight between a member of a
 stack and the same run by itself, after 50 steps in float64 (`python scripts/table_engines.py` writes it; the tests
-hold every number below 1e-10). In float32 the two differ as one run does at another number of threads.
+hold every number below 1e-10, and `soap`'s below 1e-9). In float32 the two differ as one run does at another number of
+threads.
 
 - **one for many**: the step is the learning rate times something that does not depend on it, so one unmodified
-  `torch.optim` steps all members that share its other settings with a rate of 1, and each member goes its own rate's
+  optimizer steps all members that share its other settings with a rate of 1, and each member goes its own rate's
   share of the way.
 - **one each**: every member's views of the stack have an optimizer of their own: as exact, and slower the more members
   there are. `muon` could orthogonalize all members' matrices in batched products five times as fast, but in bfloat16
@@ -49,12 +52,19 @@ What acts on a run has a stacked form of its own. The same difference, with `ada
 - `distillation` asks its teacher once for all; `adversarial` moves each member's inputs by its own gradient.
 - Under `model.mup` each weight goes its own share of the way.
 
-`batch=adaptive`, `diagnostics`, `sharpness`, `stop=time`, `optim=lbfgs` and `amp=fp16` look at one run at a time:
+`batch=adaptive`, `diagnostics`, `sharpness`, `stop=time`, `optim=lbfgs`, `optim=sophia`,
+`optim.wrap=[sam]` and `amp=fp16` look at one run at a time:
 `engine=fused` refuses them with the reason.
 
 | mechanism | settings | mlp | mlp with batch norm | cnn |
 | --- | --- | --- | --- | --- |
 """
+
+
+ALONE: dict[str, list[str]] = {"lbfgs": [], "sophia": []}
+"""Optimizers that look at one run at a time."""
+AFTER = "## Convolutions"
+"""What comes behind the tables, and is written by hand."""
 
 
 def difference(runs: list["Run"]) -> str:
@@ -71,13 +81,22 @@ def difference(runs: list["Run"]) -> str:
     return f"{max(differences):.0e}".replace("0e+00", "0")
 
 
-def mechanisms() -> list[str]:
+def written() -> dict[str, str]:
+    """Return the page's lines, by what stands in their first cell."""
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    return {line.split(" | ")[0].removeprefix("| "): line for line in lines}
+
+
+def mechanisms(asked: list[str], known: dict[str, str]) -> list[str]:
     """Return the lines of the mechanisms."""
     from tests.support.composed import compose_job
     from tests.support.stacks import LENGTH, MECHANISMS, MODELS, fits, runs_of, three
 
     lines = []
     for name, settings in MECHANISMS.items():
+        if asked and name not in asked:
+            lines.append(known[name])
+            continue
         cells = ["–"] * len(MODELS)
         for place, model in enumerate(MODELS):
             if fits(settings, model):
@@ -97,10 +116,14 @@ def main() -> int:
     from tests.support.composed import compose_job
     from tests.support.stacks import MODELS, OPTIMIZERS, length_of, runs_of, three
 
-    lines = []
-    for name, settings in {**OPTIMIZERS, "lbfgs": []}.items():
+    asked, known, lines = sys.argv[1:], written(), []
+    for name, settings in {**OPTIMIZERS, **ALONE}.items():
+        shown = f"`{name}` ({settings[0].partition('=')[2]})" if settings else f"`{name}`"
+        if asked and name not in asked:
+            lines.append(known[shown])
+            continue
         cells, stepped = [], "loop"
-        for model in MODELS if name != "lbfgs" else ():
+        for model in MODELS if name not in ALONE else ():
             if (name, model) == ("muon", "cnn"):
                 cells.append("–")
                 continue
@@ -108,11 +131,11 @@ def main() -> int:
             runs = runs_of(lambda *overrides: compose_job(list(overrides)), kinds, *MODELS[model], *length_of(name))
             cells.append(difference(runs))
             stepped = "one for many" if stack(runs).slices else "one each"
-        shown = f"`{name}` ({settings[0].partition('=')[2]})" if settings else f"`{name}`"
         lines.append(f"| {shown} | {stepped} | {' | '.join(cells or ['–'] * 3)} |")
         print(lines[-1], flush=True)
-    whole = [HEAD + "\n".join(lines), MECHANISMS_HEAD + "\n".join(mechanisms())]
-    PAGE.write_text("\n".join(whole) + "\n", encoding="utf-8")
+    whole = [HEAD + "\n".join(lines), MECHANISMS_HEAD + "\n".join(mechanisms(asked, known))]
+    rest = PAGE.read_text(encoding="utf-8").partition(AFTER)[2]
+    PAGE.write_text("\n".join(whole) + f"\n\n{AFTER}{rest}", encoding="utf-8")
     return 0
 
 

@@ -1,20 +1,31 @@
-"""Write docs/studies.md: every study's finding, rule, numbers and verdict, from the verdicts in ``outputs/``.
+"""Write the shipped verdicts and docs/studies.md from the verdicts in ``outputs/``.
 
     cd FOLDER && optbench study all && python scripts/table_studies.py
+    python scripts/table_studies.py --check         # does the page hold the shipped verdicts?
 
-It trains nothing: what was not run by the present rule is listed as not run.
+It trains nothing. A study that was not run there keeps the verdict that the package has of it, if that is by the
+present rule.
 """
 
+import io
+import json
 import sys
+import textwrap
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "studies.md"
 HEAD = """# Published findings, and what was measured
 
 `optbench study all` runs every study and judges it by a rule that was fixed before the run; `outputs/studies.html`
-shows them with their plots. This table is of one such run (`python scripts/table_studies.py` writes it). A mean of
-seeds stands with its 95 % interval in brackets; seconds are about what a study takes on 2 cores.
+shows them with their plots. This table is of the verdicts that the package ships, last made on {date} with
+{versions} (`python scripts/table_studies.py` writes both). A mean of seeds stands with its 95 % interval in brackets;
+seconds are about what a study takes on 2 cores.{earlier}
+
+{chance}
 """
 STUDIES_HEAD = """
 | study | finding and source | rule | measured | verdict | runs | seconds |
@@ -26,17 +37,53 @@ SAYINGS_HEAD = """
 | often told | measured | by |
 | --- | --- | --- |
 """
+EARLIEST = (1980, 1, 1, 0, 0, 0)
+"""Of every file in the archive, so that the same plots are the same archive."""
 
 
 def main() -> int:
-    """Read the verdicts and write the page."""
+    """Read the verdicts and write the files."""
     sys.path.insert(0, str(ROOT))
-    from runner.study import page
+    from runner.study import reference
     from runner.study.catalogue import STUDIES
-    from runner.study.sayings import SAYINGS
     from runner.study.study import read_verdict
 
-    verdicts = {study.name: read_verdict(study) for study in STUDIES}
+    shipped = {study.name: reference.of(study.name, study.rule) for study in STUDIES}
+    if sys.argv[1:] == ["--check"]:
+        if PAGE.read_text(encoding="utf-8") == table(shipped):
+            return 0
+        print(f"{PAGE} does not hold the shipped verdicts: python scripts/table_studies.py", file=sys.stderr)
+        return 1
+    verdicts, plots, run = {}, {}, 0
+    for study in STUDIES:
+        own = read_verdict(study)
+        lies = study.folder / "plot.svg"
+        drawn = reference.plot(study.name) if own is None else lies.read_bytes() if lies.exists() else None
+        if (verdict := own or shipped[study.name]) is not None:
+            verdicts[study.name] = verdict
+            plots[study.name] = drawn
+        run += own is not None
+    lines = ",\n".join(f"{json.dumps(n)}: {json.dumps(v, ensure_ascii=False)}" for n, v in verdicts.items())
+    reference.VERDICTS.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as held:
+        for name, drawn in plots.items():
+            if drawn is not None:
+                about = zipfile.ZipInfo(f"{name}.svg", EARLIEST)
+                about.compress_type = zipfile.ZIP_DEFLATED
+                held.writestr(about, drawn)
+    reference.PLOTS.write_bytes(archive.getvalue())
+    PAGE.write_text(table({study.name: verdicts.get(study.name) for study in STUDIES}), encoding="utf-8")
+    print(f"{PAGE}: {len(STUDIES)} studies, {run} of them run here, {len(verdicts)} with a verdict")
+    return 0
+
+
+def table(verdicts: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """Return the page of docs/."""
+    from runner.study import chance, page
+    from runner.study.catalogue import STUDIES
+    from runner.study.sayings import SAYINGS
+
     lines = []
     for study in STUDIES:
         verdict = verdicts[study.name]
@@ -48,9 +95,16 @@ def main() -> int:
         cells = [f"`{study.name}`", f"{study.finding} ({study.source})", study.rule, *found, str(study.seconds)]
         lines.append(row(cells))
     sayings = [row([f"“{s.told}”", page.measured(s, verdicts), f"`{s.study}`"]) for s in SAYINGS]
-    PAGE.write_text(HEAD + STUDIES_HEAD + "".join(lines) + SAYINGS_HEAD + "".join(sayings), encoding="utf-8")
-    print(f"{PAGE}: {len(STUDIES)} studies, {sum(v is not None for v in verdicts.values())} of them run")
-    return 0
+    run = [verdict for verdict in verdicts.values() if verdict is not None]
+    last = max(run, key=lambda verdict: str(verdict["date"]))
+    head = HEAD.format(
+        versions=", ".join(f"{name} {version}" for name, version in last["versions"].items()),
+        date=last["date"],
+        earlier="".join(f" {name} stands as of {v['date']}." for name, v in verdicts.items() if v and "note" in v),
+        chance=chance.in_words(chance.chance(run)),
+    )
+    head = "\n\n".join(textwrap.fill(part, 119, break_on_hyphens=False) for part in head.split("\n\n")) + "\n"
+    return head + STUDIES_HEAD + "".join(lines) + SAYINGS_HEAD + "".join(sayings)
 
 
 def row(cells: list[str]) -> str:

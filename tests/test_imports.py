@@ -22,6 +22,7 @@ LATE = {
         report.write report.render.watch report.render.tensorboard report.drawing.figures data.tables.features
         data.sentences
         study.catalogue study.page study.study after.reliability
+        study.contest.catalogue study.contest.plan study.contest.shards study.contest.verdict
     """,
     "hydra: help, lists and completion compose nothing": """
         config.compose run.job run.claim run.outcome run.record run.devices run.launcher sweep.held sweep.plan

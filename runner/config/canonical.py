@@ -11,6 +11,8 @@ ACTIVATION_GAIN = {"relu": math.sqrt(2.0), "tanh": 5 / 3}
 DEFAULT_EPOCHS = 20
 DEFAULT_BATCH_SIZE = 64
 DEFAULT_VAL_FRACTION = 0.1
+WRAPPED = {"sam_rho": 0.05, "lookahead_steps": 5, "lookahead_share": 0.5}
+"""Settings of what is done around an optimizer's steps (Foret et al. 2021; Zhang et al. 2019)."""
 WHOLE_SET = "all"
 """The size of a batch that is the whole training set, however large that is."""
 
@@ -32,6 +34,7 @@ def canonical(config: Config, known: Chosen) -> Config:
         target["metric"] = f"val_{target['metric']}"
     if "optim" in config:
         _name_by_numbers(config["optim"])
+        _fill_wrap(config["optim"])
     if "batch" in config:
         _fill_batch(config["batch"], whole_set=bool(known.fact("optim", "whole_set")))
     if "model" in config:
@@ -51,6 +54,20 @@ def _name_by_numbers(optim: Config) -> None:
             optim["_option_"], optim["nesterov"] = "sgd", False
         else:
             optim["_option_"] = "nesterov" if optim["nesterov"] else "momentum"
+
+
+def _fill_wrap(optim: Config) -> None:
+    """Put what is done around steps in order, with the defaults of what is chosen."""
+    if len(set(wrap := optim.get("wrap") or [])) < len(wrap):
+        raise ConfigError(f"optim.wrap=[{','.join(wrap)}] names one of them twice")
+    for key, default in WRAPPED.items():
+        name = key.partition("_")[0]
+        if name in wrap and optim[key] is None:
+            optim[key] = default
+        elif name not in wrap and optim.get(key) is not None:
+            raise ConfigError(f"optim.{key}={optim[key]:g} without {name} in optim.wrap: use optim.wrap=[{name}] too")
+    if wrap:
+        optim["wrap"] = sorted(wrap)
 
 
 def _fill_batch(batch: Config, whole_set: bool) -> None:

@@ -1,9 +1,11 @@
 """The gradient of a batch that is taken apart."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.backends import cudnn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from runner.engine.state import State
 from runner.engine.targets import Mixed, Targets, Weighted
@@ -49,6 +51,32 @@ def gradient(state: State, x: Tensor, y: Targets, loss: LossOfPart, measure: boo
         for note in on.after_part if measure else ():
             note(state, len(part), n, state.scaler.get_scale() if state.scaler else 1.0)
     return total
+
+
+@torch.enable_grad()
+def hessian_times(state: State, x: Tensor, y: Targets, loss: LossOfPart, vectors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the Hessian of a batch's loss, the mean of its parts', times vectors (Pearlmutter 1994).
+
+    Args:
+        state: where the run is.
+        x: the batch's samples.
+        y: their targets.
+        loss: of a part of them.
+        vectors: one for each weight that is trained, of its shape.
+    """
+    weights, n = [*state.trained], len(x)
+    size = min(state.run.micro or n, n)
+    found = [torch.zeros_like(weight) for weight in weights]
+    with sdpa_kernel(SDPBackend.MATH), cudnn.flags(enabled=False):  # the others have one derivative
+        for first in range(0, n, size):
+            part = x[first : first + size]
+            whole = with_penalties(state, loss(state, part, part_of(y, first, first + size), first)) * (len(part) / n)
+            gradients = torch.autograd.grad(whole, weights, create_graph=True, materialize_grads=True)
+            slope = torch.stack([(g * v).sum() for g, v in zip(gradients, vectors, strict=True)]).sum()
+            if slope.requires_grad:  # otherwise the loss is linear in every weight
+                second = torch.autograd.grad(slope, weights, materialize_grads=True)
+                torch._foreach_add_(found, second)
+    return found
 
 
 def with_penalties(state: State, loss: Tensor) -> Tensor:

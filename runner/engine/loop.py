@@ -6,7 +6,6 @@ What acts on a run does so at the events of ``runner.engine.hooks``, here by the
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -167,7 +166,7 @@ def _update(state: State, x: Tensor, y: Targets, lr: float, measured: Measured |
         scaler.update()
         state.skipped_steps += state.skipped
     elif run.optim.takes_closure:
-        optimizer.step(partial(_evaluated, state, x, y))  # type: ignore[arg-type]  # torch says float and takes both
+        optimizer.step(Anew(state, x, y))  # type: ignore[arg-type]  # torch says float and takes both
     else:
         optimizer.step()
     if on.after_update and not state.skipped:
@@ -184,12 +183,28 @@ def _is_finite(weights: Sequence[Tensor]) -> bool:
     return math.isfinite(torch.nn.utils.get_total_norm(gradients, norm_type=math.inf))
 
 
-def _evaluated(state: State, x: Tensor, y: Targets) -> Tensor:
-    """Evaluate a batch anew, its gradients in place: the closure of optimizers that do so several times a step."""
-    loss = accumulate.gradient(state, x, y, _loss)
-    for cut in state.on.after_backward:
-        cut(state)
-    return loss
+class Anew:
+    """The batch of a step, evaluated anew: the closure of optimizers that do so."""
+
+    def __init__(self, state: State, x: Tensor, y: Targets) -> None:
+        self._state, self._x, self._y = state, x, y
+
+    def __call__(self) -> Tensor:
+        """Put the gradient in place of the last one, and return the loss."""
+        state = self._state
+        loss = accumulate.gradient(state, self._x, self._y, _loss)
+        for cut in state.on.after_backward:
+            cut(state)
+        return loss
+
+    @property
+    def key(self) -> Tensor:
+        """The key of the step's noise, ``[2]``."""
+        return self._state.key
+
+    def hessian_times(self, vectors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the Hessian of the batch's loss times vectors, one for each weight that is trained, in their order."""
+        return accumulate.hessian_times(self._state, self._x, self._y, _loss, vectors)
 
 
 class _Losses:

@@ -18,10 +18,16 @@ from runner.regularization.adversary import Adversary
 from runner.regularization.parametrization import WeightNorm
 
 FACTORED = "DTensor (PyTorch 2.14) has no rule for the powers of norms of rows that are in parts, and its step raises"
+OF_ALL_WEIGHTS = "its estimate of the distance is a sum over all weights, of which each process has a part alone"
+OF_AXES = "it multiplies a weight by matrices of its whole axes, and a process has a part of the weight"
+OF_AN_AXIS = dict.fromkeys(("soap", "shampoo", "kron"), OF_AXES)
 OPTIMIZERS: dict[str, dict[str, str]] = {
-    "fsdp": {"adafactor": FACTORED},
-    "tensor": {"adafactor": FACTORED},
-    "pipeline": {"muon": "it is two optimizers, and a stage without hidden matrices has none for the first of them"},
+    "fsdp": {"adafactor": FACTORED, "prodigy": OF_ALL_WEIGHTS, **OF_AN_AXIS},
+    "tensor": {"adafactor": FACTORED, "prodigy": OF_ALL_WEIGHTS, **OF_AN_AXIS},
+    "pipeline": {
+        "muon": "it is two optimizers, and a stage without hidden matrices has none for the first of them",
+        "prodigy": OF_ALL_WEIGHTS,
+    },
 }
 """By way, options of which the weights differ from one process's by more than 1e-12 after 50 steps, and what was
 measured."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from runner.errors import ConfigError
 class Decay(Hook):
     """Each step multiplies the weights by 1 - lr·rate, before the optimizer's update."""
 
+    place: ClassVar[int] = -1
+    """Before what takes note of the weights that the optimizer steps."""
     rate: float
 
     def check(self, tried: Tried) -> None:
@@ -39,6 +41,7 @@ class Decay(Hook):
 class Decays(Hook):
     """The members' rates ``[runs]``."""
 
+    place: ClassVar[int] = Decay.place
     rates: Tensor
 
     def before_update(self, at: AtStep, lr: float | Tensor) -> None:

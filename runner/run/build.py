@@ -73,8 +73,8 @@ def _build(job: Job) -> Run:
     hooks |= {"batch": batch_size} if isinstance(batch_size, Hook) else {}
     hooks |= {"augment": augmentation} if augmentation.parts else {}
     hooks |= _measuring(job, train, probe(train, data), training_loss, device)
-    decay_bias_and_norm = config["optim"]["decay_bias_and_norm"]
-    shares = [hook.rate_shares for hook in hooks.values() if overrides(type(hook), "rate_shares")]
+    stepping, around = optim.wrapped(_stepping(job, hooks.values(), rule), config["optim"])
+    hooks |= around
     run = Run(
         seed=config["seed"],
         noise_seed=derive(config["seed"], "noise"),
@@ -87,14 +87,7 @@ def _build(job: Job) -> Run:
         val=val,
         test=test,
         construct=partial(construct, device),
-        optim=Stepping(
-            groups=partial(optim.parameter_groups, decay_bias_and_norm=decay_bias_and_norm, rule=rule, shares=shares),
-            optimizer=job.part(config["optim"], "decay_bias_and_norm"),
-            scaled=rule is not None,
-            linear_in_lr=False,
-            own_decay=job.known.fact("optim", "own_decay"),
-            takes_closure=False,
-        ),
+        optim=stepping,
         schedule=schedule,
         batch_size=batch_size,
         micro=config["batch"]["micro"],
@@ -114,6 +107,21 @@ def _build(job: Job) -> Run:
         interface=interface(data),
     )
     return tried_out(job, run, data, partial(construct, torch.device("meta"), filled=False))
+
+
+def _stepping(job: Job, hooks: Collection[Hook], rule: str | None) -> Stepping:
+    """Return how parameters are stepped; what the optimizer itself tells of that is found by trying it out."""
+    chosen = job.config["optim"]
+    shares = [hook.rate_shares for hook in hooks if overrides(type(hook), "rate_shares")]
+    decayed = chosen["decay_bias_and_norm"]
+    return Stepping(
+        groups=partial(optim.parameter_groups, decay_bias_and_norm=decayed, rule=rule, shares=shares),
+        optimizer=job.part(chosen, "decay_bias_and_norm", *optim.WRAP_KEYS),
+        scaled=rule is not None,
+        linear_in_lr=False,
+        own_decay=job.known.fact("optim", "own_decay"),
+        takes_closure=False,
+    )
 
 
 def _measuring(job: Job, train: Split, probe: Split, loss: TrainingLoss, device: torch.device) -> dict[str, Hook]:

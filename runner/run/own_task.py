@@ -104,7 +104,7 @@ class OwnRun:
         if "optim" not in self.job.config:
             raise AttributeError("run.optimizer(…): the task's YAML must say so: _spec_.facts.uses: [optim]")
         option = self.job.config["optim"]
-        function: Callable[..., torch.optim.Optimizer] = self.job.part(option, "decay_bias_and_norm")
+        function: Callable[..., torch.optim.Optimizer] = self.job.part(option, "decay_bias_and_norm", *optim.WRAP_KEYS)
         return function(optim.parameter_groups(model, option["decay_bias_and_norm"]))
 
     @property

@@ -43,7 +43,7 @@ def training_function(config: Config, allow: Collection[str]) -> Function:
 
 
 def refuse_what_only_the_loop_settles(config: Config, known: Chosen) -> None:
-    """Refuse a batch size that is known once a network and its device are.
+    """Refuse a batch size that is known once a network and its device are, and what acts around our own steps.
 
     Raises:
         ConfigError: naming the option.
@@ -52,4 +52,9 @@ def refuse_what_only_the_loop_settles(config: Config, known: Chosen) -> None:
         raise ConfigError(
             f"batch={config['batch']['_option_']} is settled by our own loop: "
             f"give task={config[TASK]['_option_']} a batch.size"
+        )
+    if wrap := config.get("optim", {}).get("wrap"):
+        raise ConfigError(
+            f"optim.wrap=[{','.join(wrap)}] acts on steps of our own loop: "
+            f"leave it out with task={config[TASK]['_option_']}"
         )

@@ -53,7 +53,7 @@ def default_space(composer: Composer, given: Space, refusal: Refusal) -> Default
         if group in keys:
             names = keys[group].strip("[]").split(",")
             given_ones = filter(None, (find(group, name, *folders) for name in names))
-            parameters += [p for o in given_ones for p in _ranges(composer, o, keys, fixed, None)]
+            parameters += [p for o in given_ones for p in ranges(composer, o, keys, fixed, None)]
             continue
         able: list[tuple[Option | None, str]] = []
         for option in _candidates(group, folders):
@@ -70,7 +70,7 @@ def default_space(composer: Composer, given: Space, refusal: Refusal) -> Default
         fixed += [] if several else [choice for _, choice in able]
         for place, (candidate, _) in enumerate(able):
             when = (group, place) if several else None
-            parameters += _ranges(composer, candidate, keys, fixed, when) if candidate else []
+            parameters += ranges(composer, candidate, keys, fixed, when) if candidate else []
     if not parameters:
         raise ConfigError("nothing is left to search: give a space, such as 'optim.lr=tag(log,interval(1e-4,1))'")
     return Defaults(Space(tuple(fixed), tuple(parameters), given.replicates), tuple(left_out))
@@ -82,7 +82,7 @@ def _candidates(group: str, folders: Sequence[Path]) -> list[Option]:
     return [o for o in found if o.content.get("_option_", o.name) == o.name]
 
 
-def _ranges(
+def ranges(
     composer: Composer, option: Option, keys: Collection[str], fixed: Sequence[str], when: tuple[str, int] | None
 ) -> list[Parameter]:
     """Return the default ranges of an option's settings, those that are given left out."""
@@ -105,5 +105,5 @@ def _ranges(
 
 def _at_least(composer: Composer, option: Option, keys: Collection[str], fixed: Sequence[str]) -> list[str]:
     """Return the overrides of an option's settings at their first values."""
-    ranges = _ranges(composer, option, keys, fixed, None)
-    return [override for p in ranges for override in p.overrides(p.ends[0])]
+    found = ranges(composer, option, keys, fixed, None)
+    return [override for p in found for override in p.overrides(p.ends[0])]

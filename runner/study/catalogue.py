@@ -1,12 +1,19 @@
 """Every study, in the order in which they are listed and run."""
 
-from runner.study import ensembles, generalization, generated, optimization, ordering, theory
+from runner.study import (
+    capacity,
+    claims,
+    ensembles,
+    generalization,
+    generated,
+    networks,
+    optimization,
+    ordering,
+    theory,
+)
 
 STUDIES = (
-    *theory.STUDIES,
-    *ordering.STUDIES,
-    *optimization.STUDIES,
-    *generalization.STUDIES,
-    *ensembles.STUDIES,
-    *generated.STUDIES,
+    *(*theory.STUDIES, *claims.STUDIES),
+    *(*ordering.STUDIES, *optimization.STUDIES, *generalization.STUDIES, *ensembles.STUDIES, *capacity.STUDIES),
+    *(*networks.STUDIES, *generated.STUDIES),
 )

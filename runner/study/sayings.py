@@ -85,6 +85,122 @@ def _twice_the_batch(rows: Numbers) -> str:
     )
 
 
+def _adamw_explodes(rows: Numbers) -> str:
+    threshold = number(rows, "decay 0.05, lr 1.98", "threshold")
+    status = {str(row["what"]): row["status"] for row in rows}
+    plain, decayed = (
+        "diverges" if status[f"decay {decay}, lr 1.98"] == "diverged" else "does not diverge" for decay in (0, 0.05)
+    )
+    return (
+        f"of curvature 1, gradient descent at 1.98 {plain} without decay and {decayed} with decoupled decay 0.05: the "
+        f"rate from which it diverges falls from 2 to {threshold:.4g}"
+    )
+
+
+def _memory(rows: Numbers) -> str:
+    kept = {name: number(rows, name, "numbers_a_weight") for name in ("sgd", "momentum", "adam", "adamw")}
+    return (
+        f"AdamW keeps {kept['adamw']:.2f} numbers of each weight, as Adam ({kept['adam']:.2f}); momentum "
+        f"{kept['momentum']:.0f}, SGD {kept['sgd']:.0f}"
+    )
+
+
+def _more_data(rows: Numbers) -> str:
+    grown, left = number(rows, "linear: training error, 16", "mean"), number(rows, "linear: test error on all", "mean")
+    gained = number(rows, "network less linear", "mean")
+    return (
+        f"with 16 times the data a linear model's training error changes by {grown:+.1f} points, and {left:.0f} % of "
+        f"the test samples stay wrong; a network has {gained:+.0f} points of training error"
+    )
+
+
+def _smaller_is_faster(rows: Numbers) -> str:
+    ratio, slope = number(rows, "steps, 8 units", "mean"), number(rows, "slope", "mean")
+    return f"8 units need {ratio:.1f} times the steps of 256 to one training loss (slope {slope:.2f} in the logarithms)"
+
+
+def _ema(rows: Numbers) -> str:
+    rate, loss, judged = (number(rows, start, "found") for start in ("learning rate", "loss of each", "loss that"))
+    return f"with it rates change by {rate:g} and losses of batches by {loss:g}; what is judged changes by {judged:.2g}"
+
+
+def _zeros_linear(rows: Numbers) -> str:
+    apart = max(float(r["found"]) for r in rows if str(r["what"]).startswith("zeros and"))
+    accuracy = number(rows, "zeros: test accuracy", "found")
+    return f"logistic regression from zeros ends {apart:.0e} from where other weights end, {accuracy:.1%} right"
+
+
+def _early_decay(rows: Numbers) -> str:
+    share, warm = number(rows, "what decay adds", "found"), number(rows, "adamw: first step with", "found")
+    return f"decay changes Adam's first step by {share:.1%} of it (λ = 0.1, weights 0.5); a warm-up makes it {warm:.2g}"
+
+
+def _cosine(rows: Numbers) -> str:
+    off, apart = (number(rows, start, "found") for start in ("cosine: farthest", "plateau"))
+    return (
+        f"whatever is learned, no rate is farther than {off:.0e} from the formula; under plateau rates of two runs "
+        f"are {apart:.2g} apart"
+    )
+
+
+def _fans(rows: Numbers) -> str:
+    kept, doubled = (number(rows, f"fan_in: {what} in a widening", "log2") for what in ("signals", "gradients"))
+    halved, same = (number(rows, f"fan_out: {what} in a widening", "log2") for what in ("signals", "gradients"))
+    return (
+        f"from 256 to 512 units fan_in keeps signals (log2 {kept:.2f}) and doubles gradients ({doubled:.2f}), fan_out "
+        f"halves signals ({halved:.2f}) and keeps gradients ({same:.2f}); over depth neither grows"
+    )
+
+
+def _uniform(rows: Numbers) -> str:
+    found = next(row for row in rows if str(row["compared"]).startswith("test points"))
+    return (
+        f"of one variance, uniform less normal is {found['mean']:+.2f} points of test accuracy (95 % interval "
+        f"{found['low']:.2f} to {found['high']:.2f})"
+    )
+
+
+def _dropout_stabilizes(rows: Numbers) -> str:
+    without, share = number(rows, "share of steps", "mean"), number(rows, "share with", "mean")
+    return f"in full-batch descent the loss rises at {share:.0%} of the steps with it, at {without:.0%} at most without"
+
+
+def _deeper(rows: Numbers) -> str:
+    plain, residual = (number(rows, f"training loss, {kind} 24 less", "mean") for kind in ("plain", "residual"))
+    return (
+        f"24 plain layers end {plain:+.2f} in training loss beside 4; residual ones {residual:+.2f} beside the 24 plain"
+    )
+
+
+def _momentum(rows: Numbers) -> str:
+    step, near = number(rows, "β = 0.9:", "found"), number(rows, "loss at lr·", "found")
+    return (
+        f"β = 0.9 makes steps {step:.4g} times as long; with the rate divided so, the loss is within {near:.1%} of "
+        "plain descent's"
+    )
+
+
+def _scale(rows: Numbers) -> str:
+    same, apart = (number(rows, f"std 1 at lr 1 and std 2 at lr {lr}:", "found") for lr in (4, 1))
+    return (
+        f"twice the weights at the same rate change losses by up to {apart:.0%}; at four times the rate by {same:g}: "
+        "the rate over the square counts"
+    )
+
+
+def _too_many(rows: Numbers) -> str:
+    few, many = (10 ** number(rows, f"log10 of test error, 40 features less {n}", "mean") for n in (10, 400))
+    return (
+        f"of 40 samples, 40 features have {few:.3g} times the test error of 10, and {many:.3g} times that of 400: it "
+        "falls again"
+    )
+
+
+def _warm_up(rows: Numbers) -> str:
+    early, late = (number(rows, f"variance of the rate at step {step}", "found") for step in (10, 200))
+    return f"over weights the variance of Adam's rate is {early:.3f} at step 10 and {late:.4f} at step 200"
+
+
 SAYINGS = (
     Saying("Xavier is for ReLU", "relu-variance", _xavier_for_relu),
     Saying("He is for tanh", "tanh-gain", _he_for_tanh),
@@ -95,4 +211,20 @@ SAYINGS = (
     Saying("SGD adjusts its learning rate by itself", "sgd-step", _sgd),
     Saying("RMSprop regularizes like L2", "rmsprop-still", _rmsprop),
     Saying("twice the batch takes half the steps", "batch-scaling", _twice_the_batch),
+    Saying("AdamW prevents exploding gradients", "decay-threshold", _adamw_explodes),
+    Saying("AdamW saves memory", "optimizer-memory", _memory),
+    Saying("more data cures underfitting", "more-data", _more_data),
+    Saying("smaller models converge faster", "wide-fast", _smaller_is_faster),
+    Saying("EMA adjusts the learning rate", "ema-rate", _ema),
+    Saying("zeros fail even for linear models", "zeros-linear", _zeros_linear),
+    Saying("weight decay keeps the first steps small", "early-decay", _early_decay),
+    Saying("Adam needs no warm-up, as it adapts from the first step", "early-variance", _warm_up),
+    Saying("a cosine schedule is adaptive", "cosine-fixed", _cosine),
+    Saying("fan_in and fan_out are the same", "fan-mode", _fans),
+    Saying("normal weights are better than uniform ones", "uniform-normal", _uniform),
+    Saying("dropout stabilizes training", "dropout-noise", _dropout_stabilizes),
+    Saying("more layers always fit the training set better", "degradation", _deeper),
+    Saying("momentum leaves the learning rate as it is", "momentum-rate", _momentum),
+    Saying("behind normalization the size of the weights does not matter", "effective-rate", _scale),
+    Saying("more parameters than samples must overfit", "double-descent", _too_many),
 )

@@ -105,7 +105,8 @@ def symmetry(records: Records) -> Judgement:
     curves: Curves = {}
     for _, row in records.runs.iterrows():
         rows_of = records.curves[records.curves["run_id"] == row["run_id"]]
-        curves[row["init"]] = (rows_of["step"].to_numpy(float), rows_of["train_loss"].to_numpy(float))
+        name = f"{row['init']}, lr {float(row['optim.lr']):g}"
+        curves[name] = (rows_of["step"].to_numpy(float), rows_of["train_loss"].to_numpy(float))
         weights = weights_of(records.places[row["run_id"]])
         hidden = [w for name, w in weights.items() if name.startswith("hidden") and name.endswith("weight")]
         if row["init"] == "zeros":
@@ -113,16 +114,14 @@ def symmetry(records: Records) -> Judgement:
             floor = math.log(10)  # digits' ten classes are as frequent as each other to a hundredth
             loss = float(row["final_train_loss"])
             rows.append(
-                {"init": "zeros", "what": "largest hidden weight", "found": moved, "expected": 0.0, "holds": moved == 0}
+                {"init": name, "what": "largest hidden weight", "found": moved, "expected": 0.0, "holds": moved == 0}
             )
             rows.append(
-                {"init": "zeros", "what": "loss", "found": loss, "expected": floor, "holds": abs(loss - floor) < 0.01}
+                {"init": name, "what": "loss", "found": loss, "expected": floor, "holds": abs(loss - floor) < 0.01}
             )
         else:
             apart = max(float((w - w[:1]).abs().max()) for w in hidden)
-            rows.append(
-                {"init": "constant", "what": "units apart", "found": apart, "expected": 0.0, "holds": apart < 1e-6}
-            )
+            rows.append({"init": name, "what": "units apart", "found": apart, "expected": 0.0, "holds": apart < 1e-6})
     return judgement(rows, lines("symmetry", "Training loss", ("steps", "training loss"), curves, log=False))
 
 
@@ -203,7 +202,7 @@ DYING_DEPTH = 10
 
 def dying_relu(records: Records) -> Judgement:
     """Compare the share of networks whose output is 0 for the input with the closed form."""
-    rows: Rows = []
+    by_width: dict[int, dict[str, object]] = {}
     for _, row in records.runs.iterrows():
         layers = read_layers(records.places[row["run_id"]])
         assert layers is not None, "the sweep asks for diagnostics"
@@ -211,9 +210,51 @@ def dying_relu(records: Records) -> Judgement:
         first = layers[(layers["step"] == 0) & (layers["layer"] == "readout")]
         share = float(first["dead_fraction"].iloc[0])
         expected = 1 - (1 - 2.0**-width) ** DYING_DEPTH
-        rows.append({"width": width, "born_dead": share, "expected": expected, "holds": abs(share - expected) <= 0.02})
-    rows.sort(key=lambda r: int(str(r["width"])))
-    x = np.array([float(str(r["width"])) for r in rows])
+        told = {"net": f"width {width}", "born_dead": share, "expected": expected}
+        by_width[width] = {**told, "holds": abs(share - expected) <= 0.02}
+    x, rows = np.array(sorted(by_width), float), [by_width[width] for width in sorted(by_width)]
     curves = {w: (x, np.array([float(str(r[w])) for r in rows])) for w in ("born_dead", "expected")}
     plot = lines("dying-relu", "Networks born dead", ("width", "share of networks"), curves, log=False)
     return judgement(rows, plot)
+
+
+FAN_WIDTHS = (512, 256)
+"""Units of the layers, in turn."""
+
+
+def fan_mode(records: Records) -> Judgement:
+    """Compare what widening and narrowing layers do to signals and gradients under He's two modes.
+
+    A layer from n to m units multiplies the second moment of signals by n/2 times its weights' variance, and that of
+    gradients by m/2 times it: by 1 and m/n with fan_in, by n/m and 1 with fan_out.
+    """
+    found: dict[str, dict[str, list[Array]]] = {}
+    for _, row in records.runs.iterrows():
+        layers = read_layers(records.places[row["run_id"]])
+        assert layers is not None, "the sweep asks for diagnostics"
+        first = layers[(layers["step"] == 0) & layers["layer"].str.startswith("hidden")]
+        mode = "fan_in" if row["init"] == "he_normal" else "fan_out"
+        for column in ("activation_second_moment", "gradient_second_moment"):
+            found.setdefault(mode, {}).setdefault(column, []).append(np.log2(first[column].to_numpy(float)))
+    rows: Rows = []
+    for mode, columns in sorted(found.items()):
+        signals = np.mean(columns["activation_second_moment"], axis=0)
+        gradients = np.mean(columns["gradient_second_moment"], axis=0)
+        # Layer 0 has 512 units, so layers 1, 3, … narrow and 2, 4, … widen.
+        forward, backward = np.diff(signals), -np.diff(gradients)
+        for kind, start, grows in (("narrowing", 0, 1.0), ("widening", 1, -1.0)):
+            for what, steps, expected, off in (
+                ("signals", forward, grows if mode == "fan_out" else 0.0, 0.05),
+                ("gradients", backward, -grows if mode == "fan_in" else 0.0, 0.1),
+            ):
+                log2 = float(steps[start::2].mean())
+                told = {"what": f"{mode}: {what} in a {kind} layer", "log2": log2, "expected": f"{expected:g} ± {off}"}
+                rows.append({**told, "holds": abs(log2 - expected) <= off})
+        for what, column in (("signals", signals), ("gradients", gradients)):
+            slope = float(np.polyfit(np.arange(len(column)), column, 1)[0])
+            told = {"what": f"{mode}: slope of {what} over depth", "log2": slope, "expected": "0 ± 0.05"}
+            rows.append({**told, "holds": abs(slope) <= 0.05})
+    both = {mode: columns["activation_second_moment"] for mode, columns in sorted(found.items())}
+    curves = {mode: (np.arange(1, len(c[0]) + 1.0), 2 ** np.mean(c, axis=0)) for mode, c in both.items()}
+    axes = ("hidden layer", "second moment of activations")
+    return judgement(rows, lines("fan-mode", "Signals through layers of 512 and 256 units", axes, curves))

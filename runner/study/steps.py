@@ -61,7 +61,7 @@ def divergence_threshold(records: Records) -> Judgement:
         diverged = row["status"] == "diverged"
         rows.append(
             {
-                "optim": row["optim"],
+                "optim": f"{row['optim']} at {share:.2f} of the threshold",
                 "lr": float(row["optim.lr"]),
                 "share_of_threshold": share,
                 "status": row["status"],

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ class Verdict:
     """How many were judged."""
     train_seconds: float
     """Of all of them together, one thread each."""
+    versions: dict[str, str]
+    """By which the runs were made."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the contents of ``verdict.json``."""
@@ -86,6 +89,8 @@ class Verdict:
             "source": self.study.source,
             "runs": self.runs,
             "train_seconds": round(self.train_seconds, 1),
+            "date": datetime.now(UTC).date().isoformat(),
+            "versions": self.versions,
             "numbers": json.loads(self.numbers.to_json(orient="records", double_precision=15)),
         }
 
@@ -106,24 +111,12 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
     composer = Composer(start_hydra().config_loader)
     shared, *parts = split_parts(spell_out_seeds([f"name=study-{study.name}", *study.sweep]))
     grid = Grid(tuple(shared), tuple(map(tuple, parts)))
-    jobs = plan(composer, grid.jobs(composer))
-    for job in jobs:
-        if damage(job) is not None:
-            _set_aside(job, say)
-    if any(finished(job) is None for job in jobs):
+
+    def begins() -> None:
         for name in VERDICT:  # none is left of a study that does not end
             (study.folder / name).unlink(missing_ok=True)
-    launches.note(study.folder, f"optbench study {study.name}", [job.run_id for job in jobs])
-    outcomes = run_all(jobs, launch, number_of_workers(jobs), lambda outcome: None)
-    troubled = [o for o in outcomes if o.summary["status"] in ("failed", "interrupted")]
-    if troubled:
-        first = troubled[0]
-        if any(o.summary.get("stop_reason") == "interrupted" for o in troubled):
-            raise KeyboardInterrupt
-        raise OptbenchError(f"{study.name}: {first.job} {first.summary['status']}: {first.summary.get('stop_reason')}")
-    for job in jobs:
-        if (found := damage(job)) is not None:
-            raise RecordError(f"{job.folder}: {found}; the same command trains this run again")
+
+    jobs = train(composer, grid.jobs(composer), f"optbench study {study.name}", say, begins)
     record.rebuild_runs_csv(study.folder)  # what is judged is what the folders hold
     records = load(study.folder)
     own = {job.run_id for job in jobs}  # an earlier version's runs may lie there too
@@ -131,12 +124,52 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
     judgement = study.judge(records)
     word = {True: "reproduced", False: "not_reproduced", None: "inconclusive"}[judgement.holds]
     seconds = float(records.number("train_seconds").sum())
-    verdict = Verdict(study, word, judgement.numbers, len(records.runs), seconds)
+    verdict = Verdict(study, word, judgement.numbers, len(records.runs), seconds, _versions(records))
     for kind, drawn in render(judgement.plot, ("png", "svg")).items():
         write_whole(study.folder / f"plot.{kind}", drawn)
     write_whole(study.folder / "numbers.csv", judgement.numbers.to_csv(index=False, lineterminator="\n"))
     write_whole(study.folder / "verdict.json", json.dumps(verdict.as_json(), indent=2) + "\n")
     return verdict
+
+
+def train(
+    composer: Composer,
+    overrides: Sequence[Sequence[str]],
+    command: str,
+    say: Callable[[str], None],
+    begins: Callable[[], None] = lambda: None,
+) -> list[Job]:
+    """Train the runs of one folder, what is finished skipped; return them, their records whole.
+
+    Args:
+        composer: composes them.
+        overrides: of each run, the same ``name=`` in all.
+        command: what asks for them.
+        say: is told of each run that is trained again, as its records are damaged.
+        begins: is called where any is left to be trained.
+
+    Raises:
+        OptbenchError: if a run failed or was interrupted.
+    """
+    jobs = plan(composer, overrides)
+    for job in jobs:
+        if damage(job) is not None:
+            _set_aside(job, say)
+    if any(finished(job) is None for job in jobs):
+        begins()
+    launches.note(jobs[0].folder.parent, command, [job.run_id for job in jobs])
+    outcomes = run_all(jobs, launch, number_of_workers(jobs), lambda outcome: None)
+    troubled = [o for o in outcomes if o.summary["status"] in ("failed", "interrupted")]
+    if troubled:
+        first = troubled[0]
+        if any(o.summary.get("stop_reason") == "interrupted" for o in troubled):
+            raise KeyboardInterrupt
+        status, reason = first.summary["status"], first.summary.get("stop_reason")
+        raise OptbenchError(f"{command.split()[2]}: {first.job} {status}: {reason}")
+    for job in jobs:
+        if (found := damage(job)) is not None:
+            raise RecordError(f"{job.folder}: {found}; the same command trains this run again")
+    return jobs
 
 
 def read_verdict(study: Study) -> dict[str, Any] | None:
@@ -147,6 +180,16 @@ def read_verdict(study: Study) -> dict[str, Any] | None:
         return None
     whole = isinstance(found, dict) and {"verdict", "rule", "numbers", "runs", "train_seconds"} <= found.keys()
     return found if whole and found["rule"] == study.rule else None
+
+
+def _versions(records: Records) -> dict[str, str]:
+    """Return the versions by which runs were made, several where they differ."""
+    named = {name: f"{name}_version" for name in ("optbench", "torch", "python")}
+    return {
+        name: " and ".join(sorted(map(str, records.runs[column].unique())))
+        for name, column in named.items()
+        if column in records.runs
+    }
 
 
 def _set_aside(job: Job, say: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ from runner.config import options
 from runner.config.fields import REQUIRED
 from runner.config.imports import arguments, resolve
 from runner.config.options import COMBINED_GROUPS
+from runner.optim import WRAP_KEYS
 from runner.run.build import build
 from tests.support.composed import compose_job
 from tests.support.known import MNIST_ROOT
@@ -29,7 +30,7 @@ CONTEXT = {
     ("init", "custom"): ["init.target=tests.own_parts.fill"],
     ("optim", "custom"): ["optim.target=torch.optim.RMSprop"],
     ("data", "quadratic"): ["batch.size=1"],
-    ("optim", "collection"): ["optim.name=lion"],
+    ("optim", "collection"): ["optim.name=adopt"],
     ("data", "text"): ["model=rnn"],
     ("model", "gpt"): ["data=text"],
     ("model", "encoder"): SENTENCES,
@@ -125,7 +126,7 @@ def test_settings_are_the_arguments_of_the_function_named(group: str, option: st
     chosen = config[group][option] if group in COMBINED_GROUPS else config[group]
     shared = {
         "init": ["bias", "bias_std"],
-        "optim": ["decay_bias_and_norm"],
+        "optim": ["decay_bias_and_norm", *WRAP_KEYS],
         "scheduler": ["warmup"],
         "batch": ["shuffle", "drop_last", "micro"],
     }.get(group, [])

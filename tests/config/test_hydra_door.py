@@ -102,7 +102,7 @@ def test_a_value_is_read_in_its_own_type(line: str, key: str, sign: str, value: 
         ("seed=0,1", [0, 1]),
         ("seed=choice(3)", [3]),
         ("seed=range(0,3)", [0, 1, 2]),
-        ("optim=glob(ada*)", ["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw"]),
+        ("optim=glob(ada*)", ["adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "adan"]),
         ("regularization=none,[l1,dropout]", ["none", ["l1", "dropout"]]),
         ("optim=glob(nothing*)", []),
     ],

@@ -74,6 +74,26 @@ def test_a_batch_taken_apart_takes_the_steps_of_the_whole_one(overrides: list[st
     assert max(apart(job(*asked, *whole, *micro), job(*asked, *whole))) < 1e-12
 
 
+@pytest.mark.parametrize("micro", [[], ["batch.micro=7"]])
+def test_a_product_with_the_hessian_is_the_slope_of_the_gradient(micro: list[str], job: Callable) -> None:
+    smooth = ["model.activation=tanh", "regularization=[dropout,l2]", "regularization.l2.strength=0.1"]
+    run = build(job(*EXACT, *smooth, *micro))
+    state = start(run)
+    x, y = run.train.x[:20], run.train.y[:20]
+    vectors = [torch.randn(w.shape, dtype=w.dtype, generator=torch.Generator().manual_seed(1)) for w in state.trained]
+    gradients = []
+    for way in (1e-5, -2e-5):  # from the weights to one side, and from there to the other
+        for weight, vector in zip(state.trained, vectors, strict=True):
+            weight.data.add_(vector, alpha=way)
+        accumulate.gradient(state, x, y, loop._loss)
+        gradients.append([w.grad.clone() for w in state.trained])
+    for weight, vector in zip(state.trained, vectors, strict=True):
+        weight.data.add_(vector, alpha=1e-5)
+    products = loop.Anew(state, x, y).hessian_times(vectors)
+    for product, ahead, behind in zip(products, *gradients, strict=True):
+        torch.testing.assert_close(product, (ahead - behind) / 2e-5, atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_parts_drop_what_the_whole_batch_drops(model: str, job: Callable) -> None:
     dropped = (

@@ -20,6 +20,8 @@ LENGTH = ["max_steps=24", "eval_every=12", *SHAPE]
 COUNTING = ["adam", "radam", "adamax"]
 """Optimizers whose steps depend on how many were made."""
 OTHERS = ["sgd", "momentum", "rmsprop", "adadelta"]
+TORCHS = [*COUNTING, *OTHERS, "amsgrad", "adamw", "adagrad", "nadam"]
+SHARED: list[list[str]] = [[], ["regularization=[dropout,grad_clip,l2]"], ["batch.size=all"]]
 
 
 def finished(members: Stack, pulse: Callable[[int], bool] = lambda step: False) -> list[dict[str, Tensor]]:
@@ -126,8 +128,15 @@ def test_a_graph_repeats_its_step_on_other_inputs() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("optim", [*COUNTING, *OTHERS, "amsgrad", "adamw", "adagrad", "nadam"])
-@pytest.mark.parametrize("shared", [[], ["regularization=[dropout,grad_clip,l2]"], ["batch.size=all"]], ids=str)
+@pytest.mark.parametrize(
+    ("optim", "shared"),
+    [
+        *((optim, shared) for optim in TORCHS for shared in SHARED),
+        *((optim, []) for optim in ("lion", "adan", "adabelief", "lamb", "lars", "ademamix", "mars", "soap", "muon")),
+        ("adamw", ["optim.wrap=[cautious,lookahead]", "optim.lookahead_steps=3"]),
+    ],
+    ids=str,
+)
 def test_a_graphed_stack_is_the_stack_step_by_step(
     optim: str, shared: list[str], job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,8 @@ RESUMED = {
     "augment and micro-batches": ["augment=[crop,mixup]", "batch.micro=20"],
     "adversary": [*ADVERSARY, "regularization.adversarial.steps=2"],
     "mup": ["model.mup=true", "model.base_width=4"],
+    "lookahead": ["optim.wrap=[lookahead]"],
+    "cautious": ["optim.wrap=[cautious]"],
 }
 
 

@@ -19,6 +19,7 @@ REFUSED = [
     (["regularization=weight_norm", "parallel=fsdp"], "a length of a weight is of all of its parts"),
     (["regularization=adversarial", "parallel=pipeline"], "go through all stages twice"),
     (["optim=muon", "parallel=pipeline"], "optim=muon beside parallel=pipeline"),
+    (["optim=prodigy", "parallel=fsdp"], "optim=prodigy beside parallel=fsdp"),
     (["optim=lbfgs", "parallel=ddp"], "optim=lbfgs beside parallel=ddp"),
     (["batch=adaptive", "parallel=ddp"], "batch=adaptive beside parallel=ddp"),
     (["engine=fused", "parallel=ddp"], "engine=fused beside parallel=ddp"),

@@ -127,7 +127,7 @@ def test_every_follow_up_of_a_single_run_is_a_command(real_sweep: Path, optbench
         ["optim=custom", "optim.target=torch.optim.RMSprop,torch.optim.Adamax"],
         ["model=custom", "model.target=tests.own_parts.Net", "optim.lr=0.01,0.1"],
         ["metrics=[tests.own_parts.top2]", "optim.lr=0.01,0.1"],
-        ["optim=collection", "optim.name=lion,adan", "optim.lr=1e-3"],
+        ["optim=collection", "optim.name=adopt,tiger", "optim.lr=1e-3"],
         ["regularization=[dropout,l2]", "regularization.dropout.p=0.1,0.2"],
         ["augment=[noise,crop]", "augment.crop.pad=1,2"],
         ["scheduler=multistep", "scheduler.milestones=[0.2,0.6]", "scheduler.warmup=0.1"],

@@ -100,7 +100,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(
 
 
 def test_a_rate_of_its_own_stays_as_in_the_runs_of_the_sweep(optbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.optim.uncompiled", lambda kind: kind)  # whose steps PyTorch's hooks see
+    monkeypatch.setattr("runner.optim.orthogonal.uncompiled", lambda kind: kind)  # whose steps PyTorch's hooks see
     rates: dict[type, list[float]] = {torch.optim.AdamW: [], torch.optim.Muon: []}
 
     def noted(optimizer: torch.optim.Optimizer, *ignored: object) -> None:

@@ -13,12 +13,16 @@ from runner.errors import OptbenchError
 from runner.report.load import Records, load
 from runner.report.sections import sensitivity
 from runner.report.workloads import workloads
-from runner.study import generalization, optimization, ordering, page, steps
+from runner.study import generalization, optimization, ordering, page, reference, steps
 from runner.study.catalogue import STUDIES
+from runner.study.names import CONTESTS
 from runner.study.sayings import SAYINGS
 from runner.study.study import VERDICT, read_verdict
 
-QUICK = ("quadratic-rates", "decay-forms", "muon-orthogonal", "smoothing-floor", "sgd-step", "rmsprop-still")
+QUICK = (
+    *("quadratic-rates", "decay-forms", "muon-orthogonal", "smoothing-floor", "sgd-step", "rmsprop-still"),
+    *("ema-rate", "early-decay"),
+)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +47,9 @@ def test_every_theory_study_is_reproduced(name: str, optbench, folder: Path) -> 
 
 def test_without_a_name_they_are_listed(optbench) -> None:
     listed = optbench("study").out.splitlines()
-    assert [line.split()[0] for line in listed] == [s.name for s in STUDIES]
+    assert [line.split()[0] for line in listed] == [*(s.name for s in STUDIES), *CONTESTS]
     ordering = optbench("study", "--class", "ordering").out.splitlines()
-    assert [line.split()[0] for line in ordering] == [s.name for s in STUDIES if s.kind == "ordering"]
+    assert [line.split()[0] for line in ordering] == [*(s.name for s in STUDIES if s.kind == "ordering"), *CONTESTS]
 
 
 def test_an_unknown_study_is_refused_with_the_nearest(optbench) -> None:
@@ -190,17 +194,20 @@ def test_names_are_those_of_folders_and_every_source_is_given() -> None:
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_shows_what_was_run_and_names_what_was_not(optbench, folder: Path) -> None:
+def test_the_page_shows_what_was_run_beside_the_shipped_verdicts(optbench, folder: Path) -> None:
     ran = optbench("study", "decay-forms", "sgd-step")
     assert ran.out.splitlines()[-1] == "outputs/studies.html shows them all"
     text = (folder / "outputs/studies.html").read_text()
-    assert f"{len(STUDIES)} studies: 2 reproduced, {len(STUDIES) - 2} not run" in text
-    assert text.count("data:image/svg+xml;base64,") == 2 and "http" not in text.replace("http-equiv", "")
+    assert "; 2 of them run here, the others as the package ships them" in text
+    drawn = sum(reference.plot(study.name) is not None for study in STUDIES)
+    assert text.count("data:image/svg+xml;base64,") == drawn and "http" not in text.replace("http-equiv", "")
     for study in STUDIES:
         assert f'id="{study.name}"' in text
-        assert (f"takes about {study.seconds} s" in _section_of(text, study.name)) == (
-            study.name not in ("decay-forms", "sgd-step")
-        )
+        section, here = _section_of(text, study.name), study.name in ("decay-forms", "sgd-step")
+        assert html.escape(study.source) in section and html.escape(study.rule) in section
+        assert f"optbench study {study.name}" in section
+        assert (f"takes about {study.seconds} s" in section) == ("as shipped" in section) == (not here)
+        assert (">reference</button>" in section) == ("numbers are the same to 0.1%" in section) == here
     assert "0.1 at step 2, 0.1 at step 101" in text  # the rate of the runs: what the saying is told against
     assert all(f"“{html.escape(saying.told)}”" in text for saying in SAYINGS)
     (folder / "outputs/studies.html").unlink()

@@ -106,6 +106,10 @@ KEPT = {
 """Settings whose values depend on others, or cost time."""
 
 
+OF_AVERAGES = ("asgd", "schedule_free", "schedule_free_sgd", "muon", "lbfgs")
+"""Optimizers beside which some averages, or weight norm, are refused."""
+
+
 def fits(override: str, chosen: dict[str, str], overrides: list[str]) -> bool:
     """Leave out what contradicts something else that was drawn; the contradictions have tests of their own."""
     key = override.partition("=")[0]
@@ -135,7 +139,7 @@ def fits(override: str, chosen: dict[str, str], overrides: list[str]) -> bool:
     if key == "regularization" and chosen["model"] != "mlp" and "dropout" in override:
         return False
     averaged = any(name in override for name in ("ema", "swa", "weight_norm"))
-    return not (key == "regularization" and chosen["optim"] in ("asgd", "muon", "lbfgs") and averaged)
+    return not (key == "regularization" and chosen["optim"] in OF_AVERAGES and averaged)
 
 
 OWN = {

@@ -30,9 +30,18 @@ OPTIMIZERS = {
     "gd": [],
     **{name: [] for name in ("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "rprop", "adam")},
     **{name: [] for name in ("amsgrad", "adamax", "nadam", "radam", "adamw", "adafactor", "asgd", "muon")},
+    **{name: [] for name in ("lion", "adabelief", "adan", "ademamix", "lamb", "lars", "prodigy")},
+    **{name: [] for name in ("schedule_free", "schedule_free_sgd", "mars", "soap", "shampoo", "kron")},
     "custom": ["optim.target=torch.optim.Rprop"],
-    "collection": ["optim.name=lion"],
+    "collection": ["optim.name=tiger"],
 }
+LOOSER = {"soap": 1e-9}
+"""Tolerances of their own: of directions that few gradients have had, rounding decides a part of the basis."""
+COSTLY = (
+    *("adan", "ademamix", "lars", "prodigy", "schedule_free", "schedule_free_sgd", "mars"),
+    *("soap", "shampoo", "kron"),
+)
+"""Optimizers of many operations."""
 LENGTH = [f"max_steps={STEPS}", "eval_every=10", "batch.size=32", "dtype=float64"]
 EMA = ["regularization=ema", "regularization.ema.decay=0.9"]
 SWA = ["regularization=swa", "regularization.swa.start=0.3"]
@@ -40,6 +49,8 @@ ADVERSARY = ["regularization=adversarial", "regularization.adversarial.epsilon=0
 MECHANISMS = {
     "ema": EMA,
     "swa": [*SWA, "regularization.swa.every=3"],
+    "lookahead": ["optim.wrap=[lookahead]"],
+    "cautious": ["optim.wrap=[cautious]", "regularization=weight_decay"],
     "noise": ["augment=noise"],
     "crop, flip, rotate and scale": ["augment=[crop,flip,rotate,scale]"],
     "mixup": ["augment=mixup", "regularization=label_smoothing"],

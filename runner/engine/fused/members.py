@@ -124,6 +124,7 @@ class Stack:
             used = [names[id(p)] for group in groups for p in group["params"]]
             whole = len(chosen) == len(self.runs)
             for group in groups:
+                group["stacked"] = True  # a norm of a weight is each run's
                 group["params"] = [
                     stacked if whole else nn.Parameter(stacked.detach()[first:stop])
                     for stacked in (self.tensors[names[id(p)]] for p in group["params"])

@@ -57,8 +57,9 @@ def settings(run: Run) -> str:
 
 
 def own_decay(run: Run) -> float:
-    """Return the optimizer's own decay, a rate by which it multiplies the weights by 1 - lr·rate before its step."""
-    return float(run.optim.optimizer.keywords[run.optim.own_decay]) if run.optim.own_decay else 0.0
+    """Return the decay that a shared optimizer leaves to each run, which multiplies the weights by 1 - lr·rate."""
+    own = run.optim.own_decay if run.optim.linear_in_lr else None
+    return float(run.optim.optimizer.keywords[own]) if own else 0.0
 
 
 def in_order(runs: Sequence[Run]) -> list[int]:
