@@ -177,7 +177,7 @@ def test_the_test_part_is_not_read(job, folder, monkeypatch: pytest.MonkeyPatch)
     data = data_of(one)
     known = ("train", "val", "classes", "alphabet", "vocabulary", "outputs", "target_shift", "target_scale")
     blind = SimpleNamespace(**{name: getattr(data, name) for name in known})
-    monkeypatch.setattr(baselines, "data_of", lambda job: blind)
+    monkeypatch.setattr(baselines, "real_data_of", lambda job: blind)
     baselines.beside([one])
     assert {row["status"] for row in rows(folder)} == {"ok"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from runner import generator
 from runner.data import Samples, Source
-from runner.run import generated, samples
+from runner.run import baselines, generated, samples
 from runner.run.build import build
 from runner.run.claim import run_job, run_pack
 from runner.run.job import Job
@@ -93,6 +93,12 @@ def test_a_run_that_is_continued_elsewhere_has_the_same_rows(data: list[str], op
     found, whole = (run_folder(folder, name) for name in ("paused", "whole"))
     assert summary_of(found)["resumed_from_step"] == 10
     assert without_timing(found) == without_timing(whole)
+
+
+def test_baselines_are_of_the_real_samples_alone(job: Callable[..., Job]) -> None:
+    with_them, without = job("data=wine", "data.generated=1"), job("data=wine")
+    assert real_data_of(with_them) is real_data_of(without)
+    assert baselines.key_of(with_them) == baselines.key_of(without)
 
 
 def test_the_summary_says_how_many_and_how_long_it_took(optbench: Optbench, folder: Path) -> None:
