@@ -239,7 +239,8 @@ def once_more(frame: pd.DataFrame) -> list[str]:
         both = [name for name in now.index if name in first.index and now.loc[name, "workloads"] > 1]
         faster = [n for n in both if min(first.loc[n, "tuned_low"], now.loc[n, "tuned_low"]) > 1]
         slower = [n for n in both if max(first.loc[n, "tuned_high"], now.loc[n, "tuned_high"]) < 1]
-        lines += ["", f"Faster than tuned AdamW both times: {named(faster)}. Slower both times: {named(slower)}."]
+        lines += ["", f"{len(now)} optimizers were run again; the verdict above counts those that came later too."]
+        lines += [f"Faster than tuned AdamW both times: {named(faster)}. Slower both times: {named(slower)}."]
     return [*lines, ""]
 
 
