@@ -241,7 +241,7 @@ def once_more(frame: pd.DataFrame) -> list[str]:
         slower = [n for n in both if max(first.loc[n, "tuned_high"], now.loc[n, "tuned_high"]) < 1]
         lines += [
             "",
-            f"{len(now)} optimizers were run again: the five packed later were not, which the verdict above counts too.",
+            f"{len(now)} optimizers were run again; the verdict above counts those that were packed later too.",
         ]
         lines += [f"Faster than tuned AdamW both times: {named(faster)}. Slower both times: {named(slower)}."]
     return [*lines, ""]
