@@ -34,7 +34,12 @@ def along_axis(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
 
 
 def in_double(function: Callable[[Tensor], Tensor], matrix: Tensor) -> Tensor:
-    """Return a function of a matrix, computed in float64: roots of what is nearly singular need it."""
+    """Return a function of a matrix, computed in float64: roots of what is nearly singular need it.
+
+    Of what holds a number that is not finite, nothing is: the loss says so, where LAPACK would raise.
+    """
+    if not bool(matrix.isfinite().all()):
+        return torch.full_like(matrix, math.nan)
     return function(matrix.double()).to(matrix.dtype)
 
 

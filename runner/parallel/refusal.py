@@ -1,9 +1,11 @@
 """What cannot be spread over processes, and why: said before anything is written."""
 
 from collections.abc import Mapping
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.pipelining import PipelineStage
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from runner.augment import Augmentation
@@ -78,6 +80,11 @@ def _refuse_model(run: Run, layout: Layout, model: nn.Module) -> None:
             raise ConfigError(f"parallel=tensor: {reason}; choose widths and heads that {layout.tensor} divides")
     if layout.stages > 1:
         _refuse_unplanned(model, "pipeline", norms)
+        if "output_grads" not in signature(PipelineStage.__init__).parameters:
+            raise ConfigError(
+                f"parallel=pipeline needs a newer PyTorch than {torch.__version__}, whose stages are not told the "
+                "shapes of gradients: use parallel=ddp or parallel=fsdp"
+            )
         row = row_of(model)
         assert row is not None, "it is planned"
         if row.layers % layout.stages or not row.layers:

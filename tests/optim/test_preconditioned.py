@@ -5,6 +5,7 @@ product.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from runner import optim
 from runner.noise import derive, key, normal
 from runner.optim.kronecker import eigenvectors, turned
+from tests.support.records import run_folder, summary_of
 from tests.support.stepped import STEPS, Weights, furthest, path_of, problem, start
 
 B = [0.8, 0.9]
@@ -238,3 +240,10 @@ def test_a_basis_turns_to_the_eigenvectors_and_rounding_chooses_none() -> None:
     for _ in range(40):
         off = turned(matrix, off)
     torch.testing.assert_close((off.T @ vectors).abs()[:3, :3], torch.eye(3).double(), atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize("optim", ["soap", "shampoo", "kron"])
+def test_a_run_that_leaves_the_numbers_diverges_and_does_not_fail(optim: str, optbench: Callable, folder: Path) -> None:
+    asked = ["model.width=8", "loss=mse", "max_steps=40", "optim.lr=1e30"]
+    assert optbench("train", *asked, f"optim={optim}").code == 0
+    assert summary_of(run_folder(folder))["status"] == "diverged"

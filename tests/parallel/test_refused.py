@@ -42,6 +42,18 @@ def built(job: Callable[..., Job], *overrides: str) -> None:
     checked(this, layout_of(this, None))
 
 
+def test_a_pipeline_needs_a_pytorch_that_is_told_the_shapes_of_gradients(
+    job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Older:
+        def __init__(self, submodule: object, stage_index: int) -> None:
+            """As before."""
+
+    monkeypatch.setattr("runner.parallel.refusal.PipelineStage", Older)
+    with pytest.raises(ConfigError, match=r"parallel=pipeline needs a newer PyTorch than "):
+        built(job, "model.depth=4", "parallel=pipeline")
+
+
 def test_devices_without_a_way_are_refused(job: Callable[..., Job]) -> None:
     with pytest.raises(ConfigError, match="needs parallel, the way"):
         refuse_lone_devices(job("parallel.devices=2"))
