@@ -153,6 +153,7 @@ def quantized(proto: Any, how: str, calibration: Numbers) -> Any:
         before, prepared, after = (str(Path(place) / f"{name}.onnx") for name in ("before", "prepared", "after"))
         onnx.save(proto, before)
         quant_pre_process(before, prepared, skip_symbolic_shape=True)
+        onnx.save(without_shapes_of_weights(onnx.load(prepared)), prepared)
         options: dict[str, Any] = {"weight_type": quantization.QuantType.QInt8, "per_channel": True}
         if how == "dynamic":
             kinds = ["MatMul", "Gemm", "Attention", "LSTM", "Gather"]
@@ -162,6 +163,17 @@ def quantized(proto: Any, how: str, calibration: Numbers) -> Any:
             reader = _reader(calibration)
             quantization.quantize_static(prepared, after, reader, op_types_to_quantize=kinds, **options)
         return onnx.load(after)
+
+
+def without_shapes_of_weights(proto: Any) -> Any:
+    """Return a program that says no shape twice: the quantizer turns weights, and would find the other one wrong."""
+    found = type(proto)()
+    found.CopyFrom(proto)
+    weights = {weight.name for weight in found.graph.initializer}
+    kept = [info for info in found.graph.value_info if info.name not in weights]
+    del found.graph.value_info[:]
+    found.graph.value_info.extend(kept)
+    return found
 
 
 def _reader(x: Numbers, batch: int = 64) -> Any:
