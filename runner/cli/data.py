@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from runner.cli.arguments import Parser
 from runner.cli.one_run import prepared
-from runner.data.generated import number
 from runner.errors import TableError
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ def run(argv: Sequence[str]) -> int:
     print(_aligned([("inputs", _inputs(job.source, data)), ("fingerprint", data.fingerprint)]))
     print(_aligned(_parts(data)), end="")
     if share := job.config["data"]["generated"]:
+        from runner.data.generated import number
+
         print(f"\n{number(len(data.train), share)} generated samples are trained on too (data.generated={share:g})")
     return 0
 

@@ -9,7 +9,7 @@ NAMED = 10
 """Jobs that are named of one reason, and reasons that are given."""
 
 
-OF_OPTION = re.compile(r"(?P<key>\S+) is a setting of (?P<option>[^\s,]+).*, but (?P<other>\S+) is chosen")
+OF_OPTION = re.compile(r"(?P<key>\S+) is a setting of (?P<group>\w+)=.*, but (?P<other>\S+) is chosen")
 """What is said of a key that belongs to another option than the one that is chosen."""
 
 
@@ -38,8 +38,8 @@ class Invalid:
         if (found := next(filter(None, map(OF_OPTION.search, self._reasons)), None)) is None:
             return said
         return (
-            f"{said}; a lone + joins grids, so that {found['key']} goes with {found['option']} alone: "
-            f"-m … + {found['other']} + {found['option']} {found['key']}=…"
+            f"{said}; a lone + joins grids, so that {found['key']} goes with its own option alone: "
+            f"-m … + {found['other']} + {found['group']}=… {found['key']}=…"
         )
 
     def __bool__(self) -> bool:

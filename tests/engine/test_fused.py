@@ -38,7 +38,7 @@ def stacked() -> Iterator[Any]:
             yield pytest.param(optim, model, marks=marks, id=f"{optim}-{model}")
 
 
-@pytest.mark.parametrize(("optim", "model"), stacked())
+@pytest.mark.parametrize(("optim", "model"), [*stacked()])
 def test_a_run_of_a_stack_is_the_run_by_itself(optim: str, model: str, job: Make) -> None:
     if (optim, model) == ("muon", "cnn"):
         pytest.skip("muon needs a hidden linear layer")

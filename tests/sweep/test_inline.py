@@ -41,17 +41,17 @@ def untimed_of(folder: Path, name: str) -> dict[str, list[dict[str, str]]]:
 
 
 def test_the_traceback_of_a_part_of_ones_own_is_shown(optbench: Callable, folder: Path) -> None:
-    (folder / "mine.py").write_text(LOSS.format(here="raise RuntimeError('here it is')"))
-    found = optbench("train", "-m", *TINY, "seed=0,1", "loss=mine.loss", "hydra/launcher=inline")
+    (folder / "inline_loss.py").write_text(LOSS.format(here="raise RuntimeError('here it is')"))
+    found = optbench("train", "-m", *TINY, "seed=0,1", "loss=inline_loss.loss", "hydra/launcher=inline")
     assert found.code == 1
     assert found.err.count("RuntimeError: here it is\n") >= 2
-    assert "mine.py" in found.err
+    assert "inline_loss.py" in found.err
 
 
 def test_a_breakpoint_opens(folder: Path) -> None:
     """The process that trains has the terminal's own stdin."""
-    (folder / "mine.py").write_text(LOSS.format(here="breakpoint()"))
-    asked = ["model.width=8", "max_steps=1", "seed=0,1", "loss=mine.loss", "hydra/launcher=inline"]
+    (folder / "inline_loss.py").write_text(LOSS.format(here="breakpoint()"))
+    asked = ["model.width=8", "max_steps=1", "seed=0,1", "loss=inline_loss.loss", "hydra/launcher=inline"]
     found = subprocess.run(
         [sys.executable, "-m", "runner", "train", "-m", *asked],
         input="p 'samples', len(y)\nc\nc\n",

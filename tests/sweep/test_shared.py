@@ -91,7 +91,7 @@ def test_a_pack_that_another_one_finished_meanwhile_is_not_taken(posted: Shared,
 def test_a_pack_whose_processes_die_again_and_again_is_given_up(
     posted: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "run_pack", lambda *ignored: pytest.fail("it is not begun once more"))
+    monkeypatch.setattr(worker.spread, "train", lambda *ignored: pytest.fail("it is not begun once more"))
     (posted.folder / "begun.1").write_text("x" * module.MOST_DEATHS)
     there = Shared(posted.folder)
     there.join({"number": 0})
@@ -112,7 +112,7 @@ def test_a_worker_that_is_stopped_leaves_its_pack_to_others(
         interruption.requested = True
         return [_outcome(given[0]), _outcome(given[1], "interrupted")]
 
-    monkeypatch.setattr(worker, "run_pack", stopped)
+    monkeypatch.setattr(worker.spread, "train", stopped)
     there = Shared(posted.folder)
     there.join({"number": 0})
     there.look()
@@ -125,7 +125,7 @@ def test_a_worker_that_is_stopped_leaves_its_pack_to_others(
 def test_a_run_that_fails_ends_all_workers_with_fail_fast(
     posted: Shared, jobs: list[Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "run_pack", lambda given, *ignored: [_outcome(job, "failed") for job in given])
+    monkeypatch.setattr(worker.spread, "train", lambda given, *ignored: [_outcome(job, "failed") for job in given])
     there = Shared(posted.folder)
     there.join({"number": 0})
     there.look()
@@ -157,7 +157,9 @@ def test_a_worker_trains_all_that_is_posted_and_ends(
 ) -> None:
     posted.complete()
     taken = []
-    monkeypatch.setattr(worker, "run_pack", lambda given, *ignored: taken.append(given) or list(map(_outcome, given)))
+    monkeypatch.setattr(
+        worker.spread, "train", lambda given, *ignored: taken.append(given) or list(map(_outcome, given))
+    )
     there = Shared(posted.folder)
     there.join({"number": 0})
     worker._take(there, 1, worker.Interruption())
