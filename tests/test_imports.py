@@ -20,7 +20,7 @@ LATE = {
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """
         report.write report.render.watch report.render.tensorboard report.drawing.figures data.tables.features
-        data.sentences data.generated
+        data.sentences
         study.catalogue study.page study.study after.reliability
         study.contest.catalogue study.contest.plan study.contest.shards study.contest.verdict
     """,

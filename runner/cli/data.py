@@ -50,9 +50,7 @@ def run(argv: Sequence[str]) -> int:
     print(_aligned([("inputs", _inputs(job.source, data)), ("fingerprint", data.fingerprint)]))
     print(_aligned(_parts(data)), end="")
     if share := job.config["data"]["generated"]:
-        from runner.data.generated import number
-
-        print(f"\n{number(len(data.train), share)} generated samples are trained on too (data.generated={share:g})")
+        print(f"\nfor each training sample {share:g} generated ones are trained on too (data.generated={share:g})")
     return 0
 
 

@@ -171,9 +171,9 @@ def test_boost_is_refused(optbench: Optbench) -> None:
     assert refused.code == 2 and "data.generated beside boost" in refused.err
 
 
-def test_data_says_how_many_without_drawing_them(optbench: Optbench) -> None:
+def test_data_says_that_some_are_generated_without_drawing_them(optbench: Optbench) -> None:
     said = optbench("data", "data=digits", "data.fraction=0.1", "data.generated=0.5")
-    assert said.code == 0 and "64 generated samples are trained on too" in said.out
+    assert said.code == 0 and "for each training sample 0.5 generated ones are trained on too" in said.out
     assert not generated._kept
 
 
