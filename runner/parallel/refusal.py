@@ -33,6 +33,8 @@ OPTIMIZERS: dict[str, dict[str, str]] = {
 }
 """By way, options of which the weights differ from one process's by more than 1e-12 after 50 steps, and what was
 measured."""
+TOLD = "output_grads" in signature(PipelineStage.__init__).parameters
+"""This PyTorch's stages are told the shapes of gradients. Older ones find them out, and wait for each other."""
 CHECKED = 8
 """Samples of which a loss of one's own is held against the mean of its parts'."""
 SAME = 1e-4
@@ -65,6 +67,11 @@ def refuse(run: Run, layout: Layout, optimizer: str, own_loss: str | None) -> No
         _refuse_draws(run, model)
     if own_loss is not None:
         _refuse_no_mean(run, model, own_loss)
+    if layout.stages > 1 and not TOLD:
+        raise ConfigError(
+            f"parallel=pipeline needs a newer PyTorch than {torch.__version__}, whose stages are not told the shapes of "
+            "gradients: use parallel=ddp or parallel=fsdp"
+        )
 
 
 def _ways(layout: Layout) -> list[str]:
@@ -80,11 +87,6 @@ def _refuse_model(run: Run, layout: Layout, model: nn.Module) -> None:
             raise ConfigError(f"parallel=tensor: {reason}; choose widths and heads that {layout.tensor} divides")
     if layout.stages > 1:
         _refuse_unplanned(model, "pipeline", norms)
-        if "output_grads" not in signature(PipelineStage.__init__).parameters:
-            raise ConfigError(
-                f"parallel=pipeline needs a newer PyTorch than {torch.__version__}, whose stages are not told the "
-                "shapes of gradients: use parallel=ddp or parallel=fsdp"
-            )
         row = row_of(model)
         assert row is not None, "it is planned"
         if row.layers % layout.stages or not row.layers:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner.config.options import options
-from runner.parallel.refusal import OPTIMIZERS
+from runner.parallel.refusal import OPTIMIZERS, TOLD
 from tests.support.spread_runs import Case, single, together
 
 EQUAL = 1e-12
@@ -64,6 +64,9 @@ SAMPLE = [
     ("gpt", "tensor"),
 ]
 LEFT_OUT = ("lbfgs", "sophia", "custom", "collection")
+if not TOLD:
+    del WAYS["pipeline"], OF_FOUR["pipeline"]
+    SAMPLE = [(run, way) for run, way in SAMPLE if way != "pipeline"]
 OPTIMIZED = [option.name for option in options("optim") if option.name not in LEFT_OUT]
 
 

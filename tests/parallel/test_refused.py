@@ -45,11 +45,7 @@ def built(job: Callable[..., Job], *overrides: str) -> None:
 def test_a_pipeline_needs_a_pytorch_that_is_told_the_shapes_of_gradients(
     job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Older:
-        def __init__(self, submodule: object, stage_index: int) -> None:
-            """As before."""
-
-    monkeypatch.setattr("runner.parallel.refusal.PipelineStage", Older)
+    monkeypatch.setattr("runner.parallel.refusal.TOLD", False)
     with pytest.raises(ConfigError, match=r"parallel=pipeline needs a newer PyTorch than "):
         built(job, "model.depth=4", "parallel=pipeline")
 
