@@ -69,8 +69,8 @@ def refuse(run: Run, layout: Layout, optimizer: str, own_loss: str | None) -> No
         _refuse_no_mean(run, model, own_loss)
     if layout.stages > 1 and not TOLD:
         raise ConfigError(
-            f"parallel=pipeline needs a newer PyTorch than {torch.__version__}, whose stages are not told the shapes of "
-            "gradients: use parallel=ddp or parallel=fsdp"
+            f"parallel=pipeline needs a newer PyTorch than {torch.__version__}, whose stages are not told the shapes "
+            "of gradients: use parallel=ddp or parallel=fsdp"
         )
 
 
