@@ -115,13 +115,13 @@ class OptbenchSweeper(Sweeper):
         jobs = plan(composer, Grid.of(self._params, self._unions, arguments).jobs(composer), report_left_out)
         report_doubts(jobs)
         ours = self._launcher if isinstance(self._launcher, OptbenchLauncher) else None
+        if not ours:
+            refuse_spread(jobs[0])
         at_a_time = ours.workers(jobs) if ours else number_of_workers(jobs)
         if jobs[0].config["dry_run"]:
             return describe(jobs, at_a_time)
         if ours:
             ours.check()
-        else:
-            refuse_spread(jobs[0])
         _note(self.config, jobs)
         baselines.beside(jobs)
         if ours:

@@ -125,10 +125,13 @@ def _prepared(hydra: "Hydra", overrides: list[str]) -> "Job":
     """Return the one run that a command line names."""
     from runner.config.compose import Composer
     from runner.run.job import prepare
+    from runner.run.launcher import started_here
 
     if any(o == "+" or o.startswith("seeds=") for o in overrides):
         raise ConfigError("seeds=… and a lone + make sweeps: add -m")
     composed = Composer(hydra.config_loader).compose(overrides)
+    if started_here():  # by a sweep perhaps, which has looked at what is a sweep's
+        return prepare(composed)
     for key in OF_SWEEPS:
         if composed.config[key]:
             raise ConfigError(f"{key}={show(composed.config[key])} is for sweeps: add -m, or leave it out")

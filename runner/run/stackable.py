@@ -38,10 +38,11 @@ def is_replayed(job: Job, run: "Run") -> bool:
     if run.device.type != "cuda" or not is_stackable(job, asked=False) or refusal(job, run) is not None:
         return False
     from runner.engine import fused
-    from runner.engine.state import start
+    from runner.engine.fused.members import stack
     from runner.run.flops import step_flops
 
-    return fused.replays(run) and step_flops(start(run)) <= REPLAYED_FLOPS
+    members = stack([run])
+    return fused.graph_of(members) is not None and step_flops(members.states[0]) <= REPLAYED_FLOPS
 
 
 def signature(job: Job) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from runner.errors import ConfigError, ProcessError
 from runner.run.devices import is_spread
+from runner.run.launcher import STARTED_BY
 from runner.sweep.launch import inline, spread
 from runner.sweep.queue import Queue
 from tests.support.known import TINY
@@ -30,12 +31,15 @@ def test_a_run_takes_as_many_places_as_it_has_devices(job: Callable) -> None:
 
 
 def test_what_is_trained_is_what_was_typed_but_for_what_is_a_sweeps(job: Callable) -> None:
-    told = spread._arguments(job(*DDP, "workers=4", "fail_fast=true", "optim.lr=0.01", "pause_at=3", "save=best"))
-    assert told == [*DDP, "optim.lr=0.01", "save=best", "baselines=false", "threads=1", "pause_at=3"]
+    told = spread._arguments(job(*DDP, "workers=4", "optim.lr=0.01", "pause_at=3", "save=best"))
+    assert told == [*DDP, "workers=4", "optim.lr=0.01", "save=best", "baselines=false", "threads=1", "pause_at=3"]
     assert spread._arguments(job(*DDP))[-3:] == ["save=none", "baselines=false", "threads=1"]
 
 
-def test_what_became_of_it_is_read_from_its_folder(job: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("of_sweep", [[], ["experiment=optimizers", "workers=4"]], ids=str)
+def test_what_became_of_it_is_read_from_its_folder(
+    of_sweep: list[str], job: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By what the launcher of one run returns: here it trains in this process."""
     from runner.cli.main import main
 
@@ -46,7 +50,8 @@ def test_what_became_of_it_is_read_from_its_folder(job: Callable, monkeypatch: p
         return main(["train", *(word for word in arguments if not word.startswith("parallel"))])
 
     monkeypatch.setattr(spread, "launched", launched)
-    jobs = [job(*TINY, *DDP, f"seed={seed}") for seed in (0, 1)]
+    monkeypatch.setenv(STARTED_BY, "1")
+    jobs = [job(*of_sweep, *TINY, *DDP, f"seed={seed}") for seed in (0, 1)]
     assert all(map(is_spread, jobs))
     found: list[str] = []
     queue = Queue(jobs)
@@ -55,6 +60,24 @@ def test_what_became_of_it_is_read_from_its_folder(job: Callable, monkeypatch: p
     again = Queue(jobs)
     inline.launch(again, lambda outcome: None)
     assert [outcome.trained for outcome in again.results()] == [False, False] and called == [2, 2]
+
+
+def test_a_summary_of_an_earlier_start_is_not_taken_for_this_ones(
+    job: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this = job(*TINY, *DDP)
+    this.folder.mkdir(parents=True)
+    (this.folder / "summary.json").write_text(json.dumps({"status": "interrupted", "run_id": this.run_id}))
+
+    def launched(arguments: Sequence[str], devices: int, said: Path, stopped: Callable[[], None]) -> int:
+        (said / "0").write_text("optbench: no room is left\n")
+        return 1
+
+    monkeypatch.setattr(spread, "launched", launched)
+    queue = Queue([this])
+    inline.launch(queue, lambda outcome: None)
+    (outcome,) = queue.results()
+    assert (outcome.summary["status"], outcome.summary["stop_reason"]) == ("failed", "no room is left")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ goes its own rate's share of the way. Other optimizers step each run's views by 
 optimizers compute wrong updates; ``.backward()`` into leaves does not, nor do gradients that are written out.
 """
 
-from runner.engine.fused.loop import replays, train
+from runner.engine.fused.loop import graph_of, train
 from runner.engine.fused.refusal import refusal
 
-__all__ = ["refusal", "replays", "train"]
+__all__ = ["graph_of", "refusal", "train"]

@@ -10,12 +10,11 @@ from runner.engine.fused.ahead import Ahead
 from runner.engine.fused.batches import Batches
 from runner.engine.fused.evaluate import evaluate
 from runner.engine.fused.graphed import Graphed, can_be_captured, keep_on_device
-from runner.engine.fused.members import Stack, stack
+from runner.engine.fused.members import Stack
 from runner.engine.fused.step import differentiate, update
 from runner.engine.fused.watch import Events, Watch
 from runner.engine.judge import note
 from runner.engine.measure import LOSSES_HELD_ON_CUDA, Measured, synchronize
-from runner.engine.run import Run
 from runner.engine.targets import Mixed, Targets, Unweighted, Weighted
 
 LOSSES_HELD = 16
@@ -106,11 +105,6 @@ def _is_due(members: Stack, epoch_ends: bool) -> bool:
     if step == first.steps or (epoch_ends if first.eval_every is None else step % first.eval_every == 0):
         return True
     return any(over(step, 0.0) for over in members.states[0].on.limit)
-
-
-def replays(run: Run) -> bool:
-    """Say whether the step of a run by itself is replayed once it is a stack of one."""
-    return graph_of(stack([run])) is not None
 
 
 def graph_of(members: Stack) -> Graphed | None:

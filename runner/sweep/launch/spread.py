@@ -3,9 +3,8 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from runner.config.identity import OF_SWEEPS
+from runner import INTERRUPTED
 from runner.errors import ConfigError, ProcessError
 from runner.run import files
 from runner.run.claim import run_pack
@@ -17,9 +16,8 @@ from runner.run.process import Interruption
 from runner.run.progress import Progress
 from runner.sweep.held import Held
 
-MEANT_OTHERWISE = (*OF_SWEEPS, "dry_run", "pause_at", "save", "baselines", "threads")
+MEANT_OTHERWISE = ("dry_run", "pause_at", "save", "baselines", "threads")
 """Keys that are not handed on as they were typed: what they mean for one run of a sweep is."""
-REFUSED = 2
 
 
 def places(jobs: Sequence[Job]) -> int:
@@ -65,12 +63,10 @@ def _spread(job: Job, interruption: Interruption) -> Outcome:
             lost = {"status": "interrupted", "stop_reason": str(error), "run_id": job.run_id}
             return Outcome(job, lost, trained=True)
         said = last_words(Path(place))
-    summary = None if code == REFUSED else files.read_summary(job.folder)
-    return Outcome(job, summary or _failed(job, said), trained=True)
-
-
-def _failed(job: Job, said: str) -> dict[str, Any]:
-    return {"status": "failed", "stop_reason": said or "it left no summary", "run_id": job.run_id}
+    summary = files.read_summary(job.folder)
+    if summary is None or (code not in (0, INTERRUPTED) and summary["status"] != "failed"):  # it is of an earlier start
+        summary = {"status": "failed", "stop_reason": said or "it left no summary", "run_id": job.run_id}
+    return Outcome(job, summary, trained=True)
 
 
 def _arguments(job: Job) -> list[str]:
