@@ -105,8 +105,9 @@ class OptbenchSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Launch every distinct job once; return what became of each, or with ``dry_run`` what would be done."""
         from runner.config.compose import Composer
+        from runner.errors import ConfigError
         from runner.run import baselines
-        from runner.run.devices import refuse_spread
+        from runner.run.devices import is_spread
         from runner.sweep.launch.processes import number_of_workers
         from runner.sweep.plan import Grid, describe, outcomes_of, plan
         from runner.sweep.terminal import report_doubts, report_left_out
@@ -115,8 +116,11 @@ class OptbenchSweeper(Sweeper):
         jobs = plan(composer, Grid.of(self._params, self._unions, arguments).jobs(composer), report_left_out)
         report_doubts(jobs)
         ours = self._launcher if isinstance(self._launcher, OptbenchLauncher) else None
-        if not ours:
-            refuse_spread(jobs[0])
+        if not ours and is_spread(jobs[0]):
+            raise ConfigError(
+                "parallel beside a hydra/launcher of another package, which trains each run in one process: "
+                "leave hydra/launcher out, or take optbench_slurm or optbench_ray"
+            )
         at_a_time = ours.workers(jobs) if ours else number_of_workers(jobs)
         if jobs[0].config["dry_run"]:
             return describe(jobs, at_a_time)

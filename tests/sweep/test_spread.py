@@ -106,6 +106,7 @@ def test_what_leaves_no_summary_is_said(
         (["parallel=ddp", "parallel.devices=4", "workers=2"], "takes as many workers, and there are 2: workers=4"),
         (["parallel=tensor", "parallel.devices=2", "model.width=15"], "cannot share a hidden layer of 15 evenly"),
         (["parallel.devices=2"], "needs parallel, the way to spread"),
+        (["parallel=ddp", "parallel.devices=2", "hydra/launcher=basic"], "a hydra/launcher of another package"),
         (["+", "init=he", "+", "parallel=ddp", "parallel.devices=2"], "parallel takes one value a sweep"),
     ],
     ids=str,
