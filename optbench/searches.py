@@ -61,7 +61,7 @@ def tune(
 ) -> Tuned:
     """Search a space for its best setting, as ``optbench tune OVERRIDES`` does; the same call goes on where it ended.
 
-    On CUDA, and where processes are not forked, a script needs ``if __name__ == "__main__":`` around it.
+    On CUDA, beside Ray, and where nothing is forked, a script needs ``if __name__ == "__main__":`` around it.
 
     Args:
         overrides: as on the command line, such as ``"optim.lr=tag(log,interval(1e-4,1))"``, one by one or as lists.

@@ -112,7 +112,7 @@ def _answer_html(answer: dict[str, Any]) -> str:
 def sweep(*overrides: str | Sequence[str], config_dir: str | None = None) -> Sweep:
     """Run a grid, as ``optbench train -m OVERRIDES`` does; finished runs are skipped.
 
-    On CUDA, and where processes are not forked, a script needs ``if __name__ == "__main__":`` around it.
+    On CUDA, beside Ray, and where nothing is forked, a script needs ``if __name__ == "__main__":`` around it.
 
     Args:
         overrides: as on the command line, such as ``"optim=sgd,adamw"``, one by one or as lists.

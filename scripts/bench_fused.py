@@ -1,10 +1,12 @@
 """How fast a grid is, side by side in one go: stacked, one process a core, and one run after another.
 
     python scripts/bench_fused.py [--workloads digits,…] [--data-root FOLDER] [--repeats 5] [--scale 1] [--csv FILE]
+                                  [--update]
 
 Every contender trains the same runs through the command line, in a process of its own that has PyTorch imported:
 planning, evaluations and records are counted in, the start-up that every command pays once is not.
 ``--scale`` shortens the runs. ``difference`` is the largest between a run's final validation loss and the loop's.
+``--update`` writes the table into docs/speed.md.
 """
 
 import argparse
@@ -15,14 +17,17 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch.optim import AdamW
 
+from pages import Told
 from runner.cli.main import main as main_of_optbench
 from runner.run.build import build  # noqa: F401  # imported once, for all
 
+PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 AXES = ["init=he,xavier,default,orthogonal", "optim=sgd,adamw", "optim.lr=3e-4,1e-3,3e-3,1e-2,3e-2,0.1,0.3,1"]
 BATCH_NORM = ["data=mnist", "model.widths=[64,128,64]", "model.normalization=batch", "batch.size=128"]
 WORKLOADS = {
@@ -60,14 +65,26 @@ WORKLOADS = {
 }
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 CONTENDERS = {
-    "loop, one after another": ["engine=loop", "workers=1"],
-    "loop, a process a core": ["engine=loop", f"workers={CORES}"],
+    "one after another": ["engine=loop", "workers=1"],
+    "a process a core": ["engine=loop", f"workers={CORES}"],
     "auto": ["engine=auto", f"workers={CORES}"],
 }
 
 
-def sweep(overrides: list[str]) -> tuple[float, dict[str, float | None], str]:
-    """Run a sweep in an empty folder; return its seconds, each run's final validation loss, and the engines used."""
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep took, and what it came to."""
+
+    seconds: float
+    losses: dict[str, float | None]
+    """Each run's last validation loss."""
+    engines: str
+    steps: int
+    """Of all runs together."""
+
+
+def sweep(overrides: list[str]) -> Swept:
+    """Run a sweep in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         child = os.fork()
@@ -82,8 +99,10 @@ def sweep(overrides: list[str]) -> tuple[float, dict[str, float | None], str]:
         assert status == 0, f"{overrides} ended with {os.waitstatus_to_exitcode(status)}"
         found = [json.loads(path.read_text()) for path in Path(folder).glob("outputs/*/*/summary.json")]
     losses = {summary["run_id"]: summary.get("final_val_loss") for summary in found}
-    engines = sorted({f"{summary['engine']} {summary['stack_size']}" for summary in found})
-    return seconds, losses, ", ".join(engines)
+    kinds = sorted({(summary["engine"], summary["stack_size"]) for summary in found})
+    stacks = [size for engine, size in kinds if engine == "fused"]
+    engines = f"stacks of {', '.join(map(str, stacks))}" if stacks else "single runs"
+    return Swept(seconds, losses, engines, sum(summary["steps"] for summary in found))
 
 
 def largest_difference(losses: dict[str, float | None], reference: dict[str, float | None]) -> float:
@@ -91,6 +110,22 @@ def largest_difference(losses: dict[str, float | None], reference: dict[str, flo
     assert losses.keys() == reference.keys(), "the contenders trained other runs"
     pairs = [(loss, reference[run]) for run, loss in losses.items()]
     return max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs if a is not None and b is not None)
+
+
+def row_of(title: str, overrides: list[str], repeats: int) -> dict[str, object]:
+    """Let the contenders take turns at a grid, and return its row of the table."""
+    turns = [{name: sweep([*overrides, *extra]) for name, extra in CONTENDERS.items()} for _ in range(repeats)]
+    taken = {name: statistics.median(turn[name].seconds for turn in turns) for name in CONTENDERS}
+    last, ours = turns[-1], taken["auto"]
+    others = {f"{name} / auto": f"{seconds / ours:.2f}" for name, seconds in taken.items() if name != "auto"}
+    return {
+        "grid": title,
+        **{f"{name}, s": f"{seconds:.1f}" for name, seconds in taken.items()},
+        **others,
+        "auto, µs a run and step": f"{1e6 * ours / last['auto'].steps:.1f}",
+        "auto trains": last["auto"].engines,
+        "difference": f"{largest_difference(last['auto'].losses, last[next(iter(CONTENDERS))].losses):.1g}",
+    }
 
 
 def main() -> int:
@@ -101,10 +136,13 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--csv")
+    parser.add_argument("--update", action="store_true", help="write the table into docs/speed.md")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     AdamW([torch.nn.Parameter(torch.zeros(1))]).step()  # which imports the rest of PyTorch
-    rows = []
+    tell, rows = Told(), list[dict[str, object]]()
+    machine = f"{CORES} cores, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
+    tell(f"Seconds are medians of {arguments.repeats} turns; {machine}:", "")
     for name in arguments.workloads.split(","):
         title, overrides, epochs = WORKLOADS[name]
         if "data=mnist" in overrides:
@@ -112,25 +150,14 @@ def main() -> int:
                 print(f"{title}: needs --data-root", file=sys.stderr)
                 continue
             overrides = [*overrides, f"data.root={Path(arguments.data_root).resolve()}"]
-        overrides = [*overrides, f"epochs={max(1, round(epochs * arguments.scale))}"]
-        seconds: dict[str, list[float]] = {contender: [] for contender in CONTENDERS}
-        losses, engines = {}, {}
-        for _ in range(arguments.repeats):
-            for contender, extra in CONTENDERS.items():
-                taken, losses[contender], engines[contender] = sweep([*overrides, *extra])
-                seconds[contender].append(taken)
-        first = next(iter(CONTENDERS))
-        for contender, taken in seconds.items():
-            row = {
-                "workload": title,
-                "contender": contender,
-                "seconds": round(statistics.median(taken), 1),
-                "times as fast": round(statistics.median(seconds[first]) / statistics.median(taken), 2),
-                "difference": f"{largest_difference(losses[contender], losses[first]):.1g}",
-                "engine and stack size": engines[contender],
-            }
-            rows.append(row)
-            print(" | ".join(map(str, row.values())), flush=True)
+        length = max(1, round(epochs * arguments.scale))
+        title = f"{title}, {length} epoch{'s' if length > 1 else ''}"
+        rows.append(row_of(title, [*overrides, f"epochs={length}"], arguments.repeats))
+        if len(rows) == 1:
+            tell(f"| {' | '.join(rows[0])} |", "| --- |" + " --- |" * (len(rows[0]) - 1))
+        tell(f"| {' | '.join(map(str, rows[-1].values()))} |")
+    if arguments.update:
+        tell.write(PAGE, "grids")
     if arguments.csv:
         with Path(arguments.csv).open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])

@@ -1,6 +1,6 @@
 """How near a run's steps come to what this machine can do: FLOP/s against its matrix products, bytes/s against copies.
 
-    python scripts/bench_limits.py [--workloads digits,…] [--data-root FOLDER] [--repeats 3] [--cpu]
+    python scripts/bench_limits.py [--workloads digits,…] [--data-root FOLDER] [--repeats 3] [--cpu] [--update]
 
 FLOPs are three times those of a forward pass (twice as much goes back). Bytes are the fewest that a step can move: the
 batch once, each activation written and read in both directions, and weights, gradients and two moments as Adam reads
@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pages import Told
 from runner.config.compose import Composer, start_hydra
 from runner.engine.state import State, start
 from runner.run.build import build
@@ -25,6 +26,7 @@ from runner.run.claim import run_pack
 from runner.run.flops import forward_flops
 from runner.run.job import Job, prepare
 
+PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 SIZE = 2048
 """Of the matrices that are multiplied."""
 COPIED = 2**25
@@ -133,15 +135,20 @@ def main() -> None:
     parser.add_argument("--data-root", default=os.environ.get("OPTBENCH_DATA"), help="the folder that holds MNIST/raw")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cpu", action="store_true", help="count the processor's seconds, on a machine that is shared")
+    parser.add_argument("--update", action="store_true", help="write the table into docs/speed.md")
     arguments = parser.parse_args()
     root = str(Path(arguments.data_root).resolve()) if arguments.data_root else None
     os.chdir(tempfile.mkdtemp())
     sgemm, bf16, copies = limits(time.process_time if arguments.cpu else time.perf_counter)
     capability = torch.backends.cpu.get_cpu_capability()
-    print(f"{torch.get_num_threads()} threads, {capability}, torch {torch.__version__}: products ", end="")
-    print(f"{sgemm / 1e9:.0f} GFLOP/s, of bf16 {bf16 / 1e9:.0f}; copies {copies / 1e9:.1f} GB/s\n")
-    print("| workload | µs a run and step | GFLOP/s | of the products | GB/s | of the copies |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    tell = Told()
+    tell(
+        f"{torch.get_num_threads()} threads, {capability}, torch {torch.__version__}: products {sgemm / 1e9:.0f} GFLOP/s, "
+        f"of bf16 {bf16 / 1e9:.0f}; copies {copies / 1e9:.1f} GB/s.",
+        "",
+        "| workload | µs a run and step | GFLOP/s | of the products | GB/s | of the copies |",
+        "| --- | --- | --- | --- | --- | --- |",
+    )
     for name in arguments.workloads.split(","):
         title, overrides, runs, steps = WORKLOADS[name]
         if "data=mnist" in overrides and root is None:
@@ -150,11 +157,12 @@ def main() -> None:
         state, size = start(build(jobs[0])), int(jobs[0].config["batch"]["size"])
         flops, moved = 3.0 * size * (forward_flops(state) + recurrent_flops(state)), bytes_of_step(state, size)
         seconds = statistics.median(trained(jobs, arguments.cpu) for _ in range(arguments.repeats))
-        print(
+        tell(
             f"| {title} | {1e6 * seconds:,.0f} | {flops / seconds / 1e9:.1f} | {flops / seconds / sgemm:.0%} | "
-            f"{moved / seconds / 1e9:.1f} | {moved / seconds / copies:.0%} |",
-            flush=True,
+            f"{moved / seconds / 1e9:.1f} | {moved / seconds / copies:.0%} |"
         )
+    if arguments.update:
+        tell.write(PAGE, "limits")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """How fast one run is, side by side in one go: optbench, a plain loop by hand, and the DataLoader habit.
 
-    python scripts/bench_speed.py [--workloads mlp,cnn,…] [--data-root FOLDER] [--repeats 5] [--csv FILE]
+    python scripts/bench_speed.py [--workloads mlp,cnn,…] [--data-root FOLDER] [--repeats 5] [--csv FILE] [--update]
 
 Each contender trains the same model for the same steps; they take turns, and medians are printed. ``training`` is
 steps a second by ``train_seconds``; ``whole`` counts everything in: building, evaluations, CSV, checkpoints. The plain
 loop is contiguous, in float32, with torch.optim.AdamW as it is built without a word, and the allocator keeps what a
 step frees, as optbench has it; ``default allocator`` is the same loop in a process of its own that was told nothing.
 With ``--cpu`` seconds are those of the processor, which other processes on the machine disturb least; of those of
-training it is known what share they are of the whole by the clock.
+training it is known what share they are of the whole by the clock. ``--update`` writes the table into docs/speed.md.
 """
 
 import argparse
@@ -24,6 +24,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from pages import Told
+
+PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 IMAGES = ["data=digits", "batch.size=128", "max_steps=200", "eval_every=100"]
 TEXT = ["data=text", "max_steps=100", "eval_every=100"]
 WORKLOADS = {
@@ -125,6 +128,7 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true", help="count the processor's seconds")
     parser.add_argument("--plain", help="print the seconds of this workload's plain loop alone")
     parser.add_argument("--csv", type=Path)
+    parser.add_argument("--update", action="store_true", help="write the table into docs/speed.md")
     arguments = parser.parse_args()
     clock = time.process_time if arguments.cpu else time.perf_counter
     target = arguments.csv.resolve() if arguments.csv else None
@@ -144,19 +148,23 @@ def main() -> None:
         print(*(f"{k} {v:.3g}" if isinstance(v, float) else v for k, v in rows[-1].items()), sep="  ", file=sys.stderr)
     capability = torch.backends.cpu.get_cpu_capability()
     what = "CPU seconds" if arguments.cpu else "seconds"
-    print(
-        f"{torch.get_num_threads()} threads, {capability}, torch {torch.__version__}, medians of {arguments.repeats}, "
+    tell = Told()
+    tell(
+        f"Steps a {what[:-1]}, medians of {arguments.repeats} turns; {torch.get_num_threads()} threads, {capability}, "
+        f"torch {torch.__version__}:",
+        "",
+        "| workload | plain loop | training | whole | training / plain | whole / plain | default allocator / plain |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     )
-    print(f"steps a {what[:-1]}\n")
-    print("| workload | plain loop | training | whole | training / plain | whole / plain | default allocator / plain |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
         slower = row["default_allocator_over_plain"]
-        print(
+        tell(
             f"| {row['workload']} | {row['plain_steps_per_second']:,.0f} | {row['training_steps_per_second']:,.0f} | "
             f"{row['whole_steps_per_second']:,.0f} | {row['training_over_plain']:.2f} | "
             f"{row['whole_over_plain']:.2f} | {'–' if slower is None else f'{slower:.2f}'} |"
         )
+    if arguments.update:
+        tell.write(PAGE, "speed")
     if target:
         with target.open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])

@@ -3,6 +3,22 @@
 from pathlib import Path
 
 
+class Told:
+    """Lines that are printed as they come, for a page that gets them in the end."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, *lines: str) -> None:
+        """Print lines, and keep them."""
+        print(*lines, sep="\n", flush=True)
+        self.lines += lines
+
+    def write(self, page: Path, name: str) -> None:
+        """Put what was told between the marks of this name."""
+        rewrite(page, (f"<!-- {name} -->", f"<!-- end of {name} -->"), "\n".join(self.lines))
+
+
 def rewrite(page: Path, marks: tuple[str, str], text: str) -> None:
     """Put a text between two marks of a page, in the place of what stands there.
 

@@ -1,6 +1,6 @@
 """How convolutions of a stack are fastest: the table of docs/engines.md.
 
-    python scripts/table_convolutions.py [--device cpu] [--members 4,8,16,32,64] [--batch 128] [--repeats 3]
+    python scripts/table_convolutions.py [--device cpu] [--members 4,8,16,32,64] [--batch 128] [--repeats 3] [--update]
 
 The network is ``model=cnn`` on 1 × 28 × 28: two blocks of convolution, ReLU and pooling, and a linear readout; a step
 is forward and back, each member with a batch of its own. Forms take turns; on a CPU seconds are the processor's, of
@@ -16,11 +16,15 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pages import Told
+
+PAGE = Path(__file__).parents[1] / "docs" / "engines.md"
 WIDTH, CLASSES, SIDE = 16, 10, 28
 Weights = list[Tensor]
 Form = Callable[[Weights, Tensor, Tensor], Tensor]
@@ -115,11 +119,17 @@ def main() -> None:
     parser.add_argument("--members", default="4,8,16,32,64")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--update", action="store_true", help="write the table into docs/engines.md")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, {arguments.device}, batch {arguments.batch}; ms a member and step\n")
-    print(f"| members | {' | '.join(FORMS)} |")
-    print("| --- |" + " --- |" * len(FORMS))
+    tell = Told()
+    what = f"{arguments.device}, {torch.backends.cpu.get_cpu_capability()}" if arguments.device == "cpu" else "CUDA"
+    tell(
+        f"ms of a member's step, batch {arguments.batch}, torch {torch.__version__}, {what}:",
+        "",
+        f"| members | {' | '.join(FORMS)} |",
+        "| --- |" + " --- |" * len(FORMS),
+    )
     for members in map(int, arguments.members.split(",")):
         weights = weights_of(members, arguments.device)
         x = torch.randn(members, arguments.batch, 1, SIDE, SIDE, device=arguments.device)
@@ -128,7 +138,9 @@ def main() -> None:
         assert max(losses) - min(losses) < 1e-3 * max(losses), f"the forms differ: {losses}"
         taken = [[seconds_of(form, weights, x, y) for form in FORMS.values()] for _ in range(arguments.repeats)]
         ms = [1000 * statistics.median(turns) / members for turns in zip(*taken, strict=True)]
-        print(f"| {members} | {' | '.join(f'{m:.1f}' for m in ms)} |", flush=True)
+        tell(f"| {members} | {' | '.join(f'{m:.1f}' for m in ms)} |")
+    if arguments.update:
+        tell.write(PAGE, f"convolutions on {arguments.device}")
 
 
 if __name__ == "__main__":

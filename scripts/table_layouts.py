@@ -1,6 +1,6 @@
 """Which memory layout a shipped model trains faster in on this processor: the table of docs/speed.md.
 
-    python scripts/table_layouts.py [--repeats 5] [--steps 6]
+    python scripts/table_layouts.py [--repeats 5] [--steps 6] [--update]
 
 Forms take turns, step by step, on one thread; medians of CPU time are printed, which other processes disturb least.
 """
@@ -9,16 +9,19 @@ import argparse
 import copy
 import statistics
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from pages import Told
 from runner.config.compose import Composer, start_hydra
 from runner.engine.optimizers import uncompiled
 from runner.run.build import build
 from runner.run.job import prepare
 
+PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 SHIPPED = {
     "cnn, 1×8×8": ["model=cnn", "data=digits"],
     "cnn, width 64, 1×8×8": ["model=cnn", "model.width=64", "data=digits"],
@@ -77,12 +80,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--update", action="store_true", help="write the table into docs/speed.md")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     capability = torch.backends.cpu.get_cpu_capability()
-    print(f"{capability}, torch {torch.__version__}, one thread, batch {BATCH}, AdamW; ms of CPU a step")
-    print("| model | contiguous | channels_last | gain | contiguous, bf16 | channels_last, bf16 | gain |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    tell = Told()
+    tell(
+        f"{capability}, torch {torch.__version__}, one thread, batch {BATCH}, AdamW; ms of CPU a step:",
+        "",
+        "| model | contiguous | channels_last | gain | contiguous, bf16 | channels_last, bf16 | gain |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    )
     for name, (model, shape) in contenders().items():
         x, y = torch.randn(BATCH, *shape), torch.randint(0, 10, (BATCH,))
         forms = {}
@@ -97,8 +105,12 @@ def main() -> None:
                 seconds = stepper(own, x, y, form[0])
                 taken[form] += [seconds] if turn else []
         ms = [1000 * statistics.median(seconds) for seconds in taken.values()]
-        print(f"| {name} | {ms[0]:.1f} | {ms[1]:.1f} | {ms[0] / ms[1]:.2f} | {ms[2]:.1f} | {ms[3]:.1f} ", end="")
-        print(f"| {ms[2] / ms[3]:.2f} |", flush=True)
+        tell(
+            f"| {name} | {ms[0]:.1f} | {ms[1]:.1f} | {ms[0] / ms[1]:.2f} | {ms[2]:.1f} | {ms[3]:.1f} "
+            f"| {ms[2] / ms[3]:.2f} |"
+        )
+    if arguments.update:
+        tell.write(PAGE, "layouts")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -120,6 +121,13 @@ def threads_for(job: "Job", step_flops: float) -> int:
 
     asked: int | None = job.config["threads"]
     return asked or (1 if step_flops < SMALL_STEP_FLOPS else torch.get_num_threads())
+
+
+def can_fork() -> bool:
+    """Say whether workers may be forked: not beside CUDA or Ray, of whose threads a child would have only the locks."""
+    torch, ray = sys.modules.get("torch"), sys.modules.get("ray")
+    on_cuda = torch is not None and torch.cuda.is_initialized()
+    return sys.platform == "linux" and not on_cuda and not (ray is not None and ray.is_initialized())
 
 
 @contextmanager

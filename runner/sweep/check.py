@@ -19,7 +19,7 @@ from runner.run.devices import checked as build_spread
 from runner.run.devices import is_spread, layout_of, refuse_lone_devices
 from runner.run.job import Job
 from runner.run.outcome import finished
-from runner.run.process import cores, end_with
+from runner.run.process import can_fork, cores, end_with
 from runner.run.stackable import refuse
 from runner.sweep.held import Maker
 
@@ -79,7 +79,7 @@ def _shown(job: Job, key: str) -> str:
 
 def checked(check: Check, job_overrides: Sequence[Sequence[str]]) -> Iterator[Found | str]:
     """Yield what was found of each job, in order."""
-    if len(job_overrides) < LARGE or cores() == 1 or sys.platform != "linux":
+    if len(job_overrides) < LARGE or cores() == 1 or not can_fork():
         yield from map(check, job_overrides)
         return
     yield check(job_overrides[0])  # the processes share what it read: configs and data

@@ -1,10 +1,13 @@
 """Workers that are started anew, as beside an accelerator: a forked process cannot use one that its parent has."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from runner.run.process import can_fork
 from runner.sweep.launch import processes
 from tests.support.known import TINY
 from tests.support.records import run_folders, summary_of, without_timing
@@ -24,6 +27,15 @@ def test_spawned_workers_write_what_forked_ones_do(
     monkeypatch.setattr(processes, "may_use_an_accelerator", lambda jobs: True)
     assert optbench("train", "-m", *GRID, "name=spawned", "device=cpu").code == 0
     assert rows(folder, "spawned") == rows(folder, "forked")
+
+
+def test_nothing_is_forked_beside_ray_or_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert can_fork() == (sys.platform == "linux")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
+    assert not can_fork()
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    assert not can_fork()
 
 
 @pytest.mark.cuda

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from runner.errors import OptbenchError
 from runner.run import files
 from runner.run.job import Job
 from runner.run.outcome import Outcome
-from runner.run.process import Interruption, cores, end_with
+from runner.run.process import Interruption, can_fork, cores, end_with
 from runner.run.progress import Told
 from runner.sweep.launch import Report, spread
 from runner.sweep.launch.board import Board
@@ -87,7 +86,7 @@ class _Pool:
     def _context(self) -> ForkContext | SpawnContext:
         """How workers start: forked ones share the data that planning has read, and cannot use CUDA."""
         accelerator = may_use_an_accelerator(self._queue.jobs) and accelerator_is_there()
-        return get_context("spawn") if accelerator or sys.platform != "linux" else get_context("fork")
+        return get_context("spawn") if accelerator or not can_fork() else get_context("fork")
 
     @functools.cached_property
     def _devices(self) -> list[str]:

@@ -20,7 +20,7 @@ from runner import INTERRUPTED
 from runner.errors import OptbenchError
 from runner.run.job import Job
 from runner.run.outcome import Outcome
-from runner.run.process import Interruption, end_with
+from runner.run.process import Interruption, can_fork, end_with
 from runner.sweep.launch import spread
 from runner.sweep.launch.devices import accelerator_is_there, devices, may_use_an_accelerator, pinned
 from runner.sweep.shared import MOST_DEATHS, Shared, Watch
@@ -66,7 +66,7 @@ class _Supervisor:
         self._processes: list[BaseProcess | None] = [None] * self._size
         self._stopping = False
         self._broken = 0
-        self._spawns = sys.platform != "linux" or (may_use_an_accelerator(jobs) and accelerator_is_there())
+        self._spawns = not can_fork() or (may_use_an_accelerator(jobs) and accelerator_is_there())
         self._devices = devices(jobs)
         self._context = get_context("spawn" if self._spawns else "fork")
 
