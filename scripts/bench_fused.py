@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pages import Told
 from torch.optim import AdamW
 
-from pages import Told
 from runner.cli.main import main as main_of_optbench
 from runner.run.build import build  # noqa: F401  # imported once, for all
 

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from pages import Told
 from torch import Tensor, nn
 
-from pages import Told
 from runner.config.compose import Composer, start_hydra
 from runner.engine.state import State, start
 from runner.run.build import build
@@ -143,8 +143,8 @@ def main() -> None:
     capability = torch.backends.cpu.get_cpu_capability()
     tell = Told()
     tell(
-        f"{torch.get_num_threads()} threads, {capability}, torch {torch.__version__}: products {sgemm / 1e9:.0f} GFLOP/s, "
-        f"of bf16 {bf16 / 1e9:.0f}; copies {copies / 1e9:.1f} GB/s.",
+        f"{torch.get_num_threads()} threads, {capability}, torch {torch.__version__}: products "
+        f"{sgemm / 1e9:.0f} GFLOP/s, of bf16 {bf16 / 1e9:.0f}; copies {copies / 1e9:.1f} GB/s.",
         "",
         "| workload | µs a run and step | GFLOP/s | of the products | GB/s | of the copies |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -21,10 +21,9 @@ import time
 from pathlib import Path
 
 import torch
+from pages import Told
 from torch import nn
 from torch.nn import functional as F
-
-from pages import Told
 
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 IMAGES = ["data=digits", "batch.size=128", "max_steps=200", "eval_every=100"]

@@ -19,10 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from pages import Told
 from torch import Tensor
 from torch.nn import functional as F
-
-from pages import Told
 
 PAGE = Path(__file__).parents[1] / "docs" / "engines.md"
 WIDTH, CLASSES, SIDE = 16, 10, 28

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import torch
+from pages import Told
 from torch import nn
 from torch.nn import functional as F
 
-from pages import Told
 from runner.config.compose import Composer, start_hydra
 from runner.engine.optimizers import uncompiled
 from runner.run.build import build
