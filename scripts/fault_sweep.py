@@ -1,6 +1,7 @@
 """Kill a sweep at random moments, whole or one worker, run it again each time, and hold it against an undisturbed one.
 
     python scripts/fault_sweep.py [--engine loop] [--groups 50] [--workers-killed 20] [--runs 40] [--seed 0]
+                                  [OVERRIDE …]
 
 Every third start asks the runs to pause at a random step. Checks after each kill that no process is left, after each
 re-run that finished folders were not touched, and at the end that every run's rows and summary equal the undisturbed
@@ -30,8 +31,8 @@ STEPS = 500
 OF_THE_STACK = {"stack_size", "optimizer_state_bytes"}
 
 
-def grid(runs: int, engine: str) -> list[str]:
-    """Return the overrides of a sweep of so many short runs."""
+def grid(runs: int, engine: str, overrides: list[str]) -> list[str]:
+    """Return the overrides of a sweep of so many short runs, each with some of its own."""
     seeds = ",".join(map(str, range(max(1, runs // 8))))
     axes = ["init=he,xavier", "optim=sgd,adamw", "optim.lr=1e-3,1e-2", f"seed={seeds}"]
     return [
@@ -40,7 +41,7 @@ def grid(runs: int, engine: str) -> list[str]:
         *axes,
         "epochs=25",
         "model.width=32",
-        "regularization=dropout",
+        *(overrides or ["regularization=dropout"]),
         "eval_every=10",
         f"engine={engine}",
         *(["dtype=float64"] if engine == "auto" else []),
@@ -162,13 +163,15 @@ def main() -> int:
     parser.add_argument("--workers-killed", type=int, default=20, help="kills of a single worker")
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    about = "what every run has, such as regularization=ema; default: regularization=dropout"
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=about)
     arguments = parser.parse_args()
     import torch
 
     torch.set_num_threads(1)
     rng = random.Random(arguments.seed)
     place = Path(tempfile.mkdtemp(prefix="optbench-sweep-"))
-    command = grid(arguments.runs, arguments.engine)
+    command = grid(arguments.runs, arguments.engine, arguments.overrides)
     began = time.monotonic()
     assert wait(start(place / "undisturbed", command)) == 0, (place / "undisturbed/log").read_text()
     seconds = time.monotonic() - began
