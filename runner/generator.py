@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, relu
 
+from runner.noise import seed_global
+
 Array = NDArray[Any]
 
 LATENT, WIDTH = 32, 128
@@ -83,7 +85,7 @@ def trained(x: Array, y: NDArray[np.int64], classes: int, seed: int) -> Generato
     scale = (highest - lowest) / 2 or 1.0
     flat, of_class = torch.from_numpy(x.reshape(len(x), -1)), torch.from_numpy(y)
     with one_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
+        seed_global(seed)
         network, critic = _network(flat.shape[1], classes), Critic(flat.shape[1], classes)
         averaged = [p.detach().clone() for p in network.parameters()]
         adam = partial(torch.optim.Adam, betas=BETAS, fused=True)

@@ -22,7 +22,7 @@ from runner.config.imports import accepts
 from runner.config.own_parts import call, path_of
 from runner.engine import checkpoint, weights
 from runner.errors import PartError, RecordError
-from runner.noise import derive, generator
+from runner.noise import derive, generator, seed_global
 
 Filled = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 """The layers whose weights are filled."""
@@ -185,7 +185,7 @@ def custom(weight: Tensor, generator: Generator, *, target: Callable[..., object
     """
     drawn = {"generator": generator} if accepts(target, "generator") else {}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator.initial_seed())
+        seed_global(generator.initial_seed())
         given = call("init.target", target, weight, args=args, **drawn)
     if isinstance(given, Tensor) and given.data_ptr() != weight.data_ptr():
         said = f"init.target={path_of(target)} returns other weights: it must fill those that it is given, in place"
@@ -265,7 +265,7 @@ def construct(
         ValueError: if there is an initializer and nothing that it applies to, or weights that it takes do not fit.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "weights"))
+        seed_global(derive(seed, "weights"))
         built = model()
     if fill is None:
         mup.rescale(built, variance, biases=True)

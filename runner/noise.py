@@ -27,6 +27,15 @@ def generator(*parts: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(derive(*parts))
 
 
+def seed_global(seed: int) -> None:
+    """Seed PyTorch's global generators: ``torch.manual_seed``, which takes as long as a small step where no accelerator
+    is there, as it keeps the caller's whole stack for one that may come."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
 def key(seed: int, step: int, device: torch.device | str = "cpu") -> Tensor:
     """Return the key of one step: int32 ``[2]``, an odd multiplier and an offset."""
     return keys([seed], range(step, step + 1), device)[0, 0]

@@ -17,6 +17,7 @@ from runner.engine.model import Drop
 from runner.engine.state import State
 from runner.engine.targets import Targets, Weighted
 from runner.metrics import value
+from runner.noise import seed_global
 
 Pulse = Callable[[State, float], bool]
 """Called after each step with the last loss known; True asks the engine to stop there."""
@@ -116,7 +117,7 @@ def _loss(state: State, x: Tensor, y: Targets, first: int = 0) -> Tensor:
     """
     run, on = state.run, state.on
     if run.own_model and first == 0:  # it may draw from the global generator
-        torch.manual_seed(run.noise_seed + state.step)
+        seed_global(run.noise_seed + state.step)
     drop = drop_of(state, first, len(x))
 
     def of(x: Tensor) -> Tensor:

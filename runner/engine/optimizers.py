@@ -1,13 +1,15 @@
 """What an engine asks of an optimizer and of its parameter groups."""
 
 import contextlib
+import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 ParameterGroups = list[dict[str, Any]]
 """As ``torch.optim`` takes them; ``decayed`` says whether weight decay and penalties reach a group."""
@@ -30,6 +32,19 @@ def uncompiled(kind: type[Kind]) -> type[Kind]:
         own = {**methods, "step": step, "__module__": kind.__module__}
         _UNCOMPILED[kind] = type(kind.__name__, (kind,), own)
     return cast(type[Kind], _UNCOMPILED[kind])
+
+
+def bare_step(optimizer: Optimizer) -> Callable[[], object]:
+    """Return an optimizer's ``step`` for where gradients are off: beneath its entry in PyTorch's profiler.
+
+    That entry takes as long as a small network's update. It stays where ``step`` is the optimizer's own, or something
+    listens to it.
+    """
+    listening = (*optimizer._optimizer_step_pre_hooks, *optimizer._optimizer_step_post_hooks)
+    listening += (*_global_optimizer_pre_hooks, *_global_optimizer_post_hooks)
+    if type(optimizer) not in _UNCOMPILED.values() or listening:
+        return optimizer.step
+    return functools.partial(inspect.unwrap(type(optimizer).step), optimizer)
 
 
 def decayed(parameters: ParameterGroups) -> list[Tensor]:

@@ -116,13 +116,16 @@ class MLP(nn.Module):
 
     def stacked_pass(self, weights: Weights, drop: Drop = keep) -> Pass | None:
         """Return a written-out pass of a stack of such networks; None where a layer is not plain, or not trained."""
-        layers = (*self.hidden, self.readout)
-        if any(type(layer) is not nn.Linear for layer in self.hidden) or any(layer._forward_hooks for layer in layers):
+        layers, norms = [*self.hidden, self.readout], list(self.norms)
+        if any(type(layer) is not nn.Linear for layer in layers[:-1]) or any(layer._forward_hooks for layer in layers):
             return None
-        if type(self.readout) not in (nn.Linear, maximal_update.Readout):
+        if type(layers[-1]) not in (nn.Linear, maximal_update.Readout):
             return None
-        if not all(p.requires_grad for p in self.parameters()) or any(m.training != self.training for m in self.norms):
+        # This is asked at every step: ``parameters`` takes ten times as long.
+        own = [p for part in (*layers, *norms) for p in part._parameters.values() if p is not None]
+        of_features = () if self.features is None else self.features.parameters()
+        if not all(p.requires_grad for p in (*own, *of_features)) or any(m.training != self.training for m in norms):
             return None
         multiplier = getattr(self.readout, "multiplier", 1.0)
         stands = self.activation, self.residual, self.training
-        return Pass(weights, self.norms, *stands, drop, self.features, multiplier)
+        return Pass(weights, norms, *stands, drop, self.features, multiplier)

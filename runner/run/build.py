@@ -21,7 +21,7 @@ from runner.engine.sharpness import Sharpness
 from runner.engine.snapshots import Snapshots
 from runner.errors import ConfigError
 from runner.init import construct
-from runner.noise import derive
+from runner.noise import derive, seed_global
 from runner.run.device import autocast, select_device
 from runner.run.job import Job
 from runner.run.mechanisms import augmentation_of, hooks_of
@@ -159,7 +159,7 @@ def _construct(job: Job, data: Data, device: torch.device, hooks: Collection[Hoo
         constructor, config["seed"], fill, bias, lambda: inputs(data), variance, bias_std, head_of(option.get("head"))
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(config["seed"], "parts"))
+        seed_global(derive(config["seed"], "parts"))
         built = parametrized(hooks, built, data.train.x.shape[1:], data.is_text)
     built = built.to(device, getattr(torch, config["dtype"]))
     if config["compile"]:

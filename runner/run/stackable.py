@@ -69,10 +69,22 @@ def refusal(job: Job, run: "Run | None" = None) -> str | None:
     from runner.run.build import build
 
     parts = [without_rate(job.config["optim"]), job.config["regularization"], sorted(job.config["stop"].items())]
-    kind = json.dumps([signature(job), *parts], sort_keys=True)
+    kind = json.dumps([signature(job), _without_sizes(parts)], sort_keys=True)
     if kind not in _tried:
         _tried[kind] = fused.refusal(run or build(job))
     return _tried[kind]
+
+
+def _without_sizes(settings: Any) -> Any:
+    """Return settings, of whose real numbers no more is left than a sign and whether they are shares, below 1.
+
+    Which step a run takes follows from these, and what it is multiplied by does not matter for a stack.
+    """
+    if isinstance(settings, dict):
+        return {key: _without_sizes(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [_without_sizes(value) for value in settings]
+    return f"{settings / abs(settings or 1.0):+.0f}, {abs(settings) < 1}" if isinstance(settings, float) else settings
 
 
 _tried: dict[str, str | None] = {}

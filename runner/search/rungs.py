@@ -30,7 +30,6 @@ class Rungs:
         space: Space,
         study: Study,
         made: Callable[[Sequence[str], str], Held],
-        divided: Callable[[int], int],
     ) -> None:
         """Begin.
 
@@ -39,9 +38,8 @@ class Rungs:
             space: what is searched.
             study: what was proposed.
             made: makes a run of its overrides and its folder's name.
-            divided: into how many packs so many runs are divided.
         """
-        self._halving, self._space, self._study, self._made, self._divided = halving, space, study, made, divided
+        self._halving, self._space, self._study, self._made = halving, space, study, made
         self._jobs: dict[str, tuple[Held, int]] = {}
 
     def settle(self, number: int) -> bool:
@@ -120,7 +118,7 @@ class Rungs:
         values = [self._value(trial, [at for _, at in self._runs(trial, rung)]) for trial in there]
         going_on = [there[place] for place in self._halving.going_on(values)]
         jobs = [job for trial in going_on for job, _ in self._runs(trial, rung + 1)]
-        together = [[jobs[i].run_id for i in members] for members in anew(jobs, self._divided(len(jobs)), LEAST)]
+        together = [[jobs[i].run_id for i in members] for members in anew(jobs, LEAST)]
         names = {trial.folders[0]: place for place, trial in enumerate(generation.trials)}
         return Stage([names[trial.folders[0]] for trial in going_on], together)
 

@@ -28,14 +28,10 @@ from runner.search.whole import Whole
 from runner.sweep.check import Check
 from runner.sweep.held import Held
 from runner.sweep.launch.chosen import HERE, Launching
-from runner.sweep.pack import anew
+from runner.sweep.pack import PACKS, anew
 from runner.sweep.plan import estimate_seconds
 from runner.sweep.queue import Queue
 
-RUNS_OF_A_PACK = 8
-"""A generation's runs of a kind are divided into packs of about so many: a function of its size, not of the workers."""
-MOST_PACKS = 4
-"""Of a kind: larger generations have larger packs, which are faster."""
 ATTEMPTS = 2
 """How often a run is started whose worker dies."""
 NO_MORE = "every setting of the space was tried"
@@ -75,7 +71,7 @@ class Search:
     def __post_init__(self) -> None:
         self._course: Whole | Rungs = Whole(self.space, self.study, self._job_again, self.limits.trials)
         if self.halving is not None:
-            self._course = Rungs(self.halving, self.space, self.study, self._job_again, self._packs)
+            self._course = Rungs(self.halving, self.space, self.study, self._job_again)
 
     def run(self) -> None:
         """Search until a limit is reached, the space is exhausted, or it is interrupted.
@@ -91,8 +87,7 @@ class Search:
         self._workers = self.launching.at_a_time(self.probe)
         self._first = self._checked_first()
         baselines.beside(self.probe)
-        size = self.study.said["generation"] * len(self.space.replicates)
-        self._queue = Queue((), self._packs(size), self._source)
+        self._queue = Queue((), PACKS, self._source)
         self._queue.title = "search"
         self._queue.measure = self.study.measure([])
         self._expect()
@@ -206,11 +201,6 @@ class Search:
     def _has_reached(self, job: Job) -> bool:
         return self.study.has_reached(job.folder.name, job.config["pause_at"])
 
-    @staticmethod
-    def _packs(runs: int) -> int:
-        """Return into how many packs so many runs of a kind are divided."""
-        return min(MOST_PACKS, max(1, runs // RUNS_OF_A_PACK))
-
     def _job_again(self, overrides: Sequence[str], name: str) -> Held:
         job = self._job(overrides)
         if isinstance(job, str):
@@ -280,7 +270,7 @@ class Search:
         jobs = jobs or self.defaults()
         if all(self.study.has_ended(job.folder.name) for job in jobs):
             return
-        together = anew(jobs, self._packs(len(jobs)))
+        together = anew(jobs)
         self._add_jobs(queue, jobs, [packs.of([jobs[i] for i in members], whole=True) for members in together])
 
     # ---- what is proposed
@@ -347,8 +337,7 @@ class Search:
         if not proposed:
             return None
         _refuse_other_data(jobs)
-        count = self._packs(said["generation"] * len(self.space.replicates))
-        together = [[jobs[i].run_id for i in members] for members in anew(jobs, count)]
+        together = [[jobs[i].run_id for i in members] for members in anew(jobs)]
         return Generation(drawn, proposed, together), jobs
 
     def _new(self, drawn: Drawn, known: set[str]) -> list[Job] | None:

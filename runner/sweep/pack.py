@@ -23,6 +23,9 @@ BYTES_TOGETHER = 24 * 2**20
 """Of all that a stack on a CPU computes with: more leaves the caches that a core has for itself."""
 SMALLEST = 4
 """Runs of a stack that is worth it on a CPU."""
+PACKS, APIECE = 4, 8
+"""Into how many packs a search divides its runs of a kind, and how many each has at least: of a generation, whoever
+trains it. Few large packs take fewer steps in all, and several workers share them."""
 MOST = 256
 """Each member of a stack holds a file open."""
 
@@ -42,27 +45,30 @@ def packed(jobs: Sequence[Job], count: int) -> list[Pack]:
     return [*again, *new, *((i,) for i in range(len(jobs)) if i not in placed)]
 
 
-def pack(jobs: Sequence[Job], count: int, least: int = SMALLEST) -> list[Pack]:
+def pack(jobs: Sequence[Job], count: int, least: int = SMALLEST, apiece: int = SMALLEST) -> list[Pack]:
     """Return the packs of jobs that are better trained together: a function of the jobs and of ``count`` alone.
 
     Args:
         jobs: those that may be stacked.
         count: how many packs each kind of runs is divided into at least, where there are runs enough.
         least: runs of a stack that is worth it on a CPU.
+        apiece: runs that each of these packs has at least.
     """
     kinds: dict[str, list[int]] = {}
     for i, job in enumerate(jobs):
         kinds.setdefault(signature(job), []).append(i)
-    return [members for kind in kinds.values() for members in _stacks(jobs, kind, count, least)]
+    return [members for kind in kinds.values() for members in _stacks(jobs, kind, count, least, apiece)]
 
 
-def anew(jobs: Sequence[Job], count: int, least: int = SMALLEST) -> list[Pack]:
+def anew(jobs: Sequence[Job], least: int = SMALLEST) -> list[Pack]:
     """Return the packs of several of these jobs, whatever became of any of them: a function of the jobs alone."""
     if not jobs or jobs[0].config["engine"] == "loop":
         return []
     able = [i for i, job in enumerate(jobs) if is_stackable(job, jobs[0].config["engine"] == "fused")]
     return [
-        tuple(able[i] for i in members) for members in pack([jobs[i] for i in able], count, least) if len(members) > 1
+        tuple(able[i] for i in members)
+        for members in pack([jobs[i] for i in able], PACKS, least, APIECE)
+        if len(members) > 1
     ]
 
 
@@ -91,7 +97,7 @@ def _may_be_stacked(job: Job, asked: bool) -> bool:
     return is_stackable(job, asked) and finished(job) is None and not begun_alone(job)
 
 
-def _stacks(jobs: Sequence[Job], members: list[int], count: int, least: int) -> list[Pack]:
+def _stacks(jobs: Sequence[Job], members: list[int], count: int, least: int, apiece: int) -> list[Pack]:
     """Return the stacks of runs of one kind; without those that are better off by themselves."""
     from runner.run.build import build
 
@@ -108,7 +114,7 @@ def _stacks(jobs: Sequence[Job], members: list[int], count: int, least: int) -> 
         return []
     # Runs of one seed see the same batches, those of one optimizer step together.
     able.sort(key=lambda i: (jobs[i].config["seed"], str(without_rate(jobs[i].config["optim"])), i))
-    number = max(-(-len(able) // most), min(count, len(able) // SMALLEST), 1)
+    number = max(-(-len(able) // most), min(count, len(able) // apiece), 1)
     if number > count and len(able) // number > SMALLEST:  # as many for each worker
         number = -(-number // count) * count
     bounds = [len(able) * k // number for k in range(number + 1)]

@@ -3,6 +3,7 @@
 A model may write out the pass of its stack (``WrittenOut``); every other one goes through ``vmap``.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
@@ -56,7 +57,12 @@ def is_written_out(model: nn.Module) -> bool:
 
 
 def _written_out(model: nn.Module, weights: Weights, dropout: Dropping | None) -> StackedPass | None:
-    return model.stacked_pass(weights, _dropping(dropout)) if isinstance(model, WrittenOut) else None
+    return model.stacked_pass(weights, _dropping(dropout)) if _writes_out(type(model)) else None  # type: ignore[operator]
+
+
+@functools.cache
+def _writes_out(kind: type[nn.Module]) -> bool:
+    return issubclass(kind, WrittenOut)
 
 
 def _vmapped(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout: Dropping | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,12 +18,22 @@ EVALUATION_ROWS = 4096
 """Samples times runs of a forward pass in evaluation: large enough to be fast, small enough for the cache."""
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """What the members make of a part of the data."""
+
+    outputs: Tensor
+    """``[runs, n, …]``."""
+    measured: list[dict[str, float]]
+    """Of each, its loss and metrics; nothing of an empty part."""
+
+
 @torch.no_grad()
-def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metric]) -> list[list[dict[str, float]]]:
-    """Return, of each part of the data, every member's loss and metrics in evaluation mode."""
+def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metric]) -> list[Evaluated]:
+    """Return what every member gives for each part of the data in evaluation mode, and its loss and metrics."""
     first, model = members.runs[0], members.states[0].model
     rows = max(1, EVALUATION_ROWS // len(members.runs))
-    found: list[list[dict[str, float]]] = []
+    found: list[Evaluated] = []
     with contextlib.ExitStack() as switched:
         for optimizer in dict.fromkeys(state.optimizer for state in members.states):
             switched.enter_context(evaluating(optimizer))
@@ -33,7 +44,7 @@ def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metri
         switched.callback(model.train)
         for part in parts:
             if not len(part.y):
-                found.append([{} for _ in members.runs])
+                found.append(Evaluated(part.y.expand(len(members.runs), *part.y.shape), [{} for _ in members.runs]))
                 continue
             chunks = part.x.tensor_split(max(1, round(len(part.x) / rows)))
             outputs = [batched.forward(model, members.tensors, x, True)[0].transpose(1, -1) for x in chunks]
@@ -41,7 +52,8 @@ def evaluate(members: Stack, parts: Sequence[Split], metrics: Mapping[str, Metri
             measures: dict[str, AnyLoss | Metric] = {"loss": first.loss, **metrics}
             called = Called(together, part.y) if together.ndim == 3 else None
             values = [_measure(measure, together, part, called) for measure in measures.values()]
-            found.append([dict(zip(measures, of_one, strict=True)) for of_one in zip(*values, strict=True)])
+            measured = [dict(zip(measures, of_one, strict=True)) for of_one in zip(*values, strict=True)]
+            found.append(Evaluated(together, measured))
     return found
 
 

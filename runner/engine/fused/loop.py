@@ -137,7 +137,10 @@ def _found(members: Stack, diverged: Events, rates: list[float], size: int, meas
         train, val = evaluate(members, [first.probe, first.val], first.metrics)
     for i in going_on:
         state, of_it = members.states[i], measured[i] if measured else Measured()
-        found.append((state, note(state, rates[i], size, of_it, train[i], val[i])))
+        state.judged = {"probe": train.outputs[i], "val": val.outputs[i]}
+        found.append((state, note(state, rates[i], size, of_it, train.measured[i], val.measured[i])))
+        if state.stop_reason is None or state.on.ended:  # a step, or what acts on the run's end, changes the weights
+            state.judged = {}
         members.loss_sums[i] = 0.0
     members.leave_ended()
     return found

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from runner.engine.hooks import along
+from runner.engine.optimizers import bare_step
 from runner.engine.run import Run
 
 
@@ -28,6 +29,10 @@ class Slice:
     before: list[Tensor] = field(default_factory=list)
     now: list[Tensor] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Find what steps the optimizer."""
+        self._step = bare_step(self.optimizer)
+
     def step(self, gradients: Mapping[str, Tensor], lr: Tensor) -> None:
         """Step with a rate of 1, then go each run's ``lr`` (``[runs]``) of the way."""
         if not self.whole:
@@ -39,7 +44,7 @@ class Slice:
         torch._foreach_copy_(self.before, self.now)
         for group in self.optimizer.param_groups:
             group["lr"] = 1.0
-        self.optimizer.step()
+        self._step()
         share = lr[self.start : self.stop]
         for before, now, scale in zip(self.before, self.now, self.scales, strict=True):
             torch.lerp(before, now, along(share if scale == 1 else scale * share, now), out=now)
