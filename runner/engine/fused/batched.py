@@ -3,7 +3,6 @@
 A model may write out the pass of its stack (``WrittenOut``); every other one goes through ``vmap``.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
@@ -57,12 +56,14 @@ def is_written_out(model: nn.Module) -> bool:
 
 
 def _written_out(model: nn.Module, weights: Weights, dropout: Dropping | None) -> StackedPass | None:
-    return model.stacked_pass(weights, _dropping(dropout)) if _writes_out(type(model)) else None  # type: ignore[operator]
+    kind = type(model)
+    if kind not in _written:  # a protocol takes long to be asked for, and every step asks
+        _written[kind] = isinstance(model, WrittenOut)
+    return cast(WrittenOut, model).stacked_pass(weights, _dropping(dropout)) if _written[kind] else None
 
 
-@functools.cache
-def _writes_out(kind: type[nn.Module]) -> bool:
-    return issubclass(kind, WrittenOut)
+_written: dict[type[nn.Module], bool] = {}
+"""Whether models of a class write out the pass of their stack."""
 
 
 def _vmapped(model: nn.Module, weights: Weights, x: Tensor, shared: bool, dropout: Dropping | None) -> Tensor:
