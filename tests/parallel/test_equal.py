@@ -12,8 +12,9 @@ from runner.parallel.refusal import OPTIMIZERS, TOLD
 from tests.support.spread_runs import Case, single, together
 
 EQUAL = 1e-12
-LOOSER = {"soap": 1e-11}
-"""Of directions that few gradients have had, rounding decides a part of the basis."""
+LOOSER = {"soap": 1e-11, "batch norm": 1e-11}
+"""Of directions that few gradients have had, rounding decides a part of SOAP's basis; a unit that hardly varies over a
+batch is divided by its deviation, and its rounding with it (1.6e-12 after 50 steps)."""
 WAYS = {
     "ddp": {"data": 2},
     "fsdp": {"data": 2, "sharded": True},
@@ -100,9 +101,14 @@ def differences(cases: Iterable[Case], devices: int, folder: Path) -> dict[str, 
     return {case["name"]: apart(case, found[case["name"]]) for case in cases}
 
 
+def too_far(found: dict[str, float]) -> dict[str, float]:
+    """The cases that are farther from one process's than they may be."""
+    return {name: d for name, d in found.items() if not d < LOOSER.get(name.partition(",")[0], EQUAL)}
+
+
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     cases = [case_of(f"{run}, {way}", RUNS[run], WAYS[way], steps=12) for run, way in SAMPLE]
-    assert {name: d for name, d in differences(cases, 2, tmp_path).items() if not d < EQUAL} == {}
+    assert too_far(differences(cases, 2, tmp_path)) == {}
 
 
 @pytest.mark.slow
@@ -111,7 +117,7 @@ def test_every_kind_of_run_is_the_same_after_50_steps(devices: int, tmp_path: Pa
     ways = WAYS if devices == 2 else OF_FOUR
     pairs = [(run, way) for run in RUNS for way in ways if not any((run, w) in UNLIKE for w in way.split(" × "))]
     cases = [case_of(f"{run}, {way}", RUNS[run], ways[way], steps=50) for run, way in pairs]
-    assert {name: d for name, d in differences(cases, devices, tmp_path).items() if not d < EQUAL} == {}
+    assert too_far(differences(cases, devices, tmp_path)) == {}
 
 
 @pytest.mark.slow
@@ -124,8 +130,7 @@ def test_every_optimizer_is_the_same_after_50_steps_but_those_refused(devices: i
         for way in ways:
             if not any(optim in OPTIMIZERS.get(w, {}) for w in way.split(" × ")):
                 cases.append(case_of(f"{optim}, {way}", [*run, f"optim={optim}"], ways[way], steps=50))
-    found = differences(cases, devices, tmp_path)
-    assert {name: d for name, d in found.items() if not d < LOOSER.get(name.partition(",")[0], EQUAL)} == {}
+    assert too_far(differences(cases, devices, tmp_path)) == {}
 
 
 REFUSED: dict[str, set[str]] = {
