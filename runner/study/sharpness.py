@@ -39,11 +39,12 @@ STUDIES = (
         "Sharpness-aware minimization ends where the loss is less curved than the same optimizer without does",
         "Foret et al. 2021, §4.2 and Fig. 3",
         "ordering",
-        "MNIST-1D, 100-100 ReLU units, momentum at 0.03, batches of 100, 1,500 steps, 10 seeds: the 95 % interval of "
+        "MNIST-1D, 100-100 ReLU units, momentum at 0.1, batches of 100, 1,500 steps, 10 seeds: the 95 % interval of "
         "the paired difference of the logarithm of the last sharpness, with sam (ρ = 0.05) less without, lies below 0",
         60,
         (
-            *("data=mnist1d", "model.width=100", "init=he", "optim=momentum", "optim.lr=0.03", "batch.size=100"),
+            *("data=mnist1d", "model.width=100", "init=he", "optim=momentum", "batch.size=100"),
+            "optim.lr=0.1",  # the best of 0.01, 0.03 and 0.1 without sam, on the validation of seeds 100 to 102
             *("max_steps=1500", "eval_every=300", "sharpness=true", "seeds=10", "optim.wrap=[],[sam]"),
         ),
         sam_sharpness,
