@@ -82,10 +82,10 @@ WORSE = 1.0
 """Points of test accuracy."""
 TUNED = (
     ("finetune=full", "optim.lr=0.001"),
-    ("finetune=head", "optim.lr=0.01"),
-    ("finetune=lora", "optim.lr=0.003", f"finetune.lora.rank={','.join(map(str, RANKS))}"),
+    ("finetune=head", "optim.lr=0.03"),
+    ("finetune=lora", "optim.lr=0.01", f"finetune.lora.rank={','.join(map(str, RANKS))}"),
 )
-"""Learning rates were chosen on seeds 100 to 102."""
+"""The best rates of 0.0003 to 0.03, on the validation of seeds 100 and 101."""
 
 
 def tuned_otherwise(jobs: Sequence[Job]) -> list[str]:
