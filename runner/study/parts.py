@@ -196,9 +196,8 @@ def mnist_classes(first: int, last: int) -> Parts:
     assert source.test is not None, "MNIST has one"
     found: list[NDArray[np.generic]] = []
     for part in (source.samples, source.test):
-        y = np.asarray(part.y)
-        chosen = (y >= first) & (y <= last)
-        found += [np.asarray(part.x)[chosen], y[chosen]]
+        chosen = np.isin(part.y, range(first, last + 1))
+        found += [np.asarray(part.x)[chosen], np.asarray(part.y)[chosen]]
     return tuple(found)
 
 
