@@ -29,7 +29,7 @@ def sam_sharpness(records: Records) -> Judgement:
     for sam, name in ((True, "with sam"), (False, "without")):
         paths = [over_steps(records, run_id, "sharpness") for run_id in found[sam]["run_id"]]
         curves[name] = paths[0][0], np.mean([path for _, path in paths], axis=0)
-    axes = ("steps", "largest eigenvalue of the Hessian, mean over seeds")
+    axes = ("steps", "largest eigenvalue of the Hessian")
     return judgement(rows, lines("sam-sharpness", "Sharpness over steps", axes, curves))
 
 
