@@ -87,7 +87,12 @@ def test_stopped_between_the_two_it_goes_on_with_the_second(folder: Path) -> Non
 
 @pytest.mark.parametrize(
     ("of_first", "file"),
-    [(True, "checkpoint.pt"), (True, "metrics.csv"), (False, "metrics.csv"), (False, "checkpoint.pt")],
+    [
+        (True, "checkpoint.pt"),
+        (False, "metrics.csv"),
+        pytest.param(True, "metrics.csv", marks=pytest.mark.slow),
+        pytest.param(False, "checkpoint.pt", marks=pytest.mark.slow),
+    ],
 )
 def test_a_damaged_run_of_either_is_trained_again_and_the_others_stand(of_first: bool, file: str, folder: Path) -> None:
     numbers = run(MADE_UP, unheard).numbers
