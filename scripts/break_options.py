@@ -13,6 +13,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from planted_errors import MECHANISMS, OPTIMIZERS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -28,137 +30,6 @@ class Break:
     """A test file with an optional -k expression behind a space, or ``study NAME``."""
 
 
-OF_OPTIMIZERS = tuple(
-    Break(what, f"runner/optim/{file}", right, wrong, f"tests/{noticed_by}")
-    for what, file, right, wrong, noticed_by in (
-        (
-            "Lion that takes the gradient in before its step",
-            "signs.py",
-            'weight.sub_(gradient.lerp(momentum, toward_step).sign_(), alpha=group["lr"])',
-            'weight.sub_(gradient.lerp(momentum, toward_momentum).sign_(), alpha=group["lr"])',
-            "optim/test_published.py lion",
-        ),
-        (
-            "AdaBelief of the square, not of the surprise",
-            "moments.py",
-            "off = gradient - mean",
-            "off = gradient",
-            "optim/test_published.py adabelief",
-        ),
-        (
-            "Adan without the look-ahead in its square",
-            "moments.py",
-            "ahead = change.mul_(beta2).add_(gradient)",
-            "ahead = change.mul_(0).add_(gradient)",
-            "optim/test_published.py adan",
-        ),
-        (
-            "AdEMAMix with its slow mean corrected",
-            "moments.py",
-            ".add_(slow, alpha=share).div_(root)",
-            ".add_(slow / unbiased(decay, t), alpha=share).div_(root)",
-            "optim/test_published.py ademamix",
-        ),
-        (
-            "MARS without the change of the gradient",
-            "moments.py",
-            'corrected = gradient + group["gamma"] *',
-            'corrected = gradient + 0 * group["gamma"] *',
-            "optim/test_preconditioned.py mars",
-        ),
-        (
-            "LAMB whose trust ratio leaves the decay out",
-            "layerwise.py",
-            "share_of(norm_of(weight, group), norm_of(step, group))",
-            'share_of(norm_of(weight, group), norm_of(step - group["weight_decay"] * weight, group))',
-            "optim/test_published.py lamb",
-        ),
-        (
-            "LARS with the rate outside of its velocity's layer",
-            "layerwise.py",
-            "norm_of(gradient, group) + decay * size",
-            "norm_of(gradient, group)",
-            "optim/test_published.py lars",
-        ),
-        (
-            "Prodigy whose estimate may shrink",
-            "distance.py",
-            "found = max(d, r / length) if length > 0 else d",
-            "found = r / length if length > 0 else d",
-            "optim/test_published.py prodigy",
-        ),
-        (
-            "schedule-free with a plain mean",
-            "averaged.py",
-            'share = rate**2 / group["squares"] if group["squares"] else 0.0',
-            'share = 1 / group["k"]',
-            "optim/test_published.py schedule_free",
-        ),
-        (
-            "schedule-free judged where it takes gradients",
-            "averaged.py",
-            'y.lerp_(held["z"], 1 - 1 / group["interpolation"])',
-            "pass",
-            "optim/test_published.py schedule_free",
-        ),
-        (
-            "Sophia without its cut",
-            "curvature.py",
-            "(mean / most).clamp_(-1, 1)",
-            "(mean / most).clamp_(-9, 9)",
-            "optim/test_preconditioned.py sophia",
-        ),
-        (
-            "Shampoo with square roots of a matrix's sides",
-            "kronecker.py",
-            "inverse_root(m, 2 * len(sums))",
-            "inverse_root(m, 2)",
-            "optim/test_preconditioned.py shampoo",
-        ),
-        (
-            "SOAP with its second moment outside of the basis",
-            "kronecker.py",
-            "square.mul_(beta2).addcmul_(there, there, value=1 - beta2)",
-            "square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)",
-            "optim/test_preconditioned.py soap",
-        ),
-        (
-            "Kron without the inverse in its factors",
-            "kronecker.py",
-            "torch.triu(first - second) @ factor",
-            "torch.triu(first) @ factor",
-            "optim/test_preconditioned.py kron",
-        ),
-        (
-            "SAM that goes down for its gradient",
-            "wrap.py",
-            "self._rho / (size + 1e-12)",
-            "-self._rho / (size + 1e-12)",
-            "optim/test_wrap.py sam",
-        ),
-        (
-            "cautious steps that are not made larger",
-            "wrap.py",
-            "step * (agrees / share.clamp(min=LEAST_KEPT))",
-            "step * agrees",
-            "optim/test_wrap.py cautious",
-        ),
-        (
-            "lookahead that goes all the way",
-            "wrap.py",
-            "slow.lerp_(at.weights[name], self.share)",
-            "slow.lerp_(at.weights[name], 1.0)",
-            "optim/test_wrap.py lookahead",
-        ),
-        (
-            "a stack's norms over all of its members",
-            "stepping.py",
-            'tuple(range(1, x.ndim)) if group.get("stacked") else tuple(range(x.ndim))',
-            "tuple(range(x.ndim))",
-            "engine/test_fused.py lamb",
-        ),
-    )
-)
 BREAKS = (
     Break(
         "He with fan_out for fan_in",
@@ -300,7 +171,7 @@ BREAKS = (
         "ends[which]",
         "tests/test_metrics.py",
     ),
-    *OF_OPTIMIZERS,
+    *(Break(*planted) for planted in (*OPTIMIZERS, *MECHANISMS)),
 )
 
 

@@ -1,11 +1,13 @@
 """Every planted error of scripts/break_options.py still has its place, so that the script can plant it."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))  # as it is where the script is run
 _spec = importlib.util.spec_from_file_location("break_options", ROOT / "scripts" / "break_options.py")
 assert _spec and _spec.loader
 _script = importlib.util.module_from_spec(_spec)

@@ -1,11 +1,11 @@
 """Weights of least magnitude that are set to 0 while a run trains, and stay there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from runner.engine.hooks import AtStep, Going, Hook, Tried
 from runner.errors import ConfigError
@@ -83,8 +83,7 @@ class Pruning(Hook):
 
     def check(self, tried: Tried) -> None:
         """Refuse an optimizer that judges other weights than those that are cut, and a cut that would never come."""
-        if callable(getattr(tried.optimizer, "eval", None)):
-            raise ConfigError(f"compress={self.key} beside {type(tried.optimizer).__name__}, which judges averages")
+        refuse_averages(tried, self.key)
         first, last = (_step(value, tried.steps) for value in (self.plan.start, self.plan.end))
         if last > tried.steps or first > last:
             raise ConfigError(
@@ -94,7 +93,7 @@ class Pruning(Hook):
     def begin(self, at: Going) -> Self:
         """Keep all at first."""
         begun = super().begin(at)
-        trained = [f"{n}.weight" for n, m in filled_modules(at.model) if f"{n}.weight" in at.weights]
+        trained = prunable(at.model, at.weights)
         begun.masks = {n: torch.ones_like(at.weights[n], dtype=torch.bool) for n in trained}
         begun.steps, begun._going = at.steps, at
         return begun
@@ -116,9 +115,7 @@ class Pruning(Hook):
     def summary(self) -> dict[str, Any]:
         """Return how many weights there are that may be pruned, and how many are 0."""
         assert self._going is not None, "it has begun"
-        weights = [self._going.weights[name] for name in self.masks]
-        zeros, all_of_them = sum(int((w == 0).sum()) for w in weights), sum(w.numel() for w in weights)
-        return {"pruned_weights": zeros, "prunable_weights": all_of_them, "sparsity": zeros / max(1, all_of_them)}
+        return counted(self._going, self.masks)
 
     @classmethod
     def stacked(cls, members: Sequence[Self | None], like: Tensor) -> Hook:
@@ -150,6 +147,24 @@ class Prunings(Hook):
         if share != self.plan.share(at.step, self.steps):
             self.masks = cut(at.weights, self.masks, share, self.plan.across)
         zero(at, self.masks)
+
+
+def prunable(model: nn.Module, weights: Collection[str]) -> list[str]:
+    """Return the names of the weights that may be pruned: of linear and convolution layers, not biases and norms."""
+    return [f"{name}.weight" for name, _ in filled_modules(model) if f"{name}.weight" in weights]
+
+
+def refuse_averages(tried: Tried, key: str) -> None:
+    """Refuse an optimizer that judges other weights than those that are pruned."""
+    if callable(getattr(tried.optimizer, "eval", None)):
+        raise ConfigError(f"compress={key} beside {type(tried.optimizer).__name__}, which judges averages")
+
+
+def counted(at: Going, masks: Masks) -> dict[str, Any]:
+    """Return how many weights there are that may be pruned, and how many are 0."""
+    weights = [at.weights[name] for name in masks]
+    zeros, all_of_them = sum(int((w == 0).sum()) for w in weights), sum(w.numel() for w in weights)
+    return {"pruned_weights": zeros, "prunable_weights": all_of_them, "sparsity": zeros / max(1, all_of_them)}
 
 
 def drop_gradients(at: AtStep, masks: Masks) -> None:

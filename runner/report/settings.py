@@ -23,7 +23,7 @@ BAD = ("diverged", "failed")
 GOOD = ("completed", "stopped_early")
 IN_SET = ("best", "equivalent", "open", "untested")
 """Verdicts of settings that can be the best."""
-LR = "optim.lr"
+LR, TICKET = "optim.lr", "compress.ticket.run"  # of which each seed may have its own: then it is no axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,9 +253,8 @@ def axes_of(runs: pd.DataFrame, choices: Sequence[str]) -> list[str]:
     """Return the choices that vary by themselves: not those that merely follow from the options chosen."""
     ways = {name for cell in (runs["stop"].unique() if "stop" in runs else []) for name in str(cell).split("+")}
     outside = outside_identity() - {
-        "init.run",
-        "init.path",
-        "model.weights",
+        *("init.run", "init.path", "model.weights"),
+        *(t for t in [TICKET] if {t, "seed"} <= set(runs) and (runs.groupby("seed")[t].nunique() > 1).any()),
         *(c for c, way in OBEYED.items() if way in ways),
     }
     candidates = [c for c in choices if c not in REPLICATES and c not in outside]

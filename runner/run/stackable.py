@@ -49,7 +49,8 @@ def signature(job: Job) -> str:
     """Return what runs must have in common to be stacked."""
     leaves = check.leaves(job.config)
     in_all = {key for key, setting in job.known.settings.items() if setting.same}
-    same = {k: v for k, v in leaves.items() if k in in_all or not k.startswith(NUMBERS)}
+    may_differ = (*NUMBERS, *(key for key, setting in job.known.settings.items() if setting.a_run))
+    same = {k: v for k, v in leaves.items() if k in in_all or not k.startswith(may_differ)}
     drawn = [job.config["seed"]] if job.config["data"]["generated"] else []  # each seed's samples are its own
     return json.dumps([same, job.source.fingerprint, *drawn], sort_keys=True)
 

@@ -9,11 +9,14 @@ from runner.study import (
     networks,
     optimization,
     ordering,
+    quantized,
+    sharpness,
     theory,
+    trained_on,
 )
 
 STUDIES = (
     *(*theory.STUDIES, *claims.STUDIES),
     *(*ordering.STUDIES, *optimization.STUDIES, *generalization.STUDIES, *ensembles.STUDIES, *capacity.STUDIES),
-    *(*networks.STUDIES, *generated.STUDIES),
+    *(*networks.STUDIES, *generated.STUDIES, *trained_on.STUDIES, *quantized.STUDIES, *sharpness.STUDIES),
 )

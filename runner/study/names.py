@@ -12,7 +12,7 @@ NAMES = (
     *("ensemble-size", "bagging"),
     *("more-data", "wide-fast", "uniform-normal", "dropout-noise", "degradation", "double-descent"),
     *("mnist1d-numbers", "calibration", "gradual-pruning", "grokking"),
-    "generated",
+    *("generated", "winning-tickets", "lora-rank", "half-classes", "static-int8", "sam-sharpness"),
 )
 CONTESTS = ("modern", "crowded", "crowded-large")
 """Of optimizers, which take hours and are run in shards."""

@@ -4,12 +4,14 @@ They are named like a user's own parts, by their import paths, and used like the
 """
 
 import math
+import os
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from runner.data.images import mnist
 from runner.data.synthetic import mnist1d
 
 Array = NDArray[np.float64]
@@ -182,6 +184,21 @@ def shuffled_mnist1d() -> tuple[NDArray[np.generic], NDArray[np.generic]]:
     drawn = mnist1d(samples=5000, sample_seed=42, test_fraction=0.2).samples
     order = np.random.default_rng(0).permutation(drawn.x.shape[-1])
     return drawn.x[..., order], drawn.y
+
+
+def mnist_classes(first: int, last: int) -> Parts:
+    """Return MNIST's images of the digits ``first`` to ``last``, as ``[n, 1, 28, 28]``, for training and test.
+
+    Raises:
+        ConfigError: if MNIST is not where ``data=mnist`` looks for it.
+    """
+    source = mnist(root=os.environ.get("OPTBENCH_DATA", "~/.cache/optbench"), download=False)
+    assert source.test is not None, "MNIST has one"
+    found: list[NDArray[np.generic]] = []
+    for part in (source.samples, source.test):
+        chosen = np.isin(part.y, range(first, last + 1))
+        found += [np.asarray(part.x)[chosen], np.asarray(part.y)[chosen]]
+    return tuple(found)
 
 
 def modular_addition(modulus: int, seed: int) -> Parts:

@@ -56,6 +56,10 @@ class Study:
     sweep: tuple[str, ...]
     """Overrides, as after ``optbench train -m``; a lone plus joins grids."""
     judge: Callable[[Records], Judgement]
+    then: Callable[[Sequence[Job]], Sequence[str]] | None = None
+    """Overrides of a second sweep, given the jobs of the first, which have ended: it begins where they did."""
+    refuse: Callable[[], None] | None = None
+    """Raises a ConfigError where what the judgement needs is not installed, before anything is trained."""
 
     @property
     def folder(self) -> Path:
@@ -106,17 +110,21 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
         say: is told of each run that is trained again, as its records are damaged.
 
     Raises:
+        ConfigError: if what it needs is not installed.
         OptbenchError: if a run failed or was interrupted: there is no verdict then.
     """
+    if study.refuse is not None:
+        study.refuse()
     composer = Composer(start_hydra().config_loader)
-    shared, *parts = split_parts(spell_out_seeds([f"name=study-{study.name}", *study.sweep]))
-    grid = Grid(tuple(shared), tuple(map(tuple, parts)))
 
     def begins() -> None:
         for name in VERDICT:  # none is left of a study that does not end
             (study.folder / name).unlink(missing_ok=True)
 
-    jobs = train(composer, grid.jobs(composer), f"optbench study {study.name}", say, begins)
+    command = f"optbench study {study.name}"
+    jobs = train(composer, overrides_of(study, study.sweep, composer), command, say, begins)
+    if study.then is not None:
+        jobs += train(composer, overrides_of(study, study.then(jobs), composer), command, say, begins)
     record.rebuild_runs_csv(study.folder)  # what is judged is what the folders hold
     records = load(study.folder)
     own = {job.run_id for job in jobs}  # an earlier version's runs may lie there too
@@ -130,6 +138,12 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
     write_whole(study.folder / "numbers.csv", judgement.numbers.to_csv(index=False, lineterminator="\n"))
     write_whole(study.folder / "verdict.json", json.dumps(verdict.as_json(), indent=2) + "\n")
     return verdict
+
+
+def overrides_of(study: Study, sweep: Sequence[str], composer: Composer) -> list[list[str]]:
+    """Return the overrides of each run of one of a study's sweeps."""
+    shared, *parts = split_parts(spell_out_seeds([f"name=study-{study.name}", *sweep]))
+    return Grid(tuple(shared), tuple(map(tuple, parts))).jobs(composer)
 
 
 def train(

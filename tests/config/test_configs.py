@@ -48,16 +48,17 @@ NEEDS_A_RUN = {
     "pretrained": lambda run: [f"init.run={run}"],
     "distillation": lambda run: [f"regularization.distillation.run={run}"],
     "finetune": lambda run: [f"init.run={run}"],  # the experiment
+    "ticket": lambda run: [f"compress.ticket.run={run}"],
 }
 
 
 @pytest.fixture(scope="module")
 def a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the default model that kept its weights."""
+    """A run of the default model that was pruned and kept its weights."""
     here = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("run"))
     try:
-        return train("max_steps=1").folder.resolve()
+        return train("max_steps=1", "compress=prune_once").folder.resolve()
     finally:
         os.chdir(here)
 

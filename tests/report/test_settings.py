@@ -137,6 +137,18 @@ def test_a_target_that_is_not_obeyed_is_no_axis(optbench, folder: Path):
     assert only_workload(folder / "outputs" / "default").axes == ["optim.lr"]
 
 
+@pytest.mark.parametrize(("several", "axes"), [(False, ["optim"]), (True, ["optim", "compress.ticket.run"])])
+def test_each_seeds_own_ticket_is_no_axis_and_several_of_a_seed_are_one(several: bool, axes: list[str], tmp_path: Path):
+    runs = [
+        made_run(0.9 + seed / 100, optim=optim, seed=seed, compress="ticket", compress__ticket__run=f"of-{seed}-{kind}")
+        for optim in ("sgd", "adam")
+        for seed in range(3)
+        for kind in range(1 + several)
+    ]
+    folder = make_sweep(tmp_path / "sweep", runs, choices=("compress", "compress.ticket.run"))
+    assert only_workload(folder).axes == axes
+
+
 def test_a_crash_is_a_missing_run_and_divergence_is_counted(tmp_path: Path):
     rng = np.random.default_rng(0)
     runs = [made_run(0.9 + rng.normal(0, 0.01), optim=o, seed=s) for o in ("sgd", "adam", "adamw") for s in range(4)]
