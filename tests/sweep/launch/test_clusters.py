@@ -121,9 +121,9 @@ def long(folder: Path, made: Path) -> Path:
     return folder
 
 
-def _on_slurm(folder: Path, conf: Path, *settings: str) -> subprocess.Popen[str]:
+def _on_slurm(folder: Path, conf: Path, *argv: str) -> subprocess.Popen[str]:
     given = ["hydra/launcher=optbench_slurm", "hydra.launcher.workers=2", "name=there"]
-    return _sweep(folder, *LONG, *given, *(f"hydra.launcher.{one}" for one in settings), SLURM_CONF=str(conf))
+    return _sweep(folder, *(argv or LONG), *given, SLURM_CONF=str(conf))
 
 
 def _while_running(process: subprocess.Popen[str], times: int, act: Callable[[], bool], pause: float) -> int:
@@ -136,6 +136,20 @@ def _while_running(process: subprocess.Popen[str], times: int, act: Callable[[],
     return done
 
 
+def _again_and_again(
+    start: Callable[[], subprocess.Popen[str]], folder: Path, times: int, act: Callable[[], bool], pause: float
+) -> None:
+    """Have sweeps end whole while something is done to them, until it was done so often in all."""
+    done, began = 0, time.monotonic()
+    while done < times:
+        shutil.rmtree(folder / "outputs" / "there", ignore_errors=True)
+        process = start()
+        now = _while_running(process, times - done, act, pause)
+        _end(process, folder)
+        done += now
+        print(f"done {now} times to a sweep, {done} of {times} after {time.monotonic() - began:.0f} s", flush=True)
+
+
 def _end(process: subprocess.Popen[str], folder: Path) -> None:
     assert process.wait(WAIT_SECONDS) == 0, (folder / "log").read_text()[-3000:]
     _is_whole(folder, "there")
@@ -144,16 +158,16 @@ def _end(process: subprocess.Popen[str], folder: Path) -> None:
 @pytest.mark.slow
 @with_slurm
 def test_workers_that_are_killed_are_replaced(conf: Path, long: Path) -> None:
-    process, choose = _on_slurm(long, conf), random.Random(0)
+    """Of a job it is its first step that is killed: a job as a whole is cancelled by that signal, as by any scancel."""
+    choose = random.Random(0)
 
     def kill() -> bool:
         running = _at_work(conf, long)
         if running:
-            slurm.ask(conf, "scancel", "--signal=KILL", choose.choice(running))
+            slurm.ask(conf, "scancel", "--signal=KILL", f"{choose.choice(running)}.0")
         return bool(running)
 
-    print("killed", _while_running(process, 20, kill, 1.0), "times")
-    _end(process, long)
+    _again_and_again(lambda: _on_slurm(long, conf), long, 20, kill, 1.0)
 
 
 def _at_work(conf: Path, folder: Path) -> list[str]:
@@ -170,16 +184,13 @@ def _trains(folder: Path) -> bool:
 @pytest.mark.slow
 @with_slurm
 def test_workers_that_are_queued_again_go_on(conf: Path, long: Path) -> None:
-    process = _on_slurm(long, conf)
-
     def requeue() -> bool:
         running = _at_work(conf, long)
         if running:
             slurm.ask(conf, "scontrol", "requeue", running[0])
         return bool(running)
 
-    print("queued again", _while_running(process, 5, requeue, 5.0), "times")
-    _end(process, long)
+    _again_and_again(lambda: _on_slurm(long, conf), long, 5, requeue, 5.0)
 
 
 @pytest.mark.slow
@@ -207,10 +218,13 @@ def _resumed(folder: Path) -> list[str]:
 
 @pytest.mark.slow
 @with_slurm
-def test_a_sweep_that_takes_longer_than_the_limit_of_its_tasks_ends(conf: Path, long: Path) -> None:
-    """Slurm itself sends the signals; a minute is the least that a limit may be."""
-    process = _on_slurm(long, conf, "timeout_min=1", "signal_delay_s=20")
-    restarts: list[int] = []
+def test_a_sweep_that_takes_longer_than_the_limit_of_its_tasks_ends(conf: Path, folder: Path) -> None:
+    """Slurm itself sends the signals, between one second and a minute after a task began."""
+    longer = [*LONG[:1], "model.width=8,12", *LONG[2:4], "max_steps=6000", "eval_every=100"]
+    assert _sweep(folder, *longer, "name=here", "workers=2").wait(WAIT_SECONDS) == 0
+    limit = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=59"]
+    process = _on_slurm(folder, conf, *longer, *limit)
+    restarts = [0]
 
     def count() -> bool:
         shown = "".join(slurm.ask(conf, "scontrol", "-o", "show", "job", task) for task in slurm.tasks(conf, "R,PD,CG"))
@@ -219,9 +233,9 @@ def test_a_sweep_that_takes_longer_than_the_limit_of_its_tasks_ends(conf: Path, 
 
     _while_running(process, 1, count, 1.0)
     print("queued again", max(restarts), "times")
-    _end(process, long)
+    _end(process, folder)
     assert max(restarts) > 0
-    assert _resumed(long)
+    assert _resumed(folder)
 
 
 @pytest.mark.slow
@@ -297,7 +311,7 @@ def test_without_a_terminal_jobs_outlive_the_command_and_can_be_cancelled(conf: 
 def test_raylets_that_are_killed_cost_no_run(long: Path) -> None:
     with raylets.running(2) as cluster:
         asked = ["hydra/launcher=optbench_ray", f"hydra.launcher.address='{cluster.address}'"]
-        process = _sweep(long, *LONG, *asked, "hydra.launcher.workers=2", "name=there")
+        given = [*LONG, *asked, "hydra.launcher.workers=2", "name=there"]
 
         def kill() -> bool:
             if not _trains(long):
@@ -307,5 +321,4 @@ def test_raylets_that_are_killed_cost_no_run(long: Path) -> None:
             raylets.add(cluster)
             return True
 
-        print("killed", _while_running(process, 10, kill, 5.0), "raylets")
-        _end(process, long)
+        _again_and_again(lambda: _sweep(long, *given), long, 10, kill, 5.0)
