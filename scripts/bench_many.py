@@ -1,10 +1,13 @@
 """Measure what a sweep of very many runs takes beside training: python scripts/bench_many.py 100000 [FOLDER].
 
 Synthetic runs that have ended are written; then the same grid is planned, found finished, its ``runs.csv`` rebuilt and
-updated, and reported, each in a process of its own: seconds and peak memory. From the sizes so far, ten times as many
-are projected by a power law through the last two.
+updated, and reported, each in a process of its own: seconds and peak memory. At last a hundred runs are trained, in an
+empty folder and in that one, in which the plans of as many packs lie as such a sweep has while it is under way. From
+the sizes so far, ten times as many are projected by a power law through the last two.
 """
 
+import argparse
+import hashlib
 import json
 import math
 import os
@@ -17,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 NAME = "many"
+PACK = 256
+"""Runs of a stack, at most."""
 
 
 def grid(runs: int) -> list[str]:
@@ -113,6 +118,34 @@ def report(runs: int) -> None:
     answer(Path("outputs", NAME))
 
 
+def _trained(name: str) -> None:
+    from runner.cli.main import main
+
+    seed = f"seed={10**6}"  # of no run of the grid
+    assert main(["train", "-m", *grid(100)[1:-1], f"name={name}", seed, "baselines=false", "workers=1"]) == 0
+
+
+def alone(runs: int) -> None:
+    """Train a hundred runs in an empty folder."""
+    _trained("alone")
+
+
+def beside(runs: int) -> None:
+    """Train a hundred runs among all others."""
+    _trained(NAME)
+
+
+def plans(runs: int) -> None:
+    """Write the plans of packs that nobody has trained yet, as many as the grid has."""
+    from runner.run import packs
+
+    given = grid(runs)[:-2]
+    ids = [hashlib.sha256(str(i).encode()).hexdigest()[:8] for i in range(runs)]
+    for first in range(0, runs, PACK):
+        members = {one: [*given, f"optim.lr=0.{one}", f"seed={one}"] for one in ids[first : first + PACK]}
+        packs.write(packs.place_of(Path("outputs", NAME), members), packs.Plan(members))
+
+
 STEPS: dict[str, Callable[[int], None]] = {
     "write": write,
     "plan": plan_it,
@@ -120,6 +153,9 @@ STEPS: dict[str, Callable[[int], None]] = {
     "skip": skip,
     "update": update,
     "report": report,
+    "alone": alone,
+    "plans": plans,
+    "beside": beside,
 }
 
 
@@ -137,23 +173,27 @@ def main() -> None:
     if sys.argv[1] == "--step":
         STEPS[sys.argv[2]](int(sys.argv[3]))
         return
-    runs = int(sys.argv[1])
-    found: dict[str, list[tuple[float, float, float]]] = {step: [] for step in STEPS}
-    sizes = [runs // 10, runs]
-    for size in sizes:
-        with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as place:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("runs", type=int)
+    parser.add_argument("folder", nargs="?", help="for the runs; by default the system's own")
+    parser.add_argument("--without", nargs="*", default=[], choices=STEPS, help="steps that are left out")
+    given = parser.parse_args()
+    steps = [step for step in STEPS if step not in given.without]
+    found: dict[str, list[tuple[float, float, float]]] = {step: [] for step in steps}
+    for size in (given.runs // 10, given.runs):
+        with tempfile.TemporaryDirectory(dir=given.folder) as place:
             os.chdir(place)
-            for step in STEPS:
+            for step in steps:
                 found[step].append(measure(step, size))
                 wall, cpu, memory = found[step][-1]
                 print(f"{size:>8} runs  {step:<8} {wall:8.1f} s wall {cpu:8.1f} s CPU {memory:7.0f} MB", flush=True)
-            files = sum(len(names) + len(folders) for _, folders, names in os.walk("."))
-            print(f"{size:>8} runs  {files} inodes, {files / size:.1f} a run", flush=True)
+            files = sum(len(names) + len(folders) for _, folders, names in os.walk("outputs/alone"))
+            print(f"{size:>8} runs  {files / 100:.1f} inodes a run that was trained", flush=True)
             os.chdir("/")
             shutil.rmtree(place, ignore_errors=True)
             os.mkdir(place)
-    print(f"projected for {10 * runs}:")
-    for step, (small, large) in ((s, f) for s, f in found.items()):
+    print(f"projected for {10 * given.runs}:")
+    for step, (small, large) in found.items():
         power = math.log(large[1] / small[1], 10)
         print(f"  {step:<8} {large[1] * 10**power / 60:8.1f} min CPU, {large[2] * (large[2] / small[2]):7.0f} MB")
 

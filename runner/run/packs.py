@@ -59,10 +59,11 @@ def write(plan: Path, members: Plan) -> None:
 
 def plan_of(jobs: Sequence[Job]) -> Path:
     """Return where the plan of a pack of these jobs is kept."""
-    return _place(jobs[0].folder.parent, [job.run_id for job in jobs])
+    return place_of(jobs[0].folder.parent, [job.run_id for job in jobs])
 
 
-def _place(folder: Path, run_ids: Iterable[str]) -> Path:
+def place_of(folder: Path, run_ids: Iterable[str]) -> Path:
+    """Return where the plan of a pack of runs with these ids is kept."""
     ids = "".join(sorted(run_ids))
     return folder / ".stacks" / f"{hashlib.sha256(ids.encode()).hexdigest()[:8]}.json"
 
@@ -73,7 +74,7 @@ def keep(folder: Path, chosen: Iterable[Plan]) -> None:
     for plan in chosen:
         ids = frozenset(plan.asked)
         if len(ids) > 1 and not any(ids <= other for other in held):
-            write(_place(folder, ids), plan)
+            write(place_of(folder, ids), plan)
 
 
 def place(jobs: Sequence[Job]) -> tuple[Path, Path]:
@@ -86,7 +87,8 @@ def place(jobs: Sequence[Job]) -> tuple[Path, Path]:
     holding = [(path, members) for path, members in packs(folder) if ids <= set(members)]
     holding.sort(key=lambda pack: not checkpoint_of(pack[0]).exists())  # the smallest that left one, if any did
     for path, members in holding[:1]:
-        return (plan_of(jobs) if _unfinished(folder, set(members) - ids) else path), path
+        others = set(members) - ids
+        return (plan_of(jobs) if _unfinished(places_in(folder, others), others) else path), path
     return plan_of(jobs), plan_of(jobs)
 
 
@@ -115,17 +117,17 @@ def holds(job: Job) -> bool:
 
 def has_ended(job: Job) -> bool:
     """Say whether a job has ended, in whatever way."""
-    return not _unfinished(job.folder.parent, [job.run_id])
+    summary = files.read_summary(job.folder)
+    return summary is not None and summary["status"] in files.ENDED
 
 
 def forget(plan: Path) -> None:
     """Remove a pack's plan and checkpoint, and what members that have ended were paused with: none goes on from it."""
     from runner.engine import checkpoint
 
-    folder, members = plan.parent.parent, read(plan).asked
-    for summary in _summaries(folder, members).values():
-        if summary is not None and summary[1] in files.ENDED:
-            checkpoint.remove(paused_of(summary[0]))
+    for place in map(Path, places_in(plan.parent.parent, read(plan).asked).values()):
+        if (summary := files.read_summary(place)) is not None and summary["status"] in files.ENDED:
+            checkpoint.remove(paused_of(place))
     checkpoint.remove(checkpoint_of(plan))
     with record.writing(plan):
         plan.unlink(missing_ok=True)
@@ -142,22 +144,30 @@ def forget_checkpoint(plan: Path) -> None:
 
 def forget_ended(folder: Path, paused: bool = False) -> None:
     """Remove what is left of packs of which every member has ended, in whatever way, or with ``paused`` is paused."""
-    for path, members in packs(folder):
-        if not _unfinished(folder, members, paused):
+    found = packs(folder)
+    places = places_in(folder, {run_id for _, members in found for run_id in members})  # once: a folder may be large
+    for path, members in found:
+        if not _unfinished(places, members, paused):
             forget(path)
 
 
-def _unfinished(folder: Path, members: Collection[str], paused: bool = False) -> bool:
+def _unfinished(places: Mapping[str, str], members: Iterable[str], paused: bool = False) -> bool:
+    """Say whether one of some runs is not over; those behind the first one are not looked at."""
     over = (*files.ENDED, "paused") if paused else files.ENDED
-    return any(found is None or found[1] not in over for found in _summaries(folder, members).values())
+    for run_id in members:
+        summary = files.read_summary(Path(places[run_id])) if run_id in places else None
+        if summary is None or summary["status"] not in over:
+            return True
+    return False
 
 
-def _summaries(folder: Path, members: Collection[str]) -> dict[str, tuple[Path, str] | None]:
-    """Return of runs by their ids where they lie and their status; None of one that has no summary."""
-    found: dict[str, tuple[Path, str] | None] = dict.fromkeys(members)
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            run_id = entry.name.rpartition("-")[2]
-            if run_id in found and (summary := files.read_summary(Path(entry.path))) is not None:
-                found[run_id] = Path(entry.path), str(summary["status"])
+def places_in(folder: Path, wanted: Collection[str]) -> dict[str, str]:
+    """Return where runs lie, by their ids; without those that have no folder yet."""
+    found: dict[str, str] = {}
+    if wanted:
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                run_id = entry.name.rpartition("-")[2]
+                if run_id in wanted:
+                    found[run_id] = entry.path
     return found

@@ -8,6 +8,7 @@ which is when a network file system tells its hosts of changes. Never imports to
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import socket
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.run import lock, record
+from runner.run import files, lock, packs, record
 from runner.run.job import Job
 from runner.run.outcome import Outcome
 from runner.sweep.held import Held, Maker, maker_over
@@ -30,8 +31,12 @@ COMPLETE = "complete"
 """A file that says that no more is posted."""
 CANCELLED = "cancelled"
 """A file that has every worker stop: what runs is checkpointed."""
+ABANDONED_SECONDS = lock.SILENT_SECONDS + lock.CLOCKS_APART_SECONDS
+"""A queue whose command has not been heard of for so long was left by it."""
+ANEW = ("force=", "retry=")
+"""What has runs trained that have ended."""
 MOST_DEATHS = 10
-"""A pack is given up when so many processes that trained it have died, each without a word."""
+"""A pack is given up when so many processes have died over it, each without a word, and it came no further."""
 
 Answer = tuple[dict[str, Any], bool]
 """A run's summary, and whether it was trained for it."""
@@ -116,16 +121,34 @@ class Shared:
         (self.folder / CANCELLED).touch()
 
     def remove(self) -> None:
-        """Remove the queue, and those beside it that their commands left and workers finished; the runs stay."""
+        """Remove the queue, and those beside it that their commands left, if nothing of them is left; the runs stay."""
+        now = self._touched()
         shutil.rmtree(self.folder, ignore_errors=True)
-        for path in self.folder.parent.glob(f"*/{COMPLETE}"):
+        for path in self.folder.parent.glob(f"*/{SETTINGS}"):
             with contextlib.suppress(OSError, ValueError):
                 left = Shared(path.parent)
-                left.look()
-                if all(map(left.is_over, range(len(left.packs)))):
-                    shutil.rmtree(path.parent, ignore_errors=True)
+                if (left.folder / COMPLETE).exists() or now - left._touched() > ABANDONED_SECONDS:
+                    left.look()
+                    if left._is_done():
+                        shutil.rmtree(left.folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # others may be there
             self.folder.parent.rmdir()
+
+    def _touched(self) -> float:
+        """Return when whoever posts was there last, by the file system's clock; infinite where the queue is gone."""
+        try:
+            return (self.folder / SETTINGS).stat().st_mtime
+        except FileNotFoundError:
+            return math.inf
+
+    def _is_done(self) -> bool:
+        """Say whether nothing that was posted is left to train, whoever trained it."""
+        left = [job for number, pack in enumerate(self.packs) if not self.is_over(number) for job in pack]
+        if any(override.lstrip("+").startswith(ANEW) for job in left for override in job.overrides):
+            return False
+        places = packs.places_in(self.folder.parent.parent, {job.run_id for job in left})
+        found = [files.read_summary(Path(places[job.run_id])) if job.run_id in places else None for job in left]
+        return all(summary is not None and summary["status"] in files.ENDED for summary in found)
 
     # ---- what workers do
 
@@ -159,15 +182,25 @@ class Shared:
 
     @contextlib.contextmanager
     def trying(self, number: int) -> Iterator[int]:
-        """Count how many processes began a pack, and died while they had it; the block is told how many before."""
+        """Count how many processes began a pack, and died before it came any further; the block is told how many."""
         path = self.folder / f"begun.{number}"
         before = path.stat().st_size if path.exists() else 0
+        if before and self._went_on(number, path.stat().st_mtime):
+            path.unlink()
+            before = 0
         with path.open("a", encoding="utf-8") as file:
             file.write("x")
         try:
             yield before
         finally:  # not where this process is killed
             path.unlink(missing_ok=True)
+
+    def _went_on(self, number: int, since: float) -> bool:
+        """Say whether a pack left a checkpoint, or a member of it ended, after a time of the file system's clock."""
+        jobs = self.packs[number]
+        kept = [packs.checkpoint_of(packs.place(jobs)[1])]
+        kept += [job.folder / name for job in jobs for name in ("checkpoint.pt", "summary.json")]
+        return any(path.exists() and path.stat().st_mtime > since for path in kept)
 
     def found(self, number: int, outcomes: Mapping[int, Outcome]) -> None:
         """Say what became of jobs of a pack, given by their place in it."""

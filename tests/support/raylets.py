@@ -25,6 +25,7 @@ def add(cluster: Any) -> Any:
 def running(nodes: int) -> Iterator[Any]:
     """Yield a cluster that runs while the block does."""
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # on a busy machine; read at the import
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own is 15: others on the machine would starve them
     import ray
     from ray.cluster_utils import Cluster
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,23 @@ def test_a_pack_whose_processes_die_again_and_again_is_given_up(
     assert "10 processes that trained it died" in summary["stop_reason"]
 
 
+@pytest.mark.parametrize("left", ["checkpoint.pt", "summary.json"])
+def test_processes_that_die_of_something_else_than_their_pack_are_not_counted(
+    left: str, posted: Shared, jobs: list[Held]
+) -> None:
+    begun = posted.folder / "begun.0"
+    begun.write_text("x" * 7)
+    with posted.trying(0) as deaths:
+        assert deaths == 7
+    begun.write_text("x" * 7)
+    os.utime(begun, (1, 1))
+    jobs[1].folder.mkdir(parents=True)
+    (jobs[1].folder / left).touch()
+    with posted.trying(0) as deaths:
+        assert deaths == 0  # it came further since it was begun last
+        assert begun.read_text() == "x"
+
+
 def test_a_worker_that_is_stopped_leaves_its_pack_to_others(
     posted: Shared, jobs: list[Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +164,69 @@ def test_workers_end_when_whoever_posts_is_gone(posted: Shared, monkeypatch: pyt
     assert not posted.takes_no_more(watch)
     now[0] += lock.SILENT_SECONDS + 1
     assert posted.takes_no_more(watch)
+
+
+def _ended(job: Held) -> None:
+    job.folder.mkdir(parents=True)
+    (job.folder / "summary.json").write_text('{"status": "completed"}')
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_queue_that_its_command_left_goes_once_its_runs_have_ended_anywhere(
+    silent: bool, posted: Shared, jobs: list[Held]
+) -> None:
+    def later() -> Path:
+        """Another command's queue comes, and goes when that is over."""
+        other = Shared.begin(jobs[0].folder.parent, None, 1)
+        other.remove()
+        assert not other.folder.exists()
+        return posted.folder
+
+    assert later().exists()  # its command is there
+    if silent:  # it was killed
+        long_ago = time.time() - module.ABANDONED_SECONDS - 60
+        os.utime(posted.folder / "sweep.json", (long_ago, long_ago))
+    else:
+        posted.complete()
+    assert later().exists()  # workers of it may come yet
+    for job in jobs:
+        assert later().exists()
+        _ended(job)
+    assert not later().parent.exists()
+
+
+def test_a_queue_that_was_to_train_runs_anew_is_not_taken_for_done(posted: Shared, jobs: list[Held]) -> None:
+    anew = [Held((*job.overrides, "force=true"), job.run_id, job.place, job.make) for job in jobs]
+    left = Shared.begin(jobs[0].folder.parent, None, 1)
+    left.post([anew])
+    left.complete()
+    for job in jobs:
+        _ended(job)
+    posted.remove()
+    assert left.folder.exists()
+
+
+def test_a_signal_reaches_a_process_that_is_just_being_started() -> None:
+    def listen() -> None:
+        time.sleep(0.2)  # as until it has come so far
+        interruption = worker.Interruption()
+        with interruption.listening():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, worker.STOPS)
+            time.sleep(0.01)
+            os._exit(7 if interruption.requested else 0)
+
+    before = signal.signal(signal.SIGTERM, lambda *ignored: None)  # what a forked process would take it by
+    try:
+        process = get_context("fork").Process(target=listen)
+        with worker._signals_wait():
+            process.start()
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(30)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert process.exitcode == 7
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(worker.STOPS)
 
 
 def test_a_worker_says_that_it_does_not_see_the_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,8 @@ from runner.sweep.launch.slurm import TEXTS, Slurm
 
 WHOLE = {"workers": 1, "timeout_min": 1, "cpus_per_task": 1, "gpus_per_worker": 0, "signal_delay_s": 1}
 """The least value of each setting that is a whole number."""
+EARLY_SECONDS = 60
+"""Slurm may send the signal before the limit so much earlier than it is asked to (sbatch(1), --signal)."""
 AMOUNTS = {"mem_gb": 0.0, "memory_gb": 0.0, "num_cpus": 0.0, "num_gpus": 0.0}
 
 
@@ -62,10 +64,12 @@ def _slurm(settings: Mapping[str, Any], workers: int | None) -> Slurm:
     cores, gpus = settings["cpus_per_task"], settings["gpus_per_worker"]
     each = workers or gpus or cores or 1
     texts = {key: str(settings[key]) for key in TEXTS if settings[key] is not None}
-    if settings["signal_delay_s"] >= 60 * settings["timeout_min"]:
+    limit, before = settings["timeout_min"], settings["signal_delay_s"]
+    if limit < (least := (before + EARLY_SECONDS) // 60 + 1):
         raise ConfigError(
-            f"hydra.launcher.signal_delay_s={settings['signal_delay_s']} is no less than the {settings['timeout_min']} "
-            "minutes of hydra.launcher.timeout_min: a worker would be told to end as it begins"
+            f"hydra.launcher.timeout_min={limit} with hydra.launcher.signal_delay_s={before}: a worker would be told "
+            f"to end as it begins, as Slurm may do that a minute earlier: timeout_min must be ≥ {least}, or "
+            "signal_delay_s smaller"
         )
     return Slurm(
         workers=settings["workers"],

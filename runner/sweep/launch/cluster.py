@@ -36,7 +36,9 @@ END_SECONDS = 15.0
 STOP_SECONDS = 120.0
 """So long they are given to checkpoint."""
 BROKEN = 3
-"""So many workers in a row that end before they take anything are not replaced any more."""
+"""So many workers in a row that end before they take anything are not replaced any more, where none ever did."""
+BROKEN_LATER = 12
+"""The same where others took something: these may have been preempted, or killed with their node."""
 WAITING_SECONDS = 10.0
 """From when on is said what workers wait for."""
 
@@ -217,7 +219,8 @@ class _Sweep:
             self.broken = 0 if one.number in joined else self.broken + 1
             if one.number not in joined and not one.cancelled:
                 tqdm.write(f"optbench: worker {one.number} ended before it took anything: {one.how}", file=sys.stderr)
-        again = [one for one in gone if not one.cancelled] if self.broken < BROKEN else []
+        able = self.broken < (BROKEN_LATER if joined else BROKEN)
+        again = [one for one in gone if able and not one.cancelled]
         if again:
             try:
                 self._start(len(again))

@@ -4,11 +4,13 @@ Near its time limit, or where Slurm says that it is preempted, a worker gets a s
 is queued again. A worker that Slurm itself queues again (a lost node) begins anew, and goes on with what it finds.
 """
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,9 @@ from runner.sweep.launch.cluster import Gone
 OFTEN = 10**6
 """How often a worker may reach its time limit: until the sweep is over."""
 ASK_TIMEOUT_SECONDS = 60
+POLL_SECONDS = 0.1
+REQUEUE_SECONDS = 15
+"""Of the time between the signal and the limit, so much is kept for asking Slurm to queue the worker again."""
 TEXTS = ("partition", "qos", "account", "constraint", "exclude", "nodelist", "gres", "comment")
 """Settings that sbatch and submitit call by the same name."""
 
@@ -115,7 +120,8 @@ class Slurm:
             **gpus,
             **memory,
         )
-        workers = [Member(str(folder), number) for number in numbers]
+        patience = max(self.signal_delay_s - REQUEUE_SECONDS, self.signal_delay_s / 2)
+        workers = [Member(str(folder), number, patience) for number in numbers]
         try:
             with executor.batch():
                 jobs = [executor.submit(worker) for worker in workers]
@@ -179,6 +185,8 @@ class Member:
 
     folder: str
     number: int
+    patience_s: float = 60.0
+    """So long the worker is given to checkpoint near its limit: a step may take longer."""
     _pid: int = 0
 
     def __call__(self) -> int:
@@ -191,6 +199,7 @@ class Member:
         worker = subprocess.Popen(command, preexec_fn=_deaf)
         self._pid = worker.pid
         code = worker.wait()
+        self._pid = 0
         if code == INTERRUPTED and _is_preempted():
             _ask("scontrol", "requeue", _own_job())
         if code not in (0, INTERRUPTED):
@@ -198,13 +207,25 @@ class Member:
         return code
 
     def checkpoint(self) -> Any:
-        """Let the worker checkpoint and end, on the signal before the limit; submitit queues it again."""
+        """Let the worker checkpoint and end, on the signal before the limit; submitit queues it again.
+
+        One that does not end in time is queued again all the same, and goes on from the checkpoint before: a task that
+        reached its limit would be gone.
+        """
         import submitit
 
-        if self._pid:
-            os.kill(self._pid, signal.SIGTERM)
-            os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)  # not reaped: who waits for it does that
-        return submitit.helpers.DelayedSubmission(Member(self.folder, self.number))
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):  # it ended just now
+            if self._pid:
+                os.kill(self._pid, signal.SIGTERM)
+                _wait(self._pid, self.patience_s)
+        return submitit.helpers.DelayedSubmission(Member(self.folder, self.number, self.patience_s))
+
+
+def _wait(pid: int, seconds: float) -> None:
+    """Wait for a child to end, so long at most; it is not reaped: who started it does that."""
+    until = time.monotonic() + seconds
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None and time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
 
 
 def _deaf() -> None:

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -27,6 +27,8 @@ from runner.sweep.shared import MOST_DEATHS, Shared, Watch
 
 WITH_PARENT = "--with-parent"
 """Has a worker end when whoever started it does."""
+STOPS = (signal.SIGINT, signal.SIGTERM)
+"""What has a worker checkpoint and end."""
 POLL_SECONDS = 0.5
 """How often is looked for more packs, and for a cancellation."""
 LOOK_AGAIN_SECONDS = 3.0
@@ -51,7 +53,7 @@ def work(folder: Path, number: int) -> int:
     sys.path.insert(0, settings["folder"])  # parts of one's own
     shared.look()
     supervisor = _Supervisor(shared, number, settings["processes"])
-    for signalled in (signal.SIGINT, signal.SIGTERM):
+    for signalled in STOPS:
         signal.signal(signalled, supervisor.on_signal)
     return supervisor.run()
 
@@ -98,7 +100,7 @@ class _Supervisor:
     def _start(self, slot: int) -> bool:
         asked = (self._shared.folder, self._number, slot, self._size, os.getpid())
         process: BaseProcess = self._context.Process(target=_serve, args=asked)  # type: ignore[attr-defined]
-        with pinned(self._devices, slot, self._places):
+        with pinned(self._devices, slot, self._places), _signals_wait():
             process.start()
         self._processes[slot] = process
         if self._stopping:  # the signal came while it was started
@@ -140,12 +142,23 @@ def lost(job: Job, why: str) -> dict[str, Any]:
     return {"status": "interrupted", "stop_reason": reason, "run_id": job.run_id}
 
 
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Keep signals back: a process that the block starts has them wait too, until it listens, so that none is lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(folder: Path, number: int, slot: int, slots: int, parent: int) -> None:
     """Train one pack after the other; ends the process."""
     end_with(parent)
     interruption = Interruption()
     code = 1
     with interruption.listening():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         import torch
 
         shared = Shared(folder)

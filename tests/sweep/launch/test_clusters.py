@@ -4,6 +4,7 @@ import csv
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.run import lock
 from tests.support import raylets, slurm
 from tests.support.known import TINY
 from tests.support.records import rows_of
@@ -104,16 +106,24 @@ def test_actors_of_ray_write_what_worker_processes_write(folder: Path, optbench:
 # ---- kills
 
 
-@pytest.fixture
-def long(folder: Path) -> Path:
-    """A folder with the long sweep, made by worker processes."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The long sweep by worker processes."""
+    folder = tmp_path_factory.mktemp("made")
     assert _sweep(folder, *LONG, "name=here", "workers=2").wait(WAIT_SECONDS) == 0
     return folder
 
 
-def _on_slurm(folder: Path, conf: Path) -> subprocess.Popen[str]:
+@pytest.fixture
+def long(folder: Path, made: Path) -> Path:
+    """A folder with the long sweep as worker processes made it."""
+    shutil.copytree(made / "outputs", folder / "outputs")
+    return folder
+
+
+def _on_slurm(folder: Path, conf: Path, *argv: str) -> subprocess.Popen[str]:
     given = ["hydra/launcher=optbench_slurm", "hydra.launcher.workers=2", "name=there"]
-    return _sweep(folder, *LONG, *given, SLURM_CONF=str(conf))
+    return _sweep(folder, *(argv or LONG), *given, SLURM_CONF=str(conf))
 
 
 def _while_running(process: subprocess.Popen[str], times: int, act: Callable[[], bool], pause: float) -> int:
@@ -126,6 +136,20 @@ def _while_running(process: subprocess.Popen[str], times: int, act: Callable[[],
     return done
 
 
+def _again_and_again(
+    start: Callable[[], subprocess.Popen[str]], folder: Path, times: int, act: Callable[[], bool], pause: float
+) -> None:
+    """Have sweeps end whole while something is done to them, until it was done so often in all."""
+    done, began = 0, time.monotonic()
+    while done < times:
+        shutil.rmtree(folder / "outputs" / "there", ignore_errors=True)
+        process = start()
+        now = _while_running(process, times - done, act, pause)
+        _end(process, folder)
+        done += now
+        print(f"done {now} times to a sweep, {done} of {times} after {time.monotonic() - began:.0f} s", flush=True)
+
+
 def _end(process: subprocess.Popen[str], folder: Path) -> None:
     assert process.wait(WAIT_SECONDS) == 0, (folder / "log").read_text()[-3000:]
     _is_whole(folder, "there")
@@ -134,36 +158,39 @@ def _end(process: subprocess.Popen[str], folder: Path) -> None:
 @pytest.mark.slow
 @with_slurm
 def test_workers_that_are_killed_are_replaced(conf: Path, long: Path) -> None:
-    process, choose = _on_slurm(long, conf), random.Random(0)
+    """Of a job it is its first step that is killed: a job as a whole is cancelled by that signal, as by any scancel."""
+    choose = random.Random(0)
 
     def kill() -> bool:
         running = _at_work(conf, long)
         if running:
-            slurm.ask(conf, "scancel", "--signal=KILL", choose.choice(running))
+            slurm.ask(conf, "scancel", "--signal=KILL", f"{choose.choice(running)}.0")
         return bool(running)
 
-    print("killed", _while_running(process, 20, kill, 1.0), "times")
-    _end(process, long)
+    _again_and_again(lambda: _on_slurm(long, conf), long, 20, kill, 1.0)
 
 
 def _at_work(conf: Path, folder: Path) -> list[str]:
-    """Return the tasks that run, once one of them trains."""
-    return slurm.tasks(conf) if any((folder / "outputs" / "there" / ".workers").glob("*/lock.*")) else []
+    """Return the tasks that run, while one of them trains."""
+    return slurm.tasks(conf) if _trains(folder) else []
+
+
+def _trains(folder: Path) -> bool:
+    """Say whether a worker of a sweep that lives has a pack."""
+    held = map(lock.owner_of, (folder / "outputs" / "there" / ".workers").glob("*/lock.*"))
+    return any(owner is not None and owner[0].alive(0.0) for owner in held)
 
 
 @pytest.mark.slow
 @with_slurm
 def test_workers_that_are_queued_again_go_on(conf: Path, long: Path) -> None:
-    process = _on_slurm(long, conf)
-
     def requeue() -> bool:
         running = _at_work(conf, long)
         if running:
             slurm.ask(conf, "scontrol", "requeue", running[0])
         return bool(running)
 
-    print("queued again", _while_running(process, 5, requeue, 5.0), "times")
-    _end(process, long)
+    _again_and_again(lambda: _on_slurm(long, conf), long, 5, requeue, 5.0)
 
 
 @pytest.mark.slow
@@ -180,8 +207,62 @@ def test_a_worker_near_its_limit_checkpoints_and_is_queued_again(conf: Path, lon
 
     assert _while_running(process, 2, near, 10.0) > 0
     _end(process, long)
-    said = [path for path in long.rglob("summary.json") if '"resumed_from_step": null' not in path.read_text()]
-    assert said
+    assert _resumed(long)
+
+
+def _resumed(folder: Path) -> list[str]:
+    """Return the runs that went on from a checkpoint."""
+    found = (folder / "outputs" / "there").glob("*/summary.json")
+    return [path.parent.name for path in found if '"resumed_from_step": null' not in path.read_text()]
+
+
+@pytest.mark.slow
+@with_slurm
+def test_a_sweep_that_takes_longer_than_the_limit_of_its_tasks_ends(conf: Path, folder: Path) -> None:
+    """Slurm itself sends the signals, between one second and a minute after a task began."""
+    longer = [*LONG[:1], "model.width=8,12", *LONG[2:4], "max_steps=6000", "eval_every=100"]
+    assert _sweep(folder, *longer, "name=here", "workers=2").wait(WAIT_SECONDS) == 0
+    limit = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=59"]
+    process = _on_slurm(folder, conf, *longer, *limit)
+    restarts = [0]
+
+    def count() -> bool:
+        shown = "".join(slurm.ask(conf, "scontrol", "-o", "show", "job", task) for task in slurm.tasks(conf, "R,PD,CG"))
+        restarts.append(sum(map(int, re.findall(r"Restarts=(\d+)", shown))))
+        return False
+
+    _while_running(process, 1, count, 1.0)
+    print("queued again", max(restarts), "times")
+    _end(process, folder)
+    assert max(restarts) > 0
+    assert _resumed(folder)
+
+
+@pytest.mark.slow
+@with_slurm
+def test_a_worker_that_is_preempted_checkpoints_in_its_grace_and_is_queued_again(conf: Path, long: Path) -> None:
+    process = _on_slurm(long, conf)
+    task = ""
+
+    def preempt() -> bool:
+        nonlocal task
+        running = _at_work(conf, long)
+        if running:
+            task = running[0]
+            node = slurm.ask(conf, "squeue", "-h", "-j", task, "-o", "%N").strip()
+            slurm.ask(conf, "sbatch", "-p", "urgent", "-w", node, "-o", "/dev/null", "--wrap", "sleep 5")
+        return bool(running)
+
+    assert _while_running(process, 1, preempt, 1.0) == 1
+    began, until = time.monotonic(), time.monotonic() + WAIT_SECONDS
+    while "Restarts=1" not in slurm.ask(conf, "scontrol", "-o", "show", "job", task):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    took = time.monotonic() - began
+    print(f"queued again after {took:.1f} s of 60 s of grace")
+    _end(process, long)
+    assert took < 45
+    assert _resumed(long)
 
 
 @pytest.mark.slow
@@ -230,15 +311,14 @@ def test_without_a_terminal_jobs_outlive_the_command_and_can_be_cancelled(conf: 
 def test_raylets_that_are_killed_cost_no_run(long: Path) -> None:
     with raylets.running(2) as cluster:
         asked = ["hydra/launcher=optbench_ray", f"hydra.launcher.address='{cluster.address}'"]
-        process = _sweep(long, *LONG, *asked, "hydra.launcher.workers=2", "name=there")
+        given = [*LONG, *asked, "hydra.launcher.workers=2", "name=there"]
 
         def kill() -> bool:
-            if not any((long / "outputs" / "there" / ".workers").glob("*/lock.*")):
+            if not _trains(long):
                 return False
             nodes = sorted(cluster.worker_nodes, key=lambda node: node.unique_id)
             cluster.remove_node(nodes[0], allow_graceful=False)
             raylets.add(cluster)
             return True
 
-        print("killed", _while_running(process, 10, kill, 5.0), "raylets")
-        _end(process, long)
+        _again_and_again(lambda: _sweep(long, *given), long, 10, kill, 5.0)

@@ -17,6 +17,7 @@ from runner.sweep.launch.cluster import Gone, launch_on
 from runner.sweep.launch.slurm import Slurm
 from runner.sweep.plan import plan
 from runner.sweep.queue import Queue
+from runner.sweep.shared import Shared
 from tests.support.known import TINY
 
 ASKED = [
@@ -118,6 +119,27 @@ def test_only_what_was_cancelled_by_hand_is_not_replaced(tmp_path: Path, monkeyp
         assert gone == Gone(0, cancelled, f"job 7, {state} on one: optbench: no room")
 
 
+def test_a_worker_that_does_not_end_in_time_is_queued_again_all_the_same(tmp_path: Path) -> None:
+    """A step may take longer than what is left before the limit, at which a task would be gone."""
+    pytest.importorskip("submitit")
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        member = slurm.Member(str(tmp_path), 3, patience_s=0.3, _pid=process.pid)
+        again = member.checkpoint()
+        assert process.poll() is None
+        process.kill()
+    assert again.function == slurm.Member(str(tmp_path), 3, patience_s=0.3)
+
+
+def test_a_worker_that_checkpoints_is_waited_for_and_left_to_whoever_started_it(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    with subprocess.Popen(["sleep", "60"]) as process:
+        slurm.Member(str(tmp_path), 3, patience_s=60, _pid=process.pid).checkpoint()
+        assert process.wait() == -signal.SIGTERM
+    slurm.Member(str(tmp_path), 3, patience_s=60, _pid=process.pid).checkpoint()  # it is gone
+
+
 # ---- the sweep on workers that never come
 
 
@@ -161,6 +183,31 @@ def test_where_no_worker_can_begin_the_folder_is_named_and_nothing_is_left(
         launch_on(broken)(Queue(jobs, 2), lambda outcome: None, 2)
     assert len(broken.started) < 10
     assert list(folder.iterdir()) == []
+
+
+class Lost(Broken):
+    """A cluster whose workers are killed as they begin, all but one, which took something."""
+
+    def start(self, folder: Path, numbers: Sequence[int]) -> None:
+        super().start(folder, numbers)
+        if 0 in numbers:
+            Shared(folder).join({"number": 0})
+
+
+def test_workers_that_are_lost_as_they_begin_are_replaced_where_others_could_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runner.config.compose import Composer, start_hydra
+
+    monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(cluster, "POLL_SECONDS", 0.01)
+    lost = Lost()
+    jobs = plan(Composer(start_hydra().config_loader), [[*TINY, f"seed={i}"] for i in range(2)])
+    queue = Queue(jobs, 2)
+    launch_on(lost)(queue, lambda outcome: None, 2)
+    assert 2 * cluster.BROKEN < len(lost.started) < 2 * cluster.BROKEN_LATER
+    assert {outcome.summary["status"] for outcome in queue.results()} == {"interrupted"}
+    assert "no worker is left" in queue.results()[0].summary["stop_reason"]
 
 
 def test_a_finished_sweep_asks_for_no_worker(folder: Path, optbench: Callable, asked: list[tuple[str, ...]]) -> None:
