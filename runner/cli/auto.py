@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from runner.search.tune import Search
 
 ABOUT = """\
-What to train on a table, a folder of pictures, or with a network of your own, and a trained one to predict with: the
-data are checked, simple models measured on them, the default space is searched within the budget, and the answer, the
-report and a predictor are written. The same command goes on.
+Find what to train on a table, on a folder of pictures, or with a network of your own. It checks the data, measures
+simple models, searches the default space within the budget, prints the answer, writes the report, and trains a
+predictor. After an interruption the same command continues.
 """
 BUDGET = "10m"
 PREDICTOR = "-predictor"
@@ -36,15 +36,15 @@ def parser() -> Parser:
     parser = Parser("auto", ABOUT)
     about = "a table's file, a folder with a folder of pictures for each class, or a model's import path"
     parser.add_argument("thing", metavar="TABLE|FOLDER|mymodel.Net", help=about, words=FILES)
-    parser.add_argument("--label", metavar="COLUMN", help="of a table: the column to predict")
+    parser.add_argument("--label", metavar="COLUMN", help="the column of the table to predict")
     about = f"time for baselines and search, default: {BUDGET}; the report and the predictor take a little more"
     parser.add_argument("--budget", metavar="TIME", default=BUDGET, help=about)
-    parser.add_argument("--trials", type=whole_number, metavar="N", help="try so many settings at most")
+    parser.add_argument("--trials", type=whole_number, metavar="N", help="most settings to try")
     about = "what settings are judged by, such as val_loss; default: the headline measure"
     parser.add_argument("--metric", metavar="NAME", help=about)
     parser.add_argument("--watch", action="store_true", help=following.ABOUT)
     parser.add_config_dir()
-    parser.add_overrides("as of optbench tune: what is given is not searched; name=… says where it lies")
+    parser.add_overrides("as for optbench tune: what is given is not searched; name=… names the folder in outputs/")
     return parser
 
 

@@ -159,7 +159,7 @@ def _verdict(workload: Workload, chosen: int) -> str:
         if count["worse"] == 1:
             said += f" Clearly worse is {workload.words(first)}, by {by}."
         else:
-            said += f" {count['worse']} are clearly worse; the nearest, {workload.words(first)}, by {by}."
+            said += f" {count['worse']} are clearly worse; the nearest is {workload.words(first)}, by {by}."
     if count["diverges or fails"]:
         said += f" {count['diverges or fails']} diverged or failed more often."
     if count["untested"]:

@@ -75,7 +75,7 @@ def _history(search: Search, trials: Sequence[Trial], measure: Measure) -> list[
         worst = min(score for score in scores if math.isfinite(score))
         sound = np.array([max(score, worst) for score in scores])
         expected = ", ".join(f"{measure.sign * expected_best(sound, count):.4f}" for count in after)
-        lines.append(f"expected of so many random trials: {expected}")
+        lines.append(f"expected of as many random trials: {expected}")
     return lines
 
 

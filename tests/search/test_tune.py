@@ -183,7 +183,7 @@ def test_the_history_says_what_more_trials_brought(optbench: Callable, folder: P
     runs = {run.name: float(str(summary_of(run)["final_val_accuracy"])) for run in run_folders(folder)}
     values = [runs[name] for name in folders]
     assert f"best after 4, 8 trials: {max(values[:4]):.4f}, {max(values[:8]):.4f}" in found.out
-    expected = [float(v) for v in re.findall(r"expected of so many random trials: ([\d.]+), ([\d.]+)", found.out)[0]]
+    expected = [float(v) for v in re.findall(r"expected of as many random trials: ([\d.]+), ([\d.]+)", found.out)[0]]
     assert min(values) < expected[0] < expected[1] < max(values)
 
 
