@@ -125,7 +125,7 @@ def printed(typed: str, folder: Path) -> str:
 
 
 def excerpt(output: str, starts: Sequence[str]) -> str:
-    """Return a paragraph for each start, the next one that begins so; long ones are wrapped. No start: an empty line."""
+    """Return a paragraph for each start, the next one that begins so, wrapped; without a start an empty line."""
     paragraphs = re.split(r"\n(?!  )", output)
     found, at = [], 0
     for start in starts:

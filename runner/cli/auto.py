@@ -108,7 +108,7 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
     given = list(arguments.overrides)
     asked = automatic.meant(arguments.thing, arguments.label, given)
     named = [] if any(o.startswith("name=") for o in given) else [f"name={asked.name}"]
-    overrides, doubts = [*asked.overrides, *named, *given], list[str]()
+    overrides, doubts = [*asked.overrides, *named, *given], list(asked.doubts)
     for _ in range(MOST_REMEDIES):
         try:
             job = prepared(overrides, arguments.config_dir)

@@ -54,6 +54,17 @@ def test_a_column_of_sentences_is_read_as_text(folder: Path) -> None:
     assert any("said holds sentences" in line for line in said)
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_a_table_that_is_not_utf_8_is_read_and_that_is_said(encoding: str, folder: Path) -> None:
+    from runner.cli.auto import _checked, parser
+
+    rows = [f"{i % 7};{'groß' if i % 3 else 'klein'}" for i in range(60)]
+    (folder / "t.csv").write_text("Länge;Größe\n" + "\n".join(rows) + "\n", encoding=encoding)
+    overrides, said = _checked(parser().parse_args(["t.csv", "--label", "Größe"]))
+    assert f"data.encoding={encoding}" in overrides and "data.delimiter=';'" in overrides
+    assert said[0] == f"t.csv is not text in UTF-8: read with  data.encoding={encoding}"
+
+
 def test_a_folder_is_pictures_and_an_import_path_a_model(folder: Path) -> None:
     (folder / "pets").mkdir()
     assert automatic.meant("pets", None, []).overrides == ("data=image_folder", "data.path=pets")

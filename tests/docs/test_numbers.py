@@ -1,4 +1,4 @@
-"""Numbers that pages tell of studies are those of the shipped verdicts; what the README tells is on the pages it links."""
+"""Numbers that pages tell of studies are those of the shipped verdicts, the README's those of the pages it links."""
 
 import json
 import re

@@ -31,7 +31,7 @@ def commands(page: Path) -> list[str]:
 
 
 def named_in_text(page: Path) -> list[str]:
-    """Return the commands that a page's sentences and tables name, whole: without a word in capitals to be filled in."""
+    """Return the commands that a page's sentences and tables name, without those that have words to fill in."""
     text = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
     spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
     return [span for span in spans if span.startswith("optbench ") and not re.search(r"…|<|[A-Z]{3}|名字", span)]
