@@ -94,8 +94,8 @@ def _adamw_explodes(rows: Numbers) -> str:
         "diverges" if status[f"decay {decay}, lr 1.98"] == "diverged" else "does not diverge" for decay in (0, 0.05)
     )
     return (
-        f"at curvature 1 and rate 1.98, gradient descent {plain} without decay and {decayed} with decoupled decay 0.05: "
-        f"the rate from which it diverges falls from 2 to {threshold:.4g}"
+        f"at curvature 1 and rate 1.98, gradient descent {plain} without decay and {decayed} with decoupled decay "
+        f"0.05: the rate from which it diverges falls from 2 to {threshold:.4g}"
     )
 
 
@@ -111,8 +111,8 @@ def _more_data(rows: Numbers) -> str:
     grown, left = number(rows, "linear: training error, 16", "mean"), number(rows, "linear: test error on all", "mean")
     gained = number(rows, "network less linear", "mean")
     return (
-        f"16 times the data change the training error of a linear model by {grown:+.1f} points, and {left:.0f} % of the "
-        f"test samples are still wrong; a network's training error differs by {gained:+.0f} points"
+        f"16 times the data change the training error of a linear model by {grown:+.1f} points, and {left:.0f} % of "
+        f"the test samples are still wrong; a network's training error differs by {gained:+.0f} points"
     )
 
 
@@ -123,9 +123,7 @@ def _smaller_is_faster(rows: Numbers) -> str:
 
 def _ema(rows: Numbers) -> str:
     rate, loss, judged = (number(rows, start, "found") for start in ("learning rate", "loss of each", "loss that"))
-    return (
-        f"rates change by {rate:g} and losses of batches by {loss:g}; the loss of the averaged weights by {judged:.2g}"
-    )
+    return f"rates change by {rate:g} and losses of batches by {loss:g}; the loss that is judged by {judged:.2g}"
 
 
 def _zeros_linear(rows: Numbers) -> str:
@@ -142,8 +140,8 @@ def _early_decay(rows: Numbers) -> str:
 def _cosine(rows: Numbers) -> str:
     off, apart = (number(rows, start, "found") for start in ("cosine: farthest", "plateau"))
     return (
-        f"whatever is learned, the rates are within {off:.0e} of the formula; with the plateau schedule the rates of two "
-        f"runs differ by up to {apart:.2g}"
+        f"whatever is learned, the rates are within {off:.0e} of the formula; with the plateau schedule the rates of "
+        f"two runs differ by up to {apart:.2g}"
     )
 
 
@@ -172,8 +170,8 @@ def _dropout_stabilizes(rows: Numbers) -> str:
 def _deeper(rows: Numbers) -> str:
     plain, residual = (number(rows, f"training loss, {kind} 24 less", "mean") for kind in ("plain", "residual"))
     return (
-        f"the training loss of 24 plain layers less that of 4 is {plain:+.2f}; of 24 residual layers less 24 plain ones "
-        f"{residual:+.2f}"
+        f"the training loss of 24 plain layers less that of 4 is {plain:+.2f}; of 24 residual layers less 24 plain "
+        f"ones {residual:+.2f}"
     )
 
 
