@@ -1,6 +1,7 @@
 """``optbench auto TABLE|FOLDER|mymodel.Net``: data check, baselines, search, report and predictor by one command."""
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from runner.cli.arguments import Parser, whole_number
 from runner.cli.one_run import find_parts_in_current_folder, prepared
 from runner.cli.typed import FILES
 from runner.errors import ConfigError, TableError
-from runner.search.asked import FINALISTS, GENERATION, SAMPLERS, Limits, duration
+from runner.search.asked import SAMPLERS, SIZES, BudgetError, Limits, duration
 from runner.shell import joined
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     config_dir: str | None = arguments.config_dir
     overrides, doubts = _checked(arguments)
     front = ["--config-dir", config_dir] if config_dir else []
-    composer, search = _prepared(arguments, overrides, began)
-    for said in doubts:
+    size = _begun(overrides) or max(SIZES)
+    composer, search, left_out = _prepared(arguments, overrides, began, size)
+    for said in (*doubts, *(f"not in the default space: {reason}" for reason in left_out)):
         print(f"optbench: {said}", file=sys.stderr)
     data.run([*front, *overrides])
     print(
@@ -81,7 +83,13 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     from runner.search import conclusion
 
     with following.followed(search.study.folder if arguments.watch else None, config_dir):
-        conclusion.run(search)
+        while True:
+            try:
+                conclusion.run(search)
+                break
+            except BudgetError as error:
+                size = _smaller(error, size)
+                composer, search, _ = _prepared(arguments, overrides, began, size)
     code = tune.end(search, config_dir)
     from runner.report.write import Asked, report
     from runner.search.answer import recommended
@@ -94,6 +102,39 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
         print(f"care    {warning}")
     print(drawn.write(), end="")
     return max(code, _predictor(composer, search, config_dir))
+
+
+def _begun(overrides: Sequence[str]) -> int | None:
+    """Return how large the generations are of the search that the same command began."""
+    from runner.run.job import OUTPUTS
+    from runner.search.study import FILE
+
+    name = [o.partition("=")[2] for o in overrides if o.startswith("name=")][-1]
+    try:
+        found = json.loads((OUTPUTS / name / FILE).read_text(encoding="utf-8"))["study"]["generation"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # or of no search: that is refused with its reason
+    return found if found in SIZES else None
+
+
+def _smaller(error: BudgetError, size: int) -> int:
+    """Return a generation that the budget holds with its finals, and say so.
+
+    Raises:
+        BudgetError: the same, if there is none.
+    """
+    from runner.search.finals import expected_runs
+
+    runs = {few: few + expected_runs(finalists) for few, finalists in SIZES.items() if few < size}
+    held = [few for few, count in runs.items() if count * error.seconds_a_run <= error.seconds_left]
+    if not held:
+        raise error
+    print(
+        f"optbench: the budget is short: {max(held)} settings are tried at a time in place of {max(SIZES)}, and "
+        f"{SIZES[max(held)]} in place of {SIZES[max(SIZES)]} with new seeds",
+        file=sys.stderr,
+    )
+    return max(held)
 
 
 def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -141,28 +182,27 @@ def _refusal(error: TableError, arguments: argparse.Namespace) -> ConfigError:
     return error
 
 
-def _prepared(arguments: argparse.Namespace, overrides: Sequence[str], began: float) -> "tuple[Composer, Search]":
-    """Return the search over the default space."""
+def _prepared(
+    arguments: argparse.Namespace, overrides: Sequence[str], began: float, size: int
+) -> "tuple[Composer, Search, tuple[str, ...]]":
+    """Return the search over the default space, and what is left out of that."""
     from runner.config.compose import Composer, start_hydra
     from runner.search.prepare import Asked
     from runner.search.prepare import prepared as prepared_search
 
     composer = Composer(start_hydra(arguments.config_dir).config_loader)
-    limits = Limits(arguments.trials, duration(arguments.budget), FINALISTS)
+    limits = Limits(arguments.trials, duration(arguments.budget), SIZES[size])
     asked = Asked(
         overrides,
         SAMPLERS[0],
         0,
-        GENERATION,
+        size,
         arguments.metric,
         limits,
         joined(["tune", *overrides]),
         began,
     )
-    search, left_out = prepared_search(composer, asked)
-    for said in left_out:
-        print(f"optbench: not in the default space: {said}", file=sys.stderr)
-    return composer, search
+    return composer, *prepared_search(composer, asked)
 
 
 def _predictor(composer: "Composer", search: "Search", config_dir: str | None) -> int:

@@ -100,6 +100,22 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
     assert [path.name for path in folder.iterdir()] == [table]
 
 
+def test_a_short_budget_is_searched_with_a_smaller_generation_and_the_same_command_keeps_it(
+    table: str, optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a run takes a second, sixteen and the finals of five take 53 s, four and those of one 14 s."""
+    monkeypatch.setattr("runner.search.tune.estimate_seconds", lambda jobs, workers: float(len(jobs)))
+    asked = ["auto", table, "--label", "kind", *FAST, "baselines=false"]
+    monkeypatch.setattr("runner.search.tune.Search._seconds", lambda self: 0.0)
+    refused = optbench(*asked[:-3], "--budget", "3s")
+    assert refused.code == 2 and "give --budget" in refused.err and not (folder / "outputs").exists()
+    found = optbench(*asked, "--budget", "16s")
+    assert found.code == 0, found.err
+    assert "4 settings are tried at a time in place of 16, and 1 in place of 5 with new seeds" in found.err
+    again = optbench(*asked, "--budget", "10m")
+    assert again.code == 0, again.err
+
+
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(table: str, folder: Path) -> None:
     command = [sys.executable, "-m", "runner", "auto", table, "--label", "kind", *FAST[:-1], "6", "baselines=false"]
