@@ -1,7 +1,6 @@
 """``optbench auto TABLE|FOLDER|mymodel.Net``: data check, baselines, search, report and predictor by one command."""
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -71,7 +70,9 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     config_dir: str | None = arguments.config_dir
     overrides, doubts = _checked(arguments)
     front = ["--config-dir", config_dir] if config_dir else []
-    size = _begun(overrides) or max(SIZES)
+    from runner.search import automatic, conclusion
+
+    size = automatic.begun(overrides) or max(SIZES)
     composer, search, left_out = _prepared(arguments, overrides, began, size)
     for said in (*doubts, *(f"not in the default space: {reason}" for reason in left_out)):
         print(f"optbench: {said}", file=sys.stderr)
@@ -80,15 +81,16 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
         f"\noptbench: searching for {arguments.budget} at most: {joined(['optbench', 'tune', *front, *overrides])}",
         file=sys.stderr,
     )
-    from runner.search import conclusion
-
     with following.followed(search.study.folder if arguments.watch else None, config_dir):
         while True:
             try:
                 conclusion.run(search)
                 break
             except BudgetError as error:
-                size = _smaller(error, size)
+                size = automatic.smaller(error, size)
+                few = f"{size} settings are tried at a time in place of {max(SIZES)}"
+                judged = f"{SIZES[size]} in place of {SIZES[max(SIZES)]} with new seeds"
+                print(f"optbench: the budget is short: {few}, and {judged}", file=sys.stderr)
                 composer, search, _ = _prepared(arguments, overrides, began, size)
     code = tune.end(search, config_dir)
     from runner.report.write import Asked, report
@@ -102,39 +104,6 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
         print(f"care    {warning}")
     print(drawn.write(), end="")
     return max(code, _predictor(composer, search, config_dir))
-
-
-def _begun(overrides: Sequence[str]) -> int | None:
-    """Return how large the generations are of the search that the same command began."""
-    from runner.run.job import OUTPUTS
-    from runner.search.study import FILE
-
-    name = [o.partition("=")[2] for o in overrides if o.startswith("name=")][-1]
-    try:
-        found = json.loads((OUTPUTS / name / FILE).read_text(encoding="utf-8"))["study"]["generation"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # or of no search: that is refused with its reason
-    return found if found in SIZES else None
-
-
-def _smaller(error: BudgetError, size: int) -> int:
-    """Return a generation that the budget holds with its finals, and say so.
-
-    Raises:
-        BudgetError: the same, if there is none.
-    """
-    from runner.search.finals import expected_runs
-
-    runs = {few: few + expected_runs(finalists) for few, finalists in SIZES.items() if few < size}
-    held = [few for few, count in runs.items() if count * error.seconds_a_run <= error.seconds_left]
-    if not held:
-        raise error
-    print(
-        f"optbench: the budget is short: {max(held)} settings are tried at a time in place of {max(SIZES)}, and "
-        f"{SIZES[max(held)]} in place of {SIZES[max(SIZES)]} with new seeds",
-        file=sys.stderr,
-    )
-    return max(held)
 
 
 def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:

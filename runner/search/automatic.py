@@ -1,6 +1,7 @@
 """What ``optbench auto`` makes of a table, a folder of pictures or a network: a search's overrides. Trains nothing."""
 
 import codecs
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -9,7 +10,10 @@ from pathlib import Path
 
 from runner.config import hydra_door
 from runner.errors import ConfigError, TableError, closest
-from runner.run.job import Job, parts_of
+from runner.run.job import OUTPUTS, Job, parts_of
+from runner.search.asked import SIZES, BudgetError
+from runner.search.finals import expected_runs
+from runner.search.study import FILE
 
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 TABLES = (".csv", ".tsv", ".tab", ".txt", ".data")
@@ -184,3 +188,26 @@ def completed(job: Job, overrides: Sequence[str]) -> list[str]:
     if job.source.classes is None and job.source.alphabet is None and "data.normalize_target" not in given:
         found.append("data.normalize_target=standard")
     return found
+
+
+def begun(overrides: Sequence[str]) -> int | None:
+    """Return how large the generations are of the search that the same command began; None: it began none."""
+    name = [o.partition("=")[2] for o in overrides if o.startswith("name=")][-1]
+    try:
+        found = json.loads((OUTPUTS / name / FILE).read_text(encoding="utf-8"))["study"]["generation"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # or of no search, which is refused with its reason
+    return found if found in SIZES else None
+
+
+def smaller(error: BudgetError, size: int) -> int:
+    """Return a smaller generation that the budget holds with its finals.
+
+    Raises:
+        BudgetError: the same, if there is none.
+    """
+    runs = {few: few + expected_runs(finalists) for few, finalists in SIZES.items() if few < size}
+    held = [few for few, count in runs.items() if count * error.seconds_a_run <= error.seconds_left]
+    if not held:
+        raise error
+    return max(held)

@@ -34,7 +34,8 @@ def named_in_text(page: Path) -> list[str]:
     """Return the commands that a page's sentences and tables name, without those that have words to fill in."""
     text = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
     spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
-    return [span for span in spans if re.match(r"optbench \S+ \S", span) and not re.search(r"…|<|[A-Z]{3}|名字|--help", span)]
+    open_words = re.compile(r"…|<|[A-Z]{3}|名字|--help")
+    return [span for span in spans if re.match(r"optbench \S+ \S", span) and not open_words.search(span)]
 
 
 def furnish(folder: Path) -> None:
