@@ -1,7 +1,7 @@
-"""Write the shipped verdicts and docs/studies.md from the verdicts in ``outputs/``.
+"""Write the shipped verdicts, docs/studies.md and a table of docs/findings.md from the verdicts in ``outputs/``.
 
     cd FOLDER && optbench study all && python scripts/table_studies.py
-    python scripts/table_studies.py --check         # does the page hold the shipped verdicts?
+    python scripts/table_studies.py --check         # do the pages hold the shipped verdicts?
 
 It trains nothing. A study that was not run there keeps the verdict that the package has of it, if that is by the
 present rule.
@@ -16,8 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pages import rewrite
+
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "studies.md"
+PAGE, FINDINGS = ROOT / "docs" / "studies.md", ROOT / "docs" / "findings.md"
+MARKS = ("<!-- sayings -->", "<!-- end of sayings -->")
 HEAD = """# Published findings, and what was measured
 
 `optbench study all` runs every study and judges it by a rule that was fixed before the run; `outputs/studies.html`
@@ -32,8 +35,6 @@ STUDIES_HEAD = """
 | --- | --- | --- | --- | --- | --- | --- |
 """
 SAYINGS_HEAD = """
-## What beginners are told
-
 | often told | measured | by |
 | --- | --- | --- |
 """
@@ -50,9 +51,10 @@ def main() -> int:
 
     shipped = {study.name: reference.of(study.name, study.rule) for study in STUDIES}
     if sys.argv[1:] == ["--check"]:
-        if PAGE.read_text(encoding="utf-8") == table(shipped):
+        found = FINDINGS.read_text(encoding="utf-8").partition(MARKS[0])[2].partition(MARKS[1])[0].strip()
+        if PAGE.read_text(encoding="utf-8") == table(shipped) and found == sayings(shipped).strip():
             return 0
-        print(f"{PAGE} does not hold the shipped verdicts: python scripts/table_studies.py", file=sys.stderr)
+        print(f"{PAGE} or {FINDINGS} lacks the shipped verdicts: python scripts/table_studies.py", file=sys.stderr)
         return 1
     verdicts, plots, run = {}, {}, 0
     for study in STUDIES:
@@ -73,7 +75,9 @@ def main() -> int:
                 about.compress_type = zipfile.ZIP_DEFLATED
                 held.writestr(about, drawn)
     reference.PLOTS.write_bytes(archive.getvalue())
-    PAGE.write_text(table({study.name: verdicts.get(study.name) for study in STUDIES}), encoding="utf-8")
+    known = {study.name: verdicts.get(study.name) for study in STUDIES}
+    PAGE.write_text(table(known), encoding="utf-8")
+    rewrite(FINDINGS, MARKS, sayings(known).strip())
     print(f"{PAGE}: {len(STUDIES)} studies, {run} of them run here, {len(verdicts)} with a verdict")
     return 0
 
@@ -82,7 +86,6 @@ def table(verdicts: Mapping[str, Mapping[str, Any] | None]) -> str:
     """Return the page of docs/."""
     from runner.study import chance, page
     from runner.study.catalogue import STUDIES
-    from runner.study.sayings import SAYINGS
 
     lines = []
     for study in STUDIES:
@@ -94,7 +97,6 @@ def table(verdicts: Mapping[str, Mapping[str, Any] | None]) -> str:
             found = [said, f"**{word}**", str(verdict["runs"])]
         cells = [f"`{study.name}`", f"{study.finding} ({study.source})", study.rule, *found, str(study.seconds)]
         lines.append(row(cells))
-    sayings = [row([f"“{s.told}”", page.measured(s, verdicts), f"`{s.study}`"]) for s in SAYINGS]
     run = [verdict for verdict in verdicts.values() if verdict is not None]
     last = max(run, key=lambda verdict: str(verdict["date"]))
     head = HEAD.format(
@@ -104,7 +106,16 @@ def table(verdicts: Mapping[str, Mapping[str, Any] | None]) -> str:
         chance=chance.in_words(chance.chance(run)),
     )
     head = "\n\n".join(textwrap.fill(part, 119, break_on_hyphens=False) for part in head.split("\n\n")) + "\n"
-    return head + STUDIES_HEAD + "".join(lines) + SAYINGS_HEAD + "".join(sayings)
+    return head + STUDIES_HEAD + "".join(lines) + "\n## What beginners are told\n" + sayings(verdicts)
+
+
+def sayings(verdicts: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """Return the table of what is often told, and what was measured."""
+    from runner.study import page
+    from runner.study.sayings import SAYINGS
+
+    told = [row([f"“{s.told}”", page.measured(s, verdicts), f"`{s.study}`"]) for s in SAYINGS]
+    return SAYINGS_HEAD + "".join(told)
 
 
 def row(cells: list[str]) -> str:

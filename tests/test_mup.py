@@ -224,7 +224,7 @@ def test_what_it_cannot_stand_beside_is_refused_and_its_twin_runs(
 
 def test_a_base_width_without_it_is_refused(optbench: Callable, folder: Path) -> None:
     refused = optbench("train", "model.base_width=64")
-    assert refused.code == 2 and "model.base_width=64 needs model.mup=true" in refused.err
+    assert refused.code == 2 and "model.base_width=64 does nothing without model.mup=true" in refused.err
     assert list(folder.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""Write scikit-learn's digits as a folder of pictures for each class, 40 of each: pictures/train/0/000.png …"""
+"""Write scikit-learn's digits as a folder of pictures for each class, 40 of each: pictures/0/000.png …"""
 
 from pathlib import Path
 

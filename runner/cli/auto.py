@@ -12,7 +12,7 @@ from runner.cli.arguments import Parser, whole_number
 from runner.cli.one_run import find_parts_in_current_folder, prepared
 from runner.cli.typed import FILES
 from runner.errors import ConfigError, TableError
-from runner.search.asked import FINALISTS, GENERATION, SAMPLERS, Limits, duration
+from runner.search.asked import SAMPLERS, SIZES, BudgetError, Limits, duration
 from runner.shell import joined
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from runner.search.tune import Search
 
 ABOUT = """\
-What to train on a table, a folder of pictures, or with a network of your own, and a trained one to predict with: the
-data are checked, simple models measured on them, the default space is searched within the budget, and the answer, the
-report and a predictor are written. The same command goes on.
+Find what to train on a table, on a folder of pictures, or with a network of your own. It checks the data, measures
+simple models, searches the default space within the budget, prints the answer, writes the report, and trains a
+predictor. After an interruption the same command continues.
 """
 BUDGET = "10m"
 PREDICTOR = "-predictor"
@@ -36,15 +36,15 @@ def parser() -> Parser:
     parser = Parser("auto", ABOUT)
     about = "a table's file, a folder with a folder of pictures for each class, or a model's import path"
     parser.add_argument("thing", metavar="TABLE|FOLDER|mymodel.Net", help=about, words=FILES)
-    parser.add_argument("--label", metavar="COLUMN", help="of a table: the column to predict")
+    parser.add_argument("--label", metavar="COLUMN", help="the column of the table to predict")
     about = f"time for baselines and search, default: {BUDGET}; the report and the predictor take a little more"
     parser.add_argument("--budget", metavar="TIME", default=BUDGET, help=about)
-    parser.add_argument("--trials", type=whole_number, metavar="N", help="try so many settings at most")
+    parser.add_argument("--trials", type=whole_number, metavar="N", help="most settings to try")
     about = "what settings are judged by, such as val_loss; default: the headline measure"
     parser.add_argument("--metric", metavar="NAME", help=about)
     parser.add_argument("--watch", action="store_true", help=following.ABOUT)
     parser.add_config_dir()
-    parser.add_overrides("as of optbench tune: what is given is not searched; name=… says where it lies")
+    parser.add_overrides("as for optbench tune: what is given is not searched; name=… names the folder in outputs/")
     return parser
 
 
@@ -70,18 +70,28 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     config_dir: str | None = arguments.config_dir
     overrides, doubts = _checked(arguments)
     front = ["--config-dir", config_dir] if config_dir else []
-    composer, search = _prepared(arguments, overrides, began)
-    for said in doubts:
+    from runner.search import automatic, conclusion
+
+    size = automatic.begun(overrides) or max(SIZES)
+    composer, search, left_out = _prepared(arguments, overrides, began, size)
+    for said in (*doubts, *(f"not in the default space: {reason}" for reason in left_out)):
         print(f"optbench: {said}", file=sys.stderr)
     data.run([*front, *overrides])
     print(
         f"\noptbench: searching for {arguments.budget} at most: {joined(['optbench', 'tune', *front, *overrides])}",
         file=sys.stderr,
     )
-    from runner.search import conclusion
-
     with following.followed(search.study.folder if arguments.watch else None, config_dir):
-        conclusion.run(search)
+        while True:
+            try:
+                conclusion.run(search)
+                break
+            except BudgetError as error:
+                size = automatic.smaller(error, size)
+                few = f"{size} settings are tried at a time in place of {max(SIZES)}"
+                judged = f"{SIZES[size]} in place of {SIZES[max(SIZES)]} with new seeds"
+                print(f"optbench: the budget is short: {few}, and {judged}", file=sys.stderr)
+                composer, search, _ = _prepared(arguments, overrides, began, size)
     code = tune.end(search, config_dir)
     from runner.report.write import Asked, report
     from runner.search.answer import recommended
@@ -108,7 +118,7 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
     given = list(arguments.overrides)
     asked = automatic.meant(arguments.thing, arguments.label, given)
     named = [] if any(o.startswith("name=") for o in given) else [f"name={asked.name}"]
-    overrides, doubts = [*asked.overrides, *named, *given], list[str]()
+    overrides, doubts = [*asked.overrides, *named, *given], list(asked.doubts)
     for _ in range(MOST_REMEDIES):
         try:
             job = prepared(overrides, arguments.config_dir)
@@ -141,28 +151,27 @@ def _refusal(error: TableError, arguments: argparse.Namespace) -> ConfigError:
     return error
 
 
-def _prepared(arguments: argparse.Namespace, overrides: Sequence[str], began: float) -> "tuple[Composer, Search]":
-    """Return the search over the default space."""
+def _prepared(
+    arguments: argparse.Namespace, overrides: Sequence[str], began: float, size: int
+) -> "tuple[Composer, Search, tuple[str, ...]]":
+    """Return the search over the default space, and what is left out of that."""
     from runner.config.compose import Composer, start_hydra
     from runner.search.prepare import Asked
     from runner.search.prepare import prepared as prepared_search
 
     composer = Composer(start_hydra(arguments.config_dir).config_loader)
-    limits = Limits(arguments.trials, duration(arguments.budget), FINALISTS)
+    limits = Limits(arguments.trials, duration(arguments.budget), SIZES[size])
     asked = Asked(
         overrides,
         SAMPLERS[0],
         0,
-        GENERATION,
+        size,
         arguments.metric,
         limits,
         joined(["tune", *overrides]),
         began,
     )
-    search, left_out = prepared_search(composer, asked)
-    for said in left_out:
-        print(f"optbench: not in the default space: {said}", file=sys.stderr)
-    return composer, search
+    return composer, *prepared_search(composer, asked)
 
 
 def _predictor(composer: "Composer", search: "Search", config_dir: str | None) -> int:

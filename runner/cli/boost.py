@@ -20,8 +20,8 @@ RATES = {"samme": 1.0, "gradient": 0.3}
 MOST = 1000
 ABOUT = """\
 Train ROUNDS small networks, each on what those before it got wrong, and combine them. Rounds are ordinary runs in
-outputs/<name>/ (name=boost unless given); the same command goes on, and more ROUNDS add to them. The result,
-outputs/ensembles/…, is a predictor: optbench predict takes it.
+outputs/<name>/ (name=boost unless given). The same command continues after an interruption, and more ROUNDS add to
+them. The result, outputs/ensembles/…, is a predictor: optbench predict takes it.
 """
 NOT_HERE = {
     "force": "a boost goes on with its own rounds: give it a name=… of its own to begin anew",
@@ -34,16 +34,16 @@ NOT_HERE = {
 def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("boost", ABOUT)
-    parser.add_argument("rounds", metavar="ROUNDS", help="so many networks, 2 at least", words=("5", "10", "20"))
+    parser.add_argument("rounds", metavar="ROUNDS", help="number of networks, at least 2", words=("5", "10", "20"))
     about = (
         "samme (votes; what was got wrong counts more; default for classes), gradient (a sum; each round learns "
         "what is left over; default for numbers)"
     )
     parser.add_word("--method", words=METHODS, metavar="NAME", help=about)
-    about = f"what a round counts, times what it deserves; default: {RATES['samme']:g} (samme), {RATES['gradient']:g}"
+    about = f"shrinks the weight of each round, default: {RATES['samme']:g} (samme), {RATES['gradient']:g} (gradient)"
     parser.add_argument("--rate", type=finite_number, metavar="X", help=about)
     parser.add_config_dir()
-    parser.add_overrides("as of optbench train, such as model.width=16 epochs=5")
+    parser.add_overrides("as for optbench train, such as model.width=16 epochs=5")
     return parser
 
 
@@ -97,7 +97,7 @@ def _prepared(rounds: int, arguments: Any, composer: "Composer") -> "Boost":
     asked = [*overrides, *(f"{key}={value}" for key, value in fixed.items())]
     job = prepare(composer.compose(asked))
     if job.is_own:
-        raise ConfigError(f"task={job.config['task']['_option_']}: boost trains by our own loop")
+        raise ConfigError(f"task={job.config['task']['_option_']}: boost needs optbench's own loop, task=train")
     for key, why in NOT_HERE.items():
         if job.config[key]:
             raise ConfigError(f"{key}={job.config[key]} beside boost: {why}")
@@ -121,12 +121,12 @@ def _prepared(rounds: int, arguments: Any, composer: "Composer") -> "Boost":
 def _refuse_data(job: Any, method: str) -> None:
     """Refuse what a method cannot boost."""
     if job.source.alphabet is not None:
-        raise ConfigError("boost tells classes, or predicts numbers: a text's next character is neither here")
+        raise ConfigError("boost predicts classes or numbers, not the next character of a text")
     if job.source.drawn_by is not None:
-        raise ConfigError("boost beside data that follow the run's seed, which every round has another of: "
+        raise ConfigError("boost cannot use data that follow the run's seed, as each round has a seed of its own: "
                           "give data.args.seed")  # fmt: skip
     if method == "samme" and job.source.classes is None:
-        raise ConfigError("--method samme beside data that are numbers: use --method gradient")
+        raise ConfigError("--method samme needs classes, and these targets are numbers: use --method gradient")
     if method == "gradient":
         for key, usual in (("loss", ("mse", "cross_entropy")), ("class_weights", ("none",))):
             if job.config[key] not in usual:

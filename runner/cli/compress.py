@@ -10,7 +10,7 @@ from runner.errors import ConfigError
 
 def parser() -> Parser:
     """Return what the command takes."""
-    parser = Parser("compress", "What makes trained networks smaller: accuracy, bytes and time beside the dense one's.")
+    parser = Parser("compress", "Make trained networks smaller; compare accuracy, bytes and time with the dense ones.")
     about = "a run's folder, or a sweep's that holds one setting with several seeds; it must have kept its weights"
     parser.add_argument("run", metavar="RUN|DIR", help=about, words=FOLDERS)
     about = (
@@ -18,14 +18,14 @@ def parser() -> Parser:
         "quantize (trained on), distill (into a narrower network), static, dynamic (int8); without any, a few of them"
     )
     parser.add_argument("chains", nargs="*", metavar="CHAIN", help=about, words=_chains)
-    about = "passes over the training set after each cut; as many as the run had, without"
+    about = "epochs of training after each cut (default: those of the run)"
     parser.add_argument("--epochs", type=whole_number, metavar="N", help=about)
-    parser.add_argument(
-        "--lr", type=finite_number, metavar="LR", help="learning rate after a cut; the run's own, without"
-    )
+    about = "learning rate after each cut (default: that of the run)"
+    parser.add_argument("--lr", type=finite_number, metavar="LR", help=about)
     about = "leave out the small dense networks of equal size, which are trained from scratch"
     parser.add_argument("--no-small", action="store_true", help=about)
-    parser.add_argument("--rounds", type=whole_number, default=100, metavar="N", help="calls of each latency (100)")
+    about = "calls to time each latency by (default: 100)"
+    parser.add_argument("--rounds", type=whole_number, default=100, metavar="N", help=about)
     parser.add_config_dir()
     return parser
 

@@ -21,7 +21,7 @@ def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("data", "What a data set holds, and what becomes of each column, without training.")
     parser.add_config_dir()
-    parser.add_overrides("as of optbench train, such as data=csv data.path=table.csv data.label=price")
+    parser.add_overrides("as for optbench train, such as data=csv data.path=table.csv data.label=price")
     return parser
 
 

@@ -29,17 +29,17 @@ METHODS_HELP = (
 def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("ensemble", ABOUT)
-    about = "runs, or folders of them such as outputs/default, of which all finished runs are taken"
+    about = "runs, or folders such as outputs/default, whose finished runs are all taken"
     parser.add_argument("runs", nargs="+", metavar="DIR|RUN", help=about, words=FOLDERS)
     parser.add_word("--method", words=METHODS, metavar="NAME", default="mean", help=METHODS_HELP)
-    about = "take what runs with snapshots=… kept on their way, each a member"
+    about = "take each of the weights that runs with snapshots=… kept as a member"
     parser.add_argument("--snapshots", action="store_true", help=about)
     about = "train runs that kept no weights again, with save=last"
     parser.add_argument("--train", action="store_true", help=about)
-    about = "train the best member's setting as long as all members together, and compare"
+    about = "also train the best member's setting for as long as all members together, and compare"
     parser.add_argument("--equal", action="store_true", help=about)
     parser.add_config_dir()
-    about = "a part of your own to import"
+    about = "import path of a part of your own that may be imported, such as mine.Net"
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help=about)
     return parser
 

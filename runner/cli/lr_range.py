@@ -17,15 +17,16 @@ ABOUT = "Smith's range test: the loss while the learning rate rises; ends with t
 def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("lr-range", ABOUT)
-    parser.add_argument("--lowest", type=finite_number, default=1e-6, metavar="LR", help="default: 1e-6")
-    parser.add_argument("--highest", type=finite_number, default=10.0, metavar="LR", help="default: 10")
-    parser.add_argument("--steps", type=whole_number, default=300, metavar="N", help="default: 300")
+    parser.add_argument("--lowest", type=finite_number, default=1e-6, metavar="LR", help="first rate, default: 1e-6")
+    parser.add_argument("--highest", type=finite_number, default=10.0, metavar="LR", help="last rate, default: 10")
+    about = "steps from one to the other, default: 300"
+    parser.add_argument("--steps", type=whole_number, default=300, metavar="N", help=about)
     about = "write the loss over the learning rate as .png or .svg"
     parser.add_argument("--plot", metavar="FILE", help=about, words=FILES)
     about = "write every step's learning rate and loss"
     parser.add_argument("--csv", metavar="FILE", help=about, words=FILES)
     parser.add_config_dir()
-    parser.add_overrides("as of optbench train; optim.lr is what is looked for")
+    parser.add_overrides("as for optbench train, without optim.lr")
     return parser
 
 

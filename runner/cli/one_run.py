@@ -42,5 +42,5 @@ def prepared(overrides: list[str], config_dir: str | None) -> "Job":
     job = prepare(composer.compose(overrides))
     refuse_spread(job)
     if job.is_own:
-        raise ConfigError(f"task={job.config['task']['_option_']}: this command is about what our own loop trains")
+        raise ConfigError(f"task={job.config['task']['_option_']}: this command needs what optbench's own loop trains")
     return job

@@ -19,16 +19,16 @@ def parser() -> Parser:
     parser = Parser("predict", "What a trained run, or an ensemble, predicts: a row a sample, as CSV on stdout.")
     about = "the run's or ensemble's folder, such as outputs/default/he_normal-adamw-lr0.001-s0-1a2b3c4d"
     parser.add_argument("run", metavar="RUN", help=about, words=FOLDERS)
-    about = "of the run's own data: train, val, test (default)"
+    about = "which part of the run's own data: train, val, test (default)"
     parser.add_word("--part", words=PARTS, metavar="PART", help=about)
     about = "your own samples instead: a table with the columns trained on, a picture or a folder, a text; or .npy"
     parser.add_argument("--input", metavar="FILE", help=about, words=FILES)
-    parser.add_argument("--probabilities", action="store_true", help="those of all classes too")
-    about = "write the model as a program, checked, a card beside it, and stop: .pt2 (torch.export) or .onnx"
+    parser.add_argument("--probabilities", action="store_true", help="print the probability of every class too")
+    about = "write the model as .onnx or .pt2 (torch.export), check it, and write a card beside it; predict nothing"
     parser.add_argument("--export", metavar="FILE", help=about, words=FILES)
     about = "int8 weights in the .onnx: static (ranges of training samples), dynamic (of each batch)"
     parser.add_word("--quantize", words=QUANTIZED, metavar="HOW", help=about)
-    about = "a part of your own to import"
+    about = "import path of a part of your own that may be imported, such as mine.Net"
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help=about)
     return parser
 
@@ -41,7 +41,7 @@ def run(argv: Sequence[str]) -> int:
     if arguments.input and arguments.part:
         raise ConfigError(f"--input {arguments.input} beside --part {arguments.part}: give one")
     if arguments.quantize and not arguments.export:
-        raise ConfigError(f"--quantize {arguments.quantize} is of an export: give --export FILE.onnx too")
+        raise ConfigError(f"--quantize {arguments.quantize} needs --export FILE.onnx")
     check_file("--export", arguments.export, *ENDINGS)
     find_parts_in_current_folder()
     from runner.after.combined import is_ensemble, load_model

@@ -151,7 +151,7 @@ def _best(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]], axe
     best = sorted(means, key=lambda setting: means[setting], reverse=higher)[:SHOWN_BEST]
     lines = [[*axes, measure, "runs"]]
     lines += [[*setting, f"{means[setting]:.4f}", str(len(settings[setting]))] for setting in best]
-    left = f", of which {len(settings) - len(means)} did not end well" if len(means) < len(settings) else ""
+    left = f", {len(settings) - len(means)} of them without results" if len(means) < len(settings) else ""
     return f"the best of {len(settings)} settings{left}, by their mean over runs:\n{aligned(lines)}"
 
 

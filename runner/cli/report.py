@@ -14,8 +14,8 @@ from runner.errors import ConfigError
 from runner.measures import HIGHER_IS_BETTER
 
 ABOUT = (
-    "The answer that runs give: on the terminal, in DIR/report.html, its plots and tables in DIR/report/. Several "
-    "sweeps are read together: an answer for each, and what holds across them, beside them."
+    "Print the answer of a sweep, and write it to DIR/report.html, with plots and tables in DIR/report/. Several "
+    "folders get an answer each, and one about what holds across them, in the folder that they lie in."
 )
 LARGEST_PORT = 65535
 
@@ -23,26 +23,27 @@ LARGEST_PORT = 65535
 def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("report", ABOUT)
-    about = "the folder of a sweep, such as outputs/default, or of a run; or several sweeps'"
+    about = "the folder of a sweep, such as outputs/default, or of a run; or the folders of several sweeps"
     parser.add_argument("folders", metavar="DIR", nargs="+", help=about, words=FOLDERS)
     about = "where report.html and report/ go (default: DIR, or the folder that several lie in)"
     parser.add_argument("--into", metavar="FOLDER", help=about, words=FOLDERS)
     about = "what to judge by, such as val_loss (default: accuracy, r2, loss)"
     parser.add_argument("--metric", metavar="NAME", help=about, words=tuple(f"val_{m}" for m in HIGHER_IS_BETTER))
     parser.add_word(
-        "--better", words=("higher", "lower"), metavar="WAY", help="of a measure of your own: higher, lower"
+        "--better", words=("higher", "lower"), metavar="WAY", help="for a measure of your own: higher, lower"
     )
-    parser.add_argument("--target", type=finite_number, metavar="VALUE", help="time to this value of the metric")
+    about = "report the time to this value of the metric"
+    parser.add_argument("--target", type=finite_number, metavar="VALUE", help=about)
     about = "two axes of the heat map, such as init,optim"
     parser.add_argument("--axes", metavar="ROWS,COLUMNS", help=about, words=_axes)
     about = "what counts as near the best (default: 1)"
     parser.add_argument("--within", type=finite_number, default=1.0, metavar="PERCENT", help=about)
-    about = "what is as good as the best, in the metric's units (default: 0.01 of an accuracy)"
+    about = "a difference that does not matter, in the metric's units (default: 0.01 for an accuracy)"
     parser.add_argument("--margin", type=finite_number, metavar="VALUE", help=about)
     parser.add_argument("--open", action="store_true", help="show the page in the browser")
     about = "serve the page on this machine and keep it up to date while runs go on, until Ctrl-C"
     parser.add_argument("--watch", action="store_true", help=about)
-    parser.add_argument("--port", type=whole_number, metavar="N", help="of --watch (default: one that is free)")
+    parser.add_argument("--port", type=whole_number, metavar="N", help="port for --watch (default: a free one)")
     about = "write the runs for TensorBoard too, into a new folder or one that was written before"
     parser.add_argument("--tensorboard", metavar="FOLDER", help=about, words=FOLDERS)
     parser.add_config_dir()
@@ -84,12 +85,12 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse what does not go together, and what cannot be written."""
     port = arguments.port
     if port is not None and not arguments.watch:
-        raise ConfigError(f"--port {port} is of --watch: add it, or leave --port out")
+        raise ConfigError(f"--port {port} needs --watch: add it, or leave --port out")
     if port is not None and not 1 <= port <= LARGEST_PORT:
         raise ConfigError(f"--port must be 1 to {LARGEST_PORT}, got {port}")
     if arguments.tensorboard is not None:
         if arguments.watch:
-            raise ConfigError("--tensorboard is written once: leave --watch out")
+            raise ConfigError("--tensorboard cannot be kept up to date: leave --watch out")
         from runner.report.render.tensorboard import check_destination
 
         check_destination(Path(arguments.tensorboard), len(arguments.folders))

@@ -13,9 +13,9 @@ from runner.errors import ConfigError
 def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("schedule", "The learning rate of every step, as CSV, without training.")
-    parser.add_argument("--plot", metavar="FILE", help="write it as .png or .svg too", words=FILES)
+    parser.add_argument("--plot", metavar="FILE", help="also draw it, as .png or .svg", words=FILES)
     parser.add_config_dir()
-    parser.add_overrides("as of optbench train, such as scheduler=wsd epochs=5")
+    parser.add_overrides("as for optbench train, such as scheduler=wsd epochs=5")
     return parser
 
 
@@ -29,7 +29,7 @@ def run(argv: Sequence[str]) -> int:
     built = build(job)
     if Events.of(built.hooks).learning_rate:
         option = job.config["scheduler"]["_option_"]
-        raise ConfigError(f"scheduler={option} reads the validation loss: its learning rates are not known before")
+        raise ConfigError(f"scheduler={option} follows the validation loss: its rates are not known before the run")
     rates = [built.schedule(step) for step in range(built.steps)]
     print("step,lr")
     for step, rate in enumerate(rates):

@@ -13,18 +13,20 @@ from runner.study.names import CONTESTS, NAMES
 if TYPE_CHECKING:
     from runner.study.study import Study
 
-ABOUT = "Published findings, reproduced by ordinary runs: the rule is fixed first, the verdict is what it says."
+ABOUT = "Reproduce published findings by ordinary runs. A rule, fixed before the runs, gives the verdict."
 
 
 def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("study", ABOUT)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="studies, or all; none: list them", words=_names)
-    about = "of this class alone: theory, ordering"
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="studies to run, or all; without a name they are listed", words=_names
+    )
+    about = "only studies of this class: theory, ordering"
     parser.add_word("--class", words=("theory", "ordering"), dest="kind", metavar="CLASS", help=about)
     about = "write outputs/studies.html from the verdicts that are there"
     parser.add_argument("--page", action="store_true", help=about)
-    about = "of a contest (modern, crowded, crowded-large), run one shard: the Kth of N, in any order, on any machine"
+    about = "run the Kth of N parts of a contest (modern, crowded, crowded-large), in any order, on any machine"
     parser.add_argument("--shard", metavar="K/N", help=about)
     return parser
 
@@ -90,7 +92,7 @@ def run(argv: Sequence[str]) -> int:
 def _contest(names: Sequence[str], shard: str | None) -> int:
     """Run a contest's shard, or judge what is packed of one."""
     if len(names) != 1 or names[0] not in CONTESTS:
-        raise ConfigError(f"a contest is named alone, one of {', '.join(CONTESTS)}; --shard is for them")
+        raise ConfigError(f"give one contest and nothing else, one of {', '.join(CONTESTS)}; only these take --shard")
     from runner.study.contest import catalogue, plan, shards, verdict
 
     contest = next(one for one in catalogue.CONTESTS if one.name == names[0])

@@ -128,7 +128,7 @@ def _prepared(hydra: "Hydra", overrides: list[str]) -> "Job":
     from runner.run.launcher import started_here
 
     if any(o == "+" or o.startswith("seeds=") for o in overrides):
-        raise ConfigError("seeds=… and a lone + make sweeps: add -m")
+        raise ConfigError("seeds=… and a lone + are for sweeps: add -m")
     composed = Composer(hydra.config_loader).compose(overrides)
     if started_here():  # by a sweep perhaps, which has looked at what is a sweep's
         return prepare(composed)

@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from runner.search.tune import Search
 
 ABOUT = """\
-Search a space for its best setting. Values with commas are chosen among, interval(0.1,0.9) and
-tag(log,interval(1e-4,1)) drawn from; without any, each option's default ranges are searched. Trials are ordinary runs;
-the same command goes on.
+Search a space for its best setting. Values with commas are alternatives; interval(0.1,0.9) and
+tag(log,interval(1e-4,1)) are ranges to draw from. Without any of these, the default space is searched. Trials are
+ordinary runs, and the same command continues the search.
 """
 
 
 def parser() -> Parser:
     """Return what the command takes."""
     parser = Parser("tune", ABOUT)
-    parser.add_argument("--trials", type=whole_number, metavar="N", help="try so many settings")
-    about = "begin no generation that would end later, such as 90s, 10m or 2h; the time of earlier calls counts"
+    parser.add_argument("--trials", type=whole_number, metavar="N", help="number of settings to try")
+    about = "time for the whole search, earlier calls included, such as 90s, 10m or 2h"
     parser.add_argument("--budget", metavar="TIME", help=about)
     about = f"{', '.join(SAMPLERS)}; default: {SAMPLERS[0]}"
     parser.add_word("--sampler", words=SAMPLERS, metavar="NAME", default=SAMPLERS[0], help=about)
-    about = "of the proposals, default: 0 (seed=… is the runs')"
+    about = "seed of the proposals, default: 0 (seed=… is that of the runs)"
     parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help=about)
-    about = f"settings that are proposed together, default: {GENERATION}"
+    about = f"number of settings proposed at a time, default: {GENERATION}"
     parser.add_argument("--generation", type=whole_number, default=GENERATION, metavar="N", help=about)
-    about = f"{', '.join(HALVINGS)}: of so many settings at a rung one goes on, to so many times the steps; default: "
-    parser.add_word("--halving", words=HALVINGS, metavar="N", default=HALVINGS[0], help=about + HALVINGS[0])
-    about = f"so many of the best are run with new seeds at the end, default: {FINALISTS}; 0: none"
+    about = f"stop bad settings early: at each rung one in N continues, to N times the steps ({', '.join(HALVINGS)})"
+    parser.add_word("--halving", words=HALVINGS, metavar="N", default=HALVINGS[0], help=about)
+    about = f"how many of the best settings are run with new seeds at the end, default: {FINALISTS}; 0: none"
     parser.add_argument("--finalists", type=whole_number, default=FINALISTS, metavar="N", help=about)
     about = "what settings are judged by, such as val_loss; default: the headline measure"
     parser.add_argument("--metric", metavar="NAME", help=about)
@@ -47,7 +47,7 @@ def parser() -> Parser:
     parser.add_argument("--journal", metavar="FILE", help=about, words=FILES)
     parser.add_argument("--watch", action="store_true", help=following.ABOUT)
     parser.add_config_dir()
-    parser.add_overrides("as of optbench train; seeds=3 judges each setting by the mean of three runs")
+    parser.add_overrides("as for optbench train; seeds=3 judges each setting by the mean of three runs")
     return parser
 
 

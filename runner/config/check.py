@@ -178,7 +178,7 @@ def _refuse_mup(config: Config, known: Chosen) -> None:
         return
     if not model.get("mup"):
         if (width := model.get("base_width")) is not None:
-            raise ConfigError(f"model.base_width={width} needs model.mup=true, which holds the width against it")
+            raise ConfigError(f"model.base_width={width} does nothing without model.mup=true: add it, or leave it out")
         return
     if model.get("base_width") is None and known.fact("model", "base_width") is None:
         raise ConfigError("model.mup=true needs model.base_width, the width at which it changes nothing")

@@ -363,11 +363,13 @@ def _at(config: Any, key: str) -> Any:
 
 def _check_hydra_key(key: str, line: str, sweep: bool) -> None:
     if key == "hydra/sweeper" and line.endswith("=basic"):
-        raise ConfigError(f"{line} writes before it checks: leave it out, optbench's own sweeper reads the same syntax")
+        raise ConfigError(
+            f"{line} writes before anything is checked: leave it out, optbench's own takes the same syntax"
+        )
     if key.endswith("_target_"):
         raise ConfigError(f"{line} is not valid here: choose a launcher or sweeper by its name")
     if key.startswith(("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")):
         if sweep:
             return
         raise ConfigError(f"{line} needs -m: launchers and sweepers run sweeps")
-    raise ConfigError(f"{line} is not valid here: of Hydra's keys, {HYDRA_KEYS_HELP} are")
+    raise ConfigError(f"{line} is not taken here: the only Hydra keys are {HYDRA_KEYS_HELP}")

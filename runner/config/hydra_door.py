@@ -246,7 +246,7 @@ def split(overrides: Sequence[Override]) -> list[list[str]]:
     for override in overrides:
         if override.sweeps and not override.discrete:
             how = "give its values, as in 0.01,0.1, or draw from it with optbench tune"
-            raise ConfigError(f"{override.line} is no grid: {how}")
+            raise ConfigError(f"{override.line} is not a grid: {how}")
         key, parsed = f"{override.sign}{override.key}", override._parsed
         axes.append([f"{key}={v}" for v in parsed.sweep_string_iterator()] if override.sweeps else [override.line])
     return [list(job) for job in product(*axes)]

@@ -1,8 +1,11 @@
 """A user's own model."""
 
+import contextlib
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
+import torch
 from torch import nn
 
 from runner.config.imports import accepts
@@ -33,4 +36,20 @@ def custom(
     model = call("model.target", target, args=args, **offered)
     if not isinstance(model, nn.Module):
         raise PartError("model.target", f"model.target must give a torch.nn.Module, got {type(model).__name__}")
+    if any(isinstance(t, nn.parameter.UninitializedTensorMixin) for t in chain(model.parameters(), model.buffers())):
+        _sized(model, shape)
     return model
+
+
+def _sized(model: nn.Module, shape: Shape) -> None:
+    """Give lazy layers their sizes here, where initial weights are drawn, so that these follow the seed.
+
+    A model that cannot be called is left as it is: it is tried on real samples next, which says what is wrong with it.
+    """
+    reads_numbers = any(isinstance(module, nn.Embedding) for module in model.modules())
+    x = torch.zeros(2, *shape, dtype=torch.long if reads_numbers else torch.get_default_dtype())
+    trains = model.training
+    model.eval()
+    with torch.no_grad(), contextlib.suppress(Exception):
+        model(x)
+    model.train(trains)

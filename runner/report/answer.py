@@ -159,7 +159,7 @@ def _verdict(workload: Workload, chosen: int) -> str:
         if count["worse"] == 1:
             said += f" Clearly worse is {workload.words(first)}, by {by}."
         else:
-            said += f" {count['worse']} are clearly worse; the nearest, {workload.words(first)}, by {by}."
+            said += f" {count['worse']} are clearly worse; the nearest is {workload.words(first)}, by {by}."
     if count["diverges or fails"]:
         said += f" {count['diverges or fails']} diverged or failed more often."
     if count["untested"]:
@@ -250,7 +250,7 @@ def _notes(workload: Workload) -> list[str]:
             "it."
         )
     if workload.step > 0:
-        notes.append(f"The {measure.title} moves in steps of {workload.step:.2g}: smaller differences are nothing.")
+        notes.append(f"The {measure.title} moves in steps of {workload.step:.2g}: smaller differences mean nothing.")
     if n > 1 and workload.step == 0 and table["sd"].iloc[0] == 0:
         notes.append(f"Its {word}s give identical results: the {word} changes nothing here, and the interval is empty.")
     if table["bad"].iloc[0]:

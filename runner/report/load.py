@@ -161,7 +161,7 @@ def _nothing_in(folder: Path) -> ConfigError:
     if not folder.is_dir():
         there = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         hint = closest(folder.name, there)
-        return ConfigError(f"{folder} is no folder{hint}; give the folder of a sweep or a run, such as outputs/default")
+        return ConfigError(f"there is no folder {folder}{hint}; give that of a sweep or a run, below outputs/")
     below = sorted(
         {p.parent for p in folder.glob("*/runs.csv")} | {p.parent for p in folder.glob("outputs/*/runs.csv")}
     )

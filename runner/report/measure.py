@@ -75,7 +75,7 @@ class Measure:
     def by(self, difference: float, low: float, high: float) -> str:
         """Return a difference and its interval; one that the set of the best cuts at 0, by its other end alone."""
         if low == 0 < difference:
-            return f"{self.amount(difference)}, {self.amount(min(high, 1.0) if self.counted else high)} at most"
+            return f"{self.amount(difference)} (at most {self.amount(min(high, 1.0) if self.counted else high)})"
         return f"{self.amount(difference)} {self.span(low, high)}"
 
     def clip(self, interval: Interval) -> tuple[float, float]:

@@ -75,7 +75,7 @@ def _history(search: Search, trials: Sequence[Trial], measure: Measure) -> list[
         worst = min(score for score in scores if math.isfinite(score))
         sound = np.array([max(score, worst) for score in scores])
         expected = ", ".join(f"{measure.sign * expected_best(sound, count):.4f}" for count in after)
-        lines.append(f"expected of so many random trials: {expected}")
+        lines.append(f"expected of as many random trials: {expected}")
     return lines
 
 
@@ -112,7 +112,7 @@ def _fresh(search: Search, found: Finals, measure: Measure) -> str:
     """Say what the chosen setting comes to on seeds that chose nothing."""
     assert found.chosen is not None
     low, high = measure.clip(interval := found.interval())
-    said = f"On {JUDGES} newer seeds, which chose nothing: {measure.title} {interval.mean:.4f}"
+    said = f"On {JUDGES} further seeds, which had no part in the choice: {measure.title} {interval.mean:.4f}"
     said += f" ({low:.4f} to {high:.4f})" if interval.known else ""
     if len(found.judged) < JUDGES:
         return f"{said} where it did not diverge or fail, which it did {JUDGES - len(found.judged)} times."

@@ -9,6 +9,8 @@ SAMPLERS = ("tpe", "random", "qmc", "gp")
 HALVINGS = ("none", "3", "4")
 GENERATION = 16
 FINALISTS = 5
+SIZES = {GENERATION: FINALISTS, 8: 2, 4: 1}
+"""Generations that auto takes, and how many finalists with each: the largest that its budget holds."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -21,6 +23,17 @@ class Limits:
     """A generation is begun only if it, and the finals, are expected to end within them."""
     finalists: int = 0
     """So many of the best are run with new seeds at the end."""
+
+
+class BudgetError(ConfigError):
+    """A budget that does not hold the first generation of a search and its finals; nothing was written."""
+
+    def __init__(self, message: str, seconds_a_run: float, seconds_left: float) -> None:
+        super().__init__(message)
+        self.seconds_a_run = seconds_a_run
+        """As estimated, all workers together."""
+        self.seconds_left = seconds_left
+        """Of the budget."""
 
 
 def duration(text: str) -> float:

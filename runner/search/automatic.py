@@ -1,5 +1,7 @@
 """What ``optbench auto`` makes of a table, a folder of pictures or a network: a search's overrides. Trains nothing."""
 
+import codecs
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -8,7 +10,10 @@ from pathlib import Path
 
 from runner.config import hydra_door
 from runner.errors import ConfigError, TableError, closest
-from runner.run.job import Job, parts_of
+from runner.run.job import OUTPUTS, Job, parts_of
+from runner.search.asked import SIZES, BudgetError
+from runner.search.finals import expected_runs
+from runner.search.study import FILE
 
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 TABLES = (".csv", ".tsv", ".tab", ".txt", ".data")
@@ -19,6 +24,7 @@ LEAST_STEPS = 1000
 MOST_EPOCHS = 500
 EVALUATIONS = 20
 """Of such a run."""
+UTF_8 = "utf-8"
 SENTENCES = "data=text_csv"
 """What a table's overview says of a column that reads as sentences."""
 
@@ -31,6 +37,8 @@ class Meant:
     """Of what was given: the data, or the network."""
     name: str
     """Below outputs/."""
+    doubts: tuple[str, ...] = ()
+    """What was guessed about the file."""
 
 
 def meant(thing: str, label: str | None, overrides: Sequence[str]) -> Meant:
@@ -48,11 +56,16 @@ def meant(thing: str, label: str | None, overrides: Sequence[str]) -> Meant:
         where = f"data.path={hydra_door.written(thing)}"
         if path.is_dir():
             if label is not None:
-                raise ConfigError(f"--label {label} is of a table: the folders in {thing} are the classes")
+                raise ConfigError(f"--label {label} is for tables: the folders in {thing} are the classes")
             return Meant(("data=image_folder", where), name)
-        between = [] if "data.delimiter" in given else _delimiter(path)
+        encoding = given.get("data.encoding") or _encoding(path)
+        between = [] if "data.delimiter" in given else _delimiter(path, encoding)
         labels = _labels(label, given) or ([] if "data.label" in given else ["data.label=null"])
-        return Meant(("data=csv", where, *between, *labels), name)
+        if encoding == UTF_8 or "data.encoding" in given:
+            return Meant(("data=csv", where, *between, *labels), name)
+        setting = f"data.encoding={encoding}"
+        doubts = (f"{thing} is not text in UTF-8: read with  {setting}",)
+        return Meant(("data=csv", where, setting, *between, *labels), name, doubts)
     if IMPORT_PATH.fullmatch(thing) and path.suffix.lower() not in TABLES:
         if "model" in given:
             raise ConfigError(f"{thing} is the model: leave model={given['model']} out")
@@ -66,18 +79,39 @@ def meant(thing: str, label: str | None, overrides: Sequence[str]) -> Meant:
             f"auto-{thing.rpartition('.')[2]}",
         )
     raise ConfigError(
-        f"there is no file and no folder {thing}, and no import path of a model looks like that{_near(path)}"
+        f"{thing} is no file or folder here, and not an import path of a model such as mymodel.Net{_near(path)}"
     )
 
 
-def _delimiter(path: Path) -> list[str]:
+def _encoding(path: Path) -> str:
+    """Return what a file is written in, as far as its bytes tell."""
+    content = path.read_bytes()
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    try:
+        content.decode(UTF_8)
+    except UnicodeError:
+        return "cp1252"
+    return UTF_8
+
+
+def _delimiter(path: Path, encoding: str) -> list[str]:
     """Return what stands between the cells of a table where that is plainly no comma."""
-    with path.open(encoding="utf-8", errors="replace") as file:
+    if not _is_known(encoding):
+        return []  # which is refused by its key
+    with path.open(encoding=encoding, errors="replace") as file:
         first = file.readline()
     other = next((d for d in ("\t", ";") if d in first), None)
     if other is None or "," in first.replace(", ", " "):
         return []
     return ["data.delimiter=\\t" if other == "\t" else f"data.delimiter={hydra_door.written(other)}"]
+
+
+def _is_known(encoding: str) -> bool:
+    try:
+        return bool(codecs.lookup(encoding))
+    except LookupError:
+        return False
 
 
 def _labels(label: str | None, given: dict[str, str]) -> list[str]:
@@ -154,3 +188,26 @@ def completed(job: Job, overrides: Sequence[str]) -> list[str]:
     if job.source.classes is None and job.source.alphabet is None and "data.normalize_target" not in given:
         found.append("data.normalize_target=standard")
     return found
+
+
+def begun(overrides: Sequence[str]) -> int | None:
+    """Return how large the generations are of the search that the same command began; None: it began none."""
+    name = [o.partition("=")[2] for o in overrides if o.startswith("name=")][-1]
+    try:
+        found = json.loads((OUTPUTS / name / FILE).read_text(encoding="utf-8"))["study"]["generation"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # or of no search, which is refused with its reason
+    return found if found in SIZES else None
+
+
+def smaller(error: BudgetError, size: int) -> int:
+    """Return a smaller generation that the budget holds with its finals.
+
+    Raises:
+        BudgetError: the same, if there is none.
+    """
+    runs = {few: few + expected_runs(finalists) for few, finalists in SIZES.items() if few < size}
+    held = [few for few, count in runs.items() if count * error.seconds_a_run <= error.seconds_left]
+    if not held:
+        raise error
+    return max(held)

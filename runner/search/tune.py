@@ -17,7 +17,7 @@ from runner.run import launches, packs, record
 from runner.run.changed import refuse_runs_of_other_data
 from runner.run.job import Job
 from runner.search import journal, progress
-from runner.search.asked import Limits
+from runner.search.asked import BudgetError, Limits
 from runner.search.finals import WAITING, Finals, expected_runs, finals, runs_of_defaults, runs_with_new_seed
 from runner.search.halving import Halving
 from runner.search.proposals import Method
@@ -292,11 +292,14 @@ class Search:
         seconds = estimate_seconds([job for job in jobs if not job.is_own], self._workers) if _ours(jobs) else 0.0
         seconds *= self.halving.work(len(generation.trials)) / len(generation.trials) if self.halving else 1
         of_finals, before = self._of_finals(seconds), self._seconds()
-        if before + seconds + of_finals > self.limits.seconds:
-            raise ConfigError(
+        if (needed := before + seconds + of_finals) > self.limits.seconds:
+            raise BudgetError(
                 f"--budget: one generation, {len(jobs)} runs, takes about {math.ceil(seconds)} s with {self._workers} "
                 f"workers, the finals {math.ceil(of_finals)} s, and it took {math.ceil(before)} s to begin: more than "
-                f"{self.limits.seconds:g} s; give more, or tune with a smaller --generation or --finalists"
+                f"{self.limits.seconds:g} s; give --budget {math.ceil(needed / 60)}m, or tune with a smaller "
+                "--generation or --finalists",
+                seconds / len(jobs),
+                self.limits.seconds - before,
             )
         return generation
 

@@ -54,6 +54,17 @@ def test_a_column_of_sentences_is_read_as_text(folder: Path) -> None:
     assert any("said holds sentences" in line for line in said)
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_a_table_that_is_not_utf_8_is_read_and_that_is_said(encoding: str, folder: Path) -> None:
+    from runner.cli.auto import _checked, parser
+
+    rows = [f"{i % 7};{'groß' if i % 3 else 'klein'}" for i in range(60)]
+    (folder / "t.csv").write_text("Länge;Größe\n" + "\n".join(rows) + "\n", encoding=encoding)
+    overrides, said = _checked(parser().parse_args(["t.csv", "--label", "Größe"]))
+    assert f"data.encoding={encoding}" in overrides and "data.delimiter=';'" in overrides
+    assert said[0] == f"t.csv is not text in UTF-8: read with  data.encoding={encoding}"
+
+
 def test_a_folder_is_pictures_and_an_import_path_a_model(folder: Path) -> None:
     (folder / "pets").mkdir()
     assert automatic.meant("pets", None, []).overrides == ("data=image_folder", "data.path=pets")
@@ -87,6 +98,22 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
     refused = optbench("auto", *asked)
     assert refused.code == 2 and said in refused.err and "Traceback" not in refused.err, refused.err
     assert [path.name for path in folder.iterdir()] == [table]
+
+
+def test_a_short_budget_is_searched_with_a_smaller_generation_and_the_same_command_keeps_it(
+    table: str, optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a run takes a second, sixteen and the finals of five take 53 s, four and those of one 14 s."""
+    monkeypatch.setattr("runner.search.tune.estimate_seconds", lambda jobs, workers: float(len(jobs)))
+    monkeypatch.setattr("runner.search.tune.Search._seconds", lambda self: 0.0)
+    asked = ["auto", table, "--label", "kind", *FAST[:-1], "16", "baselines=false"]
+    refused = optbench(*asked, "--budget", "3s")
+    assert refused.code == 2 and "give --budget" in refused.err and not (folder / "outputs").exists()
+    found = optbench(*asked, "--budget", "20s")
+    assert found.code == 0, found.err
+    assert "4 settings are tried at a time in place of 16, and 1 in place of 5 with new seeds" in found.err
+    again = optbench(*asked, "--budget", "10m")
+    assert again.code == 0, again.err
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def test_numbers_that_differ_are_told_apart() -> None:
 def test_a_setting_with_a_run_that_diverged_is_counted_and_not_among_the_best() -> None:
     found = {("sgd", 0): None, ("sgd", 1): 0.99, ("adam", 0): 0.6, ("adam", 1): 0.7}
     said = present.sweep([outcome(v, f"optim={o}", f"seed={s}") for (o, s), v in found.items()])
-    assert "the best of 2 settings, of which 1 did not end well" in said
+    assert "the best of 2 settings, 1 of them without results" in said
     assert [row[0] for row in table(said, "optim final")[1:]] == ["adam"]
 
 

@@ -44,7 +44,7 @@ def test_without_a_browser_it_is_said_where_the_page_is(
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (["--port", "8000"], "--port 8000 is of --watch: add it, or leave --port out"),
+        (["--port", "8000"], "--port 8000 needs --watch: add it, or leave --port out"),
         (["--watch", "--port", "many"], "argument --port: must be a whole number, got 'many'"),
         (["--within", "100"], "--within must be > 0 and < 100, in percent of the best, got 100"),
         (["--axes", "init"], "--axes takes two axes, such as init,optim, got 'init'"),

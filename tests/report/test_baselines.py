@@ -104,7 +104,7 @@ def test_a_model_that_needs_no_tuning_and_is_as_good_is_named(tmp_path: Path) ->
     linear, trees = said(folder)
     assert linear.startswith("A logistic regression reaches 0.97 on the same data, the recommended setting 0.8 (95 %")
     assert linear.endswith("the network is not needed here.")
-    assert trees.startswith("Boosted trees reach 0.795") and trees.endswith("does not clearly beat.")
+    assert trees.startswith("Boosted trees reach 0.795") and trees.endswith("does not clearly beat it.")
 
 
 def test_of_several_n_grams_the_best_is_named_and_less_loss_is_better(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_runs_csv_is_not_needed(real_sweep: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["nowhere"], "is no folder"),
+        (["nowhere"], "there is no folder nowhere"),
         (["."], "holds no runs; did you mean"),
         (["outputs/smal"], "did you mean 'small'?"),
         (["outputs/small", "--metric", "val_acuracy"], "did you mean 'accuracy'?"),

@@ -315,7 +315,7 @@ def test_contests_are_listed_and_refused_as_studies_are(optbench) -> None:
         (["modern"], ["nothing of it was run yet", "--shard 1/6"]),
         (["modern", "--shard", "7/6"], ["--shard", "3/12", "'7/6'"]),
         (["crowded", "--shard", "1/99"], ["8 cells"]),
-        (["modern", "symmetry"], ["named alone"]),
+        (["modern", "symmetry"], ["give one contest"]),
         (["symmetry", "--shard", "1/2"], ["modern, crowded"]),
         (["moderm"], ["did you mean 'modern'"]),
     ):

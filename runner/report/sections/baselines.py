@@ -236,7 +236,7 @@ def _of_models(workload: Workload, baselines: Baselines) -> Iterator[str]:
         if one.ahead.mean <= 0:
             yield f"{said}, the recommended setting {_value(workload)}: the network is not needed here."
         else:
-            yield f"{said}, which the recommended setting ({_value(workload)}) does not clearly beat."
+            yield f"{said}; the recommended setting, {_value(workload)}, does not clearly beat it."
 
 
 def _value(workload: Workload) -> str:

@@ -137,13 +137,13 @@ def _sentence(workload: Workload, axis: str, found: list[Level]) -> str:
         parts.append(f"{first} beats {', '.join(them)}{more}")
     for verdict, word in (
         ("ahead", "is ahead of, but does not rule out,"),
-        ("equivalent", "makes no difference against"),
-        ("open", "is not told from"),
+        ("equivalent", "is as good as"),
+        ("open", "cannot be told from"),
     ):
         if some := named(verdict):
-            them = [f"{number(x.value) or '–'}, {_by(workload, x.effect.difference)}" for x in some[:NAMED]]
+            them = [f"{number(x.value) or '–'} ({_by(workload, x.effect.difference)})" for x in some[:NAMED]]
             more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
-            parts.append(f"{'it' if parts else first} {word} {'; '.join(them)}{more}")
+            parts.append(f"{'it' if parts else first} {word} {', '.join(them)}{more}")
     for verdict in ("diverges or fails", "one seed", "no value yet"):
         if some := named(verdict):
             values = ", ".join(number(x.value) or "–" for x in some[:NAMED])
