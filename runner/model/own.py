@@ -36,7 +36,7 @@ def custom(
     model = call("model.target", target, args=args, **offered)
     if not isinstance(model, nn.Module):
         raise PartError("model.target", f"model.target must give a torch.nn.Module, got {type(model).__name__}")
-    if any(isinstance(t, nn.parameter.UninitializedTensorMixin) for t in chain(model.parameters(), model.buffers())):
+    if any(nn.parameter.is_lazy(tensor) for tensor in chain(model.parameters(), model.buffers())):
         _sized(model, shape)
     return model
 
