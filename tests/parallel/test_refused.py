@@ -25,6 +25,11 @@ REFUSED = [
     (["engine=fused", "parallel=ddp"], "engine=fused beside parallel=ddp"),
     (["compile=true", "parallel=ddp"], "compile=true beside parallel=ddp"),
     (["diagnostics=true", "parallel=fsdp"], "diagnostics=true beside parallel=fsdp"),
+    (
+        ["compress=prune", "parallel=fsdp"],
+        "compress=prune beside parallel=fsdp, where no process has the weights whole",
+    ),
+    (["compress=prune_once", "parallel=tensor"], "compress=prune_once beside parallel=tensor"),
     (["parallel=[ddp,fsdp]"], "do not go together"),
     (["parallel=[pipeline,tensor]"], "do not go together"),
     (["parallel=[fsdp,tensor]", "parallel.tensor.size=3"], "does not divide parallel.devices=2"),
