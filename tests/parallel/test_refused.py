@@ -27,7 +27,7 @@ REFUSED = [
     (["diagnostics=true", "parallel=fsdp"], "diagnostics=true beside parallel=fsdp"),
     (
         ["compress=prune", "parallel=fsdp"],
-        "compress=prune beside parallel=fsdp, where no process has the weights whole",
+        "compress=prune beside parallel=fsdp, where no process has the",
     ),
     (["compress=prune_once", "parallel=tensor"], "compress=prune_once beside parallel=tensor"),
     (["parallel=[ddp,fsdp]"], "do not go together"),
