@@ -20,7 +20,8 @@ from runner.errors import ConfigError
 from runner.run import record
 from runner.shell import joined
 
-GIVEN = frozenset({"init.run", "compress.ticket.run", "data.path", "metrics", "target.metric", "target.value"})
+RUNS = frozenset({"init.run", "compress.ticket.run", "regularization.distillation.run"})
+GIVEN = RUNS | {"data.path", "metrics", "target.metric", "target.value"}
 """Choices that are given although they do not decide what a run finds: without them it would not be the same."""
 AUTO_LOSS = {"accuracy": "cross_entropy", "r2": "mse"}
 """What ``loss=auto`` became, by the measure that such targets have."""

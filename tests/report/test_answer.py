@@ -110,6 +110,18 @@ def test_weights_to_start_from_are_an_axis(folder: Path, optbench):
     assert optbench(*shlex.split(command)[1:], "dry_run=true").code == 0
 
 
+def test_a_command_names_the_run_that_teaches(folder: Path, optbench):
+    small = ["max_steps=1", "model.width=8"]
+    assert optbench("train", "name=first", *small, "save=last").code == 0
+    teacher = next(str(p.parent) for p in Path("outputs/first").glob("*/config.yaml"))
+    taught = ["regularization=distillation", f"regularization.distillation.run={teacher}"]
+    assert optbench("train", "-m", *taught, *small, "optim.lr=0.1,1", "seed=0,1").code == 0
+    out = optbench("report", "outputs/default").out
+    command = next(line for line in out.splitlines() if line.startswith("optbench"))
+    assert taught[1] in shlex.split(command)
+    assert optbench(*shlex.split(command)[1:], "dry_run=true").code == 0
+
+
 def test_every_follow_up_of_a_single_run_is_a_command(real_sweep: Path, optbench, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(real_sweep)
     (place,) = Path("outputs/small").glob("he_normal-sgd-lr0.1-s1-*")
