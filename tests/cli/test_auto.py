@@ -100,6 +100,7 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
     assert [path.name for path in folder.iterdir()] == [table]
 
 
+@pytest.mark.slow
 def test_a_short_budget_is_searched_with_a_smaller_generation_and_the_same_command_keeps_it(
     table: str, optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,7 +135,7 @@ def test_1_000_runs_are_looked_at_in_a_moment(tmp_path: Path) -> None:
         (["--metric", "val_lss"], "--metric val_lss is no measure of these runs"),
         (["--port", "0"], "--port must be 1 to 65535, got 0"),
         (["--port", "70000"], "--port must be 1 to 65535, got 70000"),
-        (["--tensorboard", "new"], "--tensorboard is written once: leave --watch out"),
+        (["--tensorboard", "new"], "--tensorboard cannot be kept up to date: leave --watch out"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )

@@ -46,6 +46,7 @@ def test_the_first_command_trains_well(example: str, folder: Path, optbench: Opt
     assert summary_of(run)["test_accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_a_sweep_of_60_fits_is_killed_finished_and_reported(
     folder: Path, optbench: Optbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,7 +83,7 @@ def test_a_sweep_in_stacks_is_the_sweep_by_loops(optbench: Optbench, folder: Pat
     assert again.code == 0 and again.err.count("completed before") == 8
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
 def test_a_stopped_stack_goes_on_with_the_same_members(
     number: signal.Signals, folder: Path, optbench: Optbench
 ) -> None:

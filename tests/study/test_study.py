@@ -254,7 +254,7 @@ def test_the_shipped_tables_are_of_the_present_studies() -> None:
     )
     for saying in SAYINGS:
         assert f"“{saying.told}”" in text
-        assert any(f'"{saying.told}"' in line and f"`{saying.study}`" in line for line in findings.splitlines())
+        assert any(f"“{saying.told}”" in line and f"`{saying.study}`" in line for line in findings.splitlines())
 
 
 def _records(rows: list[dict[str, object]]) -> Records:

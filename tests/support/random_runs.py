@@ -24,6 +24,7 @@ LEFT_OUT = {
     "init": {"custom", "pretrained"},
     "optim": {"custom", "collection"},
     "regularization": {"distillation"},
+    "compress": {"ticket"},
     "augment": {"paraphrase", "synonym", "swap", "word_dropout"},
     "task": {"custom"},
     "parallel": {"ddp", "fsdp", "tensor", "pipeline"},

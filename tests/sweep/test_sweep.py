@@ -272,7 +272,7 @@ def test_ctrl_c_ends_a_sweep_and_the_same_command_finishes_it(optbench: Callable
         assert without_timing(folder / "disturbed/default" / run.name) == without_timing(run)
 
 
-@pytest.mark.parametrize("engine", ["loop", "auto"])
+@pytest.mark.parametrize("engine", [pytest.param("loop", marks=pytest.mark.slow), "auto"])
 def test_killed_sweeps_finish_to_the_same_rows(engine: str) -> None:
     script = [
         sys.executable,
