@@ -28,8 +28,11 @@ def generator(*parts: int | str) -> torch.Generator:
 
 
 def seed_global(seed: int) -> None:
-    """Seed PyTorch's global generators: ``torch.manual_seed``, which takes as long as a small step where no accelerator
-    is there, as it keeps the caller's whole stack for one that may come."""
+    """Seed PyTorch's global generators, as ``torch.manual_seed`` does.
+
+    Without an accelerator that function still notes for CUDA from where it was called, which takes as long as a small
+    step: the CPU's generator is seeded alone then.
+    """
     if torch.accelerator.is_available():
         torch.manual_seed(seed)
     else:

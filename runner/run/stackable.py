@@ -77,15 +77,17 @@ def refusal(job: Job, run: "Run | None" = None) -> str | None:
 
 
 def _without_sizes(settings: Any) -> Any:
-    """Return settings, of whose real numbers no more is left than a sign and whether they are shares, below 1.
+    """Return settings with each real number replaced by its sign and whether it is below 1, a share of the run.
 
-    Which step a run takes follows from these, and what it is multiplied by does not matter for a stack.
+    Whether a run can be stacked depends on these, not on how large a rate or a penalty is.
     """
     if isinstance(settings, dict):
         return {key: _without_sizes(value) for key, value in settings.items()}
     if isinstance(settings, list | tuple):
         return [_without_sizes(value) for value in settings]
-    return f"{settings / abs(settings or 1.0):+.0f}, {abs(settings) < 1}" if isinstance(settings, float) else settings
+    if isinstance(settings, float):
+        return [(settings > 0) - (settings < 0), abs(settings) < 1]
+    return settings
 
 
 _tried: dict[str, str | None] = {}
