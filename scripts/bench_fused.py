@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pages import Told
+from pages import Told, asked
 from torch.optim import AdamW
 
 from runner.cli.main import main as main_of_optbench
@@ -138,7 +138,7 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--csv")
     parser.add_argument("--update", action="store_true", help="write the table into docs/speed.md")
-    arguments = parser.parse_args()
+    arguments = asked(parser, "workloads", "scale")
     torch.set_num_threads(1)
     AdamW([torch.nn.Parameter(torch.zeros(1))]).step()  # which imports the rest of PyTorch
     tell, rows = Told(), list[dict[str, object]]()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from pages import Told
+from pages import Told, asked
 from torch import Tensor, nn
 
 from runner.config.compose import Composer, start_hydra
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cpu", action="store_true", help="count the processor's seconds, on a machine that is shared")
     parser.add_argument("--update", action="store_true", help="write the table into docs/speed.md")
-    arguments = parser.parse_args()
+    arguments = asked(parser, "workloads")
     root = str(Path(arguments.data_root).resolve()) if arguments.data_root else None
     os.chdir(tempfile.mkdtemp())
     sgemm, bf16, copies = limits(time.process_time if arguments.cpu else time.perf_counter)

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 import torch
-from pages import Told
+from pages import Told, asked
 from torch import nn
 from torch.nn import functional as F
 
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--plain", help="print the seconds of this workload's plain loop alone")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--update", action="store_true", help="write the table into docs/speed.md")
-    arguments = parser.parse_args()
+    arguments = asked(parser, "workloads", "plain")
     clock = time.process_time if arguments.cpu else time.perf_counter
     target = arguments.csv.resolve() if arguments.csv else None
     root = str(Path(arguments.data_root).resolve()) if arguments.data_root else None

@@ -1,6 +1,21 @@
 """Pages of which a script writes a part, between two marks."""
 
+import argparse
 from pathlib import Path
+
+
+def asked(parser: argparse.ArgumentParser, *whole: str) -> argparse.Namespace:
+    """Return a script's arguments; ``--update`` beside another value of a key of ``whole`` is refused.
+
+    A page's table is written as a whole: a part would stand in its place.
+    """
+    arguments = parser.parse_args()
+    for key in whole:
+        if arguments.update and getattr(arguments, key) != parser.get_default(key):
+            parser.error(f"--update writes the whole table: leave --{key.replace('_', '-')} out")
+    if arguments.update and "workloads" in whole and not arguments.data_root:
+        parser.error("--update writes the whole table: give --data-root, for MNIST")
+    return arguments
 
 
 class Told:

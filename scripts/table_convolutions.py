@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from pages import Told
+from pages import Told, asked
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--update", action="store_true", help="write the table into docs/engines.md")
-    arguments = parser.parse_args()
+    arguments = asked(parser, "device", "members", "batch")
     torch.set_num_threads(1)
     tell = Told()
     what = f"{arguments.device}, {torch.backends.cpu.get_cpu_capability()}" if arguments.device == "cpu" else "CUDA"

@@ -23,15 +23,21 @@ Pulse = Callable[[State, float], bool]
 """Called after each step with the last loss known; True asks the engine to stop there."""
 
 
-def train(state: State, pulse: Pulse) -> Iterator[Evaluation]:
+def train(state: State, pulse: Pulse, hold: int | None = None) -> Iterator[Evaluation]:
     """Train from the state to the run's end, yielding a row at each evaluation, step 0 included.
 
     At each yield, and where ``pulse`` stopped it, the state is whole: saved and loaded, it goes on to the same rows.
+
+    Args:
+        state: where it begins.
+        pulse: called after each step.
+        hold: steps after which losses are read from the device, so that ``pulse`` may be given an earlier step's, or
+            NaN before the first were read; 1 gives it each step's own. None: 64 on CUDA, where reading waits; else 1.
     """
     run, on = state.run, state.on
     if state.rows == 0:
         yield _evaluation(state, run.schedule(0), run.batch_size(0), Measured())
-    losses = _Losses(state, hold=LOSSES_HELD_ON_CUDA if run.device.type == "cuda" else 1)
+    losses = _Losses(state, hold or (LOSSES_HELD_ON_CUDA if run.device.type == "cuda" else 1))
     order: Tensor | None = None
     while state.stop_reason is None:
         synchronize(run)

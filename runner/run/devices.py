@@ -105,7 +105,8 @@ def checked(job: Job, of: Layout) -> "Run":
     run = build(job)
     here = torch.cuda.device_count()
     if run.device.type == "cuda" and of.devices > here and "LOCAL_WORLD_SIZE" not in os.environ:
-        raise ConfigError(f"parallel.devices={of.devices}, and this machine has {here} CUDA devices: device=cpu")
+        devices = "one CUDA device" if here == 1 else f"{here} CUDA devices"
+        raise ConfigError(f"parallel.devices={of.devices}, and this machine has {devices}: give fewer, or device=cpu")
     own_loss = job.config["loss"] if is_import_path(str(job.config["loss"])) else None
     refuse(run, of, job.config["optim"]["_option_"], own_loss)
     return run

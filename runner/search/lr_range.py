@@ -78,7 +78,7 @@ def lr_range(job: Job, lowest: float, highest: float, steps: int) -> Range:
         return len(found) > 10 and smoothed > TOO_FAR * best
 
     hold_apart(0)
-    for _ in loop.train(state, pulse):
+    for _ in loop.train(state, pulse, hold=1):
         pass
     if not found:
         raise ConfigError("the loss is not finite from the first step: try another init, or data.normalize=standard")

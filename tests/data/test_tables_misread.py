@@ -1,5 +1,6 @@
 """Tables that are easily misread: right at once, or refused with the settings that read them, and right with those."""
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,38 @@ def read_as_told(path: Path, **given: Any) -> Source:
     settings = refused(path, **given).settings
     assert settings
     return read_table(path, **{**given, **settings})
+
+
+@pytest.mark.parametrize(
+    ("cells", "example"),
+    [
+        (["01067", "80331", "99974"], "01067"),
+        (["80331", "00501", "10001"], "00501"),
+        (["80331", "10", "0"], None),
+        (["0.5", "0.07", "1"], None),
+        (["1e5", "2e05", "3e7"], None),
+    ],
+)
+@pytest.mark.parametrize(
+    ("delimiter", "ending", "quote"), [(",", "csv", False), (";", "csv.gz", False), ("\t", "tsv", True)]
+)
+def test_numbers_with_zeros_before_them_are_told_from_others(
+    cells: list[str], example: str | None, delimiter: str, ending: str, quote: bool, tmp_path: Path
+) -> None:
+    columns = {"x": NOISE[:60], "zip": cells * 20, "day": ["2020-01-02", "2021-03-04"] * 30, "y": ["a", "b"] * 30}
+    path = table(tmp_path / "t.csv", columns, delimiter, quote)
+    if ending.endswith(".gz"):
+        path.with_suffix(".csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    source = read_table(
+        path.with_suffix(f".{ending}") if ending.endswith(".gz") else path, delimiter=delimiter, label="y"
+    )
+    said = [note for note in source.notes if "zeros before" in note]
+    assert [f"zip has zeros before its numbers, as in {example}" in note for note in said] == [True] * bool(example)
+    if example:
+        assert "give data.text=[zip]" in said[0]
+        as_told = read_table(path, delimiter=delimiter, label="y", text=["zip"])
+        assert as_told.samples.x.shape[1] == source.samples.x.shape[1] + 2
+        assert not any("zeros before" in note for note in as_told.notes)
 
 
 @pytest.mark.parametrize(

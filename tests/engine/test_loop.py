@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from runner.engine import accumulate, loop
 from runner.engine.run import Split
-from runner.engine.state import start
+from runner.engine.state import State, start
 from runner.noise import generator
 from runner.run.build import build
 from tests.support.loops import MIXED, final_weights, never, rows_from, trained, untimed
@@ -55,6 +55,20 @@ def test_repeats_are_bit_identical_whatever_the_global_generator(optimizer: str,
     first = untimed(trained(this)[1])
     torch.manual_seed(99)
     assert untimed(trained(this)[1]) == first
+
+
+def test_who_asks_for_each_steps_loss_gets_it(job: Callable) -> None:
+    told: dict[int, list[float]] = {1: [], 8: []}
+    for hold, losses in told.items():
+
+        def pulse(state: State, loss: float, losses: list[float] = losses) -> bool:
+            losses.append(loss)
+            return False
+
+        for _ in loop.train(start(build(job("max_steps=20", "eval_every=20"))), pulse, hold):
+            pass
+    assert len(set(told[1])) == len(told[1]) and all(map(math.isfinite, told[1]))
+    assert all(map(math.isnan, told[8][:7])) and told[8][7] == told[1][7]
 
 
 def test_rows_hold_what_the_contract_names(job: Callable) -> None:
@@ -109,18 +123,13 @@ def test_a_diverging_run_ends_at_its_step_with_every_row_kept(job: Callable) -> 
     assert steps == sorted(set(steps))
 
 
-def test_losses_held_back_find_the_same_step_of_divergence(job: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_held_back_find_the_same_step_of_divergence(job: Callable) -> None:
     this = job("optim=sgd", "optim.lr=1e5", "loss=mse", "epochs=3", "eval_every=1000", "init=he")
     at_once = trained(this)[1][-1]
-    monkeypatch.setattr(loop._Losses, "__init__", _hold_back(loop._Losses.__init__, 16))
-    held = trained(this)[1][-1]
+    held = [evaluation.row for evaluation in loop.train(start(build(this)), never, 16)][-1]
     for name in ("step", "samples_seen", "epoch", "status"):
         assert held[name] == at_once[name]
     assert repr(held["batch_loss"]) == repr(at_once["batch_loss"])
-
-
-def _hold_back(original: Callable, hold: int) -> Callable:
-    return lambda self, state, **_: original(self, state, hold=hold)
 
 
 @pytest.mark.parametrize(("amp", "device"), MIXED)

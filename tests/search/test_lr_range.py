@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from runner.search.lr_range import lr_range
 def planted(monkeypatch: pytest.MonkeyPatch, losses: Callable[[int, float], float], ends: int | None = None) -> None:
     """Have training find losses that are functions of the step and its rate, up to a step or to the end."""
 
-    def train(state, pulse):
+    def train(state, pulse, hold):
         for step in range(1, (ends or state.run.steps) + 1):
             state.step = step
             if step < state.run.steps and pulse(state, losses(step, state.run.schedule(step - 1))):
@@ -123,6 +124,13 @@ def test_a_loss_that_rises_at_the_last_step_but_one_has_risen(
 ) -> None:
     planted(monkeypatch, lambda step, lr: 1 / step if step < 19 or not diverged else 1e9, ends)
     assert lr_range(job(), 1e-6, 10, 20).diverged == diverged
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_each_rate_has_the_loss_of_its_own_step(device: str, job) -> None:
+    found = lr_range(job("model=cnn", "optim=sgd", f"device={device}"), 1e-6, 1, 80)
+    losses = [loss for _, loss, _ in found.steps]
+    assert all(math.isfinite(loss) for loss in losses) and len(set(losses)) == len(losses)
 
 
 def test_a_schedule_is_printed_as_the_run_will_follow_it(optbench) -> None:

@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ DELIMITERS = (",", ";", "\t", "|")
 """What else may stand between cells, where a delimiter leaves a header whole."""
 SEPARATORS = {"\\t": "\t", "whitespace": r"\s+", r"\s+": r"\s+"}
 """What a delimiter of several characters stands for."""
+COMPRESSED = (".gz", ".bz2", ".zip", ".xz", ".zst", ".tar")
+"""Endings of files that pandas unpacks."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,46 @@ def body_of(path: str, reading: Reading, key: str, names: Sequence[str], as_text
             "give each column a name, and take a delimiter that ends the rows away"
         )
     return table
+
+
+def with_leading_zeros(
+    path: str, reading: Reading, key: str, names: Sequence[str], asked: Sequence[str]
+) -> dict[str, str]:
+    """Return the columns that were asked for whose whole numbers have zeros before them, each with one as it stands.
+
+    Args:
+        path: the file.
+        reading: how.
+        key: that named it.
+        names: of all columns.
+        asked: those that were read as whole numbers.
+    """
+    if not asked or not _may_have_leading_zeros(path, reading):
+        return {}
+    header = 0 if reading.header else None
+    cells = _read(path, key, reading, header=header, names=list(names), usecols=list(asked), dtype=str)
+    found = {}
+    for name in asked:
+        words = cells[name].dropna()
+        coded = words[words.str.fullmatch(r"\s*[-+]?0\d+\s*")]
+        if len(coded):
+            found[name] = str(coded.iloc[0]).strip()
+    return found
+
+
+def _may_have_leading_zeros(path: str, reading: Reading) -> bool:
+    """Say whether a cell may begin with 0 and a digit: the file is read once more where one does."""
+    if Path(path).suffix in COMPRESSED:
+        return True
+    between = "" if reading.separator == SEPARATORS["whitespace"] else re.escape(reading.separator)
+    begun = re.compile(rf"(?:^|[\s\"+-]|[{between}])0\d" if between else r"(?:^|[\s\"+-])0\d", re.MULTILINE)
+    with Path(path).expanduser().open(encoding=reading.encoding, errors="replace") as file:
+        rest = "\n"
+        while part := file.read(2**22):
+            if begun.search(rest + part):
+                return True
+            rest = (rest + part)[-3:]
+    return False
 
 
 def _read(path: str, key: str, reading: Reading, **options: Any) -> pd.DataFrame:

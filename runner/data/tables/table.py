@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from runner.data import Samples, Source, fingerprint
-from runner.data.tables.cells import DELIMITERS, Reading, body_of, check, header_of
+from runner.data.tables.cells import DELIMITERS, Reading, body_of, check, header_of, with_leading_zeros
 from runner.data.tables.columns import Column, all_whole, counts_rows, is_ambiguous, numbers_of, understand
 from runner.data.tables.features import MOST_CATEGORIES, Feature, encode
 from runner.data.tables.target import Target
@@ -311,6 +311,10 @@ class Table:
             yield f"{path}: the nameless first column counts the rows and is left out"
         if self.idle:
             yield f"{path}: {', '.join(self.idle)} {'has' if len(self.idle) == 1 else 'have'} no name and no value"
+        whole = [c.name for c in self.features if c.kind == "number" and all_whole(c)]
+        for name, written in with_leading_zeros(self.path, self.reading, "data.path", self.names, whole).items():
+            names = _typed("text", [*self.reading.text, name])
+            yield f"{path}: {name} has zeros before its numbers, as in {written}; if they are codes, give {names}"
         for column in self.features:
             if counts_rows(column):
                 yield f"{path}: {column.name} counts the rows; {_typed('exclude', [column.name])} leaves it out"
