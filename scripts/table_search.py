@@ -10,7 +10,7 @@ seeds more for all of them: equal compute. A proposal is the nearest setting of 
 is judged on five seeds that no search saw: the best mean of the table on them less that of the choice, over the
 difference between the table's best and its median. 20 repeats; intervals are Student's over tasks.
 
-Run: python scripts/table_search.py [--train] [--tasks digits,wine] [--trials 100] [--repeats 20]
+Run: python scripts/table_search.py [--train] [--tasks digits,wine] [--trials 100] [--repeats 20] [--update]
 """
 
 import argparse
@@ -21,11 +21,14 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pages import Told
 
 from runner.search.proposals import Method, Tried, imported
 from runner.search.space import Choice, Drawn, Number, Space
@@ -49,7 +52,8 @@ TASKS = {
 NETWORK = ("model.width=16", "model.depth=2")
 SETTINGS, SEEDS, SEARCHED = 500, 10, 5
 """Seeds below ``SEARCHED`` are a search's, the others judge."""
-FILE = Path(__file__).parents[1] / "docs" / "search_tasks.csv.gz"
+DOCS = Path(__file__).parents[1] / "docs"
+FILE, PAGE = DOCS / "search_tasks.csv.gz", DOCS / "tune.md"
 OPTIMIZERS, INITIALIZERS = ("sgd", "adamw", "nadam"), ("default", "he_normal", "xavier_uniform", "orthogonal")
 SCHEDULES = ("constant", "linear", "cosine")
 SPACE = Space(
@@ -73,7 +77,10 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--update", action="store_true", help="write the table of all tasks into docs/tune.md")
     asked = parser.parse_args()
+    if asked.update and (asked.train or asked.tasks != ",".join(TASKS)):
+        parser.error("--update writes the whole table: leave --train and --tasks out")
     wanted = asked.tasks.split(",")
     if odd := [task for task in wanted if task not in TASKS]:
         parser.error(f"{odd[0]} is no task; valid: {', '.join(TASKS)}")
@@ -81,7 +88,9 @@ def main() -> None:
         for task in (task for task in wanted if task not in read()):
             train(task)
     else:
-        replay({task: table for task, table in read().items() if task in wanted}, asked.trials, asked.repeats)
+        told = replay({task: table for task, table in read().items() if task in wanted}, asked.trials, asked.repeats)
+        if asked.update:
+            told.write(PAGE, "search table")
 
 
 # ---- the tables
@@ -170,29 +179,37 @@ def _table(rows: Sequence[dict[str, str]]) -> Table:
 # ---- the searches, replayed
 
 
-def replay(tables: dict[str, Table], trials: int, repeats: int) -> None:
-    """Print the regret of each search on each task, and how they differ over tasks."""
+def replay(tables: dict[str, Table], trials: int, repeats: int) -> Told:
+    """Print the regret of each search on each task, and how they differ over tasks; return what was printed."""
     if not tables:
         raise SystemExit(f"{FILE} holds no such task: python scripts/table_search.py --train")
-    ways: dict[str, Callable[[Table, int, int], list[int]]] = {
-        "tune": _tune,
-        "optuna": _optuna,
-        "random": lambda table, trials, seed: _drawn_at_random(table, trials, seed),
-    }
-    means: dict[str, list[float]] = {name: [] for name in ways}
-    print("| task | " + " | ".join(ways) + " | tune better than optuna by | than random by |")
-    print("| --- |" + " ---: |" * (len(ways) + 2))
-    for task, table in tables.items():
-        regrets = {n: [regret(table, way, trials, seed) for seed in range(repeats)] for n, way in ways.items()}
-        cells = []
-        for name, values in regrets.items():
-            means[name].append(float(np.mean(values)))
-            cells.append(f"{means[name][-1]:.4f}")
-        cells += [_difference(np.array(regrets[name]) - np.array(regrets["tune"])) for name in ("optuna", "random")]
-        print(f"| {task} | {' | '.join(cells)} |", flush=True)
+    means: dict[str, list[float]] = {name: [] for name in WAYS}
+    tell = Told()
+    tell(f"Regret after {trials} trials, mean of {repeats} searches, with 95 % intervals of the differences:", "")
+    tell("| task | " + " | ".join(WAYS) + " | tune better than optuna by | than random by |")
+    tell("| --- |" + " ---: |" * (len(WAYS) + 2))
+    with ProcessPoolExecutor() as processes:
+        found = processes.map(partial(_regrets, trials=trials, repeats=repeats), tables.values())
+        for task, regrets in zip(tables, found, strict=True):
+            tell(f"| {task} | {' | '.join(_cells(regrets, means))} |")
     cells = [f"{np.mean(values):.4f}" for values in means.values()]
     cells += [_difference(np.array(means[name]) - np.array(means["tune"])) for name in ("optuna", "random")]
-    print(f"| mean over {len(tables)} tasks | {' | '.join(cells)} |")
+    tell(f"| mean over {len(tables)} tasks | {' | '.join(cells)} |")
+    return tell
+
+
+def _regrets(table: Table, trials: int, repeats: int) -> dict[str, list[float]]:
+    return {name: [regret(table, way, trials, seed) for seed in range(repeats)] for name, way in WAYS.items()}
+
+
+def _cells(regrets: dict[str, list[float]], means: dict[str, list[float]]) -> list[str]:
+    """Return a task's row, and note each way's mean."""
+    cells = []
+    for name, values in regrets.items():
+        means[name].append(float(np.mean(values)))
+        cells.append(f"{means[name][-1]:.4f}")
+    cells += [_difference(np.array(regrets[name]) - np.array(regrets["tune"])) for name in ("optuna", "random")]
+    return cells
 
 
 def _difference(values: Array) -> str:
@@ -273,6 +290,13 @@ def _optuna(table: Table, trials: int, seed: int) -> list[int]:
 
 def _drawn_at_random(table: Table, trials: int, seed: int) -> list[int]:
     return [int(i) for i in np.random.default_rng(1000 + seed).permutation(len(table.drawn))[:trials]]
+
+
+WAYS: dict[str, Callable[[Table, int, int], list[int]]] = {
+    "tune": _tune,
+    "optuna": _optuna,
+    "random": _drawn_at_random,
+}
 
 
 if __name__ == "__main__":

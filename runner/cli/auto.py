@@ -72,7 +72,7 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     front = ["--config-dir", config_dir] if config_dir else []
     from runner.search import automatic, conclusion
 
-    size = automatic.begun(overrides) or max(SIZES)
+    size = automatic.begun_size(overrides) or max(SIZES)
     composer, search, left_out = _prepared(arguments, overrides, began, size)
     for said in (*doubts, *(f"not in the default space: {reason}" for reason in left_out)):
         print(f"optbench: {said}", file=sys.stderr)
@@ -87,10 +87,7 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
                 conclusion.run(search)
                 break
             except BudgetError as error:
-                size = automatic.smaller(error, size)
-                few = f"{size} settings are tried at a time in place of {max(SIZES)}"
-                judged = f"{SIZES[size]} in place of {SIZES[max(SIZES)]} with new seeds"
-                print(f"optbench: the budget is short: {few}, and {judged}", file=sys.stderr)
+                size, overrides = _within(error, size, overrides, arguments)
                 composer, search, _ = _prepared(arguments, overrides, began, size)
     code = tune.end(search, config_dir)
     from runner.report.write import Asked, report
@@ -104,6 +101,28 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
         print(f"care    {warning}")
     print(drawn.write(), end="")
     return max(code, _predictor(composer, search, config_dir))
+
+
+def _within(
+    error: BudgetError, size: int, overrides: list[str], arguments: argparse.Namespace
+) -> tuple[int, list[str]]:
+    """Return a smaller generation, or where the smallest is too long, shorter runs; and say so.
+
+    Raises:
+        BudgetError: the same, if the budget holds neither.
+    """
+    from runner.search import automatic
+
+    few, length = automatic.smaller(error, size), ""
+    if few is None:
+        long = prepared(overrides, arguments.config_dir)
+        overrides, few = automatic.shorter(error, long, overrides, arguments.overrides), min(SIZES)
+        short = prepared(overrides, arguments.config_dir)
+        length = f" of {short.config['epochs']} epochs in place of {long.config['epochs']}"
+    tried = f"{few} settings{length} are tried at a time in place of {max(SIZES)}"
+    judged = f"{SIZES[few]} in place of {SIZES[max(SIZES)]} with new seeds"
+    print(f"optbench: the budget is short: {tried}, and {judged}", file=sys.stderr)
+    return few, overrides
 
 
 def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:

@@ -4,9 +4,10 @@ import codecs
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runner.config import hydra_door
 from runner.errors import ConfigError, TableError, closest
@@ -24,6 +25,8 @@ LEAST_STEPS = 1000
 MOST_EPOCHS = 500
 EVALUATIONS = 20
 """Of such a run."""
+SAFE = 0.8
+"""Runs that are shortened to fit a budget are to take this share of what is left of it."""
 UTF_8 = "utf-8"
 SENTENCES = "data=text_csv"
 """What a table's overview says of a column that reads as sentences."""
@@ -178,36 +181,74 @@ def completed(job: Job, overrides: Sequence[str]) -> list[str]:
     given, found = _keys(overrides), []
     if "model" not in given and (network := NETWORKS.get(str(job.config["data"]["_option_"]))):
         found.append(f"model={network}")
-    size = job.config["batch"].get("size")
-    if not {"epochs", "max_steps"} & given.keys() and isinstance(size, int):
-        steps = math.ceil(len(parts_of(job.config, job.source, job.config["dtype"]).train) / size)
-        epochs = min(MOST_EPOCHS, math.ceil(LEAST_STEPS / steps))
-        if epochs > (job.config["epochs"] or 0):
-            found.append(f"epochs={epochs}")
-            found += [] if "eval_every" in given else [f"eval_every={math.ceil(epochs * steps / EVALUATIONS)}"]
+    if (steps := _steps_an_epoch(job, given)) is not None:
+        enough = min(MOST_EPOCHS, math.ceil(LEAST_STEPS / steps))
+        epochs = _begun_epochs(overrides) or max(enough, job.config["epochs"] or 0)
+        if epochs != job.config["epochs"]:
+            found += _length(epochs, steps, given)
     if job.source.classes is None and job.source.alphabet is None and "data.normalize_target" not in given:
         found.append("data.normalize_target=standard")
     return found
 
 
-def begun(overrides: Sequence[str]) -> int | None:
+def _steps_an_epoch(job: Job, given: dict[str, str]) -> int | None:
+    """Return the batches of an epoch; None where the length of the runs is given, or batches have no one size."""
+    size = job.config["batch"].get("size")
+    if {"epochs", "max_steps"} & given.keys() or not isinstance(size, int):
+        return None
+    return math.ceil(len(parts_of(job.config, job.source, job.config["dtype"]).train) / size)
+
+
+def _length(epochs: int, steps: int, given: dict[str, str]) -> list[str]:
+    every = [] if "eval_every" in given else [f"eval_every={math.ceil(epochs * steps / EVALUATIONS)}"]
+    return [f"epochs={epochs}", *every]
+
+
+def shorter(error: BudgetError, job: Job, overrides: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Return the overrides of runs so short that the budget holds the smallest generation with its finals.
+
+    Args:
+        error: the budget's, of runs as long as they are.
+        job: one of them.
+        overrides: of the search.
+        given: those of the user.
+
+    Raises:
+        BudgetError: the same, if their length is the user's, or an epoch is too long.
+    """
+    steps, few = _steps_an_epoch(job, _keys(given)), min(SIZES)
+    runs = few + expected_runs(SIZES[few])
+    share = min(1.0, error.seconds_left / (runs * error.seconds_a_run)) if error.seconds_a_run > 0 else 0.0
+    epochs = math.floor(SAFE * share * (job.config["epochs"] or 0))
+    if steps is None or epochs < 1:
+        raise error
+    mine = {"epochs", "eval_every"} - _keys(given).keys()
+    kept = [o for o in overrides if o.partition("=")[0] not in mine]
+    return [*kept, *_length(epochs, steps, _keys(given))]
+
+
+def begun_size(overrides: Sequence[str]) -> int | None:
     """Return how large the generations are of the search that the same command began; None: it began none."""
-    name = [o.partition("=")[2] for o in overrides if o.startswith("name=")][-1]
-    try:
-        found = json.loads((OUTPUTS / name / FILE).read_text(encoding="utf-8"))["study"]["generation"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # or of no search, which is refused with its reason
+    found = _begun(overrides, lambda study: study["generation"])
     return found if found in SIZES else None
 
 
-def smaller(error: BudgetError, size: int) -> int:
-    """Return a smaller generation that the budget holds with its finals.
+def _begun_epochs(overrides: Sequence[str]) -> int | None:
+    """Return how long the runs are of the search that the same command began; None: it began none."""
+    return _begun(overrides, lambda study: study["run"]["epochs"])
 
-    Raises:
-        BudgetError: the same, if there is none.
-    """
+
+def _begun(overrides: Sequence[str], of: Callable[[Any], Any]) -> int | None:
+    name = [o.partition("=")[2] for o in overrides if o.startswith("name=")][-1]
+    try:
+        found = of(json.loads((OUTPUTS / name / FILE).read_text(encoding="utf-8"))["study"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # or of no search, which is refused with its reason
+    return found if isinstance(found, int) else None
+
+
+def smaller(error: BudgetError, size: int) -> int | None:
+    """Return a smaller generation that the budget holds with its finals; None where there is none."""
     runs = {few: few + expected_runs(finalists) for few, finalists in SIZES.items() if few < size}
     held = [few for few, count in runs.items() if count * error.seconds_a_run <= error.seconds_left]
-    if not held:
-        raise error
-    return max(held)
+    return max(held, default=None)

@@ -12,6 +12,7 @@ import pytest
 
 from runner.errors import ConfigError
 from runner.search import automatic
+from runner.search.asked import BudgetError
 
 FAST = ["model.width=4", "model.depth=1", "max_steps=4", "eval_every=4", "--trials", "2"]
 
@@ -115,6 +116,41 @@ def test_a_short_budget_is_searched_with_a_smaller_generation_and_the_same_comma
     assert "4 settings are tried at a time in place of 16, and 1 in place of 5 with new seeds" in found.err
     again = optbench(*asked, "--budget", "10m")
     assert again.code == 0, again.err
+
+
+@pytest.mark.slow
+def test_a_budget_too_short_for_four_runs_is_searched_with_shorter_ones_and_the_same_command_keeps_them(
+    table: str, optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def five_seconds_a_run(jobs: list, workers: int) -> float:
+        return sum(job.config["epochs"] for job in jobs) / 100
+
+    monkeypatch.setattr("runner.search.tune.estimate_seconds", five_seconds_a_run)
+    monkeypatch.setattr("runner.search.tune.Search._seconds", lambda self: 0.0)
+    asked = ["auto", table, "--label", "kind", *FAST[:2], "--trials", "4", "baselines=false"]
+    found = optbench(*asked, "--budget", "10s")
+    assert found.code == 0, found.err
+    said = (
+        "4 settings of 57 epochs in place of 500 are tried at a time in place of 16, and 1 in place of 5 with new seeds"
+    )
+    assert said in found.err
+    again = optbench(*asked, "--budget", "10m")
+    assert again.code == 0 and "epochs=57" in again.err, again.err
+
+
+def test_runs_are_shortened_to_what_a_budget_leaves_but_not_if_their_length_was_given(job: Callable) -> None:
+    asked = ["data=wine", "batch.size=16"]
+    long = job(*asked, "epochs=100", "eval_every=40")
+    error = BudgetError("too long", seconds_a_run=2.0, seconds_left=14.0)  # 4 and 10 runs take 28 s
+    found = automatic.shorter(error, long, [*asked, "epochs=100", "eval_every=40", "name=a"], asked)
+    assert found == [*asked, "name=a", "epochs=40", "eval_every=18"]
+    for given in ("epochs=100", "max_steps=500"):
+        with pytest.raises(BudgetError, match="too long"):
+            automatic.shorter(error, long, [*asked, "epochs=100"], [*asked, given])
+    with pytest.raises(BudgetError, match="too long"):
+        automatic.shorter(BudgetError("too long", 200.0, 14.0), long, [*asked, "epochs=100"], asked)
+    kept = automatic.shorter(error, long, [*asked, "epochs=100", "eval_every=7"], [*asked, "eval_every=7"])
+    assert kept == [*asked, "eval_every=7", "epochs=40"]
 
 
 @pytest.mark.slow
