@@ -28,11 +28,8 @@ def train(state: State, pulse: Pulse, hold: int | None = None) -> Iterator[Evalu
 
     At each yield, and where ``pulse`` stopped it, the state is whole: saved and loaded, it goes on to the same rows.
 
-    Args:
-        state: where it begins.
-        pulse: called after each step.
-        hold: steps after which losses are read from the device, so that ``pulse`` may be given an earlier step's, or
-            NaN before the first were read; 1 gives it each step's own. None: 64 on CUDA, where reading waits; else 1.
+    Losses are read from the device every ``hold`` steps, as reading waits on CUDA (None: 64 there, else 1): until then
+    ``pulse`` is given an earlier step's, or NaN; 1 gives it each step's own.
     """
     run, on = state.run, state.on
     if state.rows == 0:

@@ -45,8 +45,8 @@ def beside(jobs: Sequence[Job]) -> None:
     """Measure the baselines of jobs that lie in one folder, unless they are known; jobs must be known to be sound."""
     wanted: dict[tuple[str, ...], Job] = {}
     for job in jobs:
-        if job.config["baselines"] and not job.is_own and job.config["data"]["targets"] is None:  # of another problem
-            wanted.setdefault(key_of(job), job)
+        if (split := job.remembered(split_of)) is not None:
+            wanted.setdefault(split, job)
     if not wanted:
         return
     path = jobs[0].folder.parent / BASELINES
@@ -57,6 +57,13 @@ def beside(jobs: Sequence[Job]) -> None:
             _complete(path, _lacking(path, wanted))
     except Exception as error:
         _say(f"{path} is not written: {error}")
+
+
+def split_of(job: Job) -> tuple[str, ...] | None:
+    """Return what tells a job's data split from others, see ``key_of``; None where no baselines are wanted of it."""
+    if not job.config["baselines"] or job.is_own or job.config["data"]["targets"] is not None:  # of another problem
+        return None
+    return key_of(job)
 
 
 def key_of(job: Job) -> tuple[str, ...]:

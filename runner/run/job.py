@@ -5,10 +5,10 @@ import hashlib
 import importlib.metadata
 import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from runner.run.files import read_config, refuse_changed_data
 from runner.run.training_function import refuse_what_only_the_loop_settles, training_function
 from runner.shell import joined
 
+T = TypeVar("T")
 TRAINING_KEYS = ("val_fraction", "fraction", "folds", "fold")
 """What decides how many samples are trained on."""
 OUTPUTS = Path("outputs")
@@ -96,6 +97,10 @@ class Job:
     def is_own(self) -> bool:
         """Whether a function of the user's trains, and not our loop."""
         return is_own(self.config)
+
+    def remembered(self, of: Callable[["Job"], T]) -> T:
+        """Return what a function finds of the job; a sweep's jobs, which are composed anew each time, remember it."""
+        return of(self)
 
     def sibling(self, overrides: Sequence[str]) -> "Job | None":
         """Return another job of the command that made this one; None where it is not known how that is done.

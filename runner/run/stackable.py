@@ -1,9 +1,11 @@
 """Which runs can be trained together, as a stack of the fused engine's."""
 
 import json
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.config import check
+from runner.config.chosen import Config
 from runner.config.imports import named_by_user
 from runner.errors import ConfigError
 from runner.run.devices import is_spread
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
 
 NUMBERS = ("seed", "init.", "optim.", "scheduler.", "regularization.", "stop.")
 """Choices in which the runs of a stack may differ; ``model`` and all others decide what a step computes."""
-
-
 REPLAYED_FLOPS = 1e11
 """Of a step on CUDA, below which it takes no longer than its launches do (``scripts/bench_cuda.py``)."""
 
@@ -26,8 +26,8 @@ def is_stackable(job: Job, asked: bool) -> bool:
     A training function of one's own is never stacked, nor what several processes train; what of one's own acts in a
     step is where a stack is ``asked`` for. Data of one's own are tensors by then, as all data.
     """
-    acting = [key for key in named_by_user(job.config) if not key.startswith("data.")]
-    return not (job.is_own or is_spread(job)) and (asked or not acting)
+    of = traits(job)
+    return not of.alone and (asked or not of.acts)
 
 
 def is_replayed(job: Job, run: "Run") -> bool:
@@ -45,8 +45,48 @@ def is_replayed(job: Job, run: "Run") -> bool:
     return fused.graph_of(members) is not None and step_flops(members.states[0]) <= REPLAYED_FLOPS
 
 
-def signature(job: Job) -> str:
-    """Return what runs must have in common to be stacked."""
+class Traits(NamedTuple):
+    """All of a job that decides with which others it is stacked."""
+
+    alone: bool
+    """Whether it is trained by a function of the user's, or by several processes."""
+    acts: bool
+    """Whether something of the user's acts in a step."""
+    signature: str
+    """What runs must have in common to be stacked; empty where it is trained alone."""
+    kind: str
+    """What decides whether a run of this signature can be stacked."""
+    order: tuple[int, str]
+    """Its place in a stack: runs of one seed see the same batches, those of one optimizer step together."""
+    refusal: str | None
+    """Why it cannot be stacked, as far as that is known without building it."""
+
+
+def traits(job: Job) -> Traits:
+    """Return what decides with which others a job is stacked."""
+    return job.remembered(traits_of)
+
+
+def traits_of(job: Job) -> Traits:
+    """Work them out."""
+    config = job.config
+    if job.is_own or is_spread(job):
+        return Traits(True, True, "", "", (0, ""), "it is no run of the engine's by itself")
+    same, optim = _signature(job), without_rate(config["optim"])
+    parts = [optim, config["regularization"], sorted(config["stop"].items())]
+    kind = json.dumps([same, _without_sizes(parts)], sort_keys=True)
+    acts = any(not key.startswith("data.") for key in named_by_user(config))
+    order = (int(config["seed"]), sys.intern(str(optim)))
+    return Traits(False, acts, sys.intern(same), sys.intern(kind), order, _refused_by(config))
+
+
+def _refused_by(config: Config) -> str | None:
+    if config["compile"]:
+        return "compile=true compiles the model of one run"
+    return "deterministic=true is for one run at a time" if config["deterministic"] else None
+
+
+def _signature(job: Job) -> str:
     leaves = check.leaves(job.config)
     in_all = {key for key, setting in job.known.settings.items() if setting.same}
     may_differ = (*NUMBERS, *(key for key, setting in job.known.settings.items() if setting.a_run))
@@ -62,18 +102,15 @@ def without_rate(optim: dict[str, Any]) -> dict[str, Any]:
 
 def refusal(job: Job, run: "Run | None" = None) -> str | None:
     """Return why a run cannot be stacked, or None; where it is not given, the first of a kind is built."""
-    if job.config["compile"]:
-        return "compile=true compiles the model of one run"
-    if job.config["deterministic"]:
-        return "deterministic=true is for one run at a time"
+    of = traits(job)
+    if of.refusal is not None:
+        return of.refusal
     from runner.engine import fused
     from runner.run.build import build
 
-    parts = [without_rate(job.config["optim"]), job.config["regularization"], sorted(job.config["stop"].items())]
-    kind = json.dumps([signature(job), _without_sizes(parts)], sort_keys=True)
-    if kind not in _tried:
-        _tried[kind] = fused.refusal(run or build(job))
-    return _tried[kind]
+    if of.kind not in _tried:
+        _tried[of.kind] = fused.refusal(run or build(job))
+    return _tried[of.kind]
 
 
 def _without_sizes(settings: Any) -> Any:

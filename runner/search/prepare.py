@@ -109,7 +109,7 @@ def _tried(space: Space, check: Check) -> list[Job]:
         found = check(overrides)
         if isinstance(found, str):
             raise ConfigError(found if not several else _not_apart(space, overrides, found))
-        probe.append(Held(tuple(overrides), found.run_id, found.place, check.make))
+        probe.append(Held(tuple(overrides), found.run_id, found.place, check.make, memory=found.memory))
     _refuse_idle(space)
     for drawn in _corners(space, combinations):
         overrides = [*space.overrides(drawn), *space.replicates[0]]

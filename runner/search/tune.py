@@ -360,7 +360,7 @@ class Search:
         found = self.check(overrides)
         if isinstance(found, str):
             return found
-        return Held(tuple(overrides), found.run_id, found.place, self.check.make)
+        return Held(tuple(overrides), found.run_id, found.place, self.check.make, memory=found.memory)
 
     # ---- what is said meanwhile
 

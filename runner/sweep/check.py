@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +20,9 @@ from runner.run.devices import is_spread, layout_of, refuse_lone_devices
 from runner.run.job import Job
 from runner.run.outcome import finished
 from runner.run.process import can_fork, cores, end_with
-from runner.run.stackable import refuse
+from runner.run.stackable import refuse, traits_of
 from runner.sweep.held import Maker
+from runner.sweep.terminal import doubts_of
 
 SAME = (*CONTROL, "parallel")
 """What takes one value a sweep."""
@@ -42,6 +43,8 @@ class Found:
     """Values of ``SAME``, as they are shown."""
     fingerprint: str
     """Of its data."""
+    memory: dict[Callable[[Job], Any], Any]
+    """What the sweep asks of every job: it composes none of them again for that."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,10 @@ class Check:
         except ConfigError as error:
             return str(error)
         place = (str(job.config["name"]), job.folder.name)
-        return Found(job.run_id, place, tuple(_shown(job, key) for key in SAME), job.source.fingerprint)
+        from runner.run.baselines import split_of
+
+        memory: dict[Callable[[Job], Any], Any] = {of: of(job) for of in (doubts_of, traits_of, split_of)}
+        return Found(job.run_id, place, tuple(_shown(job, key) for key in SAME), job.source.fingerprint, memory)
 
 
 def _shown(job: Job, key: str) -> str:

@@ -2,9 +2,9 @@
 
 import functools
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from runner.config.chosen import Chosen, Config
 from runner.config.compose import Composer, start_hydra
@@ -12,6 +12,7 @@ from runner.data import Source
 from runner.errors import ConfigError
 from runner.run.job import OUTPUTS, Job, prepare
 
+T = TypeVar("T")
 KEPT = 4096
 """Jobs that are not composed anew while they are among the last looked at."""
 
@@ -64,6 +65,7 @@ class Held(Job):
         place: tuple[str, str],
         make: Maker,
         pause_at: int | None = None,
+        memory: dict[Callable[[Job], Any], Any] | None = None,
     ) -> None:
         """Hold a job.
 
@@ -73,14 +75,17 @@ class Held(Job):
             place: names of its sweep's folder, below outputs/, and of its own.
             make: makes it.
             pause_at: a step from which on it is paused, whatever its overrides say.
+            memory: what functions are known to find of it.
         """
         given = {"overrides": overrides, "run_id": run_id, "place": place, "make": make, "pause_at": pause_at}
+        given["memory"] = {} if memory is None else memory
         for name, value in given.items():
             object.__setattr__(self, name, value)
 
     place: tuple[str, str]
     make: Maker
     pause_at: int | None
+    memory: dict[Callable[[Job], Any], Any]
 
     @staticmethod
     def of(job: Job, make: Maker) -> "Held":
@@ -130,13 +135,19 @@ class Held(Job):
         """Where the run's files lie."""
         return OUTPUTS.joinpath(*self.place)
 
+    def remembered(self, of: Callable[[Job], T]) -> T:
+        """Return what a function finds of the job, which composes it at most once."""
+        if of not in self.memory:
+            self.memory[of] = of(self.whole)
+        return cast(T, self.memory[of])
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Go to another process as overrides."""
         return Held, (self.overrides, self.run_id, self.place, self.make, self.pause_at)
 
     def paused(self, at: int | None) -> "Held":
         """Return the same job, to be paused at a step; None: nowhere."""
-        return Held(self.overrides, self.run_id, self.place, self.make, at)
+        return Held(self.overrides, self.run_id, self.place, self.make, at, self.memory)
 
     def sibling(self, overrides: Sequence[str]) -> Job:
         """Return another job, of the same config folders."""

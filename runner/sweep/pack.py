@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runner.run import packs
 from runner.run.job import Job
 from runner.run.outcome import begun_alone, finished
-from runner.run.stackable import is_stackable, refusal, signature, without_rate
+from runner.run.stackable import is_stackable, refusal, traits
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,7 +56,7 @@ def pack(jobs: Sequence[Job], count: int, least: int = SMALLEST, apiece: int = S
     """
     kinds: dict[str, list[int]] = {}
     for i, job in enumerate(jobs):
-        kinds.setdefault(signature(job), []).append(i)
+        kinds.setdefault(traits(job).signature, []).append(i)
     return [members for kind in kinds.values() for members in _stacks(jobs, kind, count, least, apiece)]
 
 
@@ -87,7 +87,7 @@ def _as_they_were(jobs: Sequence[Job]) -> tuple[list[Pack], list[int]]:
         for run_id in members:
             if run_id in waiting and refusal(jobs[waiting[run_id]]) is None:
                 i = waiting.pop(run_id)
-                again.setdefault(signature(jobs[i]), []).append(i)
+                again.setdefault(traits(jobs[i]).signature, []).append(i)
         found += map(tuple, again.values())
     return found, list(waiting.values())
 
@@ -112,8 +112,7 @@ def _stacks(jobs: Sequence[Job], members: list[int], count: int, least: int, api
     able = [i for i in members if refusal(jobs[i]) is None]
     if not able or (not asked and not pays(first, model, min(most, len(able)), least)):
         return []
-    # Runs of one seed see the same batches, those of one optimizer step together.
-    able.sort(key=lambda i: (jobs[i].config["seed"], str(without_rate(jobs[i].config["optim"])), i))
+    able.sort(key=lambda i: (*traits(jobs[i]).order, i))
     number = max(-(-len(able) // most), min(count, len(able) // apiece), 1)
     if number > count and len(able) // number > SMALLEST:  # as many for each worker
         number = -(-number // count) * count

@@ -114,7 +114,7 @@ def plan(
                 raise ConfigError(str(invalid))
             continue
         fingerprints.add(found.fingerprint)
-        job = Held(tuple(overrides), found.run_id, found.place, make)
+        job = Held(tuple(overrides), found.run_id, found.place, make, memory=found.memory)
         if (first := jobs.setdefault(job.run_id, job)) is not job:
             _refuse_double(first, job)
         for (key, values), value in zip(one_value.items(), found.control, strict=True):

@@ -17,8 +17,13 @@ LINES_FOR_RUNS = 50
 
 def report_doubts(jobs: Sequence[Job]) -> None:
     """Say, each once, what of some jobs is seldom meant, and what was done to their data."""
-    for said in dict.fromkeys(said for job in jobs for said in (*job.source.notes, *doubts(job.config, job.known))):
+    for said in dict.fromkeys(said for job in jobs for said in job.remembered(doubts_of)):
         tqdm.write(f"optbench: {said}", file=sys.stderr)
+
+
+def doubts_of(job: Job) -> tuple[str, ...]:
+    """Return what of a job is seldom meant, and what was done to its data."""
+    return (*job.source.notes, *doubts(job.config, job.known))
 
 
 def report_left_out(said: str) -> None:

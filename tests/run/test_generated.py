@@ -14,7 +14,7 @@ from runner.run.build import build
 from runner.run.claim import run_job, run_pack
 from runner.run.job import Job
 from runner.run.samples import data_of, real_data_of
-from runner.run.stackable import signature
+from runner.run.stackable import traits
 from tests.support.records import Result, rows_of, run_folder, summary_of, without_timing
 
 Optbench = Callable[..., Result]
@@ -114,9 +114,9 @@ def test_runs_of_a_seed_are_stacked_and_those_of_two_are_not(job: Callable[..., 
     asked = [*FEW, "data.generated=1", "dtype=float64"]
     rates = [[*asked, f"optim.lr={lr}"] for lr in (0.01, 0.02, 0.04)]
     jobs = [job(*one, "name=stacked") for one in rates]
-    assert len({signature(one) for one in jobs}) == 1
-    assert signature(job(*asked, "seed=1")) != signature(jobs[0])
-    assert signature(job(*FEW, "seed=1")) == signature(job(*FEW))
+    assert len({traits(one).signature for one in jobs}) == 1
+    assert traits(job(*asked, "seed=1")).signature != traits(jobs[0]).signature
+    assert traits(job(*FEW, "seed=1")).signature == traits(job(*FEW)).signature
     together = [outcome for outcome in run_pack(jobs, "none") if outcome is not None]
     assert [o.summary["stack_size"] for o in together] == [3] * 3
     for one, outcome in zip(rates, together, strict=True):
