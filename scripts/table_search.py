@@ -53,7 +53,7 @@ NETWORK = ("model.width=16", "model.depth=2")
 SETTINGS, SEEDS, SEARCHED = 500, 10, 5
 """Seeds below ``SEARCHED`` are a search's, the others judge."""
 DOCS = Path(__file__).parents[1] / "docs"
-FILE, PAGE = DOCS / "search_tasks.csv.gz", DOCS / "tune.md"
+FILE, PAGE = DOCS / "search_tasks.csv.gz", DOCS / "tune_results.md"
 OPTIMIZERS, INITIALIZERS = ("sgd", "adamw", "nadam"), ("default", "he_normal", "xavier_uniform", "orthogonal")
 SCHEDULES = ("constant", "linear", "cosine")
 SPACE = Space(
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--update", action="store_true", help="write the table of all tasks into docs/tune.md")
+    parser.add_argument("--update", action="store_true", help="write the table of all tasks into docs/tune_results.md")
     asked = parser.parse_args()
     if asked.update and (asked.train or asked.tasks != ",".join(TASKS)):
         parser.error("--update writes the whole table: leave --train and --tasks out")
