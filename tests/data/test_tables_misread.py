@@ -38,6 +38,19 @@ def read_as_told(path: Path, **given: Any) -> Source:
 
 
 @pytest.mark.parametrize(
+    "write", ["{0}-{1:02}-{2:02}", "{2:02}.{1:02}.{0}", "{1}/{2}/{0}", "{0}-{1:02}-{2:02} 12:30:00"]
+)
+def test_a_column_of_dates_is_said_to_be_one(write: str, tmp_path: Path) -> None:
+    dates = [write.format(2000 + i % 20, 1 + i % 12, 1 + i % 28) for i in range(300)]
+    error = refused(table(tmp_path / "t.csv", {"x": NOISE, "day": dates, "y": ["a", "b"] * 150}), label="y")
+    assert "the column day has" in str(error) and "it holds dates" in str(error)
+    assert error.settings == {"exclude": ["day"]}
+    words = [f"{i} a word" for i in range(300)]
+    error = refused(table(tmp_path / "t.csv", {"x": NOISE, "day": words, "y": ["a", "b"] * 150}), label="y")
+    assert "it holds dates" not in str(error)
+
+
+@pytest.mark.parametrize(
     ("cells", "example"),
     [
         (["01067", "80331", "99974"], "01067"),
@@ -82,6 +95,12 @@ def test_numbers_with_zeros_before_them_are_told_from_others(
         (["$5", "$1,200.50", "-$3"], {"units": ["$"], "thousands": ","}, [5.0, 1200.5, -3.0]),
         (["5,50 €", "3 €", "1.200,00 €"], {"units": ["€"], "decimal": ",", "thousands": "."}, [5.5, 3.0, 1200.0]),
         (["0,101", "0,125", "0,250"], {"decimal": ","}, [0.101, 0.125, 0.25]),
+        (["110,3 m²", "63 m²", "25,25 m²"], {"decimal": ",", "units": ["m²"]}, [110.3, 63.0, 25.25]),
+        (["12 m2", "7.5 m2", "100m2"], {"units": ["m2"]}, [12.0, 7.5, 100.0]),
+        (["21.5 °C", "-3 °C", "0°C"], {"units": ["°C"]}, [21.5, -3.0, 0.0]),
+        (["50 km/h", "7.5 km/h", "130km/h"], {"units": ["km/h"]}, [50.0, 7.5, 130.0]),
+        (["110平方米", "63.5 平方米", "25平方米"], {"units": ["平方米"]}, [110.0, 63.5, 25.0]),
+        (["₩1,200", "₩800", "₩15,000"], {"units": ["₩"], "thousands": ","}, [1200.0, 800.0, 15000.0]),
         (["5 kg", "7.5 kg", "10kg"], {"units": ["kg"]}, [5.0, 7.5, 10.0]),
         (["1\u00a0250", "800", "12\u202f000"], {"thousands": " "}, [1250.0, 800.0, 12000.0]),
     ],
@@ -223,6 +242,7 @@ def test_texts_among_whole_numbers_are_told_from_numbers_by_a_setting(tmp_path: 
         ({"decimal": ".", "thousands": "."}, "data.decimal=. beside data.thousands=."),
         ({"decimal": "ab"}, "data.decimal must be one character"),
         ({"units": ["5"]}, "data.units must be symbols"),
+        ({"units": ["e5"]}, "data.units must be symbols"),
         ({"encoding": "utf-99"}, "data.encoding must be one that Python knows"),
         ({"encoding": "rot13"}, "data.encoding must be one that Python knows"),
         ({"delimiter": "||"}, "data.delimiter must be one character"),

@@ -20,6 +20,9 @@ COMPRESSED = (".gz", ".bz2", ".zip", ".xz", ".zst", ".tar")
 """Endings of files that pandas unpacks."""
 
 
+_EXPONENT = re.compile(r"[eE]\d*")
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a file's text becomes cells, and cells numbers."""
@@ -67,8 +70,8 @@ def check(reading: Reading) -> None:
             raise ConfigError(f"data.{key} must be one character such as . or , got {value!r}")
     if reading.decimal == reading.thousands:
         raise ConfigError(f"data.decimal={reading.decimal} beside data.thousands={reading.thousands}: they must differ")
-    if odd := [unit for unit in reading.units if not unit or any(c.isdigit() for c in unit)]:
-        raise ConfigError(f"data.units must be symbols beside numbers, such as % or $, got {odd[0]!r}")
+    if odd := [unit for unit in reading.units if not unit or unit[0].isdecimal() or _EXPONENT.fullmatch(unit)]:
+        raise ConfigError(f"data.units must be symbols beside numbers, such as %, $, kg or m², got {odd[0]!r}")
     try:
         "".encode(reading.encoding)
     except LookupError as error:

@@ -23,14 +23,17 @@ MOST_WORDS = 5
 """A column with more different texts than this beside its numbers is no column of numbers."""
 
 _GROUPED = r"[1-9]\d{0,2}(?:[,.' _]\d{3})+"
-_SYMBOLS = "$€£¥₹%‰°"
+_SYMBOLS = "$€£¥₹₽₩₺₴₪₫₱฿%‰°"
+_UNIT = r"(?u:°?[^\W\d_]{1,8}[23²³]?(?:/[^\W\d_]{1,8}[23²³]?)?)"
+"""A word of any script, such as kg, m², °C, km/h."""
 _DECORATED = re.compile(
     rf"[-+]?\s*(?P<before>[{_SYMBOLS}]?)\s*[-+]?"
-    rf"(?P<whole>{_GROUPED}|\d+)(?:(?P<mark>[.,])\d+)?(?:[eE][-+]?\d+)?\s*(?P<after>[{_SYMBOLS}]|[^\W\d_]{{1,5}})?",
+    rf"(?P<whole>{_GROUPED}|\d+)(?:(?P<mark>[.,])\d+)?(?:[eE][-+]?\d+)?\s*(?P<after>{_UNIT}|[{_SYMBOLS}])?",
     re.ASCII,
 )
 _IN_BRACKETS = re.compile(r"^\((.*)\)$")
 """As accountants write what is below zero."""
+_DATE = re.compile(r"(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2(?:\d{4}|\d\d))(?!\d)", re.ASCII)
 _CODE = re.compile(r"[-+]?0\d+", re.ASCII)
 """A number with zeros before it, which is a code."""
 _OTHER_SIGNS = str.maketrans({"\u2212": "-", "\u00a0": " ", "\u202f": " "})
@@ -62,6 +65,14 @@ class Column:
     def was_meant_as_numbers(self) -> bool:
         """Almost all of its texts are numbers."""
         return bool(self.odd or self.settings)
+
+    @property
+    def reads_as(self) -> str:
+        """What else a column of text holds: dates, or sentences; nothing of another."""
+        cells = pd.Series(self.values[~self.missing], dtype=object)
+        if cells.map(lambda cell: _DATE.match(cell) is not None).mean() >= ALMOST_ALL:
+            return "; it holds dates: the year, or the days since the first one, is a number"
+        return self.as_sentences
 
     @property
     def as_sentences(self) -> str:
@@ -162,8 +173,8 @@ def _doubted(column: Column, reading: Reading) -> Column:
         None if plain[i] or codes[i] else _DECORATED.fullmatch(_IN_BRACKETS.sub(r"\1", word.translate(_OTHER_SIGNS)))
         for i, word in enumerate(different)
     ]
-    if len({match["after"] for match in decorated if match and (match["after"] or "").isalpha()}) > 1:
-        decorated = [None if match and (match["after"] or "").isalpha() else match for match in decorated]
+    if len({match["after"] for match in decorated if match and _is_word(match["after"])}) > 1:
+        decorated = [None if match and _is_word(match["after"]) else match for match in decorated]
     alike = plain | np.array([found is not None for found in decorated])
     if counts.to_numpy()[alike].sum() < ALMOST_ALL * counts.sum():
         return column
@@ -176,6 +187,10 @@ def _doubted(column: Column, reading: Reading) -> Column:
         settings["missing_values"] = [*reading.missing_values, *absent]
     shown = [word for word, found in zip(different, decorated, strict=True) if found is not None][:2]
     return replace(column, odd=tuple(dict.fromkeys([*shown, *absent])), settings=settings)
+
+
+def _is_word(unit: str | None) -> bool:
+    return any(map(str.isalpha, unit or ""))
 
 
 def _settings_for(found: list[re.Match[str]], reading: Reading) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class Table:
             yield self._infinite(column)
         else:
             if column.kind == "text" and (many := column.distinct(self.kept)) > MOST_CATEGORIES:
-                yield Trouble(name, f"has {many} categories, more than {MOST_CATEGORIES}{column.as_sentences}", out)
+                yield Trouble(name, f"has {many} categories, more than {MOST_CATEGORIES}{column.reads_as}", out)
             if gone and self.roles.missing == "refuse":
                 yield Trouble(name, f"has {gone} missing values", {"missing": "impute"})
 
