@@ -147,7 +147,8 @@ def override(key: str, cell: str) -> str:
         return f"{key}=null"
     if re.match(r"'[=+\-@\t\r]", cell):
         cell = cell[1:]  # the apostrophe is for spreadsheets
-    if _is_text(key):
+    some, always = _are_texts(key)
+    if some and (always or cell[0] != "["):
         return f"{key}={written(cell)}"
     if cell[0] in "[{":
         try:
@@ -158,12 +159,13 @@ def override(key: str, cell: str) -> str:
 
 
 @functools.cache
-def _is_text(key: str) -> bool:
-    """Say whether a shipped option, or every run, has a setting of that key that takes one text."""
+def _are_texts(key: str) -> tuple[bool, bool]:
+    """Say whether a shipped option, or every run, has a setting of that key that takes one text, and whether all do."""
     group, _, rest = key.partition(".")
     found = [option.settings[rest] for option in options(group) if rest in option.settings]
     found += [setting for name, setting in of_every_run().spec.settings.items() if name == key]
-    return any(s.field is not None and s.field.kind is str and s.field.length is None for s in found)
+    texts = [s.field is not None and s.field.kind is str and s.field.length is None for s in found]
+    return any(texts), bool(texts) and all(texts)
 
 
 def train(given: Sequence[str]) -> str:

@@ -73,3 +73,29 @@ def test_settings_that_only_other_runs_have_are_no_part_of_a_command(folder: Pat
     assert "optim=rmsprop" in command
     assert "args" not in command and "patience" not in command
     assert pasted(command)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["data=csv", "data.text=[zip]", "data.exclude=[said]", "data.index=id", "data.units=['m²']"],
+        [
+            "data=csv",
+            "data.columns=[size,zip]",
+            "data.text=[zip]",
+            "data.units=['m²','%']",
+            "data.missing_values=['?']",
+        ],
+        ["data=text_csv", "data.text=said", "model=linear"],
+        ["data=text_csv", "data.text='[x'", "model=linear"],
+    ],
+)
+def test_a_command_about_a_table_gives_its_columns_as_they_were_typed(asked: list[str], folder: Path) -> None:
+    lines = ["id,zip,size,said,[x,kind"]
+    lines += [f"a{i},0{i % 3},{i} m²,one word {i % 5},two {i % 4},{'no' if i % 2 else 'yes'}" for i in range(60)]
+    (folder / "flats.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    jobs = a_sweep_of([*asked, "data.path=flats.csv", "data.label=kind", "optim=sgd", "max_steps=2"], 0.1, seeds=2)
+    text = report(jobs[0].folder.parent).text
+    assert "could not be checked" not in text, text
+    command = next(line for line in text.splitlines() if line.startswith("optbench train"))
+    assert [prepare(found).run_id for found in pasted(command)] == [jobs[0].run_id]
