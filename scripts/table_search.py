@@ -36,6 +36,7 @@ from runner.statistics.scores import mean_interval
 
 Array = npt.NDArray[np.float64]
 
+REVIEWS = Path(__file__).parents[1] / "examples" / "sentences" / "reviews.csv"
 TASKS = {
     "digits": ("data=digits", "max_steps=150"),
     "digits-few": ("data=digits", "data.fraction=0.1", "max_steps=100"),
@@ -46,7 +47,7 @@ TASKS = {
     "mnist1d": ("data=mnist1d", "max_steps=200"),
     "mnist1d-few": ("data=mnist1d", "data.fraction=0.2", "max_steps=100"),
     "regression": ("data=linear_regression", "max_steps=100"),
-    "text": ("data=text", "model=rnn", "max_steps=60"),
+    "text": ("data=text_csv", f"data.path={REVIEWS}", "data.text=review", "data.label=mood", "max_steps=60"),
 }
 """The overrides of each; width and depth of the network beside them."""
 NETWORK = ("model.width=16", "model.depth=2")
