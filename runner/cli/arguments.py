@@ -70,6 +70,8 @@ class Parser(argparse.ArgumentParser):
             ConfigError: always.
         """
         said, _, words = message.partition(": ")
+        if said == "the following arguments are required":  # argparse counts those that may be left out
+            message = f"{said}: {words.removesuffix(', key=value')}"
         hint = self._meant(words.split()[0]) if said == "unrecognized arguments" and words else ""
         raise ConfigError(f"{message}{hint}; see {self.prog} --help")
 

@@ -11,7 +11,7 @@ from runner.config.check import check
 from runner.config.chosen import Config
 from runner.config.own_yamls import refuse_aliases
 from runner.data import Source
-from runner.errors import ConfigError
+from runner.errors import ConfigError, closest
 
 FINISHED = ("completed", "stopped_early", "diverged")
 ENDED = (*FINISHED, "failed")
@@ -28,6 +28,9 @@ def read_config(run: str | Path) -> Config:
     """
     folder = Path(run)
     path = folder / "config.yaml"
+    if not folder.is_dir():
+        beside = [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        raise ConfigError(f"there is no folder {folder}{closest(folder.name, beside)}")
     if not path.is_file():
         raise ConfigError(f"{folder} is no run's folder: it holds no config.yaml")
     refuse_aliases(folder)

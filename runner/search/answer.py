@@ -102,6 +102,8 @@ def _of_finals(search: Search, found: Finals, measure: Measure) -> list[str]:
         else:
             lines.append("The first is the best of them (95 %).")
         if regret is not None:
+            if measure.counted:  # there is no more than all of them right
+                regret = min(regret, 1 - float(raced.mean[places.index(found.chosen)]))
             lines.append(f"The best of them is better than the chosen one by {measure.amount(regret)} at most (95 %).")
     if found.over and found.judged:
         lines.append(_fresh(search, found, measure))
