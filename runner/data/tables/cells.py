@@ -18,8 +18,6 @@ SEPARATORS = {"\\t": "\t", "whitespace": r"\s+", r"\s+": r"\s+"}
 """What a delimiter of several characters stands for."""
 COMPRESSED = (".gz", ".bz2", ".zip", ".xz", ".zst", ".tar")
 """Endings of files that pandas unpacks."""
-
-
 _EXPONENT = re.compile(r"[eE]\d*")
 
 
@@ -156,7 +154,7 @@ def with_leading_zeros(
     found = {}
     for name in asked:
         words = cells[name].dropna()
-        coded = words[words.str.fullmatch(r"\s*[-+]?0\d+\s*")]
+        coded = words[words.str.fullmatch(r"\s*0\d+\s*")]
         if len(coded):
             found[name] = str(coded.iloc[0]).strip()
     return found
@@ -167,7 +165,7 @@ def _may_have_leading_zeros(path: str, reading: Reading) -> bool:
     if Path(path).suffix in COMPRESSED:
         return True
     between = "" if reading.separator == SEPARATORS["whitespace"] else re.escape(reading.separator)
-    begun = re.compile(rf"(?:^|[\s\"+-]|[{between}])0\d" if between else r"(?:^|[\s\"+-])0\d", re.MULTILINE)
+    begun = re.compile(rf"[\s\"{between}]0\d")
     with Path(path).expanduser().open(encoding=reading.encoding, errors="replace") as file:
         rest = "\n"
         while part := file.read(2**22):
