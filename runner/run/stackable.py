@@ -71,7 +71,7 @@ def traits_of(job: Job) -> Traits:
     """Work them out."""
     config = job.config
     if job.is_own or is_spread(job):
-        return Traits(True, True, "", "", (0, ""), "it is no run of the engine's by itself")
+        return Traits(True, True, "", "", (0, ""), "several processes train it, or a function of your own")
     same, optim = _signature(job), without_rate(config["optim"])
     parts = [optim, config["regularization"], sorted(config["stop"].items())]
     kind = json.dumps([same, _without_sizes(parts)], sort_keys=True)

@@ -59,7 +59,6 @@ UNLIKE = {
 SAMPLE = [
     *(("hooks", way) for way in WAYS),
     ("batch norm", "ddp"),
-    ("micro", "fsdp"),
     ("augmented", "tensor"),
     ("vit", "pipeline"),
     ("gpt", "tensor"),

@@ -41,7 +41,9 @@ def simulated(rng: np.random.Generator, means: list[float], seeds: int) -> Workl
     return workload
 
 
-@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(
+    "seeds", [pytest.param(3, marks=pytest.mark.slow), 5, pytest.param(10, marks=pytest.mark.slow)]
+)
 def test_no_winner_is_declared_where_nothing_differs(seeds: int):
     rng = np.random.default_rng(seeds)
     winners = worse = 0
@@ -53,14 +55,16 @@ def test_no_winner_is_declared_where_nothing_differs(seeds: int):
     assert worse <= 0.05 * 200  # any setting at all wrongly told from the luckiest one
 
 
-@pytest.mark.parametrize("seeds", [5, 10])
+@pytest.mark.parametrize("seeds", [5, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_difference_of_three_deviations_is_found(seeds: int):
     rng = np.random.default_rng(seeds)
     found = [simulated(rng, [0.9, 0.9, 0.95], seeds) for _ in range(50)]
     assert np.mean([w.table.at[0, "optim"] == "o2" and w.rivals == [] for w in found]) >= 0.9
 
 
-@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(
+    "seeds", [pytest.param(3, marks=pytest.mark.slow), 5, pytest.param(10, marks=pytest.mark.slow)]
+)
 def test_the_test_interval_of_the_best_covers_its_truth(seeds: int):
     """Validation chose, so validation flatters; the test measure had no part in the choice and does not."""
     rng = np.random.default_rng(seeds)
