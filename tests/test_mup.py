@@ -243,7 +243,7 @@ def test_a_stack_takes_it(optbench: Callable) -> None:
 def test_the_range_test_raises_every_parameters_rate(job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[float]] = []
 
-    def steps(state: SimpleNamespace, pulse: Callable) -> list[None]:
+    def steps(state: SimpleNamespace, pulse: Callable, hold: int) -> list[None]:
         for state.step in range(1, 41):
             seen.append([group["lr_scale"] for group in state.optimizer.param_groups])
             pulse(state, 1.0 / state.step)

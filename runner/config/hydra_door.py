@@ -178,9 +178,8 @@ class Parser:
         try:
             parsed = self._parser.parse_overrides([line])[0]
         except HydraException as error:
-            odd = next((c for c in line.partition("=")[2] if not c.isascii()), None)
-            what = f"{line} has {odd} outside of quotes" if odd and "Lexer" in str(error) else reason(error)
-            raise ConfigError(f"{what}; quote a value with other signs, as in 'name=\"a: b\"'") from error
+            said = reason(error) if line.isascii() or "Lexer" not in str(error) else f"{line} cannot be read"
+            raise ConfigError(f"{said}; quote a value with other signs, as in 'name=\"a: b\"'") from error
         sweeps = parsed.is_sweep_override()
         return Override(
             line=line,

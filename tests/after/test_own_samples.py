@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -198,7 +199,7 @@ def test_folds_of_changed_data_are_not_joined(optbench: Callable, folder: Path) 
     assert optbench("train", "-m", *TABLE, "data.folds=3", "data.fold=0,1").code == 0
     changed(folder / "t.csv", 90)
     refused = optbench("train", *TABLE, "data.folds=3", "data.fold=2")
-    assert refused.code == 2 and "the data has changed since fold 0 was trained" in refused.err
+    assert refused.code == 2 and re.search("the data has changed since fold [01] was trained", refused.err)
     assert optbench("train", *TABLE).code == 0  # no fold
 
 

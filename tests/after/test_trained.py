@@ -96,7 +96,12 @@ def test_importing_the_package_is_light() -> None:
 
 @pytest.mark.parametrize(
     ("argv", "words"),
-    [(["nowhere"], ["nowhere", "config.yaml"]), ([], ["RUN"]), (["x", "--part", "all"], ["--part", "val, test"])],
+    [
+        (["nowhere"], ["there is no folder nowhere"]),
+        (["."], ["config.yaml"]),
+        ([], ["RUN"]),
+        (["x", "--part", "all"], ["--part", "val, test"]),
+    ],
 )
 def test_predict_refuses_what_is_no_run(argv: list[str], words: list[str], optbench: Callable) -> None:
     refused = optbench("predict", *argv)
