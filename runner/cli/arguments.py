@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_overrides(self, about: str) -> None:
         """Add ``group=option`` and ``key=value``, any number of them."""
-        self.add_argument("overrides", nargs="*", metavar="key=value", help=about, words=offered)
+        self.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=about, words=offered)
 
     def print_help(self, file: object = None) -> None:
         """Print the help; argparse's own would keep silent about a full disk."""
@@ -70,8 +70,6 @@ class Parser(argparse.ArgumentParser):
             ConfigError: always.
         """
         said, _, words = message.partition(": ")
-        if said == "the following arguments are required":  # argparse counts those that may be left out
-            message = f"{said}: {words.removesuffix(', key=value')}"
         hint = self._meant(words.split()[0]) if said == "unrecognized arguments" and words else ""
         raise ConfigError(f"{message}{hint}; see {self.prog} --help")
 

@@ -115,10 +115,9 @@ def _within(
 
     few, length = automatic.smaller(error, size), ""
     if few is None:
-        long = prepared(overrides, arguments.config_dir)
-        overrides, few = automatic.shorter(error, long, overrides, arguments.overrides), min(SIZES)
-        short = prepared(overrides, arguments.config_dir)
-        length = f" of {short.config['epochs']} epochs in place of {long.config['epochs']}"
+        few, job = min(SIZES), prepared(overrides, arguments.config_dir)
+        overrides, epochs = automatic.shorter(error, job, overrides, arguments.overrides)
+        length = f" of {epochs} epochs in place of {job.config['epochs']}"
     tried = f"{few} settings{length} are tried at a time in place of {max(SIZES)}"
     judged = f"{SIZES[few]} in place of {SIZES[max(SIZES)]} with new seeds"
     print(f"optbench: the budget is short: {tried}, and {judged}", file=sys.stderr)

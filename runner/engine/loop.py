@@ -28,8 +28,8 @@ def train(state: State, pulse: Pulse, hold: int | None = None) -> Iterator[Evalu
 
     At each yield, and where ``pulse`` stopped it, the state is whole: saved and loaded, it goes on to the same rows.
 
-    Losses are read from the device every ``hold`` steps, as reading waits on CUDA (None: 64 there, else 1): until then
-    ``pulse`` is given an earlier step's, or NaN; 1 gives it each step's own.
+    Losses are read from the device ``hold`` at a time, as reading waits for it (None: 64 on CUDA, else 1). ``pulse`` is
+    given the last one that was read, NaN before the first.
     """
     run, on = state.run, state.on
     if state.rows == 0:

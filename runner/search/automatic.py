@@ -204,8 +204,8 @@ def _length(epochs: int, steps: int, given: dict[str, str]) -> list[str]:
     return [f"epochs={epochs}", *every]
 
 
-def shorter(error: BudgetError, job: Job, overrides: Sequence[str], given: Sequence[str]) -> list[str]:
-    """Return the overrides of runs so short that the budget holds the smallest generation with its finals.
+def shorter(error: BudgetError, job: Job, overrides: Sequence[str], given: Sequence[str]) -> tuple[list[str], int]:
+    """Return the overrides of runs that fit the budget in the smallest generation with its finals, and their epochs.
 
     Args:
         error: the budget's, of runs as long as they are.
@@ -224,7 +224,7 @@ def shorter(error: BudgetError, job: Job, overrides: Sequence[str], given: Seque
         raise error
     mine = {"epochs", "eval_every"} - _keys(given).keys()
     kept = [o for o in overrides if o.partition("=")[0] not in mine]
-    return [*kept, *_length(epochs, steps, _keys(given))]
+    return [*kept, *_length(epochs, steps, _keys(given))], epochs
 
 
 def begun_size(overrides: Sequence[str]) -> int | None:

@@ -143,14 +143,14 @@ def test_runs_are_shortened_to_what_a_budget_leaves_but_not_if_their_length_was_
     long = job(*asked, "epochs=100", "eval_every=40")
     error = BudgetError("too long", seconds_a_run=2.0, seconds_left=14.0)  # 4 and 10 runs take 28 s
     found = automatic.shorter(error, long, [*asked, "epochs=100", "eval_every=40", "name=a"], asked)
-    assert found == [*asked, "name=a", "epochs=40", "eval_every=18"]
+    assert found == ([*asked, "name=a", "epochs=40", "eval_every=18"], 40)
     for given in ("epochs=100", "max_steps=500"):
         with pytest.raises(BudgetError, match="too long"):
             automatic.shorter(error, long, [*asked, "epochs=100"], [*asked, given])
     with pytest.raises(BudgetError, match="too long"):
         automatic.shorter(BudgetError("too long", 200.0, 14.0), long, [*asked, "epochs=100"], asked)
     kept = automatic.shorter(error, long, [*asked, "epochs=100", "eval_every=7"], [*asked, "eval_every=7"])
-    assert kept == [*asked, "eval_every=7", "epochs=40"]
+    assert kept == ([*asked, "eval_every=7", "epochs=40"], 40)
 
 
 @pytest.mark.slow
