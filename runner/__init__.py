@@ -9,3 +9,5 @@ __version__ = "0.2.0"
 
 INTERRUPTED = 130
 """The exit code after a Ctrl-C, as shells have it."""
+GOES_ON = "optbench: interrupted; the same command goes on from here"
+"""What is said then, where something was kept."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from runner import INTERRUPTED
+from runner import GOES_ON, INTERRUPTED
 from runner.cli import data, following, tune
 from runner.cli.arguments import Parser, whole_number
 from runner.cli.one_run import find_parts_in_current_folder, prepared
@@ -28,7 +28,6 @@ BUDGET = "10m"
 PREDICTOR = "-predictor"
 """Behind the search's name: where the run lies whose weights are kept."""
 MOST_REMEDIES = 3
-GOES_ON = "optbench: interrupted; the same command goes on from here"
 
 
 def parser() -> Parser:
@@ -59,14 +58,6 @@ def run(argv: Sequence[str]) -> int:
             f"{odd} beside auto: it searches, and keeps the weights of its predictor; optbench tune takes it"
         )
     duration(arguments.budget)
-    try:
-        return _run(arguments, began)
-    except KeyboardInterrupt:
-        print(GOES_ON, file=sys.stderr)
-        return INTERRUPTED
-
-
-def _run(arguments: argparse.Namespace, began: float) -> int:
     config_dir: str | None = arguments.config_dir
     overrides, doubts = _checked(arguments)
     front = ["--config-dir", config_dir] if config_dir else []
@@ -81,14 +72,26 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
         f"\noptbench: searching for {arguments.budget} at most: {joined(['optbench', 'tune', *front, *overrides])}",
         file=sys.stderr,
     )
-    with following.followed(search.study.folder if arguments.watch else None, config_dir):
-        while True:
-            try:
-                conclusion.run(search)
-                break
-            except BudgetError as error:
-                size, overrides = _within(error, size, overrides, arguments)
-                composer, search, _ = _prepared(arguments, overrides, began, size)
+    try:
+        with following.followed(search.study.folder if arguments.watch else None, config_dir):
+            while True:
+                try:
+                    conclusion.run(search)
+                    break
+                except BudgetError as error:
+                    size, overrides = _within(error, size, overrides, arguments)
+                    composer, search, _ = _prepared(arguments, overrides, began, size)
+        return _concluded(composer, search, arguments)
+    except KeyboardInterrupt:
+        if not search.study.folder.exists():
+            raise  # nothing was kept
+        print(GOES_ON, file=sys.stderr)
+        return INTERRUPTED
+
+
+def _concluded(composer: "Composer", search: "Search", arguments: argparse.Namespace) -> int:
+    """Print the answer and the report, keep a predictor, and return the exit code."""
+    config_dir: str | None = arguments.config_dir
     code = tune.end(search, config_dir)
     from runner.report.write import Asked, report
     from runner.search.answer import recommended

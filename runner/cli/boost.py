@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from runner import INTERRUPTED
+from runner import GOES_ON, INTERRUPTED
 from runner.cli.arguments import Parser, finite_number
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.errors import ConfigError
@@ -65,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
     report_doubts([boost.first])
     boost.run()
     if boost.interrupted:
-        print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
+        print(GOES_ON, file=sys.stderr)
         return INTERRUPTED
     made = ensemble.finish(boost.team(), boost.recipe(), "")
     made.notes.extend([f"ended early: {boost.ended}"] if boost.ended else [])

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from runner import INTERRUPTED
+from runner import GOES_ON, INTERRUPTED
 from runner.cli.arguments import Parser
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.cli.typed import FOLDERS
@@ -63,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
         made = ensemble.make(team, arguments.method)
         extra = _equal(made, arguments.config_dir, command) if arguments.equal else {}
     except KeyboardInterrupt:
-        print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
+        print(GOES_ON, file=sys.stderr)
         return INTERRUPTED
     ensemble.write(made, extra)
     print(said.text(made), end="")

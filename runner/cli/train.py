@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner import INTERRUPTED
+from runner import GOES_ON, INTERRUPTED
 from runner.cli import devices, following, keys
 from runner.cli.arguments import Parser, own_folders
 from runner.cli.one_run import find_parts_in_current_folder
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 TROUBLE = ("failed", "interrupted", "diverged")
 LARGE_TARGET = 10.0
 """Targets beyond it, in absolute value, are large beside the outputs of a new network."""
-GOES_ON = "optbench: interrupted; the same command goes on from here"
 PAUSED = "the same command without pause_at, or with a later one, goes on from here"
 
 EXAMPLES = """\

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner import INTERRUPTED
+from runner import GOES_ON, INTERRUPTED
 from runner.cli import following
 from runner.cli.arguments import Parser, check_file, whole_number
 from runner.cli.following import followed
@@ -124,7 +124,7 @@ def end(search: "Search", config_dir: str | None) -> int:
         return 1
     failed = search.failed()
     if search.interrupted and not (failed and search.probe[0].config["fail_fast"]):
-        print("optbench: interrupted; the same command goes on from here", file=sys.stderr)
+        print(GOES_ON, file=sys.stderr)
         return INTERRUPTED
     if search.ended is not None:
         print(f"optbench: ended: {search.ended}", file=sys.stderr)
