@@ -16,6 +16,7 @@ from runner.errors import ConfigError
 from runner.run import files
 from runner.run.changed import refuse_runs_of_other_data
 from runner.run.claim import run_job
+from runner.run.devices import is_spread
 from runner.run.job import Job, prepare
 from runner.run.outcome import Outcome, finished
 from runner.sweep.check import SAME, Check, checked
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 TRIAL_SECONDS = 1.0
 """Training spent on an estimate of how long a sweep would take, for each kind of run."""
 TRIAL_KINDS = 3
+START_SECONDS = 8.0
+"""Until the processes of a run on several devices are there and train, each on a core of its own; measured 6 to 10."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,10 @@ def describe(jobs: Sequence[Job], workers: int) -> str:
 
 
 def estimate_seconds(jobs: Sequence[Job], workers: int) -> float:
-    """Return how long the jobs would take, from a short trial of a few kinds of them in memory."""
+    """Return how long the jobs would take, from a short trial of a few kinds of them in memory.
+
+    A run on several devices is tried on one: what they gain is not counted, but that its processes have to start is.
+    """
     from runner.run.build import build
 
     chosen = [[jobs[i] for i in task] for task in packed(jobs, workers)]
@@ -180,6 +186,7 @@ def estimate_seconds(jobs: Sequence[Job], workers: int) -> float:
         runs = [build(job) for job in kind[0]]
         total += _seconds_a_step(runs) * sum(build(task[0]).steps for task in kind)
     whole = total * len(chosen) / max(1, sum(map(len, tried)))
+    whole += START_SECONDS * sum(is_spread(job) for job in jobs)
     return whole / max(1, min(workers, len(chosen)))
 
 

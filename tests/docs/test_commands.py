@@ -31,10 +31,10 @@ ELSEWHERE = {
 }
 SHORTER = {
     "--budget 10m": "--budget 60s",
-    "--budget 8h": "--budget 60s",
-    "--label price": "--label price --budget 60s",  # 10 minutes without
-    "auto pictures/": "auto pictures/ --budget 60s",
-    "mymodel.Net": "mymodel.Net --budget 60s",
+    "--budget 8h": "--trials 2 --generation 2 --finalists 1",
+    "--label price": "--label price --budget 2m",  # 10 minutes without
+    "auto pictures/": "auto pictures/ --budget 2m",
+    "mymodel.Net": "mymodel.Net --budget 2m",
     "--trials 100": "--trials 32",
     "--trials 160": "--trials 32",
 }
@@ -51,7 +51,7 @@ FIRST = {
     "RUN": "optbench train epochs=2",
 }
 """What a command names, and what the reader has trained before."""
-TAKES_S = 600
+TAKES_S = 1800
 
 
 @pytest.mark.parametrize(("page", "command"), sorted({*EVERY, *NAMED}))

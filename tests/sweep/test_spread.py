@@ -15,6 +15,7 @@ import pytest
 from runner.errors import ConfigError, ProcessError
 from runner.run.devices import is_spread
 from runner.run.launcher import STARTED_BY
+from runner.sweep import plan
 from runner.sweep.launch import inline, spread
 from runner.sweep.queue import Queue
 from tests.support.known import TINY
@@ -34,6 +35,15 @@ def test_what_is_trained_is_what_was_typed_but_for_what_is_a_sweeps(job: Callabl
     told = spread._arguments(job(*DDP, "workers=4", "optim.lr=0.01", "pause_at=3", "save=best"))
     assert told == [*DDP, "workers=4", "optim.lr=0.01", "save=best", "baselines=false", "threads=1", "pause_at=3"]
     assert spread._arguments(job(*DDP))[-3:] == ["save=none", "baselines=false", "threads=1"]
+
+
+def test_that_processes_have_to_start_is_estimated_too(job: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "TRIAL_SECONDS", 0.01)
+    few = [*TINY, "max_steps=2"]
+    on_two = [job(*few, *DDP, f"seed={seed}") for seed in range(3)]
+    assert plan.estimate_seconds([job(*few)], 1) < plan.START_SECONDS
+    assert plan.estimate_seconds(on_two, 1) > 3 * plan.START_SECONDS
+    assert plan.estimate_seconds(on_two, 3) < 2 * plan.START_SECONDS
 
 
 @pytest.mark.parametrize("of_sweep", [[], ["experiment=optimizers", "workers=4"]], ids=str)
