@@ -39,9 +39,8 @@ def test_what_is_trained_is_what_was_typed_but_for_what_is_a_sweeps(job: Callabl
 
 def test_that_processes_have_to_start_is_estimated_too(job: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "TRIAL_SECONDS", 0.01)
-    few = [*TINY, "max_steps=2"]
-    on_two = [job(*few, *DDP, f"seed={seed}") for seed in range(3)]
-    assert plan.estimate_seconds([job(*few)], 1) < plan.START_SECONDS
+    on_two = [job(*TINY, *DDP, f"seed={seed}") for seed in range(3)]
+    assert plan.estimate_seconds([job(*TINY)], 1) < plan.START_SECONDS
     assert plan.estimate_seconds(on_two, 1) > 3 * plan.START_SECONDS
     assert plan.estimate_seconds(on_two, 3) < 2 * plan.START_SECONDS
 
