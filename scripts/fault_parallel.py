@@ -19,8 +19,6 @@ from pathlib import Path
 RUN = ["device=cpu", "dtype=float64", "epochs=60", "model.width=32", "regularization=[dropout,ema]", "baselines=false"]
 WAYS = ["ddp", "fsdp", "tensor", "pipeline"]
 GONE_SECONDS = 30.0
-LATEST_SECONDS = 40.0
-"""A run takes about as long to start and train on one core."""
 EQUAL = 1e-9
 """Rows may differ by rounding, as the run goes on spread in other ways."""
 
@@ -43,10 +41,10 @@ def rows(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.open()))
 
 
-def killed(name: str, way: str, draw: random.Random) -> bool:
-    """Start a run and kill one of its processes; say whether it was still on its way."""
+def killed(name: str, way: str, draw: random.Random, latest: float) -> bool:
+    """Start a run and kill one of its processes after so many seconds at most; say whether it was still on its way."""
     started = subprocess.Popen(command(name, way), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    ends = time.monotonic() + draw.uniform(1, LATEST_SECONDS)
+    ends = time.monotonic() + draw.uniform(1, latest)
     while time.monotonic() < ends and started.poll() is None:
         time.sleep(0.05)
     children = members(started.pid)
@@ -85,9 +83,13 @@ def main() -> None:
         os.chdir(place)
         subprocess.run(command("alone", None), check=True, capture_output=True)
         expected, kills, name = rows(Path("outputs/alone")), 0, 0
+        began = time.monotonic()
+        subprocess.run(command("timed", WAYS[0]), check=True, capture_output=True)
+        takes = time.monotonic() - began
+        print(f"a run takes {takes:.0f} s to start and train", flush=True)
         while kills < times:
             for _ in range(4):
-                kills += killed(f"run{name}", draw.choice(WAYS), draw)
+                kills += killed(f"run{name}", draw.choice(WAYS), draw, takes)
             subprocess.run(command(f"run{name}", draw.choice(WAYS)), check=True, capture_output=True)
             assert same(expected, rows(Path(f"outputs/run{name}"))), f"run{name} came to other rows"
             print(f"run{name}: the same {len(expected)} rows; {kills} kills so far", flush=True)
