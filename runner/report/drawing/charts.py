@@ -22,7 +22,7 @@ DIGITS = 6
 """Significant digits of a chart's numbers."""
 WIDE_DECADES = 2.5
 """From so many on, a logarithmic axis has a tick at each power of ten alone."""
-INK, SOFT, PAPER = "var(--ink)", "var(--soft)", "var(--paper)"
+INK, SOFT = "var(--ink)", "var(--soft)"
 """Colours that follow the page's, light or dark: its script puts them in."""
 ORDER_COLOURS = ["#b5481f", "#e0a065", "#d9d4c7", "#74a9cf", "#1f62a5"]
 """From the worst, red, to the best, blue: told apart by the colour-blind, and seen on white and on black."""
