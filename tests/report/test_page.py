@@ -18,6 +18,7 @@ from tests.support.reports import Page, report
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.pictures
 def test_files_are_what_their_names_say(real_sweep: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(real_sweep)
     report("outputs/small")
@@ -61,6 +62,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(real_sweep: Path, monkeypatc
 HOSTILE = ["<script>alert(1)</script>", "=HYPERLINK(1)", "$\\frac{", "a\x07b", "名前", "'; DROP", "x" * 500, "\u202e"]
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_are_shown_as_they_are(tmp_path: Path, name: str):
     runs = [made_run(0.8 + s / 100, optim=o, seed=s) for o in ("adam", "sgd") for s in range(2)]

@@ -32,6 +32,7 @@ def a_family(widths: dict[int, float], sd: float = 0.01, count: int = 3, **more:
 FALLING = {width: float(y) for width, y in zip((10, 30, 100, 300, 1000), law(SIZES), strict=True)}
 
 
+@pytest.mark.pictures
 def test_the_report_fits_the_best_of_each_size(tmp_path: Path) -> None:
     found = report(make_sweep(tmp_path / "sweep", a_family(FALLING)))
     assert "Scaling: loss = E + A·N^(−α) over 5 distinct parameter counts, 1,000 to 100,000" in found.text

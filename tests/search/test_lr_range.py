@@ -35,6 +35,7 @@ def test_the_axis_reaches_from_where_the_loss_begins_to_fall_to_where_it_was_low
     assert found.axis == (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1) and found.diverged
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("optim", ["adam", "sgd"])
 def test_the_command_that_is_printed_runs(optim: str, optbench, folder: Path) -> None:
     result = optbench("lr-range", f"optim={optim}", "init=he", "--csv", "range.csv", "--plot", "range.png")

@@ -25,6 +25,7 @@ QUICK = (
 )
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize(
     "name",
     [
