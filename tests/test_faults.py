@@ -17,7 +17,7 @@ def run(script: str, *argv: str) -> str:
 
 def test_killed_runs_resume_to_the_same_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPTBENCH_DATA", raising=False)
-    assert run("fault_kill.py", "--kills", "5").startswith("5 kills, ")
+    assert run("fault_kill.py", "--kills", "3").startswith("3 kills, ")
 
 
 def test_failing_writes_lose_nothing() -> None:

@@ -3,7 +3,9 @@
 import html
 import json
 import re
+import shutil
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +20,7 @@ from runner.study.catalogue import STUDIES
 from runner.study.names import CONTESTS
 from runner.study.sayings import SAYINGS
 from runner.study.study import VERDICT, read_verdict
+from tests.support.records import Result
 
 QUICK = (
     *("quadratic-rates", "decay-forms", "muon-orthogonal", "smoothing-floor", "sgd-step", "rmsprop-still"),
@@ -90,6 +93,25 @@ def test_the_reports_divergence_threshold_agrees_with_theory(optbench, folder: P
         assert table.at[name, "diverges_from_lr"] == pytest.approx(1.01 * threshold)
 
 
+KEPT: dict[str, tuple[Result, Path]] = {}
+"""What studies said, and a copy of their runs."""
+
+
+@pytest.fixture
+def studied(optbench, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Result]:
+    """A study that has been run in this folder: really once, then its runs are copied there."""
+
+    def study(name: str) -> Result:
+        if name in KEPT:
+            shutil.copytree(KEPT[name][1], folder / "outputs")
+        else:
+            KEPT[name] = optbench("study", name), tmp_path_factory.mktemp(name) / "outputs"
+            shutil.copytree(folder / "outputs", KEPT[name][1])
+        return KEPT[name][0]
+
+    return study
+
+
 @pytest.mark.parametrize(
     ("study", "file", "content"),
     [
@@ -108,8 +130,10 @@ def test_the_reports_divergence_threshold_agrees_with_theory(optbench, folder: P
         ("lsuv", "layers.csv", lambda text: text.replace("0.", "O.", 1)),
     ],
 )
-def test_a_run_with_damaged_records_is_trained_again(study: str, file: str, content, optbench, folder: Path) -> None:
-    whole = optbench("study", study)
+def test_a_run_with_damaged_records_is_trained_again(
+    study: str, file: str, content, optbench, studied: Callable[[str], Result], folder: Path
+) -> None:
+    whole = studied(study)
     assert whole.code == 0 and whole.err.count("\n") == 1
     place = folder / "outputs" / f"study-{study}"
     damaged = sorted(p for p in place.iterdir() if (p / file).is_file())[1]
