@@ -14,6 +14,7 @@ from runner.config.identity import choices
 from runner.config.scope import is_own
 from runner.data import Samples, Source
 from runner.engine import checkpoint
+from runner.engine.measure import EVALUATION_BATCH_ON_CPU
 from runner.errors import ConfigError, closest
 from runner.run import files
 from runner.run.job import SPLIT_KEYS, parts_of, read_source
@@ -22,8 +23,6 @@ from runner.statistics.ensembles import Classes
 from runner.statistics.scores import Array
 
 SOUND = ("completed", "stopped_early")
-BATCH = 2048
-"""Samples that go through a model at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +206,7 @@ def outputs_of(model: Trained, x: Any) -> Array:
     """Return a model's probabilities or numbers of raw inputs ``[n, …]``."""
     if not len(x):
         return np.empty((0, 0))
-    parts = torch.split(torch.from_numpy(np.ascontiguousarray(x)), BATCH)
+    parts = torch.split(torch.from_numpy(np.ascontiguousarray(x)), EVALUATION_BATCH_ON_CPU)
     return np.concatenate([plain(model, part) for part in parts])
 
 

@@ -11,6 +11,7 @@ import torch
 from runner.after.combined import is_ensemble, member_at, read
 from runner.data import Array, Samples, Source, text
 from runner.data.images import pictures
+from runner.engine.measure import EVALUATION_BATCH_ON_CPU
 from runner.errors import ConfigError
 from runner.run.files import read_config, refuse_changed_data
 from runner.run.job import SPLIT_KEYS, parts_of, read_source
@@ -121,19 +122,19 @@ def _read_text(path: str | Path, context: int, alphabet: str) -> Array:
 
 
 @torch.no_grad()
-def predict(model: Trained, x: Array, probabilities: bool = False, batch: int = 2048) -> list[dict[str, Any]]:
+def predict(model: Trained, x: Array, probabilities: bool = False) -> list[dict[str, Any]]:
     """Return a row for each sample: the class with its probability, or the predicted numbers.
 
     Args:
         model: the trained one.
         x: raw inputs, ``[n, …]``.
         probabilities: give those of all classes too.
-        batch: samples at a time.
 
     Raises:
         ConfigError: for probabilities of numbers.
     """
-    outputs = torch.cat([model(part) for part in torch.split(torch.from_numpy(np.ascontiguousarray(x)), batch)])
+    parts = torch.split(torch.from_numpy(np.ascontiguousarray(x)), EVALUATION_BATCH_ON_CPU)
+    outputs = torch.cat([model(part) for part in parts])
     if model.alphabet is not None:  # what comes after the last character
         outputs = outputs[:, -1]
     if model.classes is None:
