@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 TRIAL_SECONDS = 1.0
 """Training spent on an estimate of how long a sweep would take, for each kind of run."""
 TRIAL_KINDS = 3
-START_SECONDS = 8.0
-"""Until the processes of a run on several devices are there and train, each on a core of its own; measured 6 to 10."""
+START_SECONDS = 4.0
+"""Until the processes of a run on two devices are there and train: 3 on two idle cores, 10 beside other work."""
 
 
 @dataclass(frozen=True)
