@@ -44,7 +44,7 @@ SMALLER = {
     "data=mnist model=cnn seeds=5": "data=mnist data.fraction=0.1 model=cnn seeds=2 epochs=2",
     "distill=0.5+prune=0.8 --epochs 5": "distill=0.5+prune=0.8 --epochs 1",
 }
-"""Likewise, of commands that are no search: 20 minutes, and what is compressed after it in proportion."""
+"""Likewise, of commands that are no search: the networks of docs/compress.md take 20 minutes to train."""
 FIRST = {
     "outputs/grid": SWEEP.format("grid", "digits"),
     "outputs/a": SWEEP.format("a", "digits"),

@@ -251,7 +251,7 @@ def test_identical_sweeps_at_once_train_each_run_once(folder: Path) -> None:
 
 
 def test_ctrl_c_ends_a_sweep_and_the_same_command_finishes_it(optbench: Callable, folder: Path) -> None:
-    overrides = ["-m", "epochs=60", "model.width=64", "seeds=3", "regularization=dropout"]
+    overrides = ["-m", "epochs=120", "model.width=64", "seeds=3", "regularization=dropout"]
     process = subprocess.Popen(
         [sys.executable, "-m", "runner.train", *overrides],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
