@@ -64,7 +64,7 @@ NAMES = {g: [o.name for o in options.options(g) if o.name not in LEFT_OUT.get(g,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("init", "optim"), product(NAMES["init"], NAMES["optim"]))
+@pytest.mark.parametrize(("init", "optim"), list(product(NAMES["init"], NAMES["optim"])))
 def test_every_initializer_trains_with_every_optimizer(init: str, optim: str, optbench) -> None:
     result = optbench("train", f"init={init}", f"optim={optim}", "max_steps=2", "model.width=8")
     assert result.code == 0, result.err
