@@ -8,6 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 from runner.engine.optimizers import ParameterGroups, uncompiled
+from runner.optim import shared_tensors
 from runner.optim.groups import all_of, fusable, pair
 
 
@@ -56,7 +57,7 @@ def rmsprop(
 
 def rprop(parameters: ParameterGroups, *, lr: float, etas: list[float], step_sizes: list[float]) -> Optimizer:
     """Step -sign(g)·Δ, Δ grown while the sign stays and shrunk where it turns (Riedmiller & Braun 1993)."""
-    return uncompiled(torch.optim.Rprop)(parameters, lr, pair(etas), pair(step_sizes))
+    return uncompiled(shared_tensors.Rprop)(parameters, lr, pair(etas), pair(step_sizes))
 
 
 def amsgrad(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: float) -> Optimizer:

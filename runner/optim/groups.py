@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from runner import mup
 from runner.engine.optimizers import ParameterGroups
+from runner.optim.shared_tensors import is_shared
 
 
 def parameter_groups(
@@ -49,7 +50,7 @@ def all_of(parameters: ParameterGroups) -> list[Tensor]:
 def fusable(parameters: ParameterGroups) -> bool:
     """Say whether torch has a fused step for parameters: on these devices, and not where processes share a tensor."""
     every = [p for group in parameters for p in group["params"]]
-    return all(p.device.type in ("cpu", "cuda") and not hasattr(p, "placements") for p in every)
+    return all(p.device.type in ("cpu", "cuda") and not is_shared(p) for p in every)
 
 
 def pair(betas: list[float]) -> tuple[float, float]:

@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from runner.engine.optimizers import ParameterGroups, uncompiled
-from runner.optim.groups import pair
+from runner.optim import shared_tensors
+from runner.optim.groups import all_of, pair
+from runner.optim.shared_tensors import is_shared
 
 
 class Muon(Optimizer):
@@ -75,7 +77,8 @@ def muon(
         raise ValueError("optim=muon needs a hidden linear layer, which this model has not: use optim=adamw")
     for group in rest:
         group["lr_scale"] = adamw_lr / lr
+    of_matrices = shared_tensors.Muon if any(is_shared(p) for p in all_of(matrices)) else torch.optim.Muon
     return uncompiled(Muon)(
-        uncompiled(torch.optim.Muon)(matrices, lr, 0.0, momentum, nesterov, ns_steps=ns_steps),
+        uncompiled(of_matrices)(matrices, lr, 0.0, momentum, nesterov, ns_steps=ns_steps),
         uncompiled(torch.optim.AdamW)(rest, adamw_lr, pair(adamw_betas)),
     )

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_module
@@ -90,18 +89,3 @@ def dropping_shared(drop: Drop) -> Drop:
         return DTensor.from_local(found, mesh, every, run_check=False).redistribute(mesh, hidden.placements)
 
     return dropped
-
-
-def full(tensor: Tensor) -> Tensor:
-    """Return a tensor with the parts that other processes have."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def cut_like(value: Tensor, like: Tensor) -> Tensor:
-    """Return this process's part of a whole tensor, as another of its shape is spread."""
-    if not isinstance(like, DTensor):
-        return value
-    mesh, value = like.device_mesh, value.to(like.device)
-    whole = DTensor.from_local(value, mesh, [Replicate()] * mesh.ndim, run_check=False)
-    with torch.no_grad():
-        return whole.redistribute(mesh, like.placements)

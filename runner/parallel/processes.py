@@ -19,8 +19,9 @@ from runner.engine.model import Drop
 from runner.engine.state import State
 from runner.engine.targets import Targets
 from runner.optim import parameter_groups
+from runner.optim.shared_tensors import full
 from runner.parallel import Layout
-from runner.parallel.layers import dropping_shared, full, share_layers
+from runner.parallel.layers import dropping_shared, share_layers
 from runner.parallel.norms import Counted, measure_together
 from runner.parallel.stages import Pipeline, add_penalties
 from runner.parallel.whole import Content, cut, gathered, merged, of_stage, renumbered

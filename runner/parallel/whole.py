@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from runner.parallel.layers import cut_like, full
+from runner.optim.shared_tensors import cut_like, full
 
 if TYPE_CHECKING:
     from runner.engine.state import State

@@ -47,6 +47,8 @@ RUNS = {
     "cnn": [*SMALL, "model=cnn", "optim=momentum"],
     "clipped by value": [*MLP, "optim=adamw", "regularization=grad_clip", "regularization.grad_clip.max_value=0.01"],
     "adversarial": [*MLP, "optim=adamw", "regularization=adversarial"],
+    "whole matrices": [*MLP, "optim=muon"],
+    "own parts": [*MLP, "optim=rprop"],
 }
 UNLIKE = {
     ("batch norm", "tensor"),
@@ -54,6 +56,7 @@ UNLIKE = {
     ("cnn", "tensor"),
     ("cnn", "pipeline"),
     ("adversarial", "pipeline"),
+    ("whole matrices", "pipeline"),
 }
 """Refused."""
 SAMPLE = [
@@ -62,6 +65,10 @@ SAMPLE = [
     ("augmented", "tensor"),
     ("vit", "pipeline"),
     ("gpt", "tensor"),
+    ("whole matrices", "fsdp"),
+    ("whole matrices", "tensor"),
+    ("own parts", "fsdp"),
+    ("own parts", "tensor"),
 ]
 LEFT_OUT = ("lbfgs", "sophia", "custom", "collection")
 if not TOLD:
