@@ -28,7 +28,7 @@ from scipy import stats
 from tqdm import tqdm
 
 from runner.statistics.best import SHARE, best_set, equivalence, half_widths
-from runner.statistics.effects import best_of, effect
+from runner.statistics.effects import effect
 from runner.statistics.scores import holm
 
 Array = npt.NDArray[np.float64]
@@ -112,7 +112,7 @@ def coverage(scores: Array, settings: list[tuple[str, ...]], seeds: Array, step:
         others = np.arange(len(x)) != found.leader
         together.append(bool(((found.low <= difference) & (difference <= found.high))[others].all()))
         for a, b in pairs:
-            one = effect(x, best_of(x, a), best_of(x, b), step).difference
+            one = effect(x, *(of_level[int(x[of_level].mean(1).argmax())] for of_level in (a, b)), step)
             effects.append(one.low <= truth[a].max() - truth[b].max() <= one.high)
         # The runner-up moved to exactly one margin below the best: calling it equivalent is an error.
         first, second = np.argsort(-truth, kind="stable")[:2]

@@ -185,7 +185,7 @@ def _rivals(workload: Workload, chosen: int) -> str:
             which.append(f"any {axis}")
         else:
             which.append(f"{axis} {', '.join(there)}{' alone' * (len(there) == 1)}")
-    others = [s for s in ([0, *rivals] if chosen else rivals) if s != chosen]
+    others = [s for s in (0, *rivals) if s != chosen]
     few = "; ".join(workload.words(s) for s in others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
     said = f"Also possible: {few}."
     said += f" Among them all: {'; '.join(which)}." if len(rivals) > 1 and which else ""

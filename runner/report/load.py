@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +52,7 @@ class Records:
         """A row an evaluation: ``run_id``, then numbers; read where it is looked at, which adds to ``caveats``."""
         found = read_evaluations([i for i in self.runs["run_id"] if i in self.places], self.places)
         for text, names in found.caveats:
-            self.caveat(len(names), text, names)
+            self.caveat(text, names)
         if found.unread:
             self.caveats.append(f"{found.unread:,} rows of metrics.csv files cannot be read and are left out")
         return found.rows
@@ -63,14 +63,12 @@ class Records:
             return pd.Series(np.nan, index=self.runs.index, dtype=float)
         return numbers(self.runs[column])
 
-    def caveat(self, count: int, text: str, of: Iterable[str] = ()) -> None:
-        """Note something that a reader must know: ``text`` with {n} runs, and the first few of them."""
-        if not count:
-            return
-        few = [name for name, _ in zip(of, range(NAMED), strict=False)]
-        more = f" and {count - len(few)} more" if count > len(few) else ""
-        runs = "1 run" if count == 1 else f"{count:,} runs"
-        self.caveats.append(text.format(runs=runs) + (f": {', '.join(few)}{more}" if few else ""))
+    def caveat(self, text: str, names: Sequence[str]) -> None:
+        """Note something that a reader must know of some runs, if any: ``text`` with ``{runs}``, and the first few."""
+        if names:
+            count = len(names)
+            runs = "1 run" if count == 1 else f"{count:,} runs"
+            self.caveats.append(f"{text.format(runs=runs)}: {_first_few(names)}")
 
 
 def load(folder: Path) -> Records:
@@ -197,11 +195,10 @@ def _rows(sweep: Path, places: dict[str, Path], single: bool) -> tuple[list[dict
         if not _ends_whole(path):
             torn.append("the last row")
     rows |= {run: {k: str(v) for k, v in row.items()} for run, row in record.waiting_rows(sweep).items()}
-    named = ", ".join(torn[:NAMED]) + (f" and {len(torn) - NAMED} more" if len(torn) > NAMED else "")
     if torn:
-        caveats.append(f"{path.name} is torn: {named} left out; optbench runs {sweep} writes it anew")
+        caveats.append(f"{path.name} is torn: {_first_few(torn)} left out; optbench runs {sweep} writes it anew")
     if twice:
-        caveats.append(f"{path.name} has a run twice, the last row is read: {', '.join(twice[:NAMED])}")
+        caveats.append(f"{path.name} has a run twice, the last row is read: {_first_few(twice)}")
     missing = {identifier: place for identifier, place in places.items() if identifier not in rows}
     lost = []
     for identifier, place in missing.items():
@@ -211,18 +208,22 @@ def _rows(sweep: Path, places: dict[str, Path], single: bool) -> tuple[list[dict
             lost.append(place.name)
     if lost:
         n = len(lost)
+        caveats.append(f"{n} folder{'s' * (n > 1)} without a config that can be read, left out: {_first_few(lost)}")
+    if path.is_file() and (n := len(missing) - len(lost)):
+        runs = "1 run that is" if n == 1 else f"{n} runs that are"
         caveats.append(
-            f"{n} folder{'s' * (n > 1)} without a config that can be read, left out: {', '.join(lost[:NAMED])}"
-        )
-    if missing and path.is_file() and not single and len(lost) < len(missing):
-        caveats.append(
-            f"{len(missing) - len(lost)} runs are not in {path.name} and were read from their folders; "
-            f"optbench runs {sweep} writes it anew"
+            f"{runs} not in {path.name}, read from the run's own folder; optbench runs {sweep} writes it anew"
         )
     if single:
         rows = {identifier: row for identifier, row in rows.items() if identifier in places}
         caveats = []
     return _same_columns(list(rows.values())), caveats
+
+
+def _first_few(names: Sequence[str]) -> str:
+    """Name the first few runs, and say how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _same_columns(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -255,16 +256,13 @@ def _ends_whole(path: Path) -> bool:
 def _settle_statuses(records: Records, sweep: Path) -> None:
     """Say of each run that has not ended whether it is on its way; name what is missing."""
     runs, places = records.runs, records.places
-    for index, identifier in zip(
-        runs.index[runs["status"] == "running"], runs.loc[runs["status"] == "running", "run_id"], strict=True
-    ):
+    running = runs[runs["status"] == "running"]
+    for index, identifier in zip(running.index, running["run_id"], strict=True):
         held = owner_of(sweep / ".locks" / identifier) if re.fullmatch(r"\w+", identifier) else None
         if held is None or not held[0].alive(held[1]):
             runs.loc[index, "status"] = "interrupted"
     unknown = ~runs["status"].isin([*files.STATUSES, "running"])
-    records.caveat(
-        int(unknown.sum()), "{runs} with a status that is none, counted as interrupted", _names(records, unknown)
-    )
+    records.caveat("{runs} with an unknown status, counted as interrupted", _names(records, unknown))
     runs.loc[unknown, "status"] = "interrupted"
     for status, text in (
         ("running", "{runs} on the way, not counted yet"),
@@ -273,17 +271,13 @@ def _settle_statuses(records: Records, sweep: Path) -> None:
         ("failed", "{runs} failed, ranked last; retry=failed tries again"),
         ("diverged", "{runs} diverged, ranked last"),
     ):
-        mask = runs["status"] == status
-        records.caveat(int(mask.sum()), text, _names(records, mask))
+        records.caveat(text, _names(records, runs["status"] == status))
     ended = runs["status"].isin(files.ENDED)
     gone = ended & ~runs["run_id"].isin(list(places))
-    records.caveat(
-        int(gone.sum()), "{runs} without a folder: their row counts, their curves are missing", _names(records, gone)
-    )
-    silent = [i for i in runs.loc[ended & ~gone, "run_id"] if not (places[i] / "summary.json").is_file()]
-    records.caveat(
-        len(silent), "{runs} without summary.json: their row of runs.csv counts", (places[i].name for i in silent)
-    )
+    records.caveat("{runs} without a folder: their row counts, their curves are missing", _names(records, gone))
+    with_folder = [places[i] for i in runs.loc[ended & ~gone, "run_id"]]
+    silent = [place.name for place in with_folder if not (place / "summary.json").is_file()]
+    records.caveat("{runs} without summary.json: their row of runs.csv counts", silent)
     for column, what in (
         ("actual_device", "devices"),
         ("torch_version", "versions of torch"),
@@ -295,9 +289,9 @@ def _settle_statuses(records: Records, sweep: Path) -> None:
             records.caveats.append(f"the runs were made on several {what}: {', '.join(found[:5])}")
 
 
-def _names(records: Records, mask: "pd.Series[bool]") -> Iterator[str]:
-    for identifier in records.runs.loc[mask, "run_id"]:
-        yield records.places[identifier].name if identifier in records.places else identifier
+def _names(records: Records, mask: "pd.Series[bool]") -> list[str]:
+    """Return the names of the folders of some runs; of one without a folder its id."""
+    return [records.places[i].name if i in records.places else i for i in records.runs.loc[mask, "run_id"]]
 
 
 def read_layers(place: Path) -> pd.DataFrame | None:

@@ -80,14 +80,12 @@ class Measure:
 
     def clip(self, interval: Interval) -> tuple[float, float]:
         """Return an interval's ends, kept to what the measure can be."""
-        low, high = interval.low, interval.high
-        if self.counted:
-            return max(low, 0.0), min(high, 1.0)
-        if self.name == "val_r2":
-            return low, min(high, 1.0)
-        return (
-            (max(low, 0.0), high) if self.name.endswith(("loss", "mse", "mae")) and interval.mean >= 0 else (low, high)
-        )
+        low, high, name = interval.low, interval.high, self.name.partition("_")[2]
+        if name in (*SHARES, "r2"):
+            high = min(high, 1.0)
+        if name in SHARES or (name.endswith(("loss", "mse", "mae")) and interval.mean >= 0):
+            low = max(low, 0.0)
+        return low, high
 
 
 def choose_measure(records: Records, asked: str | None, better: str | None) -> Measure:

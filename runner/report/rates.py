@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from runner.report.settings import LR, Workload
+from runner.statistics.scores import Array
 
 WIDEST = 10.0
 """Rates beyond the edge of those tried go on in steps of this factor at most."""
@@ -20,11 +21,11 @@ class Curve:
 
     group: tuple[str, ...]
     settings: npt.NDArray[np.int64]
-    lr: npt.NDArray[np.float64]
-    mean: npt.NDArray[np.float64]
+    lr: Array
+    mean: Array
     """NaN where no seed has a value."""
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
+    low: Array
+    high: Array
     bad: npt.NDArray[np.int64]
     """How many seeds diverged or failed."""
     diverged: npt.NDArray[np.int64]
@@ -36,7 +37,7 @@ class Curve:
         usable = np.flatnonzero((self.bad == 0) & np.isfinite(self.mean))
         return int(usable[np.argmin(self.settings[usable])]) if len(usable) else None
 
-    def scores(self, higher: bool) -> npt.NDArray[np.float64]:
+    def scores(self, higher: bool) -> Array:
         """Return the means so that more is better, -∞ where a rate has none or a seed diverged or failed."""
         return np.where((self.bad == 0) & np.isfinite(self.mean), self.mean * (1 if higher else -1), -np.inf)
 

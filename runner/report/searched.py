@@ -16,7 +16,7 @@ import numpy as np
 
 from runner.report.load import Records
 from runner.report.measure import Measure
-from runner.report.settings import GOOD, Workload, workload_of
+from runner.report.settings import BAD, GOOD, Workload, workload_of
 from runner.statistics.scores import Array
 
 STUDY, FINALS = "search.json", "finals.json"
@@ -110,7 +110,7 @@ class Search:
     def ended(self, records: Records) -> list[Trial]:
         """Return the trials whose runs have all ended."""
         rows = records.runs.set_index("run_id")["status"]
-        over = {str(run) for run in rows.index[rows.isin([*GOOD, "diverged", "failed"])]}
+        over = {str(run) for run in rows.index[rows.isin([*GOOD, *BAD])]}
         return [trial for trial in self.trials if over.issuperset(trial.runs)]
 
     @property

@@ -19,7 +19,6 @@ class Table:
     """The stem of its file."""
     title: str
     frame: pd.DataFrame
-    note: str = ""
     folded: bool = False
     """On the page, shown when asked for."""
     names: int = 1
@@ -42,7 +41,7 @@ class Plot:
     """Inches, as ``height``: of one column of a journal, or of two."""
     height: float = 3.4
     chart: Callable[[], Mapping[str, Any]] | None = None
-    """The same for the page: a plotly figure as plain ``{"data": [...], "layout": {...}}``."""
+    """The same for the page: a plotly figure as plain ``{"data": [...], "layout": {...}}``; None off the page."""
 
 
 @dataclass(frozen=True)

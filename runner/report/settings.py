@@ -188,9 +188,8 @@ def workload_of(
     runs["replicate"] = pd.Categorical(labels, categories=replicates).codes
     twice = runs.duplicated(["setting", "replicate"], keep="last")
     part.caveat(
-        int(twice.sum()),
         "{runs} left out that another run with the same choices replaces: data or parts of your own have changed",
-        runs.loc[twice, "run_id"],
+        runs.loc[twice, "run_id"].tolist(),
     )
     runs = runs[~twice]
     leads = runs.loc[runs["run_id"].isin(picked), "setting"].unique()
@@ -238,7 +237,7 @@ def _values(part: Records, measure: Measure) -> "pd.Series[float]":
         (impossible, f"{{runs}} with {measure.title} outside 0 to 1, not counted"),
         (lacking, f"{{runs}} ended without {measure.title}, not counted"),
     ):
-        part.caveat(int(mask.sum()), what, part.runs.loc[mask, "run_id"])
+        part.caveat(what, part.runs.loc[mask, "run_id"].tolist())
     return values.where(good & ~impossible)
 
 

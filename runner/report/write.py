@@ -212,7 +212,7 @@ def _part(workload: Workload, source: Source, config_dir: str | None) -> _Part:
         found = replace(found, estimates=fresh_estimates(search, records, workload) or found.estimates)
     told = (searching(search, records, workload, beside), decided(search, records, workload)) if search else ()
     return _Part(
-        replace(found, warnings=(*baselines.warnings(judged, records, beside), *found.warnings)),
+        replace(found, warnings=baselines.warnings(judged, records, beside)),
         records,
         baselines.section(judged, beside),
         scaling.scaling(workload, records) if len(workload.table) > 1 and not workload.is_picked else None,
@@ -306,11 +306,8 @@ def _write(
     index += [(f"{stem}.tex", shows) for stem, shows, _ in papers]
     place = folder / output.FILES
     earlier = output.begin(folder, index)
-    pictures: dict[str, bytes] = {}
     for plot in tqdm(plots, desc="drawing", unit="plot", disable=not sys.stderr.isatty(), leave=False):
-        drawn = render(plot)
-        pictures |= {plot.name: drawn["svg"]} if plot.chart is None else {}
-        for kind, content in drawn.items():
+        for kind, content in render(plot).items():
             write_whole(place / f"{plot.name}.{kind}", content)
     for table in tables:
         write_whole(place / f"{table.name}.csv", table.frame.map(_guarded).to_csv(index=False, lineterminator="\n"))
@@ -319,7 +316,7 @@ def _write(
     write_whole(place / "answer.json", json.dumps([_json(a) for a, _ in built], indent=2, allow_nan=False) + "\n")
     output.forget(place, earlier - {file for file, _ in index})
     output.finish(place, index)
-    write_whole(folder / output.PAGE, page(name, summary, built, said[1], said[0], pictures))
+    write_whole(folder / output.PAGE, page(name, summary, built, said[1], said[0]))
     return len(index)
 
 

@@ -275,27 +275,25 @@ def _critical_grid(others: int, alpha: float, two_sided: bool) -> tuple[Array, A
     return 1 / np.array(DEGREES[::-1]), np.array(values[::-1])
 
 
-def equivalence(found: BestSet, setting: int, alpha: float = 1 - LEVEL) -> tuple[float, float]:
+def equivalence(best: BestSet, setting: int, alpha: float = 1 - LEVEL) -> tuple[float, float]:
     """Return the interval at 1 - 2·alpha of the leader's mean less a setting's.
 
     The two are equivalent where it lies within ± the margin: two one-sided tests (Schuirmann 1987).
     """
-    half = float(special.stdtrit(found.degrees(setting), 1 - alpha)) * found.error(setting)
-    difference = float(found.difference[setting])
+    half = float(special.stdtrit(best.degrees(setting), 1 - alpha)) * best.error(setting)
+    difference = float(best.difference[setting])
     return difference - half, difference + half
 
 
-def seeds_to_tell(
-    found: BestSet, setting: int, margin: float, most: int = 1000, alpha: float = 1 - LEVEL
-) -> int | None:
+def seeds_to_tell(best: BestSet, setting: int, margin: float, most: int = 1000, alpha: float = 1 - LEVEL) -> int | None:
     """Return with how many seeds each a setting is expected to be clearly worse than the leader, or its equivalent.
 
     The difference and the variances are taken to stay as they are. More seeds than there are; None if ``most`` are
     not enough.
     """
-    one, other = found.variance[found.leader], found.variance[setting]
-    away, others = abs(float(found.difference[setting])), max(1, int(found.inside.sum()) - 1)
-    for n in range(int(min(found.n[found.leader], found.n[setting])) + 1, most + 1):
+    one, other = best.variance[best.leader], best.variance[setting]
+    away, others = abs(float(best.difference[setting])), max(1, int(best.inside.sum()) - 1)
+    for n in range(int(min(best.n[best.leader], best.n[setting])) + 1, most + 1):
         error, degrees = math.sqrt((one + other) / n), (n - 1) * (one + other) ** 2 / (one**2 + other**2)
         alike = float(special.stdtrit(degrees, 1 - alpha)) * error < margin - away
         if alike or float(critical(others, np.array(degrees), alpha)) * error < away:

@@ -5,7 +5,7 @@ with more settings to choose from looks a little better than it is. Leaving a se
 but then choices waver, and intervals cover less: ``scripts/bench_answer.py`` measures those used here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -13,17 +13,6 @@ import numpy as np
 from scipy import stats
 
 from runner.statistics.scores import LEVEL, Array, Interval, compare, holm, mean_interval
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One level held against another, each at its best setting."""
-
-    one: int
-    """The setting that stands for the level."""
-    other: int
-    difference: Interval
-    """Mean over shared seeds of the one's score less the other's; ``n`` counts the seeds."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +31,8 @@ class Interaction:
     """Corrected for all contrasts looked at (Holm)."""
 
 
-def best_of(scores: Array, settings: Sequence[int]) -> int:
-    """Return which of some settings has the best mean."""
-    return int(settings[int(np.argmax([np.nanmean(scores[s]) for s in settings]))])
-
-
-def effect(scores: Array, one: int, other: int, step: float = 0.0) -> Effect:
-    """Compare two settings, seed by seed, as ``scores.compare`` does.
+def effect(scores: Array, one: int, other: int, step: float = 0.0) -> Interval:
+    """Return the mean over shared seeds of one setting's score less another's, and its interval; ``n`` counts seeds.
 
     Args:
         scores: ``[settings, seeds]``, more is better; NaN is a missing run.
@@ -56,9 +40,8 @@ def effect(scores: Array, one: int, other: int, step: float = 0.0) -> Effect:
         other: the one it is held against.
         step: the measure's resolution.
     """
-    found = compare(scores[one], scores[[other]], step)
-    ends = (float(found.difference[0]), float(found.low[0]), float(found.high[0]))
-    return Effect(one, other, Interval(*ends, int(found.pairs[0])))
+    held = compare(scores[one], scores[[other]], step)
+    return Interval(float(held.difference[0]), float(held.low[0]), float(held.high[0]), int(held.pairs[0]))
 
 
 def interactions(scores: Array, best: Mapping[tuple[str, str], int], step: float = 0.0) -> list[Interaction]:
@@ -81,7 +64,7 @@ def interactions(scores: Array, best: Mapping[tuple[str, str], int], step: float
         interval = mean_interval(kept, 2 * step)
         error = (interval.high - interval.low) / 2 / float(stats.t.ppf((1 + LEVEL) / 2, len(kept) - 1))
         p = float(2 * stats.t.sf(abs(interval.mean) / error, len(kept) - 1)) if error > 0 else float(interval.mean == 0)
-        first, second = (effect(scores, best[a, level], best[b, level], step).difference for level in (x, y))
+        first, second = (effect(scores, best[a, level], best[b, level], step) for level in (x, y))
         found.append(Interaction((a, b), (x, y), (first, second), interval, p))
     if not found:
         return []

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import optimize, special
 
-from runner.statistics.scores import Array, Interval, mean_interval
+from runner.statistics.scores import NORMAL_QUANTILE, Array, Interval, mean_interval
 
 Classes = npt.NDArray[np.int64]
 Loss = Callable[[Array], float]
@@ -23,8 +24,7 @@ STILL = 1e-12
 
 def softmax(logits: Array) -> Array:
     """Return the probabilities ``[…, k]`` of logits."""
-    shares = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(shares / shares.sum(-1, keepdims=True))
+    return np.asarray(special.softmax(logits, axis=-1))
 
 
 def averaged(outputs: Array, weights: Array) -> Array:
@@ -99,10 +99,10 @@ def greedy(outputs: Array, loss: Loss, rounds: int) -> Greedy:
     taken: list[int] = []
     losses: list[float] = []
     for number in range(1, rounds + 1):
-        found = [loss((total + one) / number) for one in outputs]
-        best = min(range(len(found)), key=lambda i: (found[i], i))
+        tried = [loss((total + one) / number) for one in outputs]
+        best = tried.index(min(tried))
         taken.append(best)
-        losses.append(found[best])
+        losses.append(tried[best])
         total += outputs[best]
     lowest = min(losses)
     length = next(i for i, value in enumerate(losses) if value <= lowest + STILL * abs(lowest)) + 1
@@ -174,7 +174,7 @@ def paired(differences: Array, counted: bool) -> Interval:
     mean = float(differences.mean())
     total, squares = float(differences.sum()), float(np.square(differences).sum()) + 1.0
     middle = total / (n + 2)
-    half = 1.959963984540054 * math.sqrt(max(squares / (n + 2) - middle**2, 0.0) / (n + 2))
+    half = NORMAL_QUANTILE * math.sqrt(max(squares / (n + 2) - middle**2, 0.0) / (n + 2))
     return Interval(mean, middle - half, middle + half, n)
 
 
@@ -228,18 +228,14 @@ def line_search(scores: Array, step: Array, y: Array, classes: int | None) -> fl
     if classes is None:
         size = float(np.square(step).sum())
         return float((step * (y - scores)).sum()) / size if size > 0 else 0.0
-    from scipy.optimize import minimize_scalar
-
     labels = y.astype(np.int64)
-    at, rows = scores.max(-1, keepdims=True), np.arange(len(labels))
+    rows = np.arange(len(labels))
 
     def loss(amount: float) -> float:
-        moved = scores - at + amount * step
-        top = moved.max(-1, keepdims=True)
-        total = np.log(np.exp(moved - top).sum(-1)) + top[:, 0]
-        return float((total - moved[rows, labels]).mean())
+        moved = scores + amount * step
+        return float((special.logsumexp(moved, axis=-1) - moved[rows, labels]).mean())
 
-    return float(minimize_scalar(loss, bounds=(0.0, 100.0), method="bounded", options={"xatol": 1e-6}).x)
+    return float(optimize.minimize_scalar(loss, bounds=(0.0, 100.0), method="bounded", options={"xatol": 1e-6}).x)
 
 
 def first_scores(y: Array, classes: int | None) -> Array:

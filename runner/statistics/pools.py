@@ -11,14 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from runner.statistics.scores import LEVEL, Array, Interval, holm, performance_profile
+from runner.statistics.scores import LEVEL, ROUNDING, Array, Interval, holm, performance_profile
 
 RESAMPLES = 2000
 SEED = 0
 """Of resampling: the same runs give the same intervals."""
 QUARTER = 0.25
-ROUNDING = 1e-12
-"""Differences up to this are none."""
 
 
 def normalized(scores: Array, zero: float, one: float) -> Array:
@@ -62,15 +60,15 @@ def interquartile_mean(strata: Sequence[Array]) -> Interval:
 
 
 def median_times(times: Array) -> Array:
-    """Return the time by which half of the runs of each row ``[…, runs]`` are there; NaN is a missing run.
+    """Return the time by which half of the runs of each row ``[…, runs]`` have reached the target.
 
-    A row without runs never gets there.
+    NaN is a missing run, infinity one that never reached it. A row without runs never reaches it.
     """
     ordered = np.sort(times, axis=-1)  # infinite ones come late, missing ones last
     n = np.sum(~np.isnan(times), axis=-1)
     at = np.maximum((n + 1) // 2 - 1, 0)
-    found = np.take_along_axis(ordered, at[..., None], axis=-1)[..., 0]
-    return np.where(n > 0, found, np.inf)
+    median = np.take_along_axis(ordered, at[..., None], axis=-1)[..., 0]
+    return np.where(n > 0, median, np.inf)
 
 
 def profile_scores(times: Sequence[Array]) -> list[Interval]:
@@ -127,8 +125,8 @@ def pairwise(scores: Array) -> Array:
     k = len(scores)
     p = np.full((k, k), np.nan)
     first, second = np.triu_indices(k, 1)
-    found = np.array([_signed_rank(scores[i] - scores[j]) for i, j in zip(first, second, strict=True)])
-    p[first, second] = p[second, first] = holm(found, number_of_pairs(k))
+    single = np.array([_signed_rank(scores[i] - scores[j]) for i, j in zip(first, second, strict=True)])
+    p[first, second] = p[second, first] = holm(single, number_of_pairs(k))
     return p
 
 

@@ -21,6 +21,8 @@ ROUNDING = 1e-12
 """Relative differences up to this are rounding, not a finding: sums of thousands of numbers are only so exact."""
 MOST_SAMPLES = 20_000
 """The finest step that is looked for; a finer one is of no account."""
+NORMAL_QUANTILE = float(stats.norm.ppf((1 + LEVEL) / 2))
+"""What bounds the level on both sides of a normal distribution: 1.96 standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def mean_interval(values: Sequence[float] | npt.NDArray[np.floating[Any]], step:
 
 @cache
 def _t_quantile(freedom: int) -> float:
-    """Return Student's t that bounds the level on both sides."""
+    """Return what bounds the level on both sides of Student's distribution."""
     return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
@@ -71,7 +73,7 @@ def resolution(values: Array) -> float:
     denominator = 1
     for value in np.unique(values[np.isfinite(values)]):
         share = Fraction(float(value)).limit_denominator(MOST_SAMPLES)
-        if abs(float(share) - value) > 1e-12:
+        if abs(float(share) - value) > ROUNDING:
             return 0.0
         denominator = math.lcm(denominator, share.denominator)
         if denominator > MOST_SAMPLES:
@@ -140,7 +142,7 @@ def holm(p: Array, family: int | None = None) -> Array:
 
 def wilson(share: Array, n: npt.NDArray[Any]) -> tuple[Array, Array]:
     """Return the interval of a share of ``n`` (Wilson 1927); the share may count ties half."""
-    z = float(stats.norm.ppf((1 + LEVEL) / 2))
+    z = NORMAL_QUANTILE
     with np.errstate(invalid="ignore", divide="ignore"):
         middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -207,8 +209,8 @@ def time_to_target(times: Array, reached: npt.NDArray[np.bool_], horizon: float)
         horizon: the longest time looked at; a run known never to reach the target is censored there.
     """
     if reached.any():
-        found = stats.ecdf(stats.CensoredData(uncensored=times[reached], right=times[~reached])).sf
-        grid, survival = np.asarray(found.quantiles, float), np.asarray(found.probabilities, float)
+        estimate = stats.ecdf(stats.CensoredData(uncensored=times[reached], right=times[~reached])).sf
+        grid, survival = np.asarray(estimate.quantiles, float), np.asarray(estimate.probabilities, float)
     else:  # the same, at a hundredth of the time: most settings of a large grid
         grid = np.unique(times)
         survival = np.ones(len(grid))
@@ -219,7 +221,7 @@ def time_to_target(times: Array, reached: npt.NDArray[np.bool_], horizon: float)
     return TimeToTarget(
         runs=len(times),
         reached=int(reached.sum()),
-        median=float(grid[half[0]]) if len(half) and reached.any() else math.inf,
+        median=float(grid[half[0]]) if len(half) else math.inf,
         restricted_mean=float(np.sum(np.diff(edges) * height)),
         par10=float(np.mean(np.where(reached, times, 10 * horizon))),
         times=grid,
@@ -233,7 +235,7 @@ def performance_profile(times: Array, ratios: Array) -> tuple[Array, Array]:
     Dolan & Moré 2002, as AlgoPerf scores: ρ(τ) = share of workloads with time / best time ≤ τ, score = ⅓∫₁⁴ρ dτ.
 
     Args:
-        times: ``[settings, workloads]``, infinite where the target was not reached.
+        times: ``[settings, workloads]``, above 0, infinite where the target was not reached.
         ratios: the τ at which ρ is wanted.
 
     Returns:

@@ -36,7 +36,7 @@ def test_torn_and_missing_records_are_named(tmp_path: Path):
     assert "without summary.json" in text
     assert "without a folder" in text
     assert "runs.csv is torn: row 10, the last row left out" in text
-    assert "a status that is none" in text
+    assert "an unknown status" in text
     assert "interrupted, not counted" in text
 
 

@@ -50,8 +50,8 @@ def test_an_effect_is_at_every_other_axis_own_best(tmp_path: Path):
     cells = {("he_normal", "adam"): 0.9, ("he_normal", "sgd"): 0.5, ("zeros", "adam"): 0.4, ("zeros", "sgd"): 0.8}
     workload = only_workload(grid(tmp_path / "s", cells))
     of_init = [level for level in levels(workload) if level.axis == "init"]
-    assert [workload.words(level.effect.other) for level in of_init] == ["he_normal, adam", "zeros, sgd"]
-    assert abs(of_init[1].effect.difference.mean - 0.1) < 0.02
+    assert [workload.words(level.setting) for level in of_init] == ["he_normal, adam", "zeros, sgd"]
+    assert abs(of_init[1].difference.mean - 0.1) < 0.02
 
 
 def test_heat_map_robustness_table_and_answer_name_the_same_best_rate(tmp_path: Path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from runner.statistics.effects import best_of, effect, interactions
+from runner.statistics.effects import effect, interactions
 
 
 def test_an_effect_is_the_paired_difference():
@@ -12,13 +12,8 @@ def test_an_effect_is_the_paired_difference():
     found = effect(scores, 0, 1)
     t = stats.ttest_rel(scores[0, :3], scores[1, :3])
     interval = t.confidence_interval()
-    assert found.difference.n == 3
-    assert (found.difference.low, found.difference.high) == pytest.approx((interval.low, interval.high))
-
-
-def test_the_best_of_a_level_has_the_best_mean_over_its_own_runs():
-    assert best_of(np.array([[0.1, 0.2], [0.9, np.nan], [0.3, 0.3]]), [0, 2]) == 2
-    assert best_of(np.array([[0.1, 0.2], [0.9, np.nan], [0.3, 0.3]]), [0, 1]) == 1
+    assert found.n == 3
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
 
 
 CELLS = {("he", "adam"): 0, ("he", "sgd"): 1, ("xavier", "adam"): 2, ("xavier", "sgd"): 3}

@@ -72,9 +72,12 @@ def as_json(value: object, digits: int = DIGITS) -> str:
 
 def label(text: str, most: int = 60) -> str:
     """Return a text that plotly shows as it is: it takes tags for its own; what is too long loses its middle."""
-    text = "".join(c if c.isprintable() else "�" for c in text)
-    text = text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2) :]}"
-    return html.escape(text, quote=False)
+    return html.escape(shortened("".join(c if c.isprintable() else "�" for c in text), most), quote=False)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many characters: what is too long loses its middle."""
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2) :]}"
 
 
 def wrapped(text: str, width: int = 26) -> str:

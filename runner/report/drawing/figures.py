@@ -110,8 +110,7 @@ def clean(text: str) -> str:
 
 def short(text: str, most: int = 36) -> str:
     """Return a label short enough to stand beside a plot."""
-    text = clean(text)
-    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2) :]}"
+    return charts.shortened(clean(text), most)
 
 
 def log_axis(ax: Axes, values: Sequence[float] | npt.NDArray[np.float64], axis: str) -> None:

@@ -4,12 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from runner.measures import title
 from runner.report.measure import Measure
-
-Array = npt.NDArray[np.float64]
+from runner.statistics.scores import Array
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,8 @@ HEADS = {
     "best_lr": "best learning rate",
     "diverges_from_lr": "diverges from",
     "edge": "edge of what was tried",
-    "score": "score",
-    "mean_rank": "mean rank",
-    "targets_reached": "targets reached",
     "p": "$p$",
-    "choice": "choice",
     "share": "share of variance",
-    "verdict": "verdict",
 }
 MEANT = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 MEANT |= {c: f"\\{c}" for c in "&%$#_{}"}

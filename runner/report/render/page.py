@@ -1,15 +1,13 @@
 """The report as one HTML file that asks for nothing from outside it, and reads on a phone and by keyboard."""
 
-import base64
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
 
 from runner.report.answer import Answer, Estimate
 from runner.report.drawing import charts
+from runner.report.drawing.figures import FORMATS
 from runner.report.equivalent import SECONDS, recommended
 from runner.report.render.page_tables import is_number, table_html
 from runner.report.section import Plot, Section
@@ -27,7 +25,6 @@ def page(
     answers: Sequence[tuple[Answer, Sequence[Section]]],
     care: Sequence[str],
     first: Sequence[str],
-    pictures: Mapping[str, bytes],
 ) -> str:
     """Return the page.
 
@@ -37,7 +34,6 @@ def page(
         answers: each workload's answer and sections.
         care: what a reader must know before believing anything.
         first: what is said before every answer.
-        pictures: the SVG of plots that have no chart, by name.
 
     Raises:
         RecordError: if plotly is not there.
@@ -50,7 +46,7 @@ def page(
         for i, section in enumerate(sections):
             anchor = f"section-{at}-{i}"
             contents.append((anchor, section.title + (f" ({of})" if of else "")))
-            body.append(_section(section, pictures, anchor))
+            body.append(_section(section, anchor))
     links = "".join(f'<li><a href="#{anchor}">{_e(text)}</a></li>' for anchor, text in contents)
     cautious = "".join(f"<li>{_e(line)}</li>" for line in care)
     warned = f'<div class="care" role="note"><b>Read with care</b><ul>{cautious}</ul></div>' if care else ""
@@ -176,21 +172,18 @@ def command_line(command: str) -> str:
     return f'<div class="command"><code tabindex="0">{_e(command)}</code>{button}</div>'
 
 
-def _section(section: Section, pictures: Mapping[str, bytes], anchor: str) -> str:
+def _section(section: Section, anchor: str) -> str:
     text = "".join(f"<p>{_e(line)}</p>" for line in section.text)
-    plots = "".join(_plot(plot, pictures.get(plot.name)) for plot in section.plots)
+    plots = "".join(_plot(plot) for plot in section.plots)
     tables = "".join(table_html(table) for table in section.tables)
     return f'<section id="{anchor}"><h2>{_e(section.title)}</h2>{text}{plots}{tables}</section>\n'
 
 
-def _plot(plot: Plot, picture: bytes | None) -> str:
-    """Return a plot's chart and its data; of one without a chart, its picture."""
-    files = " · ".join(f'<a href="report/{plot.name}.{kind}">{kind.upper()}</a>' for kind in ("png", "svg", "pdf"))
+def _plot(plot: Plot) -> str:
+    """Return a plot's chart and its data."""
+    assert plot.chart is not None, "every plot of a report has a chart"
+    files = " · ".join(f'<a href="report/{plot.name}.{kind}">{kind.upper()}</a>' for kind in FORMATS)
     caption = f"<figcaption>{_e(plot.title)} ({files})</figcaption>"
-    if plot.chart is None:
-        held = base64.b64encode(picture or b"").decode()
-        image = f'<img alt="{_e(plot.alt)}" src="data:image/svg+xml;base64,{held}">'
-        return f'<figure><div class="scroll white">{image}</div>{caption}</figure>\n'
     return (
         f'<figure><div class="chart" tabindex="0" role="group" aria-label="{_e(plot.alt)}"></div>'
         f'<script type="application/json">{charts.as_json(plot.chart())}</script>{caption}</figure>\n'
@@ -201,10 +194,9 @@ def cell(value: object) -> str:
     """Return a table's cell, a number to the right."""
     if isinstance(value, float | int) and not isinstance(value, bool):
         return f'<td class="n" data-v="{"" if math.isnan(value) else repr(float(value))}">{_value(value)}</td>'
-    text = "" if value is None or (isinstance(value, float) and pd.isna(value)) else str(value)
-    shown = number(text)
-    kind = ' class="n"' if shown != text or is_number(text) else ""
-    return f'<td{kind} data-v="{_e(text)}">{_e(shown)}</td>'
+    text = "" if value is None else str(value)
+    kind = ' class="n"' if is_number(text) else ""
+    return f'<td{kind} data-v="{_e(text)}">{_e(number(text))}</td>'
 
 
 def _value(value: float) -> str:

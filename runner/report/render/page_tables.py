@@ -9,7 +9,6 @@ import pandas as pd
 
 from runner.report.drawing.charts import as_json
 from runner.report.section import Table
-from runner.report.settings import number
 
 MOST_ROWS = 5_000
 """A table of the page holds so many rows; its CSV has them all."""
@@ -21,9 +20,9 @@ DIGITS = 9
 
 def table_html(table: Table) -> str:
     """Return a table: its frame, filled by the page's script from the data beside it."""
-    more = f" The first {MOST_ROWS:,} of {len(table.frame):,} rows." if len(table.frame) > MOST_ROWS else ""
+    more = f"The first {MOST_ROWS:,} of {len(table.frame):,} rows. " if len(table.frame) > MOST_ROWS else ""
     title, name = html.escape(table.title), html.escape(table.name)
-    note = f'<p class="note">{html.escape(table.note)}{more} <a href="report/{name}.csv">CSV</a></p>'
+    note = f'<p class="note">{more}<a href="report/{name}.csv">CSV</a></p>'
     shown = f"""<div class="live" id="table-{name}">
 <div class="tools"><label>Filter <input type="search" spellcheck="false" aria-label="Filter {title}"></label>
 <button class="columns" type="button" hidden></button><span class="count soft" role="status"></span></div>
@@ -66,9 +65,7 @@ def _cell(value: object) -> object:
     if isinstance(value, float | int) and not isinstance(value, bool):
         return float(value)
     text = "" if value is None or value is pd.NaT else str(value)
-    if number(text) == text and not is_number(text):
-        return text
-    return float(text)
+    return float(text) if is_number(text) else text
 
 
 def is_number(text: str) -> bool:

@@ -17,16 +17,16 @@ def answer_text(answer: Answer) -> str:
     if answer.command is None:
         return "\n".join([*lines, answer.verdict]) + "\n"
     lines += [*map(filled, answer.warnings), *([""] if answer.warnings else [])]
-    lines += ["Use:", answer.command, *([textwrap.fill(answer.doubt, WIDTH)] if answer.doubt else []), ""]
+    lines += ["Use:", answer.command, *([filled(answer.doubt)] if answer.doubt else []), ""]
     width = max(len(e.title) for e in answer.estimates)
+    word = workload.replicate_word
     for e in answer.estimates:
         line = f"{e.title:<{width}}  {e.interval.mean:<8.4g}"
         if e.interval.known:
-            word = workload.replicate_word
             line += f"95 % interval {e.low:.4g} to {e.high:.4g} (mean of {e.interval.n} {word}s); "
             line += f"a new {word}: {e.next_low:.4g} to {e.next_high:.4g}"
         else:
-            line += "one seed: no interval"
+            line += f"one {word}: no interval"
         lines.append(line)
     lines += ["", *map(filled, [answer.verdict, *([answer.rivals] if answer.rivals else [])])]
     lines += ["", "What matters:", *(f"- {filled(line)}" for line in answer.matters)] if answer.matters else []

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from runner.measures import BALANCED
 from runner.report.drawing import charts
 from runner.report.drawing.figures import clean, legend_below
-from runner.report.drawing.looks import COLOURS, DASHES
+from runner.report.drawing.looks import COLOURS, Look
 from runner.report.equivalent import recommended
 from runner.report.evaluations import as_number
 from runner.report.load import Records
@@ -302,36 +302,29 @@ def _name(workload: Workload) -> str:
     return f"recommended: {workload.words(recommended(workload))}" if workload.axes else "the recommended setting"
 
 
-def _draw(figure: Figure, workload: Workload, baselines: Baselines) -> dict[str, str]:
+def _draw(figure: Figure, workload: Workload, baselines: Baselines) -> None:
     ax = figure.subplots()
     values, mean, below, above = _reached(workload)
     ax.plot(values, [0.0] * len(values), "o", color=COLOURS[0], alpha=0.4, ms=5)
     label = clean(_name(workload))
     ax.errorbar([mean], [0.0], xerr=[[below], [above]], fmt="D", color=COLOURS[0], capsize=4, label=label)
     for number, one in enumerate(baselines.known, 1):
-        colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
-        ax.axvline(one.value, color=colour, ls=dash, label=_first(one.words))
+        look = _look(number)
+        ax.axvline(one.value, color=look.colour, ls=look.dash, label=_first(one.words))
     ax.set_yticks([])
     ax.set_ylim(-1, 1)
     ax.set_xlabel(workload.measure.title)
     legend_below(figure, [ax])
-    return {}
 
 
-LINES = ("solid", "dash", "dashdot", "dot", "longdash")
-"""Plotly's dashes."""
+def _look(number: int) -> Look:
+    return Look(COLOURS[number % len(COLOURS)], number)
 
 
 def _chart(workload: Workload, baselines: Baselines) -> Mapping[str, Any]:
     values, mean, below, above = _reached(workload)
     runs = {"type": "scatter", "mode": "markers", "x": values, "y": [0.0] * len(values), "name": "its runs"}
-    leader = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [mean],
-        "y": [0.0],
-        "name": _name(workload),
-    }
+    leader = {"type": "scatter", "mode": "markers", "x": [mean], "y": [0.0], "name": _name(workload)}
     lines = [
         {
             "type": "scatter",
@@ -339,7 +332,7 @@ def _chart(workload: Workload, baselines: Baselines) -> Mapping[str, Any]:
             "x": [one.value, one.value],
             "y": [-1.0, 1.0],
             "name": _first(one.words),
-            "line": {"color": COLOURS[number % len(COLOURS)], "dash": LINES[number % len(LINES)]},
+            "line": {"color": (look := _look(number)).colour, "dash": look.stroke},
         }
         for number, one in enumerate(baselines.known, 1)
     ]

@@ -174,7 +174,7 @@ def _of_random(search: Search, workload: Workload, scores: Array) -> str:
         )
     expected = measure.sign * expected_best(sound, few)
     reached = int((at_random >= scores.max()).sum())
-    above = float(stats.beta.ppf(LEVEL, reached + 1, few - reached)) if reached < few else 1.0
+    above = float(stats.binomtest(reached, few, alternative="less").proportion_ci(LEVEL).high)
     return (
         f"Random search: the first {few} trials were drawn at random, as {search.sampler} begins, and the best of so "
         f"many is expected at {expected:.4g} (Dodge 2019); the best of all {n} trials is {best:.4g}. At most "

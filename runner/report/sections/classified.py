@@ -17,6 +17,7 @@ from runner.report.section import DOUBLE, SINGLE, Plot, Section, Table
 from runner.report.settings import Workload
 from runner.run.classification import GRID
 from runner.run.files import VALIDATION
+from runner.statistics.scores import Array
 
 MOST_CLASSES = 30
 """Of more, the most common mistakes are listed, but no matrix is drawn."""
@@ -24,8 +25,6 @@ MOST_LABELLED = 12
 """Up to so many classes, cells say their numbers in a file's figure."""
 RIGHT = ("#f3f6fa", "#74a9cf", "#1f62a5")
 """From none to all of a class."""
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

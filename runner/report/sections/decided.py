@@ -16,14 +16,14 @@ from runner.report.drawing import charts
 from runner.report.drawing.columns import filled
 from runner.report.drawing.figures import ORDER, log_axis, short
 from runner.report.drawing.looks import COLOURS
-from runner.report.drawing.wrong import Array, above, wrong
+from runner.report.drawing.wrong import above, wrong
 from runner.report.load import Records
 from runner.report.searched import Drawn, Search, Trial
 from runner.report.section import DOUBLE, SINGLE, Plot, Section, Table
 from runner.report.sections.bought import trial_scores
 from runner.report.settings import Workload
 from runner.statistics.importance import Importance, Parameter, importance
-from runner.statistics.scores import Interval
+from runner.statistics.scores import Array, Interval
 from runner.statistics.variance import variance_explained
 
 BINS = 3

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from runner.report.drawing import charts
 from runner.report.drawing.figures import legend_below, log_axis, short
 from runner.report.drawing.looks import Look, first_axis, looks_of_settings
-from runner.report.drawing.wrong import Array, Wrong, above, wrong
+from runner.report.drawing.wrong import Wrong, above, wrong
 from runner.report.load import Records
 from runner.report.section import DOUBLE, Plot, Section, Table
 from runner.report.settings import Workload
+from runner.statistics.scores import Array
 
 MOST_CURVES = 6
 _ENDS = ("mean", "min", "max")
@@ -41,8 +42,8 @@ def learning_curves(workload: Workload, records: Records) -> Section | None:
     rows = rows[["setting", *[c for c in rows if c != "setting"]]]
     plots = tuple(_plot(workload, histories, both, clock) for clock in CLOCKS)
     axis = first_axis(workload)
-    said = []
-    if (alone := len(workload.runs) == 1) is False:
+    said, alone = [], len(workload.runs) == 1
+    if not alone:
         spread = ": the mean over seeds, the band from the worst to the best" if len(workload.replicates) > 1 else ""
         of = f"The best setting of each {axis}" if axis else "Every seed"
         said = [f"{of}{spread}. A run that stopped early stays at its end."]
@@ -70,7 +71,7 @@ def history(workload: Workload, records: Records, setting: int, columns: Sequenc
         {"step": wide.index.to_numpy(), "train_seconds": by_run["train_seconds"].mean(axis=1).to_numpy()}
     )
     for name in dict.fromkeys(columns):
-        for what in ("mean", "min", "max"):
+        for what in _ENDS:
             found[f"{name}_{what}"] = getattr(by_run[name], what)(axis=1).to_numpy()
     return found.assign(seeds=by_run[columns[0]].notna().sum(axis=1).to_numpy())
 
@@ -103,7 +104,7 @@ def _floor(histories: Mapping[int, pd.DataFrame], what: Wrong) -> float | None:
 
 def _curves(rows: pd.DataFrame, what: Wrong, floor: float | None) -> tuple[Array, Array, Array]:
     """Return a setting's mean, lower and upper curve."""
-    mean, low, high = (what.of(rows[f"{what.column}_{end}"].to_numpy(float)) for end in ("mean", "min", "max"))
+    mean, low, high = (what.of(rows[f"{what.column}_{end}"].to_numpy(float)) for end in _ENDS)
     low, high = np.minimum(low, high), np.maximum(low, high)
     return above(mean, floor), above(low, floor), above(high, floor)
 

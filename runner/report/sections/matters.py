@@ -1,6 +1,6 @@
 """What matters: what each axis is worth at its own best of everything else, and which axes depend on each other."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import pandas as pd
@@ -8,7 +8,7 @@ import pandas as pd
 from runner.report.section import Section, Table
 from runner.report.sections.trouble import shares_explained
 from runner.report.settings import LR, Workload, number
-from runner.statistics.effects import Effect, Interaction, effect, interactions
+from runner.statistics.effects import Interaction, effect, interactions
 from runner.statistics.scores import LEVEL, Interval
 
 TITLES = {
@@ -30,8 +30,10 @@ class Level:
 
     axis: str
     value: str
-    effect: Effect
-    """The best level's setting less this one's; of the best level itself, nothing."""
+    setting: int
+    """Its best one."""
+    difference: Interval
+    """The score of the axis's best level less this one's; of the best level itself, 0."""
     verdict: str
     """``best``; ``worse`` outside the set that can be the best; inside it ``ahead`` where the paired interval lies
     above 0, ``equivalent`` or ``open``; ``diverges or fails``, ``no value yet`` or ``one seed``."""
@@ -45,11 +47,11 @@ def levels(workload: Workload) -> tuple[Level, ...]:
         ranked = sorted((setting, level) for (level,), setting in workload.best_of([axis]).items())
         best = ranked[0][0]
         for setting, level in ranked:
-            held = effect(workload.scores, best, setting, workload.step)
-            verdict = _verdict(workload, best, setting, held.difference)
-            if verdict == "worse" and held.difference.low <= 0:  # the set tells more than three pairs do
-                held = replace(held, difference=_of_the_set(workload, setting, held.difference))
-            found.append(Level(axis, level, held, verdict))
+            difference = effect(workload.scores, best, setting, workload.step)
+            verdict = _verdict(workload, best, setting, difference)
+            if verdict == "worse" and difference.low <= 0:  # the set tells more than three pairs do
+                difference = _of_the_set(workload, setting, difference)
+            found.append(Level(axis, level, setting, difference, verdict))
     return tuple(found)
 
 
@@ -132,7 +134,7 @@ def _sentence(workload: Workload, axis: str, found: list[Level]) -> str:
 
     parts = []
     if worse := named("worse"):
-        them = [f"{number(x.value) or '–'} by {_by(workload, x.effect.difference)}" for x in worse[:NAMED]]
+        them = [f"{number(x.value) or '–'} by {_by(workload, x.difference)}" for x in worse[:NAMED]]
         more = f" and {len(worse) - NAMED} more" if len(worse) > NAMED else ""
         parts.append(f"{first} beats {', '.join(them)}{more}")
     for verdict, word in (
@@ -141,7 +143,7 @@ def _sentence(workload: Workload, axis: str, found: list[Level]) -> str:
         ("open", "cannot be told from"),
     ):
         if some := named(verdict):
-            them = [f"{number(x.value) or '–'} ({_by(workload, x.effect.difference)})" for x in some[:NAMED]]
+            them = [f"{number(x.value) or '–'} ({_by(workload, x.difference)})" for x in some[:NAMED]]
             more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
             parts.append(f"{'it' if parts else first} {word} {', '.join(them)}{more}")
     for verdict in ("diverges or fails", "one seed", "no value yet"):
@@ -172,7 +174,7 @@ def matters(workload: Workload) -> Section | None:
     sign = workload.measure.sign
     rows = []
     for level in levels(workload):
-        setting, held = level.effect.other, level.effect.difference
+        setting, held = level.setting, level.difference
         ends = sorted((-sign * held.low, -sign * held.high))
         alone = level.verdict == "best"
         rows.append(

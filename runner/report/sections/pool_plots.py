@@ -38,7 +38,7 @@ def profile(names: Sequence[str], rho: Array) -> Plot:
     )
 
 
-def _draw_profile(figure: Figure, names: Sequence[str], rho: Array) -> dict[str, str]:
+def _draw_profile(figure: Figure, names: Sequence[str], rho: Array) -> None:
     ax = figure.subplots()
     for number, (name, share) in enumerate(zip(names, rho, strict=True)):
         ax.step(RATIOS, share, where="post", color=COLOURS[number], ls=DASHES[number], label=clean(name))
@@ -46,7 +46,6 @@ def _draw_profile(figure: Figure, names: Sequence[str], rho: Array) -> dict[str,
     ax.set_ylabel(SHARE)
     ax.set_ylim(-0.03, 1.03)
     legend_below(figure, [ax])
-    return {}
 
 
 def _profile_chart(names: Sequence[str], rho: Array) -> Mapping[str, Any]:
@@ -86,7 +85,7 @@ def _bars(at: Array, bars: Sequence[Sequence[int]]) -> list[tuple[float, int, in
     return [(float(at.max()) + 0.06 * width * (1 + i), min(g), max(g)) for i, g in enumerate(bars)]
 
 
-def _draw_ranks(figure: Figure, names: Sequence[str], at: Array, bars: Sequence[Sequence[int]]) -> dict[str, str]:
+def _draw_ranks(figure: Figure, names: Sequence[str], at: Array, bars: Sequence[Sequence[int]]) -> None:
     ax = figure.subplots()
     ax.plot(at, range(len(names)), "o", color=COLOURS[0])
     for (x, first, last), group in zip(_bars(at, bars), bars, strict=True):
@@ -95,7 +94,6 @@ def _draw_ranks(figure: Figure, names: Sequence[str], at: Array, bars: Sequence[
     ax.set_yticks(range(len(names)), [short(clean(name)) for name in names])
     ax.invert_yaxis()
     ax.set_xlabel(RANK)
-    return {}
 
 
 def _ranks_chart(names: Sequence[str], at: Array, bars: Sequence[Sequence[int]]) -> Mapping[str, Any]:

@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 from runner.report.drawing import charts
 from runner.report.drawing.figures import log_axis, short
 from runner.report.drawing.looks import looks_of_settings
-from runner.report.drawing.wrong import Array, above, wrong
+from runner.report.drawing.wrong import above, wrong
 from runner.report.section import DOUBLE, Plot, Section
 from runner.report.settings import Workload
+from runner.statistics.scores import Array
 
 MOST_SHOWN = 10
 KEY = "#777777"

@@ -1,6 +1,5 @@
 """How the loss falls with the size of the network: a power law over the best setting of each size."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from runner.report.drawing import charts
-from runner.report.drawing.columns import WIDTH, aligned
+from runner.report.drawing.columns import aligned, filled
 from runner.report.drawing.figures import log_axis
 from runner.report.drawing.looks import COLOURS, DASHES, MARKERS, Look
 from runner.report.load import Records
@@ -111,7 +110,7 @@ def scaling(workload: Workload, records: Records) -> Section | None:
         chart=lambda: _chart(workload, fits),
     )
     tables = Table("scaling-law", "The fitted laws", frame), Table("scaling", "The best of each size", best)
-    lines = [_wrapped(said[0]), aligned(shown), *map(_wrapped, doubts)]
+    lines = [filled(said[0]), aligned(shown), *map(filled, doubts)]
     return Section(TITLE, (*said, *doubts), (plot,), tables, "\n".join(lines))
 
 
@@ -120,11 +119,7 @@ SAID = ("against", "loss", "alpha", "alpha_low", "alpha_high", "E", "E_low", "E_
 
 
 def _said(text: str) -> Section:
-    return Section(TITLE, (text,), terminal=_wrapped(f"Scaling: {text}"))
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    return Section(TITLE, (text,), terminal=filled(f"Scaling: {text}"))
 
 
 def best_of_each_size(workload: Workload, records: Records, column: str) -> list[Size]:

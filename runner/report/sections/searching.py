@@ -12,13 +12,14 @@ from runner.report.drawing import charts
 from runner.report.drawing.columns import filled
 from runner.report.drawing.figures import legend_below, log_axis
 from runner.report.drawing.looks import COLOURS, Look
-from runner.report.drawing.wrong import Array, above, wrong
+from runner.report.drawing.wrong import above, wrong
 from runner.report.load import Records
 from runner.report.searched import Search, values_of
 from runner.report.section import DOUBLE, Plot, Section, Table
 from runner.report.sections.baselines import Baselines
 from runner.report.sections.bought import Bought, bought, table_of
 from runner.report.settings import Workload
+from runner.statistics.scores import Array
 
 BEST, LUCK = "best so far", "one trial"
 

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from runner.report.drawing import charts
 from runner.report.drawing.figures import clean, legend_below, log_axis, short
 from runner.report.drawing.looks import Look, looks_of_levels
-from runner.report.drawing.wrong import Array, above, wrong
+from runner.report.drawing.wrong import above, wrong
 from runner.report.rates import Curve, curves, edge_warnings, lines_of, points, robustness
 from runner.report.section import DOUBLE, Plot, Section, Table
 from runner.report.settings import LR, Workload
+from runner.statistics.scores import Array
 
 MOST_PANELS = 9
 MOST_LINES = 8

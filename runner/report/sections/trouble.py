@@ -14,7 +14,7 @@ from runner.report.drawing.looks import COLOURS
 from runner.report.load import Records
 from runner.report.section import SINGLE, Plot, Section, Table
 from runner.report.sections import classified
-from runner.report.settings import BAD, Workload
+from runner.report.settings import BAD, GOOD, Workload
 from runner.statistics.variance import variance_explained
 
 MOST_FACTORS = 5
@@ -27,7 +27,7 @@ def trouble(workload: Workload, records: Records) -> Section:
     runs, table = workload.runs, workload.table
     counts = runs["status"].value_counts()
     said = [f"{n} {status}" for status, n in counts.items()]
-    bad = runs[~runs["status"].isin(["completed", "stopped_early"])]
+    bad = runs[~runs["status"].isin(GOOD)]
     columns = [*workload.axes, "seed", "status", "stop_reason", "first_nonfinite_step", "run_id"]
     listed = bad[[c for c in columns if c in bad]]
     text = [f"{len(runs)} runs: {', '.join(said)}."]
@@ -40,7 +40,9 @@ def trouble(workload: Workload, records: Records) -> Section:
         tables.append(Table("missing", "Missing runs of the grid", missing, names=len(workload.axes)))
     alone = int((table["n"] == 1).sum())
     if alone:
-        text.append(f"{alone} of {len(table)} settings have one seed only: no interval, no comparison.")
+        text.append(
+            f"{alone} of {len(table)} settings have one {workload.replicate_word} only: no interval, no comparison."
+        )
     text += [*([unknown] if (unknown := classified.missing(workload, records)) else []), *workload.caveats]
     return Section("What went wrong?", tuple(text), (), tuple(tables))
 
