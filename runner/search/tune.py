@@ -365,7 +365,7 @@ class Search:
         found = self.check(overrides)
         if isinstance(found, str):
             return found
-        return Held(tuple(overrides), found.run_id, found.place, self.check.make, memory=found.memory)
+        return found.held(overrides, self.check.make)
 
     # ---- what is said meanwhile
 
