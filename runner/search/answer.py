@@ -8,7 +8,7 @@ import numpy as np
 from runner.config.identity import OF_SWEEPS
 from runner.measures import title
 from runner.report.measure import Measure
-from runner.search.finals import JUDGES, MOST_SEEDS, Finals
+from runner.search.finals import JUDGES, JUDGING, Finals
 from runner.search.study import Trial, measure_of, value_of
 from runner.search.tune import Search
 from runner.shell import joined
@@ -119,7 +119,7 @@ def _fresh(search: Search, found: Finals, measure: Measure) -> str:
     if len(found.judged) < JUDGES:
         return f"{said} where it did not diverge or fail, which it did {JUDGES - len(found.judged)} times."
     trial = search.finalists()[found.chosen]
-    runs = [run for judge in range(JUDGES) for run in search.finals_runs(trial, MOST_SEEDS + judge)]
+    runs = [run for number in JUDGING for run in search.finals_runs(trial, number)]
     tested = [float(run[measure.test]) for run in runs if isinstance(run.get(measure.test), int | float)]
     test = f", {title(measure.test)} {sum(tested) / len(tested):.4f}" if tested else ""
     return f"{said}{test}."

@@ -4,7 +4,7 @@ import codecs
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from runner.errors import ConfigError, TableError, closest
 from runner.run.job import OUTPUTS, Job, parts_of
 from runner.search.asked import SIZES, BudgetError
 from runner.search.finals import expected_runs
+from runner.search.grammar import keys_of
 from runner.search.study import FILE
 
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
@@ -50,7 +51,7 @@ def meant(thing: str, label: str | None, overrides: Sequence[str]) -> Meant:
     Raises:
         ConfigError: if it is none of these, or lacks what it needs.
     """
-    path, given = Path(thing).expanduser(), _keys(overrides)
+    path, given = Path(thing).expanduser(), keys_of(overrides)
     stem = re.sub(r"[^\w.-]+", "_", path.resolve().name.partition(".")[0]) or "data"
     name = f"auto-{stem}"
     if path.is_dir() or path.is_file():
@@ -117,7 +118,7 @@ def _is_known(encoding: str) -> bool:
         return False
 
 
-def _labels(label: str | None, given: dict[str, str]) -> list[str]:
+def _labels(label: str | None, given: Mapping[str, str]) -> list[str]:
     if label is not None and "data.label" in given:
         raise ConfigError(f"--label {label} beside data.label={given['data.label']}: give one")
     return [] if label is None else [f"data.label={hydra_door.written(label)}"]
@@ -128,16 +129,12 @@ def _near(path: Path) -> str:
     return closest(path.name, [p.name for p in folder.iterdir()]) if folder.is_dir() else ""
 
 
-def _keys(overrides: Sequence[str]) -> dict[str, str]:
-    return {o.lstrip("+").partition("=")[0]: o.partition("=")[2] for o in overrides}
-
-
 def remedy(error: TableError, asked: Sequence[str]) -> tuple[list[str], str] | None:
     """Return what a table is read with where it cannot be used as it is, and why; None where nothing helps.
 
     A single column of sentences is read as text; otherwise it is what the refusal itself names.
     """
-    settings, given = error.settings, _keys(asked)
+    settings, given = error.settings, keys_of(asked)
     if given.get("data.label", "null") == "null":
         return None
     first, *lines = str(error).splitlines()
@@ -178,7 +175,7 @@ def counters(job: Job) -> list[str]:
 
 def completed(job: Job, overrides: Sequence[str]) -> list[str]:
     """Return what is chosen for data where it is not given: a network of their kind, and long enough runs."""
-    given, found = _keys(overrides), []
+    given, found = keys_of(overrides), []
     if "model" not in given and (network := NETWORKS.get(str(job.config["data"]["_option_"]))):
         found.append(f"model={network}")
     if (steps := _steps_an_epoch(job, given)) is not None:
@@ -191,7 +188,7 @@ def completed(job: Job, overrides: Sequence[str]) -> list[str]:
     return found
 
 
-def _steps_an_epoch(job: Job, given: dict[str, str]) -> int | None:
+def _steps_an_epoch(job: Job, given: Mapping[str, str]) -> int | None:
     """Return the batches of an epoch; None where the length of the runs is given, or batches have no one size."""
     size = job.config["batch"].get("size")
     if {"epochs", "max_steps"} & given.keys() or not isinstance(size, int):
@@ -199,7 +196,7 @@ def _steps_an_epoch(job: Job, given: dict[str, str]) -> int | None:
     return math.ceil(len(parts_of(job.config, job.source, job.config["dtype"]).train) / size)
 
 
-def _length(epochs: int, steps: int, given: dict[str, str]) -> list[str]:
+def _length(epochs: int, steps: int, given: Mapping[str, str]) -> list[str]:
     every = [] if "eval_every" in given else [f"eval_every={math.ceil(epochs * steps / EVALUATIONS)}"]
     return [f"epochs={epochs}", *every]
 
@@ -216,15 +213,15 @@ def shorter(error: BudgetError, job: Job, overrides: Sequence[str], given: Seque
     Raises:
         BudgetError: the same, if their length is the user's, or an epoch is too long.
     """
-    steps, few = _steps_an_epoch(job, _keys(given)), min(SIZES)
+    steps, few = _steps_an_epoch(job, keys_of(given)), min(SIZES)
     runs = few + expected_runs(SIZES[few])
     share = min(1.0, error.seconds_left / (runs * error.seconds_a_run)) if error.seconds_a_run > 0 else 0.0
     epochs = math.floor(SAFE * share * (job.config["epochs"] or 0))
     if steps is None or epochs < 1:
         raise error
-    mine = {"epochs", "eval_every"} - _keys(given).keys()
+    mine = {"epochs", "eval_every"} - keys_of(given).keys()
     kept = [o for o in overrides if o.partition("=")[0] not in mine]
-    return [*kept, *_length(epochs, steps, _keys(given))], epochs
+    return [*kept, *_length(epochs, steps, keys_of(given))], epochs
 
 
 def begun_size(overrides: Sequence[str]) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 from runner.report.searched import FINALS
 from runner.run.job import Job
 from runner.run.record import write_whole
-from runner.search.finals import JUDGES, MOST_SEEDS, Finals
+from runner.search.finals import JUDGING, MOST_SEEDS, Finals
 from runner.search.study import measure_of
 from runner.search.tune import Search
 
@@ -38,13 +38,12 @@ def _content(search: Search, found: Finals, chosen: int) -> dict[str, Any]:
     measure = measure_of(column)
     raced = found.raced(measure)
     can_be_best = [found.raced_to_the_end[i] for i in range(len(raced.inside)) if raced.inside[i]] if raced else []
-    judges = range(MOST_SEEDS, MOST_SEEDS + JUDGES)
     finalists = [
         {
             "setting": trial.setting,
             "trial": trial.folders,
             "raced": _ended(search, [job for n in range(MOST_SEEDS) for job in search.with_new_seed(trial, n)]),
-            "judged": _ended(search, [job for n in judges for job in search.with_new_seed(trial, n)])
+            "judged": _ended(search, [job for n in JUDGING for job in search.with_new_seed(trial, n)])
             if place == chosen
             else [],
         }

@@ -51,7 +51,7 @@ def default_space(composer: Composer, given: Space, refusal: Refusal) -> Default
         if group == "experiment" or not known.uses(group):
             continue
         if group in keys:
-            names = keys[group].strip("[]").split(",")
+            names = map(str.strip, keys[group].strip("[]").split(","))
             given_ones = filter(None, (find(group, name, *folders) for name in names))
             parameters += [p for o in given_ones for p in ranges(composer, o, keys, fixed, None)]
             continue

@@ -6,13 +6,13 @@ on seeds that had no part in any choice. All of it follows from the trials' valu
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from runner.report.measure import Measure
-from runner.search.space import Drawn, Space
+from runner.search.space import Choice, Drawn, Space
 from runner.statistics.best import BestSet, best_set
 from runner.statistics.scores import Array, Interval, mean_interval, resolution
 
@@ -22,6 +22,8 @@ MOST_SEEDS = 6
 """Of those that are not told apart."""
 JUDGES = 5
 """Seeds that the chosen one is judged on."""
+JUDGING = range(MOST_SEEDS, MOST_SEEDS + JUDGES)
+"""Their numbers, behind those of the race."""
 
 WAITING = math.inf
 """The result of runs that have not ended."""
@@ -106,8 +108,8 @@ def finals(finalists: int, measure: Measure, result: Result) -> Finals:
         if len(racing) == 1 or seeds == MOST_SEEDS:
             break
         seeds += 1
-    last = [result(leader, MOST_SEEDS + judge) for judge in range(JUDGES)]
-    wanted = tuple((leader, MOST_SEEDS + judge) for judge in range(JUDGES)) if WAITING in last else ()
+    last = [result(leader, number) for number in JUDGING]
+    wanted = tuple((leader, number) for number in JUDGING) if WAITING in last else ()
     judged = tuple(value for value in last if value is not None and value != WAITING)
     return Finals(wanted, scores, tuple(dropped), leader, judged)
 
@@ -117,20 +119,23 @@ def expected_runs(finalists: int) -> int:
     return 0 if finalists == 0 else 2 * JUDGES + (finalists * FIRST_SEEDS + 2 * MOST_SEEDS if finalists > 1 else 0)
 
 
-def runs_with_new_seed(space: Space, drawn: Drawn, number: int) -> list[list[str]]:
-    """Return the overrides of a setting's runs with a seed that the search did not use."""
-    given = [*space.fixed, *(override for part in space.replicates for override in part)]
-    used = [int(o.partition("=")[2]) for o in given if _is_seed(o)]
-    seed = f"seed={max(used, default=0) + 1 + number}"
+def last_seed(space: Space, of_first: Iterable[int]) -> int:
+    """Return the largest seed that a search may use; larger ones are new.
+
+    Args:
+        space: what is searched, in which a part of a union may have a seed of its own.
+        of_first: seeds of the first setting's runs, which an experiment's YAML may give.
+    """
+    choices = [p for p in space.parameters if isinstance(p, Choice)]
+    in_parts = [o for choice in choices for option in choice.options for o in option if _is_seed(o)]
+    return max([*of_first, *(int(o.partition("=")[2]) for o in in_parts)])
+
+
+def runs_with_new_seed(space: Space, drawn: Drawn, seed: int) -> list[list[str]]:
+    """Return the overrides of a setting's runs with another seed; folds and splits stay."""
     setting = [o for o in space.overrides(drawn) if not _is_seed(o)]
     rests = dict.fromkeys(tuple(o for o in part if not _is_seed(o)) for part in space.replicates)
-    return [[*setting, *rest, seed] for rest in rests]
-
-
-def runs_of_defaults(space: Space) -> list[list[str]]:
-    """Return the overrides of the defaults' runs with the seeds that judge the choice: what all settings share."""
-    fixed = replace(space, parameters=())
-    return [run for judge in range(JUDGES) for run in runs_with_new_seed(fixed, {}, MOST_SEEDS + judge)]
+    return [[*setting, *rest, f"seed={seed}"] for rest in rests]
 
 
 def _is_seed(override: str) -> bool:

@@ -18,7 +18,7 @@ from runner.search.space import Choice, Drawn, Space
 from runner.search.study import Study
 from runner.search.tune import Search
 from runner.sweep.check import Check
-from runner.sweep.held import Held, Maker
+from runner.sweep.held import Maker
 from runner.sweep.launch.chosen import chosen
 
 COMBINATIONS = 64
@@ -109,7 +109,7 @@ def _tried(space: Space, check: Check) -> list[Job]:
         found = check(overrides)
         if isinstance(found, str):
             raise ConfigError(found if not several else _not_apart(space, overrides, found))
-        probe.append(Held(tuple(overrides), found.run_id, found.place, check.make, memory=found.memory))
+        probe.append(found.held(overrides, check.make))
     _refuse_idle(space)
     for drawn in _corners(space, combinations):
         overrides = [*space.overrides(drawn), *space.replicates[0]]

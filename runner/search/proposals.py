@@ -19,8 +19,6 @@ from runner.search.space import Choice, Drawn, Number, Parameter, Space
 if TYPE_CHECKING:
     import optuna
 
-FLAT = ("qmc", "gp")
-"""Samplers of one box: they draw every parameter each time, also those that the setting does not have."""
 VALUE_DIGITS = 5
 """To which values are told, so that a last bit decides nothing."""
 ASKS = 20
@@ -147,7 +145,7 @@ class Method:
         trial = study.ask()
         drawn: Drawn = {}
         for parameter in self.space.parameters:
-            if self.sampler in FLAT or parameter.is_drawn(drawn):
+            if self.sampler == "gp" or parameter.is_drawn(drawn):  # which draws from one box, every parameter each time
                 drawn[parameter.name] = _kept(parameter, _suggested(trial, parameter))
         return drawn
 

@@ -76,12 +76,14 @@ class Number(_Conditional):
         return min(max(value, self.low), self.high)
 
     @property
-    def values(self) -> list[float] | None:
+    def values(self) -> Sequence[float] | None:
         """Every value that can be drawn; None where they are not counted."""
-        if not (self.whole or self.step):
+        if self.whole:
+            return range(int(self.low), int(self.high) + 1, int(self.step or 1))
+        if not self.step:
             return None
-        step = self.step or 1
-        return [self.kept(self.low + i * step) for i in range(math.floor((self.high - self.low) / step + 1e-9) + 1)]
+        count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
+        return [self.kept(self.low + i * self.step) for i in range(count)]
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -124,9 +126,9 @@ class Space:
         """Return the overrides of each run of a drawn setting."""
         return [[*self.overrides(drawn), *replicate] for replicate in self.replicates]
 
-    def settings(self, most: int = MOST_LISTED) -> list[Drawn] | None:
-        """Return every setting once; None where they cannot be counted, or are more than ``most``."""
-        return self._expanded(lambda parameter: parameter.values, most)
+    def settings(self) -> list[Drawn] | None:
+        """Return every setting once; None where they cannot be counted, or are more than ``MOST_LISTED``."""
+        return self._expanded(lambda parameter: parameter.values, MOST_LISTED)
 
     def combinations(self, most: int) -> list[Drawn] | None:
         """Return every combination of options with all numbers at their least; None of more than ``most``."""
@@ -140,9 +142,9 @@ class Space:
             drawn_before, found = found, []
             for drawn in drawn_before:
                 there = parameter.is_drawn(drawn)
-                found += [{**drawn, parameter.name: value} for value in each] if there else [drawn]
-                if len(found) > most:
+                if len(found) + (len(each) if there else 1) > most:  # before a wide range is written out
                     return None
+                found += [{**drawn, parameter.name: value} for value in each] if there else [drawn]
         return found
 
     def each_option(self) -> list[Drawn]:

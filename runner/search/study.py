@@ -91,46 +91,45 @@ class Study:
         """Folders of the runs that were trained again, however they ended."""
         self._summaries: dict[str, dict[str, Any]] = {}
         if (there := self._read()) is not None:
-            if changed := next(_differences(there["study"], self.said), None):
+            said, self.generations = there
+            if changed := next(_differences(said, self.said), None):
                 raise ConfigError(
                     f"{folder / FILE} is of another search: {changed}; "
                     "put it back, or give this one a name=… of its own"
                 )
-            self.generations = _generations(there)
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> tuple[Mapping[str, Any], list[Generation]] | None:
+        """Return what the file says of the search, and its generations; None where there is no file."""
         path = self.folder / FILE
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            _generations(found)
+            return found["study"], _generations(found["generations"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path} cannot be read: {error}; without it the same command proposes the same"
             ) from error
-        return dict(found)
 
-    def add(self, generation: Generation) -> Generation:
-        """Write a generation behind the others; return it, or the one that another process wrote in its place."""
+    def add(self, generation: Generation) -> None:
+        """Write a generation behind the others, or take the one that another process wrote in its place."""
         path = self.folder / FILE
         with writing(path):
             self.folder.mkdir(parents=True, exist_ok=True)
             with exclusive(self.folder / ".locks", FILE):
                 there = self._read()
-                if there is not None and len(found := _generations(there)) > len(self.generations):
-                    self.generations = found[: len(self.generations) + 1]
+                if there is not None and len(there[1]) > len(self.generations):
+                    self.generations = there[1][: len(self.generations) + 1]
                 else:
                     self.generations.append(generation)
                     self._write(self.generations)
-        return self.generations[-1]
 
     def promote(self, number: int, stage: Stage) -> None:
         """Write who of a generation goes on from its present rung, unless another process has."""
         path = self.folder / FILE
         with writing(path), exclusive(self.folder / ".locks", FILE):
             there = self._read()
-            found = _generations(there) if there is not None else list(self.generations)
+            found = there[1] if there is not None else list(self.generations)
             if len(found[number].stages) == len(self.generations[number].stages):
                 found[number].stages.append(stage)
                 self._write(found)
@@ -230,7 +229,7 @@ def _is_sound(summary: Mapping[str, Any]) -> bool:
     return summary["status"] in files.FINISHED and summary["status"] != "diverged"
 
 
-def _generations(found: Mapping[str, Any]) -> list[Generation]:
+def _generations(written: Sequence[Mapping[str, Any]]) -> list[Generation]:
     return [
         Generation(
             int(g["asked"]),
@@ -238,7 +237,7 @@ def _generations(found: Mapping[str, Any]) -> list[Generation]:
             g["packs"],
             [Stage(stage["went_on"], stage["packs"]) for stage in g.get("stages", [])],
         )
-        for g in found["generations"]
+        for g in written
     ]
 
 

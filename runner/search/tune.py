@@ -8,7 +8,7 @@ decide nothing but how long it takes.
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from runner.run.changed import refuse_runs_of_other_data
 from runner.run.job import Job
 from runner.search import journal, progress
 from runner.search.asked import BudgetError, Limits
-from runner.search.finals import WAITING, Finals, expected_runs, finals, runs_of_defaults, runs_with_new_seed
+from runner.search.finals import JUDGING, WAITING, Finals, expected_runs, finals, last_seed, runs_with_new_seed
 from runner.search.halving import Halving
 from runner.search.proposals import Method
 from runner.search.rungs import Rungs
@@ -242,7 +242,9 @@ class Search:
 
     def defaults(self) -> list[Job]:
         """Return the runs of the defaults with the seeds that judge the choice; none where they cannot be run."""
-        found = [self._job(overrides) for overrides in runs_of_defaults(self.space)]
+        fixed = replace(self.space, parameters=())
+        runs = [run for number in JUDGING for run in runs_with_new_seed(fixed, {}, self._new_seed(number))]
+        found = [self._job(overrides) for overrides in runs]
         return [] if any(isinstance(job, str) for job in found) else [job for job in found if not isinstance(job, str)]
 
     def finals_runs(self, trial: Trial, number: int) -> list[dict[str, Any]]:
@@ -254,12 +256,16 @@ class Search:
         """Return a trial's runs with a seed that no trial had, by its number."""
         key = (tuple(trial.setting), number)
         if key not in self._new_seeds:
-            jobs = [self._job(overrides) for overrides in runs_with_new_seed(self.space, trial.drawn, number)]
+            runs = runs_with_new_seed(self.space, trial.drawn, self._new_seed(number))
+            jobs = [self._job(overrides) for overrides in runs]
             if wrong := next((job for job in jobs if isinstance(job, str)), None):
                 raise ConfigError(wrong)
             self._new_seeds[key] = [job for job in jobs if not isinstance(job, str)]
             _refuse_other_data(self._new_seeds[key])
         return self._new_seeds[key]
+
+    def _new_seed(self, number: int) -> int:
+        return last_seed(self.space, (job.config["seed"] for job in self.probe)) + 1 + number
 
     def _add_finals(self, queue: Queue) -> None:
         """Hand the next runs of the finals to the queue, if there are any; the last ones are those of the defaults."""
@@ -289,7 +295,7 @@ class Search:
         generation, jobs = found
         if self.limits.trials is not None:
             jobs = jobs[: self.limits.trials * len(self.space.replicates)]
-        seconds = estimate_seconds([job for job in jobs if not job.is_own], self._workers) if _ours(jobs) else 0.0
+        seconds = estimate_seconds([job for job in jobs if not job.is_own], self._workers)
         seconds *= self.halving.work(len(generation.trials)) / len(generation.trials) if self.halving else 1
         of_finals, before = self._of_finals(seconds), self._seconds()
         if (needed := before + seconds + of_finals) > self.limits.seconds:
@@ -305,13 +311,12 @@ class Search:
 
     def _propose(self, number: int) -> bool:
         """Propose a generation and write it; say whether there was anything to propose."""
-        if number == 0 and self._first is not None:
-            self.study.add(self._first)
-            return True
-        found = self._proposal(number)
-        if found is None:
-            return False
-        self.study.add(found[0])
+        generation = self._first if number == 0 else None
+        if generation is None:
+            if (found := self._proposal(number)) is None:
+                return False
+            generation = found[0]
+        self.study.add(generation)
         return True
 
     def _proposal(self, number: int) -> tuple[Generation, list[Job]] | None:
@@ -360,7 +365,7 @@ class Search:
         found = self.check(overrides)
         if isinstance(found, str):
             return found
-        return Held(tuple(overrides), found.run_id, found.place, self.check.make, memory=found.memory)
+        return found.held(overrides, self.check.make)
 
     # ---- what is said meanwhile
 
@@ -383,7 +388,3 @@ class Search:
 
 def _refuse_other_data(jobs: Sequence[Job]) -> None:
     refuse_runs_of_other_data(jobs, {job.source.fingerprint for job in jobs})
-
-
-def _ours(jobs: Sequence[Job]) -> bool:
-    return any(not job.is_own for job in jobs)

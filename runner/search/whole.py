@@ -31,12 +31,11 @@ class Whole:
 
     def waiting(self, number: int) -> tuple[list[Held], list[Plan]]:
         """Return the runs of a generation that are to be trained now, and who of all is trained together."""
-        missing = {trial.folders[0] for trial in self._missing(number)}
         jobs = [
             self._made(overrides, name)
-            for trial in self._study.generations[number].trials
+            for trial in self._missing(number)
             for overrides, name in zip(self._space.runs(trial.drawn), trial.folders, strict=True)
-            if trial.folders[0] in missing and not self._study.has_ended(name)
+            if not self._study.has_ended(name)
         ]
         generation = self._study.generations[number]
         return jobs, plans(self._space, generation, generation.packs)

@@ -21,7 +21,7 @@ from runner.run.job import Job
 from runner.run.outcome import finished
 from runner.run.process import can_fork, cores, end_with
 from runner.run.stackable import refuse, traits_of
-from runner.sweep.held import Maker
+from runner.sweep.held import Held, Maker
 from runner.sweep.terminal import doubts_of
 
 SAME = (*CONTROL, "parallel")
@@ -45,6 +45,10 @@ class Found:
     """Of its data."""
     memory: dict[Callable[[Job], Any], Any]
     """What the sweep asks of every job: it composes none of them again for that."""
+
+    def held(self, overrides: Sequence[str], make: Maker) -> Held:
+        """Return the job, to be composed where it is looked at."""
+        return Held(tuple(overrides), self.run_id, self.place, make, memory=self.memory)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from runner.run.devices import is_spread
 from runner.run.job import Job, prepare
 from runner.run.outcome import Outcome, finished
 from runner.sweep.check import SAME, Check, checked
-from runner.sweep.held import Held, Maker
+from runner.sweep.held import Maker
 from runner.sweep.invalid import Invalid
 from runner.sweep.pack import packed
 
@@ -117,7 +117,7 @@ def plan(
                 raise ConfigError(str(invalid))
             continue
         fingerprints.add(found.fingerprint)
-        job = Held(tuple(overrides), found.run_id, found.place, make, memory=found.memory)
+        job = found.held(overrides, make)
         if (first := jobs.setdefault(job.run_id, job)) is not job:
             _refuse_double(first, job)
         for (key, values), value in zip(one_value.items(), found.control, strict=True):
@@ -162,7 +162,7 @@ def describe(jobs: Sequence[Job], workers: int) -> str:
     if ours or not pending:
         about.append(f"about {_duration(estimate_seconds(ours, workers))} with {workers} workers")
     if len(ours) < len(pending):
-        about.append("for how long, of training functions of your own, is not known")
+        about.append("how long training functions of your own take is not known")
     done = len(jobs) - len(pending)
     lines.append(f"{len(pending)} would run, {done} are there; {'; '.join(about)}")
     return "\n".join(lines) + "\n"
@@ -212,9 +212,8 @@ def _seconds_a_step(runs: "Sequence[Run]") -> float:
             if over(members.step):
                 break
     else:
-        hooks = {
-            name: h for name, h in runs[0].hooks.items() if name != "sharpness"
-        }  # which may take many times as long
+        # sharpness may take many times as long as the steps
+        hooks = {name: hook for name, hook in runs[0].hooks.items() if name != "sharpness"}
         state = start(replace(runs[0], hooks=hooks))
         for _ in loop.train(state, lambda state, loss: over(state.step)):
             if over(state.step):

@@ -56,7 +56,7 @@ def test_candidates_are_chosen_among_with_ranges_of_their_own(folder: Path) -> N
 
 
 def test_what_is_given_is_not_searched_but_its_options_ranges_are(folder: Path) -> None:
-    space = defaults("optim=sgd", "init=he", "regularization=[dropout,l2]", "regularization.l2.strength=1e-3").space
+    space = defaults("optim=sgd", "init=he", "regularization=[dropout, l2]", "regularization.l2.strength=1e-3").space
     assert list(space.described()) == ["optim.lr", "scheduler", "regularization.dropout.p"]
     assert space.fixed[:5] == (*SMALL, "optim=sgd", "init=he")
 

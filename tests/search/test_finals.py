@@ -5,7 +5,16 @@ import random
 import numpy as np
 
 from runner.report.measure import Measure
-from runner.search.finals import FIRST_SEEDS, JUDGES, MOST_SEEDS, WAITING, Finals, finals, runs_with_new_seed
+from runner.search.finals import (
+    FIRST_SEEDS,
+    JUDGES,
+    MOST_SEEDS,
+    WAITING,
+    Finals,
+    finals,
+    last_seed,
+    runs_with_new_seed,
+)
 from runner.search.space import Choice, Space
 
 ACCURACY, LOSS = Measure("val_accuracy", True), Measure("val_loss", False)
@@ -88,9 +97,16 @@ def test_new_seeds_are_none_of_the_searchs_and_keep_its_folds() -> None:
     choice = Choice("init", (("init=he",), ("init=xavier",)))
     folds = (("seed=0", "data.fold=0"), ("seed=0", "data.fold=1"), ("seed=4", "data.fold=0"))
     space = Space(("epochs=1",), (choice,), folds)
-    assert runs_with_new_seed(space, {"init": 1}, 2) == [
+    assert last_seed(space, (0, 0, 4)) == 4
+    assert runs_with_new_seed(space, {"init": 1}, 7) == [
         ["epochs=1", "init=xavier", "data.fold=0", "seed=7"],
         ["epochs=1", "init=xavier", "data.fold=1", "seed=7"],
     ]
     given = Space(("seed=9", "epochs=1"), (choice,))
-    assert runs_with_new_seed(given, {"init": 0}, 0) == [["epochs=1", "init=he", "seed=10"]]
+    assert runs_with_new_seed(given, {"init": 0}, 10) == [["epochs=1", "init=he", "seed=10"]]
+
+
+def test_a_seed_within_a_part_of_a_union_is_no_new_one() -> None:
+    parts = Choice("part", (("init=he", "seed=3"), ("init=zeros", "seed=8")))
+    assert last_seed(Space((), (parts,)), [3]) == 8
+    assert runs_with_new_seed(Space((), (parts,)), {"part": 1}, 9) == [["init=zeros", "seed=9"]]

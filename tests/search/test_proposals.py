@@ -107,6 +107,12 @@ def test_a_small_space_is_tried_whole_and_no_more() -> None:
     assert method.generation(1, [Tried(d, 0.0) for d in seen], asked, 16, take) > 0 and len(seen) == 12
 
 
+def test_a_wide_range_is_not_written_out() -> None:
+    wide = Number("steps", "max_steps", 1, 10**12, whole=True)
+    assert Space((), (wide,)).settings() is None
+    assert list(Number("width", "model.width", 2, 8, whole=True, step=3).values or ()) == [2, 5, 8]
+
+
 def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(ConfigError, match=r'pip install "optbench\[tune\]"'):

@@ -1,6 +1,7 @@
 """Launchers: each runs what a queue holds until it is empty. Identity and locks are the runs' own.
 
-``processes`` trains several packs at a time in worker processes, ``inline`` one after another in this process.
+``processes`` trains several packs at a time in worker processes, ``inline`` one after another in this process;
+``slurm`` and ``ray`` place workers elsewhere, which ``cluster`` posts packs to.
 """
 
 from collections.abc import Callable, Sequence

@@ -11,11 +11,11 @@ from runner.sweep.launch.cluster import launch_on
 from runner.sweep.launch.ray import Ray
 from runner.sweep.launch.slurm import TEXTS, Slurm
 
-WHOLE = {"workers": 1, "timeout_min": 1, "cpus_per_task": 1, "gpus_per_worker": 0, "signal_delay_s": 1}
-"""The least value of each setting that is a whole number."""
+LEAST = {"workers": 1, "timeout_min": 1, "cpus_per_task": 1, "gpus_per_worker": 0, "signal_delay_s": 1}
+LEAST |= dict.fromkeys(("mem_gb", "memory_gb", "num_cpus", "num_gpus"), 0)
+"""The least value of each setting that is a number."""
 EARLY_SECONDS = 60
 """Slurm may send the signal before the limit so much earlier than it is asked to (sbatch(1), --signal)."""
-AMOUNTS = {"mem_gb": 0.0, "memory_gb": 0.0, "num_cpus": 0.0, "num_gpus": 0.0}
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ def chosen(settings: Mapping[str, Any], workers: int | None) -> Launching:
         return Launching(inline.launch, lambda jobs: 1)
     if name not in ("SlurmLauncher", "RayLauncher"):
         raise ConfigError(f"hydra/launcher: {name} is of another package, and runs grids alone: use optbench_slurm")
-    for key, least in {**WHOLE, **AMOUNTS}.items():
+    for key, least in LEAST.items():
         value = settings.get(key)
         if value is not None and value < least:
-            raise ConfigError(f"hydra.launcher.{key} must be ≥ {least:g}, got {value}")
+            raise ConfigError(f"hydra.launcher.{key} must be ≥ {least}, got {value}")
     cluster = _slurm(settings, workers) if name == "SlurmLauncher" else _ray(settings, workers)
     return Launching(
         launch_on(cluster), lambda jobs: cluster.workers * spread.at_a_time(cluster.processes, jobs), cluster.check
@@ -74,11 +74,11 @@ def _slurm(settings: Mapping[str, Any], workers: int | None) -> Slurm:
     return Slurm(
         workers=settings["workers"],
         processes=each,
-        timeout_min=settings["timeout_min"],
+        timeout_min=limit,
         cpus_per_task=cores or each,
         gpus_per_worker=gpus,
         mem_gb=settings["mem_gb"],
-        signal_delay_s=settings["signal_delay_s"],
+        signal_delay_s=before,
         texts=texts,
         additional_parameters=settings["additional_parameters"],
         setup=settings["setup"],

@@ -82,19 +82,22 @@ class Slurm:
 
     def arguments(self) -> list[str]:
         """Return what is asked for each worker as sbatch takes it."""
-        given: dict[str, Any] = {
-            "time": self.timeout_min,
-            "cpus-per-task": self.cpus_per_task,
-            "gpus-per-node": self.gpus_per_worker or None,
-            "mem": None if self.mem_gb is None else f"{round(self.mem_gb * 1024)}M",
-            **self.texts,
-            **{key.replace("_", "-"): value for key, value in self.additional_parameters.items()},
-        }
         flags = []
-        for key, value in given.items():
+        for key, value in {**self._resources(), **self.additional_parameters}.items():
             if value is not None and value is not False:
-                flags.append(f"--{key}" if value is True else f"--{key}={value}")
+                flag = f"--{key.replace('_', '-')}"
+                flags.append(flag if value is True else f"{flag}={value}")
         return flags
+
+    def _resources(self) -> dict[str, Any]:
+        """Return what is asked for each worker, in the words that sbatch and submitit share."""
+        given = {
+            "time": self.timeout_min,
+            "cpus_per_task": self.cpus_per_task,
+            "gpus_per_node": self.gpus_per_worker or None,
+            "mem": None if self.mem_gb is None else f"{round(self.mem_gb * 1024)}M",
+        }
+        return {key: value for key, value in given.items() if value is not None} | dict(self.texts)
 
     def start(self, folder: Path, numbers: Sequence[int]) -> None:
         """Submit an array.
@@ -106,19 +109,13 @@ class Slurm:
 
         logs = folder / "slurm"
         executor = submitit.SlurmExecutor(folder=logs, max_num_timeout=OFTEN, python=self.python)
-        gpus = {"gpus_per_node": self.gpus_per_worker} if self.gpus_per_worker else {}
-        memory = {"mem": f"{round(self.mem_gb * 1024)}M"} if self.mem_gb is not None else {}
         executor.update_parameters(
             job_name="optbench",
-            time=self.timeout_min,
-            cpus_per_task=self.cpus_per_task,
             signal_delay_s=self.signal_delay_s,
             array_parallelism=len(numbers),
             setup=list(self.setup) or None,
             additional_parameters={"requeue": True, **self.additional_parameters},
-            **self.texts,
-            **gpus,
-            **memory,
+            **self._resources(),
         )
         patience = max(self.signal_delay_s - REQUEUE_SECONDS, self.signal_delay_s / 2)
         workers = [Member(str(folder), number, patience) for number in numbers]
@@ -148,17 +145,17 @@ class Slurm:
     def gone(self, number: int) -> Gone:
         """Say how a worker ended; its log's last line is shown."""
         job = self._jobs.pop(number)
-        shown = _ask("scontrol", "-o", "show", "job", job).stdout
-        fields = dict(part.split("=", 1) for part in shown.split() if "=" in part)
+        fields = _shown(job)
         state, node = fields.get("JobState", "gone"), fields.get("NodeList", "(null)")
         how = f"job {job}, {state}" + (f" on {node}" if node != "(null)" else "")
         log = Path(fields.get("StdErr", ""))
         lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
         last = next((line.strip() for line in reversed(lines) if line.strip().startswith(("optbench:", "E"))), None)
         last = last or next((line.strip() for line in reversed(lines) if line.strip()), None)
-        how += (
-            f": {last}" if last else "; it left no log, as where its host does not see the folder" * (not log.is_file())
-        )
+        if last:
+            how += f": {last}"
+        elif not log.is_file():
+            how += "; it left no log, as where its host does not see the folder"
         return Gone(number, state == "CANCELLED", how)
 
     def waiting(self) -> str | None:
@@ -240,9 +237,14 @@ def _own_job() -> str:
 
 def _is_preempted() -> bool:
     """Say whether Slurm takes the resources back after a time of grace: a job that ends in it is not queued again."""
-    shown = _ask("scontrol", "-o", "show", "job", _own_job()).stdout
-    fields = dict(part.split("=", 1) for part in shown.split() if "=" in part)
+    fields = _shown(_own_job())
     return fields.get("JobState") == "RUNNING" and fields.get("PreemptTime", "None") not in ("None", "")
+
+
+def _shown(job: str) -> dict[str, str]:
+    """Return what scontrol says of a job, by field; nothing where it does not answer."""
+    shown = _ask("scontrol", "-o", "show", "job", job).stdout
+    return dict(part.split("=", 1) for part in shown.split() if "=" in part)
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess[str]:

@@ -87,7 +87,9 @@ class _Supervisor:
                 if over[slot]:
                     continue
                 if process is None:
-                    over[slot] = self._stopping or not self._start(slot)
+                    over[slot] = self._stopping
+                    if not self._stopping:
+                        self._start(slot)
                 elif not process.is_alive():
                     over[slot] = self._ended(process)
                     self._processes[slot] = None
@@ -97,7 +99,7 @@ class _Supervisor:
             time.sleep(POLL_SECONDS / 5)
         return 1 if self._broken else INTERRUPTED if self._stopping or self._shared.is_cancelled else 0
 
-    def _start(self, slot: int) -> bool:
+    def _start(self, slot: int) -> None:
         asked = (self._shared.folder, self._number, slot, self._size, os.getpid())
         process: BaseProcess = self._context.Process(target=_serve, args=asked)  # type: ignore[attr-defined]
         with pinned(self._devices, slot, self._places), _signals_wait():
@@ -105,7 +107,6 @@ class _Supervisor:
         self._processes[slot] = process
         if self._stopping:  # the signal came while it was started
             self._tell()
-        return True
 
     def _tell(self) -> None:
         for process in self._processes:
@@ -125,7 +126,7 @@ class _Supervisor:
             return True
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
         self._shared.look()
-        self._shared.join({"number": self._number, "spoke": True})
+        self._shared.join({"number": self._number})
         _give_up(self._shared, number, f"its worker ended {how}")
         return self._stopping
 
@@ -221,18 +222,18 @@ def _train(shared: Shared, number: int, interruption: Interruption) -> None:
             return
         left = [place for place in range(len(shared.packs[number])) if place not in shared.answers[number]]
         jobs = [shared.packs[number][place] for place in left]
-        fails_fast = False
         try:
             outcomes = spread.train(jobs, interruption)
-            fails_fast = bool(jobs[0].config["fail_fast"])
         except OptbenchError as error:
             said = {"status": "failed", "stop_reason": str(error)}
             outcomes = [Outcome(job, {**said, "run_id": job.run_id}, trained=True) for job in jobs]
         known = {place: outcome for place, outcome in zip(left, outcomes, strict=True) if outcome is not None}
         ended = {p: o for p, o in known.items() if not _was_stopped(o, interruption)}
         shared.found(number, ended)
-    if fails_fast and any(outcome.summary["status"] == "failed" for outcome in ended.values()):
-        shared.cancel()
+    if any(outcome.summary["status"] == "failed" for outcome in ended.values()):
+        with contextlib.suppress(OptbenchError):  # a run that cannot be composed any more
+            if jobs[0].config["fail_fast"]:
+                shared.cancel()
 
 
 def _was_stopped(outcome: Outcome, interruption: Interruption) -> bool:
