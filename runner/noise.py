@@ -63,12 +63,9 @@ def uniform(key: Tensor, place: int, shape: torch.Size | tuple[int, ...], skippe
     applied to the Weyl sequence ``multiplier·i + offset``. Only tensor arithmetic on ``key``: the same numbers on
     every device, under ``vmap`` and in a captured graph.
     """
-    count = 1
-    for size in shape:
-        count *= size
     place_bits = _splitmix64(place)
     multiplier = (key[0] ^ _signed(place_bits & ~1)) | 1
-    index = torch.arange(count, dtype=torch.int32, device=key.device)
+    index = torch.arange(math.prod(shape), dtype=torch.int32, device=key.device)
     index = index + _signed(skipped) if skipped else index
     bits = index * multiplier + (key[1] ^ _signed(place_bits >> 32))
     bits = bits ^ (bits >> 16 & 0xFFFF)

@@ -55,7 +55,7 @@ def gradient(state: State, x: Tensor, y: Targets, loss: LossOfPart, measure: boo
 
 @torch.enable_grad()
 def hessian_times(state: State, x: Tensor, y: Targets, loss: LossOfPart, vectors: Sequence[Tensor]) -> list[Tensor]:
-    """Return the Hessian of a batch's loss, the mean of its parts', times vectors (Pearlmutter 1994).
+    """Return the Hessian of a batch's loss, the mean of its parts', times vectors.
 
     Args:
         state: where the run is.
@@ -71,12 +71,16 @@ def hessian_times(state: State, x: Tensor, y: Targets, loss: LossOfPart, vectors
         for first in range(0, n, size):
             part = x[first : first + size]
             whole = with_penalties(state, loss(state, part, part_of(y, first, first + size), first)) * (len(part) / n)
-            gradients = torch.autograd.grad(whole, weights, create_graph=True, materialize_grads=True)
-            slope = torch.stack([(g * v).sum() for g, v in zip(gradients, vectors, strict=True)]).sum()
-            if slope.requires_grad:  # otherwise the loss is linear in every weight
-                second = torch.autograd.grad(slope, weights, materialize_grads=True)
-                torch._foreach_add_(found, second)
+            add_hessian_times(found, whole, weights, vectors)
     return found
+
+
+def add_hessian_times(total: list[Tensor], loss: Tensor, weights: Sequence[Tensor], vectors: Sequence[Tensor]) -> None:
+    """Add to ``total`` the Hessian of a loss by the weights, times a vector of each one's shape (Pearlmutter 1994)."""
+    gradients = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
+    slope = torch.stack([(g * v).sum() for g, v in zip(gradients, vectors, strict=True)]).sum()
+    if slope.requires_grad:  # otherwise the loss is linear in every weight
+        torch._foreach_add_(total, torch.autograd.grad(slope, weights, materialize_grads=True))
 
 
 def with_penalties(state: State, loss: Tensor) -> Tensor:

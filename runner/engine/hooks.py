@@ -325,18 +325,9 @@ class FromRun(Hook):
 
 
 OF_A_STEP = (
-    *(
-        "batch_size",
-        "limit",
-        "planned_step",
-        "before_step",
-        "drop",
-        "output_loss",
-        "input_loss",
-        "penalty",
-        "part_size",
-    ),
-    *("after_part", "after_backward", "before_update", "after_update", "after_step", "evaluating", "columns", "layers"),
+    *("batch_size", "limit", "planned_step", "before_step", "drop", "output_loss", "input_loss", "penalty"),
+    *("part_size", "after_part", "after_backward", "before_update", "after_update", "after_step"),
+    *("evaluating", "columns", "layers"),
 )
 """Events that a stack cannot leave to each of its members."""
 

@@ -57,7 +57,7 @@ def train(state: State, pulse: Pulse, hold: int | None = None) -> Iterator[Evalu
                 lr = change_rate(lr)
             due = _is_due(state, epoch_ends, end, began)
             loss = accumulate.gradient(state, x, targets, _loss, measure=samples == size)
-            if not losses.add(loss, samples):
+            if not losses.add(loss, samples, lr, size):
                 break
             _update(state, x, targets, lr, measured if due else None)
             state.step += 1
@@ -77,7 +77,7 @@ def train(state: State, pulse: Pulse, hold: int | None = None) -> Iterator[Evalu
             state.train_seconds = run.spread.of_first(state.train_seconds)
         if state.first_nonfinite_step is not None:
             state.stop_reason = "non-finite loss"
-            yield _evaluation(state, lr, size, measured, evaluated=False)
+            yield note(state, losses.lr, losses.size, Measured(), None, None)
         elif due:
             yield _evaluation(state, lr, size, measured)
         else:
@@ -95,9 +95,7 @@ def _is_due(state: State, epoch_ends: bool, end: int, began: float) -> bool:
     return bool(run.spread.of_first(over)) if run.spread is not None and state.on.limit else over  # one clock
 
 
-def _evaluation(state: State, lr: float, size: int, measured: Measured, evaluated: bool = True) -> Evaluation:
-    if not evaluated:
-        return note(state, lr, size, measured, None, None)
+def _evaluation(state: State, lr: float, size: int, measured: Measured) -> Evaluation:
     found = note(state, lr, size, measured, *judge(state))
     if state.stop_reason is None or state.on.ended:  # a step, or what acts on the run's end, changes the weights
         state.judged = {}
@@ -216,15 +214,16 @@ class _Losses:
 
     def __init__(self, state: State, hold: int) -> None:
         self._state, self._hold = state, hold
-        self._held: list[tuple[Tensor, int, int, int, int]] = []
+        self._held: list[tuple[Tensor, int, int, int, int, float, int]] = []
         self.last = math.nan
+        self.lr, self.size = 0.0, 0
+        """Learning rate and batch size of the last step that was read."""
 
-    def add(self, loss: Tensor, samples: int) -> bool:
+    def add(self, loss: Tensor, samples: int, lr: float, size: int) -> bool:
         """Take the loss of the step about to be made; False if a non-finite one has come to light."""
         state = self._state
-        self._held.append(
-            (loss.detach(), state.step + 1, state.epoch, state.offset + samples, state.samples_seen + samples)
-        )
+        seen = state.samples_seen + samples
+        self._held.append((loss.detach(), state.step + 1, state.epoch, state.offset + samples, seen, lr, size))
         return len(self._held) < self._hold or self.drain()
 
     def drain(self) -> bool:
@@ -232,11 +231,11 @@ class _Losses:
         state = self._state
         losses = [held[0] for held in self._held]
         values = torch.stack(losses).tolist() if len(losses) > 1 else [loss.item() for loss in losses]
-        for found, (_, step, epoch, offset, samples_seen) in zip(values, self._held, strict=True):
-            self.last = found
-            state.loss_sum += found
+        for read, (_, step, epoch, offset, samples_seen, lr, size) in zip(values, self._held, strict=True):
+            self.last, self.lr, self.size = read, lr, size
+            state.loss_sum += read
             state.loss_count += 1
-            if not math.isfinite(found):
+            if not math.isfinite(read):
                 state.step, state.epoch, state.offset, state.samples_seen = step, epoch, offset, samples_seen
                 state.first_nonfinite_step = step
                 break

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from runner.engine.accumulate import add_hessian_times
 from runner.engine.hooks import Going, Hook
 from runner.engine.run import Split, TrainingLoss
 from runner.metrics import value
@@ -61,18 +62,14 @@ def hessian_times(
     weights: Sequence[Tensor],
     vector: Tensor,
 ) -> Tensor:
-    """Return the Hessian of the mean loss of a part of the data times a vector ``[parameters]`` (Pearlmutter 1994)."""
+    """Return the Hessian of the mean loss of a part of the data times a vector, both ``[parameters]``."""
     pieces = [v.view_as(w) for v, w in zip(torch.split(vector, [w.numel() for w in weights]), weights, strict=True)]
-    product = torch.zeros_like(vector)
+    product = [torch.zeros_like(w) for w in weights]
     for x, y in zip(torch.split(part.x, BATCH), torch.split(part.y, BATCH), strict=True):
         outputs = model.forward(x)  # not __call__: compiled models have one gradient
         loss = value(of, outputs, y, x) * (len(y) / len(part.y))
-        gradients = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
-        slope = torch.stack([(g * p).sum() for g, p in zip(gradients, pieces, strict=True)]).sum()
-        if slope.requires_grad:  # otherwise the loss is linear in every weight
-            second = torch.autograd.grad(slope, weights, materialize_grads=True)
-            product += torch.cat([s.flatten() for s in second])
-    return product
+        add_hessian_times(product, loss, weights, pieces)
+    return torch.cat([p.flatten() for p in product])
 
 
 @torch.no_grad()

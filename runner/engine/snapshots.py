@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from runner.engine.hooks import AtStep, Going, Hook
+from runner.engine.hooks import AtStep, Going, Hook, Tried
+from runner.errors import ConfigError
 
 
 @dataclass
@@ -25,6 +26,11 @@ class Snapshots(Hook):
     def alone(self) -> str:
         """Why a stack has none."""
         return "snapshots keeps the weights of one run on its way"
+
+    def check(self, tried: Tried) -> None:
+        """Refuse more parts than the run has steps: some would hold none."""
+        if self.parts > tried.steps:
+            raise ConfigError(f"snapshots={self.parts} needs as many steps, and the run has {tried.steps}")
 
     def begin(self, at: Going) -> Self:
         """Begin with none."""

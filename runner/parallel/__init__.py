@@ -81,10 +81,14 @@ def layout(ways: Iterable[Way], devices: int) -> Layout:
         return Layout(data=devices, sharded="fsdp" in chosen)
     asked = chosen["tensor"].size
     size = asked or (devices if len(names) == 1 else HYBRID_SIZE)
-    if devices % size or (len(names) == 1 and size != devices):
-        beside = "" if len(names) > 1 else ", and without ddp or fsdp beside it all of them share each layer"
-        said = f"parallel.tensor.size={asked}" if asked else f"parallel=[{','.join(names)}]: {size} share each layer"
-        raise ConfigError(f"{said} does not divide parallel.devices={devices}{beside}")
+    if len(names) == 1 and size != devices:
+        raise ConfigError(
+            f"parallel.tensor.size={size} must be parallel.devices={devices}: without ddp or fsdp beside tensor, "
+            "all processes share each layer"
+        )
+    if devices % size:
+        default = "" if asked else " (the default)"
+        raise ConfigError(f"parallel.tensor.size={size}{default} does not divide parallel.devices={devices}")
     return Layout(data=devices // size, sharded="fsdp" in chosen, tensor=size)
 
 

@@ -54,7 +54,7 @@ def refuse(run: Run, layout: Layout, optimizer: str, own_loss: str | None) -> No
         ConfigError: naming the key, and what is valid.
     """
     model = run.construct()
-    _refuse_model(run, layout, model)
+    _refuse_model(layout, model)
     _refuse_hooks(run.hooks, layout)
     if run.optim.takes_closure:
         raise ConfigError(
@@ -79,7 +79,7 @@ def _ways(layout: Layout) -> list[str]:
     return [way for way, chosen in spread.items() if chosen]
 
 
-def _refuse_model(run: Run, layout: Layout, model: nn.Module) -> None:
+def _refuse_model(layout: Layout, model: nn.Module) -> None:
     norms = any(isinstance(module, _BatchNorm) for module in model.modules())
     if layout.tensor > 1:
         _refuse_unplanned(model, "tensor", norms)
@@ -114,14 +114,17 @@ def _refuse_hooks(hooks: Mapping[str, Hook], layout: Layout) -> None:
         said = name.replace(".", "=", 1) if not isinstance(hook, Augmentation) else "augment"
         way = next(iter(_ways(layout)), "ddp")
         if isinstance(hook, WeightNorm) and layout.splits_weights:
-            raise ConfigError(f"{said} beside parallel={way}: a length of a weight is of all of its parts; "
-                              "use parallel=ddp")  # fmt: skip
+            raise ConfigError(f"{said} beside parallel={way}: a weight's length is of all its parts; use parallel=ddp")
         if isinstance(hook, Adversary) and layout.stages > 1:
-            raise ConfigError(f"{said} beside parallel=pipeline: a gradient by the inputs would go through all stages "
-                              "twice; use parallel=ddp, fsdp or tensor")  # fmt: skip
+            raise ConfigError(
+                f"{said} beside parallel=pipeline: a gradient by the inputs would go through all stages twice; "
+                "use parallel=ddp, fsdp or tensor"
+            )
         if layout.splits_weights and not type(hook).__module__.startswith("runner."):
-            raise ConfigError(f"{said} is of your own, and beside parallel={way} no process has the weights "
-                              "whole that it may read: use parallel=ddp")  # fmt: skip
+            raise ConfigError(
+                f"{said} is of your own and may read whole weights, which no process has beside parallel={way}: "
+                "use parallel=ddp"
+            )
 
 
 def _refuse_draws(run: Run, model: nn.Module) -> None:

@@ -5,7 +5,6 @@ the validation part by the runs' own functions. None reads the test part.
 """
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,10 +32,10 @@ MOST_ROWS = 10_000
 """Training samples of a linear model and of trees at most: drawn once, the same for all."""
 MOST_CELLS = 3.2e7
 """Numbers that a linear model is fitted on at most; of wide samples fewer are taken."""
-MOST_PRODUCTS = 2e10
-"""Multiplications of ridge regression's own equations at most."""
 MOST_CLASS_CELLS = 8e7
 """The same times the classes that they are told apart in: MNIST's pictures, ten thousand of them, just fit."""
+MOST_PRODUCTS = 2e10
+"""Multiplications of ridge regression's own equations at most."""
 MOST_TREE_CELLS = 5e8
 """Samples × features × trees at most: some three seconds on one core."""
 ITERATIONS = 100
@@ -230,8 +229,3 @@ def _of_text(data: Data) -> Iterator[Baseline]:
             return found, len(x), ""
 
         yield Baseline(name, "ngram" if longest else "trivial", measure)
-
-
-def quiet() -> warnings.catch_warnings:
-    """Return a context in which scikit-learn's warnings are not shown."""
-    return warnings.catch_warnings(action="ignore")

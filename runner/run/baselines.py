@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -18,7 +19,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from runner.run.baseline_models import Baseline, Unfit, baselines, quiet
+from runner.run.baseline_models import Baseline, Unfit, baselines
 from runner.run.files import read_csv
 from runner.run.job import BASELINES, SPLIT_COLUMNS, SPLIT_KEYS, Job
 from runner.run.lock import exclusive
@@ -104,7 +105,7 @@ def _measured(job: Job, end: float) -> Iterable[Row]:
     One thread: the same numbers on any number of cores, and no threads of another library in workers that are forked.
     """
     try:
-        with threadpool_limits(limits=1), quiet():
+        with threadpool_limits(limits=1), warnings.catch_warnings(action="ignore"):
             data = real_data_of(job)
             models = list(baselines(job, data))
             return [_row(model, end, len(models) - number) for number, model in enumerate(models)]

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from runner.config.fields import is_import_path
 from runner.config.options import options_in
@@ -66,7 +66,9 @@ def layout_of(job: Job, started: int | None) -> Layout:
     """
     asked: int | None = job.config["parallel"]["devices"]
     if asked is not None and started is not None and asked != started:
-        raise ConfigError(f"parallel.devices={asked}, and torchrun started {started} processes: leave it out")
+        raise ConfigError(
+            f"parallel.devices={asked}, but torchrun started {started} processes: leave parallel.devices out"
+        )
     devices = started or asked or _cuda_devices(job)
     ways = []
     for name, option in sorted(options_in(job.config["parallel"]).items()):
@@ -76,8 +78,8 @@ def layout_of(job: Job, started: int | None) -> Layout:
         ways.append(way)
     found = layout(ways, devices)
     if found.devices < 2:
-        raise ConfigError(f"parallel={'+'.join(w.name for w in ways)} needs at least 2 devices, got {devices}: "
-                          "parallel.devices=2")  # fmt: skip
+        named = "+".join(way.name for way in ways)
+        raise ConfigError(f"parallel={named} needs at least 2 devices, got {devices}: parallel.devices=2")
     return found
 
 
@@ -86,8 +88,10 @@ def _cuda_devices(job: Job) -> int:
 
     there = torch.cuda.device_count() if job.config["device"] in ("auto", "cuda") else 0
     if there < 2:
-        raise ConfigError("parallel needs parallel.devices, the number of processes, where there are no several CUDA "
-                          "devices, as in parallel.devices=2")  # fmt: skip
+        raise ConfigError(
+            "parallel needs parallel.devices, the number of processes, as in parallel.devices=2: "
+            "without several CUDA devices there is no default"
+        )
     return there
 
 
@@ -120,17 +124,10 @@ def spread_over(job: Job, run: "Run", of: Layout, store: "Store") -> "tuple[Run,
     return replace(run, spread=made), made
 
 
-class _Leads(Protocol):
-    """What the first process says to the others."""
-
-    def say(self, *said: Any) -> None:
-        """Tell them what to do next."""
-
-
 def tell(spread: "Spread | None", *said: Any) -> None:
     """Tell the other processes of a run, where there are any, what to do next."""
     if spread is not None:
-        cast(_Leads, spread).say(*said)
+        cast("Processes", spread).say(*said)
 
 
 def led(spread: "Spread", rows: Iterator[Any]) -> Iterator[Any]:

@@ -49,13 +49,19 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     return summary if isinstance(summary, dict) and summary.get("status") in STATUSES else None
 
 
+def status_of(folder: Path) -> str | None:
+    """Return a run's status as its summary has it, one of ``STATUSES``; None where there is no summary."""
+    summary = read_summary(folder)
+    return None if summary is None else str(summary["status"])
+
+
 def whole_lines(path: Path) -> list[str]:
     """Return a file's lines without a torn last one; none where there is no file."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return [line for line in file if line.endswith("\n")]
     except FileNotFoundError:
         return []
-    return [line for line in lines if line.endswith("\n")]
 
 
 csv.field_size_limit(2**27)  # a user's settings may be long

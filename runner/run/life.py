@@ -94,7 +94,7 @@ class Life:
     def together(self, jobs: Sequence[Job], plan: Path, source: Path, along: Collection[str] = ()) -> None:
         """Train jobs, whose locks are held, as a stack.
 
-        Where memory does not suffice each half is tried; where something raises, each run.
+        If a stack runs out of memory, it is split in two; if anything else raises, each run is trained by itself.
 
         Args:
             jobs: the members.

@@ -224,7 +224,9 @@ def _beat(path: Path, owner: Owner, over: threading.Event) -> None:
         with contextlib.suppress(OSError):
             held = _read(path)
             if held is not None and held != owner and not over.is_set():
-                sys.stderr.write(f"optbench: {path} was taken over by {held.host}: this process was not heard of\n")
+                sys.stderr.write(
+                    f"optbench: {path} was taken over by {held.host}: this process sent no heartbeat for too long\n"
+                )
                 os._exit(1)
             os.utime(path)
 

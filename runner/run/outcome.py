@@ -27,11 +27,9 @@ class Outcome:
 
 
 def begun_alone(job: Job) -> bool:
-    """Say whether the reference engine was stopped in a run, which goes on with it whatever engine is asked for."""
-    if not (job.folder / "checkpoint.pt").exists():
-        return False
-    summary = files.read_summary(job.folder)  # of a finished run it holds the weights
-    return summary is None or summary["status"] not in files.FINISHED
+    """Say whether an interrupted run was started by the loop engine: it resumes there, whatever engine is asked for."""
+    there = (job.folder / "checkpoint.pt").exists()
+    return there and files.status_of(job.folder) not in files.FINISHED  # of a finished run it holds the weights
 
 
 def finished(job: Job, save: str = "none") -> dict[str, Any] | None:

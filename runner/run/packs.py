@@ -117,8 +117,7 @@ def holds(job: Job) -> bool:
 
 def has_ended(job: Job) -> bool:
     """Say whether a job has ended, in whatever way."""
-    summary = files.read_summary(job.folder)
-    return summary is not None and summary["status"] in files.ENDED
+    return files.status_of(job.folder) in files.ENDED
 
 
 def forget(plan: Path) -> None:
@@ -126,7 +125,7 @@ def forget(plan: Path) -> None:
     from runner.engine import checkpoint
 
     for place in map(Path, places_in(plan.parent.parent, read(plan).asked).values()):
-        if (summary := files.read_summary(place)) is not None and summary["status"] in files.ENDED:
+        if files.status_of(place) in files.ENDED:
             checkpoint.remove(paused_of(place))
     checkpoint.remove(checkpoint_of(plan))
     with record.writing(plan):
@@ -154,11 +153,7 @@ def forget_ended(folder: Path, paused: bool = False) -> None:
 def _unfinished(places: Mapping[str, str], members: Iterable[str], paused: bool = False) -> bool:
     """Say whether one of some runs is not over; those behind the first one are not looked at."""
     over = (*files.ENDED, "paused") if paused else files.ENDED
-    for run_id in members:
-        summary = files.read_summary(Path(places[run_id])) if run_id in places else None
-        if summary is None or summary["status"] not in over:
-            return True
-    return False
+    return any(run_id not in places or files.status_of(Path(places[run_id])) not in over for run_id in members)
 
 
 def places_in(folder: Path, wanted: Collection[str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from runner.config.identity import choices
 from runner.config.options import groups, of_every_run
 from runner.config.own_yamls import refuse_aliases
 from runner.errors import ConfigError, RecordError
-from runner.run.files import FINISHED, VALIDATION, read_csv, read_summary, whole_lines
+from runner.run.files import FINISHED, VALIDATION, read_csv, read_summary, status_of, whole_lines
 from runner.run.job import Job
 from runner.run.lock import exclusive, owner_of
 
@@ -167,9 +167,9 @@ def cell(value: object) -> object:
 
 def make_room(folder: Path, force: bool = False) -> None:
     """Move a finished run out of the way of one that takes its place; with ``force`` a paused one too."""
-    earlier = read_summary(folder)
+    earlier = status_of(folder)
     unreadable = earlier is None and (folder / "summary.json").exists()
-    if unreadable or (earlier is not None and earlier["status"] in FINISHED):
+    if unreadable or earlier in FINISHED:
         keep_aside(folder)
     elif force:
         keep_paused(folder)
@@ -177,8 +177,7 @@ def make_room(folder: Path, force: bool = False) -> None:
 
 def keep_paused(folder: Path) -> None:
     """Move a paused run out of the way of one that begins anew in its place."""
-    earlier = read_summary(folder)
-    if earlier is not None and earlier["status"] == "paused":
+    if status_of(folder) == "paused":
         keep_aside(folder)
 
 

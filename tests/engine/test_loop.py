@@ -71,6 +71,19 @@ def test_who_asks_for_each_steps_loss_gets_it(job: Callable) -> None:
     assert all(map(math.isnan, told[8][:7])) and told[8][7] == told[1][7]
 
 
+@pytest.mark.parametrize("hold", [5, 64])
+def test_the_row_of_a_diverged_run_is_of_its_step_however_many_losses_are_read_at_a_time(
+    hold: int, job: Callable
+) -> None:
+    this = job("optim=sgd", "optim.lr=1e30", "scheduler=linear", "max_steps=20", "eval_every=20")
+    rows = [
+        untimed([evaluation.row for evaluation in loop.train(start(build(this)), never, at_a_time)])
+        for at_a_time in (1, hold)
+    ]
+    assert rows[0][-1]["status"] == "diverged" and rows[0][-1]["step"] < 20
+    assert repr(rows[1]) == repr(rows[0])  # NaN is not equal to itself
+
+
 def test_rows_hold_what_the_contract_names(job: Callable) -> None:
     _, rows = trained(job("epochs=2", "scheduler=constant"))
     assert list(rows[0]) == [

@@ -23,6 +23,12 @@ def test_a_snapshot_is_what_a_shorter_run_ends_with(optbench: Callable, folder: 
             assert torch.equal(tensor, short[name])
 
 
+def test_more_snapshots_than_steps_are_refused(optbench: Callable, folder: Path) -> None:
+    result = optbench("train", *ASKED, "snapshots=31")
+    assert result.code == 2 and "snapshots=31 needs as many steps, and the run has 30" in result.err
+    assert not (folder / "outputs").exists()
+
+
 def test_snapshots_survive_an_interruption(optbench: Callable, folder: Path) -> None:
     assert optbench("train", *ASKED, "snapshots=3", "name=whole").code == 0
     assert optbench("train", *ASKED, "snapshots=3", "pause_at=20").code == 0

@@ -16,7 +16,7 @@ REFUSED = [
     (["model=vit", "model.patch=4", "model.width=9", "model.heads=3", "parallel=tensor"], "model.heads=3"),
     (["model.normalization=batch", "parallel=tensor"], "beside batch norm"),
     (["model=cnn", "parallel=pipeline"], "has a plan for model=mlp, gpt and vit, and none for CNN"),
-    (["regularization=weight_norm", "parallel=fsdp"], "a length of a weight is of all of its parts"),
+    (["regularization=weight_norm", "parallel=fsdp"], "a weight's length is of all its parts"),
     (["regularization=adversarial", "parallel=pipeline"], "go through all stages twice"),
     (["optim=muon", "parallel=pipeline"], "optim=muon beside parallel=pipeline"),
     (["optim=prodigy", "parallel=fsdp"], "optim=prodigy beside parallel=fsdp"),
@@ -45,6 +45,11 @@ def test_what_cannot_be_spread_is_named(overrides: list[str], said: str, job: Ca
 def built(job: Callable[..., Job], *overrides: str) -> None:
     this = job("device=cpu", "parallel.devices=2", *overrides)
     checked(this, layout_of(this, None))
+
+
+def test_tensor_alone_shares_each_layer_among_all() -> None:
+    with pytest.raises(ConfigError, match=r"parallel\.tensor\.size=2 must be parallel\.devices=4"):
+        layout([Way("tensor", size=2)], 4)
 
 
 def test_a_pipeline_needs_a_pytorch_that_is_told_the_shapes_of_gradients(

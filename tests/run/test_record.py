@@ -33,6 +33,12 @@ def test_a_torn_last_row_is_left_out(tmp_path: Path) -> None:
     assert files.read_csv(tmp_path / "metrics.csv") == [{"step": "0", "loss": "1.0"}]
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\x85", "\x0c"])
+def test_a_row_ends_at_a_line_feed_alone(separator: str, tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text(f"run_id,name\n0,a{separator}b\n", encoding="utf-8")
+    assert files.read_csv(tmp_path / "runs.csv") == [{"run_id": "0", "name": f"a{separator}b"}]
+
+
 def test_markup_in_a_name_is_text_or_refused(optbench: Callable, folder: Path) -> None:
     assert optbench("train", "name='<script>alert(1)</script>'", "max_steps=1").code == 2
     assert optbench("train", "name='<b>x'", "max_steps=1", "model.width=8").code == 0
