@@ -89,11 +89,11 @@ def trained(x: Array, y: NDArray[np.int64], classes: int, seed: int) -> Generato
         network, critic = _network(flat.shape[1], classes), Critic(flat.shape[1], classes)
         averaged = [p.detach().clone() for p in network.parameters()]
         adam = partial(torch.optim.Adam, betas=BETAS, fused=True)
-        steps = adam(network.parameters(), LR), adam(critic.parameters(), 2 * LR)
+        optimizers = adam(network.parameters(), LR), adam(critic.parameters(), 2 * LR)
         for _ in range(STEPS):
             index = torch.randint(len(flat), (BATCH,))
             real = (flat[index].float() - lowest) / scale - 1
-            _step(network, critic, steps, real, one_hot(of_class[index], classes).float())
+            _step(network, critic, optimizers, real, one_hot(of_class[index], classes).float())
             torch._foreach_lerp_(averaged, [p.detach() for p in network.parameters()], 1 - AVERAGED)
         with torch.no_grad():
             for parameter, average in zip(network.parameters(), averaged, strict=True):
@@ -110,10 +110,14 @@ def _hidden(inputs: int) -> tuple[nn.Module, nn.Module]:
 
 
 def _step(
-    network: nn.Module, critic: nn.Module, steps: tuple[torch.optim.Adam, torch.optim.Adam], real: Tensor, known: Tensor
+    network: nn.Module,
+    critic: nn.Module,
+    optimizers: tuple[torch.optim.Adam, torch.optim.Adam],
+    real: Tensor,
+    known: Tensor,
 ) -> None:
     """Let the critic tell real samples from drawn ones by a margin of 1, then the generator be taken for real."""
-    of_network, of_critic = steps
+    of_network, of_critic = optimizers
     drawn = network(torch.cat([torch.randn(len(real), LATENT), known], 1))
     said = critic(torch.cat([real, drawn.detach()]), torch.cat([known, known]))
     of_real, of_drawn = said.chunk(2)

@@ -63,13 +63,13 @@ def xavier_normal(weight: Tensor, generator: Generator, *, gain: float) -> None:
 
 def he_uniform(weight: Tensor, generator: Generator, *, gain: float) -> None:
     """Draw uniformly with variance gain²/fan_in, gain √2 (He et al. 2015, eq. 10)."""
-    bound = math.sqrt(3.0) * _he_std(weight, gain)
+    bound = math.sqrt(3.0) * _std_by_fan_in(weight, gain)
     nn.init.uniform_(weight, -bound, bound, generator=generator)
 
 
 def he_normal(weight: Tensor, generator: Generator, *, gain: float) -> None:
     """Draw from a Gaussian of variance gain²/fan_in, gain √2 (He et al. 2015, eq. 10)."""
-    nn.init.normal_(weight, 0.0, _he_std(weight, gain), generator=generator)
+    nn.init.normal_(weight, 0.0, _std_by_fan_in(weight, gain), generator=generator)
 
 
 def constant(weight: Tensor, generator: Generator, *, value: float) -> None:
@@ -84,7 +84,7 @@ def trunc_normal(weight: Tensor, generator: Generator, *, std: float) -> None:
 
 def lecun_normal(weight: Tensor, generator: Generator, *, gain: float) -> None:
     """Draw from a Gaussian of variance gain²/fan_in, gain 1 (LeCun et al. 1998, eq. 16)."""
-    nn.init.normal_(weight, 0.0, _he_std(weight, gain), generator=generator)
+    nn.init.normal_(weight, 0.0, _std_by_fan_in(weight, gain), generator=generator)
 
 
 def orthogonal(weight: Tensor, generator: Generator, *, gain: float) -> None:
@@ -192,9 +192,8 @@ def custom(weight: Tensor, generator: Generator, *, target: Callable[..., object
         raise PartError("init.target", said)
 
 
-def _he_std(weight: Tensor, gain: float) -> float:
-    fan_in = weight[0].numel()
-    return gain / math.sqrt(fan_in)
+def _std_by_fan_in(weight: Tensor, gain: float) -> float:
+    return gain / math.sqrt(weight[0].numel())
 
 
 def filled_modules(model: nn.Module) -> list[tuple[str, Filled]]:

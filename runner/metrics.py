@@ -31,6 +31,13 @@ def value(measure: AnyLoss | Metric, outputs: Tensor, y: Any, x: Tensor) -> Tens
 
 CLASS_LOSSES = ("cross_entropy", "mse", "bce")
 NUMBER_LOSSES = ("mse", "l1", "huber")
+OF_ENTRIES: dict[str, Callable[..., Tensor]] = {
+    "mse": F.mse_loss,
+    "l1": F.l1_loss,
+    "huber": F.huber_loss,
+    "bce": F.binary_cross_entropy_with_logits,
+}
+"""Losses that compare outputs and targets entry by entry."""
 
 
 def loss(name: str, classes: int | None) -> Loss:
@@ -47,13 +54,7 @@ def loss(name: str, classes: int | None) -> Loss:
         raise ValueError(f"loss must be one of auto, {', '.join(valid)} where the targets are {kind}, got {name!r}")
     if name == "cross_entropy":
         return F.cross_entropy
-    functions: dict[str, Loss] = {
-        "mse": F.mse_loss,
-        "l1": F.l1_loss,
-        "huber": F.huber_loss,
-        "bce": F.binary_cross_entropy_with_logits,
-    }
-    function = functions[name]
+    function = OF_ENTRIES[name]
     if classes is None:
         return function
     return lambda outputs, y: function(outputs, F.one_hot(y, classes).to(outputs.dtype))
@@ -63,13 +64,7 @@ def loss_of_samples(name: str, classes: int | None) -> Loss:
     """Return a loss by name as ``loss`` takes it, but of each sample, ``[n]``."""
     if name == "cross_entropy":
         return lambda outputs, y: F.cross_entropy(outputs, y, reduction="none")
-    functions: dict[str, Callable[..., Tensor]] = {
-        "mse": F.mse_loss,
-        "l1": F.l1_loss,
-        "huber": F.huber_loss,
-        "bce": F.binary_cross_entropy_with_logits,
-    }
-    function = functions[name]
+    function = OF_ENTRIES[name]
 
     def of(outputs: Tensor, y: Tensor) -> Tensor:
         target = y if classes is None else F.one_hot(y, classes).to(outputs.dtype)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from runner.engine.hooks import Going, Hook, Judged
-from runner.engine.rules import Schedule
+from runner.engine.rules import Schedule, whole_steps
 
 Shape = Callable[[int, int], float]
 
@@ -31,22 +31,16 @@ def cosine(step: int, steps: int, *, end_factor: float) -> float:
 
 def step(step: int, steps: int, *, every: float, factor: float) -> float:
     """factor^⌊step/every⌋."""
-    return float(factor ** (step // _whole("every", every, steps)))
+    return float(factor ** (step // whole_steps(every, steps)))
 
 
 def multistep(step: int, steps: int, *, milestones: list[float], factor: float) -> float:
     """factor to the number of milestones reached (He et al. 2016, §4.2)."""
-    return float(factor ** sum(step >= _whole("milestones", milestone, steps) for milestone in milestones))
+    return float(factor ** sum(step >= whole_steps(milestone, steps) for milestone in milestones))
 
 
 def exponential(step: int, steps: int, *, end_factor: float) -> float:
-    """end_factor^(step/steps).
-
-    Raises:
-        ValueError: if end_factor is 0, which no exponential reaches.
-    """
-    if end_factor == 0:
-        raise ValueError("scheduler.end_factor must be > 0 for scheduler=exponential, got 0")
+    """end_factor^(step/steps); end_factor is above 0, which no exponential reaches."""
     return float(end_factor ** (step / steps))
 
 
@@ -57,13 +51,13 @@ def polynomial(step: int, steps: int, *, power: float, end_factor: float) -> flo
 
 def inverse_sqrt(step: int, steps: int, *, timescale: float) -> float:
     """√(timescale/(timescale + step)), 1 at the end of the warm-up (Vaswani et al. 2017, eq. 3, shifted there)."""
-    scale = _whole("timescale", timescale, steps)
+    scale = whole_steps(timescale, steps)
     return math.sqrt(scale / (scale + step))
 
 
 def warm_restarts(step: int, steps: int, *, first: float, growth: float, end_factor: float) -> float:
     """Half a cosine over each cycle, the i-th of length first·growth^i (Loshchilov & Hutter 2017, eq. 5)."""
-    length = _whole("first", first, steps)
+    length = whole_steps(first, steps)
     if growth == 1:
         return _half_cosine(step % length / length, 1.0, end_factor)
     # A restart that rounding puts just behind its step is at its step.
@@ -74,7 +68,7 @@ def warm_restarts(step: int, steps: int, *, first: float, growth: float, end_fac
 
 def cyclic(step: int, steps: int, *, period: float, end_factor: float) -> float:
     """A triangle from end_factor to 1 and back within each period (Smith 2017, §3.1)."""
-    length = _whole("period", period, steps)
+    length = whole_steps(period, steps)
     share = step % length / length
     return end_factor + (1.0 - end_factor) * (1.0 - abs(2.0 * share - 1.0))
 
@@ -93,7 +87,7 @@ def wsd(step: int, steps: int, *, decay: float, end_factor: float) -> float:
     Raises:
         ValueError: if the fall is longer than the run.
     """
-    fall = _whole("decay", decay, steps)
+    fall = whole_steps(decay, steps)
     if fall > steps:
         raise ValueError(f"scheduler.decay={decay:g} is {fall} steps, but the run has {steps} after its warm-up")
     return 1.0 + (end_factor - 1.0) * max(0, step - (steps - fall)) / fall
@@ -137,17 +131,6 @@ def plateau(*, patience: int, factor: float, min_delta: float, end_factor: float
 
 def _half_cosine(share: float, start: float, end: float) -> float:
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * share))
-
-
-def _whole(name: str, length: float, steps: int) -> int:
-    """Return whole steps, at least 1: the setting itself, or the share of the run it is where below 1.
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    if length > 1 and length != int(length):
-        raise ValueError(f"scheduler.{name} must be whole steps, or a fraction of the run below 1, got {length:g}")
-    return max(1, int(length) if length >= 1 else round(length * steps))
 
 
 def warmup_steps(warmup: float, steps: int) -> int:

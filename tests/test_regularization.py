@@ -185,7 +185,7 @@ def test_an_average_that_would_never_begin_is_refused(
 ) -> None:
     asked = ["data=wine", "max_steps=60", "model.width=8", "batch.size=16", "regularization=swa"]
     refused = optbench("train", *asked, f"regularization.swa.start={start}")
-    assert refused.code == 2 and f"regularization.swa.start={start} lies behind the run's end, 60 steps" in refused.err
+    assert refused.code == 2 and f"regularization.swa.start={start} lies after the run's end, 60 steps" in refused.err
     assert not (folder / "outputs").exists()
     assert optbench("train", *asked, "regularization.swa.start=60").code == 0
 
@@ -305,6 +305,7 @@ def test_a_teachers_softened_probabilities_are_targets(
         (["regularization=label_smoothing", "loss=mse"], "label_smoothing beside loss=mse"),
         (["regularization=label_smoothing", "data=diabetes"], "label_smoothing beside loss=mse"),
         (["regularization=grad_clip", "regularization.grad_clip.max_norm=null"], "needs max_norm or max_value"),
+        (["regularization=swa", "regularization.swa.start=2.5"], "regularization.swa.start must be whole steps"),
         (["regularization=distillation", "regularization.distillation.run=no"], "regularization.distillation.run: no"),
         (["regularization=adversarial", "data=text", "model=rnn"], "characters cannot be moved"),
     ],

@@ -109,9 +109,9 @@ def test_where_a_plateau_reads_evaluations_their_number_is_part_of_the_run(job: 
     ("overrides", "said"),
     [
         (["scheduler=wsd", "scheduler.decay=1000", "max_steps=100"], "the run has 100"),
-        (["scheduler=exponential", "scheduler.end_factor=0"], "must be > 0"),
+        (["scheduler=exponential", "scheduler.end_factor=0"], "must be a finite number > 0"),
         (["scheduler=wsd", "scheduler.decay=1.5"], "scheduler.decay must be whole steps, or a fraction"),
-        (["scheduler=multistep", "scheduler.milestones=[2.5]"], "scheduler.milestones must be whole steps"),
+        (["scheduler=multistep", "scheduler.milestones=[2.5]"], "scheduler.milestones[0] must be whole steps"),
         (["scheduler=cyclic", "scheduler.period=2.5"], "scheduler.period must be whole steps"),
         (["scheduler=warm_restarts", "scheduler.first=2.5"], "scheduler.first must be whole steps"),
         (["scheduler=step", "scheduler.factor=1.5"], "scheduler.factor must be"),

@@ -198,13 +198,7 @@ def resampled(x: Tensor, maps: Sequence[Tensor], black: Tensor) -> Tensor:
 
 
 def scale(*, least: float, most: float) -> Part:
-    """Zoom by a factor uniform in [``least``, ``most``] (Simard, Steinkraus & Platt 2003, §2).
-
-    Raises:
-        ValueError: if ``least`` is larger than ``most``.
-    """
-    if least > most:
-        raise ValueError(f"augment.scale.least must be ≤ augment.scale.most, got {least:g} and {most:g}")
+    """Zoom by a factor uniform in [``least``, ``most``] (Simard, Steinkraus & Platt 2003, §2)."""
 
     def matrices(n: int, draws: Draws) -> Tensor:
         factor = least + (most - least) * draws.uniform(n)

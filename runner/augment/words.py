@@ -5,9 +5,9 @@ the training part's vocabulary has them, as the numbers of a run have no others.
 """
 
 import csv
+import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from runner.augment.parts import Draws, Part, Pixels, Rewording
 from runner.data import Samples
+from runner.data.text import read
 from runner.data.vocabulary import PADDING, UNKNOWN, Vocabulary
 from runner.errors import ConfigError
 
@@ -72,7 +73,7 @@ def synonym(*, path: str, rate: float) -> Part:
             for word, other in itertools.permutations(dict.fromkeys(known), 2):
                 others.setdefault(word, []).append(other)
         if not others:
-            raise ConfigError(f"augment.synonym.path={path}: of no group two words are in the training samples")
+            raise ConfigError(f"augment.synonym.path={path}: no group has two words that the training samples hold")
         table, counts = _ragged([sorted(set(others.get(i, ()))) for i in range(vocabulary.size)], device)
 
         def exchanged(x: Tensor, draws: Draws, pixels: Pixels) -> Tensor:
@@ -110,7 +111,7 @@ def paraphrase(*, path: str, rate: float) -> Part:
             if mark is not None and mark in trained:
                 found.setdefault(mark, []).append(place)
         if not found:
-            raise ConfigError(f"augment.paraphrase.path={path}: no {column} of its is a training sample's")
+            raise ConfigError(f"augment.paraphrase.path={path}: it has no {column} of a training sample")
         marks = torch.tensor(sorted(found), device=device)
         table, counts = _ragged([found[mark] for mark in sorted(found)], device)
         worded = torch.from_numpy(vocabulary.encoded([said for _, said in pairs], length)).to(device)
@@ -165,7 +166,7 @@ def _place(path: str, line: int, word: str, vocabulary: Vocabulary) -> int | Non
 def _groups(path: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the groups of words of a file, with their lines; lines that are empty or begin with # are none."""
     where = f"augment.synonym.path={path}"
-    for number, line in enumerate(_read(where, path).splitlines(), 1):
+    for number, line in enumerate(read(path, "augment.synonym.path").splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         words = [word.strip() for word in next(csv.reader([line], delimiter="\t" if "\t" in line else ","))]
@@ -178,7 +179,7 @@ def _groups(path: str) -> Iterator[tuple[int, list[str]]]:
 def _paraphrases(path: str) -> tuple[str, list[tuple[str, str]]]:
     """Return whether samples are named by ``text`` or ``row``, and pairs of that and a paraphrase."""
     where = f"augment.paraphrase.path={path}"
-    reader = csv.DictReader(_read(where, path).splitlines(keepends=True))
+    reader = csv.DictReader(io.StringIO(read(path, "augment.paraphrase.path")))
     columns = list(reader.fieldnames or ())
     named = [name for name in ("text", "row") if name in columns]
     if "paraphrase" not in columns or len(named) != 1:
@@ -195,10 +196,3 @@ def _paraphrases(path: str) -> tuple[str, list[tuple[str, str]]]:
     if not pairs:
         raise ConfigError(f"{where} has a header and no rows\nvalid: {PARAPHRASES}")
     return named[0], pairs
-
-
-def _read(where: str, path: str) -> str:
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where} cannot be read as UTF-8 text: {error}") from error

@@ -2,7 +2,7 @@
 
 import math
 
-from runner.engine.rules import Strategy
+from runner.engine.rules import Strategy, whole_steps
 from runner.errors import ConfigError
 
 
@@ -61,7 +61,7 @@ def growing(
         return max(whole, min(largest, whole * int(factor**reached)))
 
     if epochs is not None:
-        firsts = [int(m) if m >= 1 else max(1, round(m * epochs)) for m in milestones]
+        firsts = [whole_steps(m, epochs) for m in milestones]
         return lambda epoch: grown(sum(epoch >= first for first in firsts))
     assert max_steps is not None, "a run has a length"
     begins = [0]  # the steps made before each epoch

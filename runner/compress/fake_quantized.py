@@ -27,7 +27,7 @@ class FakeQuantized(Hook):
     def parametrize(self, model: nn.Module, x: Tensor) -> None:
         """Put torchao's layers in the place of the linear ones."""
         if not any(isinstance(layer, nn.Linear) for _, layer in filled_modules(model)):
-            raise ConfigError("compress=quantize is of linear layers, and the model has none")
+            raise ConfigError("compress=quantize rounds linear layers, and the model has none")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             prepare(model)

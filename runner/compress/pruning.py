@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from runner.engine.hooks import AtStep, Going, Hook, Tried
+from runner.engine.rules import whole_steps
 from runner.errors import ConfigError
 from runner.init import filled_modules
 
@@ -30,17 +31,13 @@ class Plan:
 
     def share(self, step: int, steps: int) -> float:
         """Return the share after a step: s·(1 - (1 - (t - start)/(end - start))³) at each cut (eq. 1, from 0)."""
-        first, last = (_step(value, steps) for value in (self.start, self.end))
+        first, last = (whole_steps(value, steps) for value in (self.start, self.end))
         if step < first:
             return 0.0
         if step >= last:
             return self.sparsity
         at = first + (step - first) // self.every * self.every
         return self.sparsity * (1 - (1 - (at - first) / (last - first)) ** 3)
-
-
-def _step(value: float, steps: int) -> int:
-    return max(1, int(value) if value >= 1 else round(value * steps))
 
 
 def cut(weights: Mapping[str, Tensor], masks: Masks, share: float, across: str) -> Masks:
@@ -84,7 +81,7 @@ class Pruning(Hook):
     def check(self, tried: Tried) -> None:
         """Refuse an optimizer that judges other weights than those that are cut, and a cut that would never come."""
         refuse_averages(tried, self.key)
-        first, last = (_step(value, tried.steps) for value in (self.plan.start, self.plan.end))
+        first, last = (whole_steps(value, tried.steps) for value in (self.plan.start, self.plan.end))
         if last > tried.steps or first > last:
             raise ConfigError(
                 f"compress.{self.key}: its cuts lie between steps {first} and {last}, and the run has {tried.steps}"
@@ -157,7 +154,8 @@ def prunable(model: nn.Module, weights: Collection[str]) -> list[str]:
 def refuse_averages(tried: Tried, key: str) -> None:
     """Refuse an optimizer that judges other weights than those that are pruned."""
     if callable(getattr(tried.optimizer, "eval", None)):
-        raise ConfigError(f"compress={key} beside {type(tried.optimizer).__name__}, which judges averages")
+        name = type(tried.optimizer).__name__
+        raise ConfigError(f"compress={key} beside {name}, which is judged by an average of its steps: choose one")
 
 
 def counted(at: Going, masks: Masks) -> dict[str, Any]:

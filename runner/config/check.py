@@ -8,8 +8,7 @@ from typing import Any
 from runner.config import scope
 from runner.config.canonical import canonical
 from runner.config.chosen import GROUPS, Chosen, Config, chosen, refuse_unknown
-from runner.config.conflicts import BOUNDS as HOLDS
-from runner.config.conflicts import version_of
+from runner.config.conflicts import COMPARED, version_of
 from runner.config.fields import BOUNDS, REQUIRED, show
 from runner.config.options import COMBINED_GROUPS, options, options_in
 from runner.config.part_names import PART, refuse_no_name
@@ -154,7 +153,7 @@ def _refuse_unfit(values: Mapping[str, Any], known: Chosen) -> None:
         for bound, name in setting.relative.items():
             other = f"{key.rpartition('.')[0]}.{name}"
             value, limit = values.get(key), values.get(other)
-            if value is not None and limit is not None and not HOLDS[bound](value, limit):
+            if value is not None and limit is not None and not COMPARED[bound](value, limit):
                 raise ConfigError(f"{key} must be {BOUNDS[bound]} {other}={show(limit)}, got {show(value)}")
 
 

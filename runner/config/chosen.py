@@ -9,7 +9,7 @@ from typing import Any
 
 from runner.config import scope
 from runner.config.conflicts import Conflict, Mistake
-from runner.config.fields import show
+from runner.config.fields import REQUIRED, show
 from runner.config.options import (
     COMBINED_GROUPS,
     default_choices,
@@ -172,13 +172,10 @@ def _joined(specs: Mapping[str, Spec]) -> Chosen:
     settings = {key: setting for key, setting in of_all.items() if key.partition(".")[0] not in apart}
     for where, spec in specs.items():
         group = where.partition(".")[0]
-        shared = {k.partition(".")[2]: s for k, s in of_all.items() if k.startswith(f"{group}.")}
-        if group in COMBINED_GROUPS:
-            shared = {}
-        else:
-            required = {key for key, setting in shared.items() if setting.default == "???" and key not in spec.settings}
-            if required:
-                raise ConfigError(f"{where} needs {', '.join(required)}")
+        keys = () if group in COMBINED_GROUPS else (key for key in of_all if key.startswith(f"{group}."))
+        shared = {key.partition(".")[2]: of_all[key] for key in keys}
+        if lacking := [k for k, s in shared.items() if s.default == REQUIRED and k not in spec.settings]:
+            raise ConfigError(f"{where} needs {', '.join(lacking)}")
         for key, setting in {**spec.settings, **shared}.items():
             own = spec.settings.get(key, setting)
             settings[f"{where}.{key}"] = replace(setting, default=own.default)

@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runner.config.fields import show
 from runner.errors import ConfigError
 
-BOUNDS = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
-TESTS = ("given", "exists", *BOUNDS)
+COMPARED = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
+TESTS = ("given", "exists", *COMPARED)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _holds(wanted: Any, values: Mapping[str, Any], key: str) -> bool:
     if isinstance(wanted, Mapping):
         number = value if isinstance(value, int | float) else math.nan
         of = {"given": value is not None, "exists": key in values}
-        return all(of[t] == bound if t in of else BOUNDS[t](number, bound) for t, bound in wanted.items())
+        return all(of[t] == bound if t in of else COMPARED[t](number, bound) for t, bound in wanted.items())
     valid = wanted if isinstance(wanted, list) else [wanted]
     held = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     return any(one in valid for one in held)
@@ -95,7 +96,7 @@ def _holds(wanted: Any, values: Mapping[str, Any], key: str) -> bool:
 
 def _shown(value: object) -> str:
     if isinstance(value, bool) or value is None:
-        return {None: "null", True: "true", False: "false"}[value]
+        return show(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(_shown, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

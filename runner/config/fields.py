@@ -116,7 +116,8 @@ class Field:
 
     def describe(self) -> str:
         """Say what is valid, as it stands in messages: ``a whole number ≥ 1, or null``."""
-        ranges = [f"{sign} {bound:g}" for sign, bound in self._bounds() if bound is not None]
+        bounds = ((sign, getattr(self, bound)) for bound, sign in BOUNDS.items())
+        ranges = " and ".join(f"{sign} {value:g}" for sign, value in bounds if value is not None)
         noun = NOUNS[self.kind]
         if self.steps_or_share:
             noun = "whole steps, or a fraction of the run below 1,"
@@ -124,18 +125,14 @@ class Field:
             noun = f"one of {', '.join(self.words)}{', or an import path such as package.name' if self.path else ''}"
         elif self.path:
             noun = "an import path such as package.name"
-        elif self.words:
-            ranges.append(f"or {' or '.join(self.words)}")
-        valid = f"{noun} {' and '.join(r for r in ranges if not r.startswith('or'))}".strip()
-        valid += "".join(f", {r}" for r in ranges if r.startswith("or"))
+        valid = f"{noun} {ranges}".strip()
+        if self.words and self.kind is not str and not self.path:
+            valid += f", or {' or '.join(self.words)}"
         if self.length == ANY_LENGTH:
             return f"a list, each {valid}"
         if self.length is not None:
             return f"a list of {self.length}, each {valid}"
         return valid + (", or null" if self.null else "")
-
-    def _bounds(self) -> tuple[tuple[str, float | None], ...]:
-        return (">", self.gt), ("≥", self.ge), ("<", self.lt), ("≤", self.le)
 
 
 def siblings(said: Mapping[str, Any]) -> dict[str, str]:

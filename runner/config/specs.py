@@ -22,7 +22,7 @@ user's own is such a part, as it may be copied.
 The YAML of a user's own option takes the same. One whose function is a shipped option's knows what that knows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as made_by
 from textwrap import indent
@@ -165,7 +165,7 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _refuse_odd(said: object, valid: "Mapping[str, Any] | tuple[str, ...]", where: str) -> None:
+def _refuse_odd(said: object, valid: Collection[str], where: str) -> None:
     if not isinstance(said, Mapping):
         raise ConfigError(f"{where} must be a set of key: value, got {show(said)}")
     for key in said:

@@ -49,15 +49,15 @@ def refuse(source: Source, share: float, option: str) -> None:
 
 
 def refuse_none(samples: int, share: float) -> None:
-    """Refuse a share so small that it is no sample.
+    """Refuse a share so small that it adds no sample.
 
     Raises:
         ConfigError: naming the least.
     """
     if number(samples, share) < 1:
         raise ConfigError(
-            f"data.generated={share:g} of {samples} training samples is none: use data.generated={1 / samples:.2g} or "
-            "more, or 0"
+            f"data.generated={share:g} adds no sample to {samples} training samples: "
+            f"use data.generated={1 / samples:.2g} or more, or 0"
         )
 
 

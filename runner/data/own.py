@@ -1,12 +1,12 @@
 """The user's own data, and data sets put together."""
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from runner.config.fields import REQUIRED, Field
+from runner.config.imports import resolve
 from runner.config.options import find, options
 from runner.config.own_parts import call, path_of
 from runner.data import Array, Samples, Source, fingerprint
@@ -123,7 +123,7 @@ def _labels(parts: Sequence[Samples]) -> Array | None:
         raise PartError("data.target", said)
     labels = np.unique(np.concatenate([part.y for part in parts]))
     if len(labels) < 2:
-        raise PartError("data.target", f"data.target gave the class {labels[0]} alone: there is nothing to tell apart")
+        raise PartError("data.target", f"data.target gave one class, {labels[0]}: there is nothing to tell apart")
     return labels
 
 
@@ -200,9 +200,8 @@ def _source(name: str, settings: dict[str, Any]) -> Source:
         if value == REQUIRED:
             raise ConfigError(f"data.args.{name}.{key} must be given: {setting.field.describe()}")
         given[key] = setting.field.parse(f"data.args.{name}.{key}", value)
-    module, _, function = option.content["_target_"].rpartition(".")
     try:
-        found: Source = getattr(import_module(module), function)(**given)
+        found: Source = resolve(option.content["_target_"])(**given)
     except ConfigError as error:
         raise ConfigError(f"data.args.{name}: {error}") from error
     return found

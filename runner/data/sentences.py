@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runner.data import Array, Samples, Source
-from runner.data.tables.cells import DELIMITERS, Reading, body_of, check, header_of
+from runner.data.tables.cells import Reading, body_of, check, header_of, readings
 from runner.data.tables.columns import understand
 from runner.data.tables.features import rows_named
 from runner.data.tables.table import HEADINGS, Roles, Table, Trouble
@@ -74,7 +74,7 @@ def text_csv(
         None if labels is None else len(labels),
         _fingerprint(texts, y),
         test_fraction=test_fraction,
-        notes=_notes(table, text, lengths, length, unit),
+        notes=tuple(_notes(table, text, lengths, length, unit)),
         labels=labels,
         reading=_reading(table, text),
         overview=_overview(table, text, lengths, {}),
@@ -160,12 +160,8 @@ def _fingerprint(texts: Sequence[str], y: Array) -> str:
     return digest.hexdigest()[:16]
 
 
-def _notes(table: Table, text: str, lengths: Codes, length: int, unit: str) -> tuple[str, ...]:
-    """Return what was done, in sentences."""
-    return tuple(_said(table, text, lengths, length, unit))
-
-
-def _said(table: Table, text: str, lengths: Codes, length: int, unit: str) -> Iterator[str]:
+def _notes(table: Table, text: str, lengths: Codes, length: int, unit: str) -> Iterator[str]:
+    """Yield what was done, in sentences."""
     path = f"data.path={table.path}"
     if dropped := table.dropped():
         yield f"{path}: {dropped.removeprefix('; ')}"
@@ -178,7 +174,7 @@ def _said(table: Table, text: str, lengths: Codes, length: int, unit: str) -> It
         yield f"{path}: {text} has one word in each row; data=csv reads such a column as a category"
     assert table.target is not None, "it was asked for"
     if few := table.target.lone_classes():
-        yield f"{path}: of {', '.join(few[:5])} there is one sample, which is in one part alone"
+        yield f"{path}: {', '.join(few[:5])}: of such a class there is one sample, which only one part can have"
 
 
 def _columns(table: Table) -> tuple[tuple[str, ...], ...]:
@@ -251,8 +247,7 @@ def _columns_of(path: str, saved: Mapping[str, Any], key: str) -> tuple[Reading,
         if found := next((layout for layout in layouts if len(layout) == count), None):
             return reading, found
         raise ConfigError(f"{key}={path} has {count} columns: the training table has {len(every)}")
-    for delimiter in dict.fromkeys((reading.delimiter, *DELIMITERS)):
-        tried = replace(reading, delimiter=delimiter)
+    for tried in readings(reading):
         if column in header_of(path, tried, key, unique=False):
             return tried, header_of(path, tried, key)
     names = header_of(path, reading, key, unique=False)

@@ -14,6 +14,8 @@ from runner.data.vocabulary import Codes, Corpus, Vocabulary
 from runner.errors import ConfigError
 
 Floats = NDArray[np.float64]
+Parts = tuple[Samples, Samples, Samples]
+"""Training, validation and test samples."""
 Generate = Callable[[Samples], Samples]
 """From training samples to further ones."""
 
@@ -75,16 +77,14 @@ def split(
     counted = None if weights is None and targets is None else cut(_counting(source))
     if targets is not None and counted is not None:
         numbers = given.targets_of(targets, source, counted)
-        parts = tuple(replace(p, y=y) for p, y in zip(parts, numbers, strict=True))  # type: ignore[assignment]
+        train, val, test = (replace(part, y=y) for part, y in zip(parts, numbers, strict=True))
+        parts = train, val, test
         source = replace(source, classes=None, labels=None)
     drawn = () if generate is None else (generate(parts[0]),)
     data = _as_numbers(source, (*parts, *drawn), normalize, normalize_target, dtype)
     if weights is not None and counted is not None:
         return replace(data, weights=given.weights_of(weights, len(source.samples), counted[0]))
     return data
-
-
-Parts = tuple[Samples, Samples, Samples]
 
 
 def places(source: Source, **cutting: Any) -> tuple[NDArray[np.int64], ...]:
@@ -115,7 +115,7 @@ def _cut(
     fold: int | None = None,
     bootstrap: int | None = None,
 ) -> Parts:
-    """Return the training, validation and test samples as they are."""
+    """Return the parts as they are."""
     rng = np.random.default_rng(split_seed)
     rest, test = source.samples, source.test
     if test is None:

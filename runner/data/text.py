@@ -52,7 +52,7 @@ def read(path: str, key: str) -> str:
     try:
         return Path(path).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key} {path} cannot be read as UTF-8 text: {error}") from error
+        raise ConfigError(f"{key}={path} cannot be read as UTF-8 text: {error}") from error
 
 
 WHO = ("baker", "carpenter", "farmer", "fisher", "judge", "miller", "painter", "queen", "shepherd", "teacher")

@@ -9,6 +9,11 @@ Strategy = Callable[[int], int]
 """Samples of the step that begins in an epoch (0, 1, …)."""
 
 
+def whole_steps(length: float, steps: int) -> int:
+    """Return a length in whole steps, at least 1: from 1 on it counts them, below 1 it is a share of the run's."""
+    return max(1, int(length) if length >= 1 else round(length * steps))
+
+
 @dataclass(frozen=True)
 class Target:
     """A value of a validation measure that is good enough."""

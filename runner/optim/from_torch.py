@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from runner.engine.optimizers import ParameterGroups, uncompiled
 from runner.optim import shared_tensors
 from runner.optim.groups import all_of, fusable, pair
+from runner.optim.stepping import decaying
 
 
 def gd(parameters: ParameterGroups, *, lr: float) -> Optimizer:
@@ -33,9 +34,8 @@ def adamw(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: fl
     Where muP gives a group a learning rate of its own, lr stays that of all in the decay: it does not depend on the
     width (Yang et al. 2022, appendix B.3; so does the authors' MuAdamW).
     """
-    for group in parameters:
-        group["weight_decay"] = weight_decay / group.get("lr_scale", 1.0) if group["decayed"] else 0.0
-    return uncompiled(torch.optim.AdamW)(parameters, lr, pair(betas), eps, fused=fusable(parameters))
+    decayed = decaying(parameters, weight_decay)
+    return uncompiled(torch.optim.AdamW)(decayed, lr, pair(betas), eps, fused=fusable(decayed))
 
 
 def adagrad(parameters: ParameterGroups, *, lr: float, eps: float) -> Optimizer:

@@ -49,8 +49,7 @@ def all_of(parameters: ParameterGroups) -> list[Tensor]:
 
 def fusable(parameters: ParameterGroups) -> bool:
     """Say whether torch has a fused step for parameters: on these devices, and not where processes share a tensor."""
-    every = [p for group in parameters for p in group["params"]]
-    return all(p.device.type in ("cpu", "cuda") and not is_shared(p) for p in every)
+    return all(p.device.type in ("cpu", "cuda") and not is_shared(p) for p in all_of(parameters))
 
 
 def pair(betas: list[float]) -> tuple[float, float]:

@@ -59,10 +59,9 @@ class Shampoo(EachWeight):
     def __init__(self, parameters: ParameterGroups, lr: float, **settings: Any) -> None:
         super().__init__(parameters, lr, capturable=False, **settings)
 
-    def begin(self, weight: Tensor, gradient: Tensor) -> Held:
+    def begin(self, weight: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> Held:
         """Return what is held of each axis: the sum that begins at eps·I, and its root."""
-        held = super().begin(weight, gradient)
-        group = next(g for g in self.param_groups if any(weight is p for p in g["params"]))
+        held = super().begin(weight, gradient, group)
         for axis, size in enumerate(weight.shape):
             if size <= group["largest"]:
                 sum_of = group["eps"] * torch.eye(size, dtype=weight.dtype, device=weight.device)
@@ -108,10 +107,9 @@ class Soap(EachWeight):
     def __init__(self, parameters: ParameterGroups, lr: float, **settings: Any) -> None:
         super().__init__(parameters, lr, capturable=False, **settings)
 
-    def begin(self, weight: Tensor, gradient: Tensor) -> Held:
+    def begin(self, weight: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> Held:
         """Return what is held; of a matrix the first gradient gives the first basis, and is not stepped along."""
-        held = super().begin(weight, gradient)
-        group = next(g for g in self.param_groups if any(weight is p for p in g["params"]))
+        held = super().begin(weight, gradient, group)
         for axis, size in enumerate(weight.shape if weight.ndim > 1 else ()):
             if size <= group["largest"]:
                 unfolded = of_axis(gradient, axis)
@@ -199,10 +197,9 @@ class Kron(EachWeight):
     def __init__(self, parameters: ParameterGroups, lr: float, **settings: Any) -> None:
         super().__init__(parameters, lr, capturable=False, **settings)
 
-    def begin(self, weight: Tensor, gradient: Tensor) -> Held:
+    def begin(self, weight: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> Held:
         """Return what is held: a factor for each axis, triangular or a diagonal, and how much of a renewal is due."""
-        held = super().begin(weight, gradient) | {"due": 0.0}
-        group = next(g for g in self.param_groups if any(weight is p for p in g["params"]))
+        held = super().begin(weight, gradient, group) | {"due": 0.0}
         for axis, size in enumerate(weight.shape):
             one = torch.ones(size, dtype=weight.dtype, device=weight.device)
             whole = weight.ndim > 1 and size <= group["largest"]

@@ -38,9 +38,9 @@ class Adan(EachWeight):
 
     moments = ("mean", "difference", "square")
 
-    def begin(self, weight: Tensor, gradient: Tensor) -> Held:
+    def begin(self, weight: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> Held:
         """Return what is held, the first gradient's difference from the one before it 0."""
-        return super().begin(weight, gradient) | {"last": gradient.clone()}
+        return super().begin(weight, gradient, group) | {"last": gradient.clone()}
 
     def update(self, weight: Tensor, gradient: Tensor, held: Held, t: Count, group: Mapping[str, Any]) -> None:
         """Step by the mean and the mean difference over the root of the square of a gradient looked ahead."""
@@ -137,9 +137,9 @@ class Mars(EachWeight):
 
     moments = ("mean", "square")
 
-    def begin(self, weight: Tensor, gradient: Tensor) -> Held:
+    def begin(self, weight: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> Held:
         """Return what is held, the first gradient's difference from the one before it 0."""
-        return super().begin(weight, gradient) | {"last": gradient.clone()}
+        return super().begin(weight, gradient, group) | {"last": gradient.clone()}
 
     def update(self, weight: Tensor, gradient: Tensor, held: Held, t: Count, group: Mapping[str, Any]) -> None:
         """Make Adam's step of the gradient with a share of its change, cut to a length of 1."""

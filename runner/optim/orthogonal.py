@@ -74,7 +74,7 @@ def muon(
             if chosen:
                 found.append({"params": chosen, "decayed": group["decayed"], "weight_decay": decay})
     if not matrices:
-        raise ValueError("optim=muon needs a hidden linear layer, which this model has not: use optim=adamw")
+        raise ValueError("optim=muon needs a hidden linear layer, which this model lacks: use optim=adamw")
     for group in rest:
         group["lr_scale"] = adamw_lr / lr
     of_matrices = shared_tensors.Muon if any(is_shared(p) for p in all_of(matrices)) else torch.optim.Muon

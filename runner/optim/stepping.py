@@ -38,8 +38,8 @@ class EachWeight(Optimizer):
         on_device = {"capturable": False} if capturable else {}
         super().__init__(parameters, {"lr": lr, **on_device, **settings})
 
-    def begin(self, weight: Tensor, gradient: Tensor) -> Held:
-        """Return what is held of a weight before its first step."""
+    def begin(self, weight: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> Held:
+        """Return what is held of a weight of a group before its first step."""
         held: Held = {"step": torch.zeros((), dtype=torch.float64)} if self.counts else {}
         return held | {name: torch.zeros_like(weight) for name in self.moments}
 
@@ -56,7 +56,7 @@ class EachWeight(Optimizer):
                     continue
                 held = self.state[weight]
                 if not held:
-                    held.update(self.begin(weight, weight.grad))
+                    held.update(self.begin(weight, weight.grad, group))
                 t: Count = 0.0
                 if self.counts:
                     held["step"] += 1

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from runner.engine.hooks import AtStep, Going, Hook, Tried, along
+from runner.engine.rules import whole_steps
 from runner.errors import ConfigError
 
 BATCH_NORM_SAMPLES = 512
@@ -36,7 +38,7 @@ class Averaging(Hook):
     def check(self, tried: Tried) -> None:
         """Refuse an average that would never begin."""
         if (first := self.begins(tried.steps)) > tried.steps:
-            raise ConfigError(f"regularization.swa.start={first} lies behind the run's end, {tried.steps} steps")
+            raise ConfigError(f"regularization.swa.start={first} lies after the run's end, {tried.steps} steps")
 
     def begin(self, at: Going) -> Self:
         """Begin with the initial weights, or with none where the first share says when."""
@@ -222,8 +224,7 @@ def ema(*, decay: float) -> Hook:
 def swa(*, start: float, every: int) -> Hook:
     """The mean of the weights after each ``every`` steps from ``start`` on (Izmailov et al. 2018, algorithm 1)."""
 
-    def begins(steps: int) -> int:
-        return max(1, int(start) if start >= 1 else round(start * steps))
+    begins = partial(whole_steps, start)
 
     def share(step: int, steps: int) -> float | None:
         first = begins(steps)

@@ -57,11 +57,5 @@ class Clips(Hook):
 
 
 def grad_clip(*, max_norm: float | None, max_value: float | None) -> Hook:
-    """Scale the gradient to ``max_norm`` where its Euclidean norm is larger (Pascanu 2013, algorithm 1).
-
-    Raises:
-        ValueError: if neither is given.
-    """
-    if max_norm is None and max_value is None:
-        raise ValueError("regularization.grad_clip needs max_norm or max_value, got null for both")
+    """Scale the gradient to ``max_norm`` where its Euclidean norm is larger (Pascanu 2013, algorithm 1)."""
     return Clip(math.inf if max_norm is None else max_norm, math.inf if max_value is None else max_value)

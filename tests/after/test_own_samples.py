@@ -93,7 +93,7 @@ def test_a_new_table_needs_no_label(run: Path, optbench: Callable, folder: Path)
         ({"length": "long"}, "length must be finite numbers, as in training, got 'long' in row 4"),
         ({"length": "inf"}, "length must be finite numbers, as in training, got 'inf' in row 4"),
         ({"wet": "maybe"}, "wet must be True or False, got 'maybe' in row 4"),
-        ({"colour": "red"}, "has the columns colour, which the training table has not"),
+        ({"colour": "red"}, "has the columns colour, which the training table lacks"),
     ],
 )
 def test_values_that_training_has_not_seen_are_refused_by_name(

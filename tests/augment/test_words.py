@@ -97,8 +97,8 @@ def test_words_become_their_synonyms_each_as_likely(tmp_path: Path) -> None:
         ("good,,fine\n", "line 1: 'good,,fine' has an empty word"),
         ('{"good": ["fine"]}\n', "has no synonym beside it"),
         ("good,very fine\n", "line 1: 'very fine' is 2 tokens of data.unit=words, and a synonym is one word"),
-        ("purple,green\n", "of no group two words are in the training samples"),
-        ("", "of no group two words are in the training samples"),
+        ("purple,green\n", "no group has two words that the training samples hold"),
+        ("", "no group has two words that the training samples hold"),
     ],
 )
 def test_a_file_of_another_form_is_no_file_of_synonyms(content: str, message: str, tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_training_samples_become_their_paraphrases(content: str, tmp_path: Path)
         ("text,paraphrase\na good day,\n", "line 2: it has no paraphrase"),
         ("text,paraphrase\n,fine\n", "line 2: it has no text"),
         ("text,paraphrase\n", "has a header and no rows"),
-        ("text,paraphrase\nnobody,fine\n", "no text of its is a training sample's"),
-        ("row,paraphrase\n3,fine\n", "no row of its is a training sample's"),
+        ("text,paraphrase\nnobody,fine\n", "it has no text of a training sample"),
+        ("row,paraphrase\n3,fine\n", "it has no row of a training sample"),
         ("", "has the columns (none)"),
     ],
 )

@@ -122,7 +122,7 @@ def test_it_is_loaded_where_the_pruned_run_is_gone(pruned: Path, optbench: Calla
         (AT_THE_END, ["model.depth=1"], ["does not fit this model", "is not here"]),
         (None, ["regularization=ema"], ["averages hold weights where pruned ones are 0"]),
         (None, ["finetune=lora"], ["finetune=lora beside compress=ticket"]),
-        (AT_THE_END, ["optim=schedule_free"], ["compress=ticket beside ScheduleFree", "which judges averages"]),
+        (AT_THE_END, ["optim=schedule_free"], ["compress=ticket beside ScheduleFree", "judged by an average"]),
         (None, ["optim.wrap=[lookahead]"], ["optim.wrap=[lookahead] beside compress=ticket"]),
     ],
 )

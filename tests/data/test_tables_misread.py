@@ -1,6 +1,7 @@
 """Tables that are easily misread: right at once, or refused with the settings that read them, and right with those."""
 
 import gzip
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runner.config.compose import Composer, start_hydra
 from runner.data import Source
 from runner.errors import ConfigError, TableError
 from tests.support.made_data import read_table
@@ -75,7 +77,7 @@ def test_numbers_with_zeros_before_them_are_told_from_others(
     said = [note for note in source.notes if "zeros before" in note]
     assert [f"zip has zeros before its numbers, as in {example}" in note for note in said] == [True] * bool(example)
     if example:
-        assert "give data.text=[zip]" in said[0]
+        assert "give 'data.text=[zip]'" in said[0]
         as_told = read_table(path, delimiter=delimiter, label="y", text=["zip"])
         assert as_told.samples.x.shape[1] == source.samples.x.shape[1] + 2
         assert not any("zeros before" in note for note in as_told.notes)
@@ -141,7 +143,7 @@ def test_a_label_has_one_type_however_long_the_file(tmp_path: Path) -> None:
     source = read_table(table(tmp_path / "t.csv", columns | {"y": labels}), label="y")
     assert source.labels == ("01", "02", "03", "other")
     assert np.bincount(source.samples.y.astype(int)).tolist() == [6667, 6666, 6666, 1]
-    assert any("of other there is one sample" in note for note in source.notes)
+    assert any("other: of such a class there is one sample" in note for note in source.notes)
 
 
 @pytest.mark.parametrize("first", [1234567890123456788, 2**63 - 1, 10**30, -(10**18)])
@@ -152,13 +154,14 @@ def test_labels_of_many_digits_stay_apart(first: int, tmp_path: Path) -> None:
     assert source.samples.y.tolist() == [i % 3 for i in range(300)]
 
 
-@pytest.mark.parametrize("word", ["NA", "None", "null"])
+@pytest.mark.parametrize("word", ["NA", "NaN", "None", "null"])
 def test_a_class_may_be_called_like_a_missing_number(word: str, tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", {"x": NOISE, "region": ["EU", word, "APAC"] * 100})
     for missing in ("refuse", "drop", "impute"):
         source = read_table(path, label="region", missing=missing)
         assert source.classes == 3 and np.bincount(source.samples.y.astype(int)).tolist() == [100] * 3
-        assert any(f"data.missing_values=[{word}]" in note for note in source.notes)
+        (typed,) = [given for note in source.notes for given in shlex.split(note) if given.startswith("data.missing")]
+        assert Composer(start_hydra().config_loader).parse([typed])[0].value == [word]
     assert refused(path, label="region", missing_values=[word]).settings == {"missing": "drop"}
     assert read_table(path, label="region", missing_values=[word], missing="drop").classes == 2
 
@@ -180,7 +183,7 @@ def test_a_nameless_column_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_named_column_that_counts_the_rows_is_named(tmp_path: Path) -> None:
     source = read_table(table(tmp_path / "t.csv", {"id": range(300), "x": NOISE, "y": ["a", "b"] * 150}), label="y")
-    assert any("id counts the rows; data.exclude=[id]" in note for note in source.notes)
+    assert any("id counts the rows; 'data.exclude=[id]'" in note for note in source.notes)
     indexed = read_table(tmp_path / "t.csv", label="y", index="id")
     assert indexed.samples.x.shape == (300, 1) and indexed.notes == ()
 

@@ -141,7 +141,7 @@ REFUSED = [
     (["data=text", "model=rnn"], ["data=text", "no generator writes text", "tables of classes", "a conditional GAN"]),
     (["data=diabetes"], ["its targets are numbers", "a Gaussian a class"]),
     (["data=wine", "data.fraction=0.2"], ["covariance of 13 numbers", "needed", "14"]),
-    (["data=wine", "data.generated=0.001"], ["of 129 training samples is none", "0.0078"]),
+    (["data=wine", "data.generated=0.001"], ["adds no sample to 129 training samples", "0.0078"]),
     (["data.generated=-1"], ["data.generated", "≥ 0", "-1"]),
     (["data.generated=half"], ["data.generated", "half"]),
     (["data.weights=w.npy"], ["data.weights", "no weight"]),

@@ -147,7 +147,7 @@ class _Reader:
         """None where there are no pictures of numbers."""
         self._unreadable: list[tuple[Path, Exception]] = []
         self._converted = {TURNED: 0, ON_WHITE: 0, TO_BYTES: 0}
-        self._numbers: list[_Part] = []
+        self._parts: list[_Part] = []
         self._largest = 0.0
 
     def read(self, place: Path, names: Sequence[str]) -> _Part:
@@ -157,7 +157,7 @@ class _Reader:
             ConfigError: if its classes are not those given, or one has no pictures.
         """
         if unknown := [name for name in _folders(place) if name not in names]:
-            raise ConfigError(f"{place} has classes that train has not: {', '.join(unknown[:NAMED])}")
+            raise ConfigError(f"{place} has classes that train lacks: {', '.join(unknown[:NAMED])}")
         part = _Part(place)
         for label, name in enumerate(names):
             files = _files(place / name)
@@ -180,8 +180,8 @@ class _Reader:
             part.pixels.append(pixels)
             part.labels.append(label)
             part.files.append(file.relative_to(part.folder).as_posix())
-        if part not in self._numbers:
-            self._numbers.append(part)
+        if part not in self._parts:
+            self._parts.append(part)
 
     def _pixels(self, picture: "Image") -> NDArray[Any]:
         """Return a picture as ``[channels, size, size]``, as a viewer shows it."""
@@ -216,13 +216,13 @@ class _Reader:
             ConfigError: naming the files.
         """
         if len(self._unreadable) == 1:
-            raise ConfigError("{} is no picture that can be read: {}".format(*self._unreadable[0]))
+            raise ConfigError("{} cannot be read as a picture: {}".format(*self._unreadable[0]))
         if self._unreadable:
             named = [f"{file} ({error})" for file, error in self._unreadable[:NAMED]]
             more = len(self._unreadable) - NAMED
             named += [f"{more} more"] if more > 0 else []
             said = "\n".join(named)
-            raise ConfigError(f"{len(self._unreadable)} files are no pictures that can be read:\n{said}")
+            raise ConfigError(f"{len(self._unreadable)} files cannot be read as pictures:\n{said}")
         if not self._largest:
             return
         ranges = [(largest, divisor) for largest, divisor in RANGES.items() if self.divisor in (None, divisor)]
@@ -231,11 +231,11 @@ class _Reader:
             white = ", ".join(f"{largest:g}" for largest, _ in ranges)
             raise ConfigError(f"pictures of numbers go up to {self._largest:g}, beyond what white may be: {white}")
         self.divisor = divisor
-        for part in self._numbers:
+        for part in self._parts:
             part.divisor = divisor
 
     def notes(self, path: str) -> tuple[str, ...]:
         """Return what was done to the pictures, in a sentence."""
         done = [f"{count} were {what}" for what, count in self._converted.items() if count]
-        total = sum(len(part.labels) for part in self._numbers)
+        total = sum(len(part.labels) for part in self._parts)
         return (f"data.path={path}: of {total} pictures {', '.join(done)}",) if done else ()

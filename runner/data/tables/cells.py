@@ -3,8 +3,8 @@
 import codecs
 import contextlib
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Reading:
     """Columns that are text whatever they look like."""
 
     @staticmethod
-    def of(saved: dict[str, Any]) -> "Reading":
+    def of(saved: Mapping[str, Any]) -> "Reading":
         """Return it from plain values."""
         settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
         return Reading(**settings)
@@ -51,6 +51,14 @@ class Reading:
     def separator(self) -> str:
         """The delimiter as pandas takes it."""
         return SEPARATORS.get(self.delimiter, self.delimiter)
+
+
+def readings(reading: Reading) -> Iterator[Reading]:
+    """Yield ways to read a file like another: with the delimiter that the other had, then with others."""
+    yield reading
+    for other in DELIMITERS:
+        if other != reading.separator:
+            yield replace(reading, delimiter=other)
 
 
 def check(reading: Reading) -> None:
@@ -130,7 +138,7 @@ def body_of(path: str, reading: Reading, key: str, names: Sequence[str], as_text
         cells = table.index.nlevels + table.shape[1]
         raise ConfigError(
             f"{key}={path} has {cells} cells in a row, but {table.shape[1]} in its header: "
-            "give each column a name, and take a delimiter that ends the rows away"
+            "give each column a name, and remove delimiters at the ends of rows"
         )
     return table
 

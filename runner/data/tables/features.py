@@ -1,7 +1,7 @@
 """Features of a table: as numbers for training, and for a new table with the training table's columns."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from runner.data import Samples
-from runner.data.tables.cells import DELIMITERS, Reading, body_of, header_of
+from runner.data.tables.cells import Reading, body_of, header_of, readings
 from runner.data.tables.columns import FALSE, NO_NUMBER, TRUE, Column, numbers_of, understand
 from runner.data.tables.target import as_called, written
 from runner.errors import ConfigError, closest
@@ -98,7 +98,7 @@ def read_like(
     table = body_of(path, reading, key, names, [*texts, *([label] if label else [])])
     if len(table) == 0:
         raise ConfigError(f"{key}={path} has no rows")
-    as_text = Reading.of(reading.plain() | {"text": [*reading.text, *texts]})
+    as_text = replace(reading, text=(*reading.text, *texts))
     imputes = saved["missing"] == "impute"
     cells = {f.name: _cells_of(path, f, understand(table[f.name], as_text), reading, key, imputes) for f in features}
     x, _ = encode(features, saved["marked"], cells)
@@ -120,7 +120,7 @@ def _columns_of(
     reading, needed, every = Reading.of(saved["reading"]), [f.name for f in features], list(saved["names"])
     without_label = [name for name in every if name != saved["label"]]
     layouts = [every, without_label, needed]
-    for tried in _readings(reading):
+    for tried in readings(reading):
         names = header_of(path, tried, key, unique=False)
         if not reading.header:
             if found := next((layout for layout in layouts if len(layout) == len(names)), None):
@@ -128,8 +128,8 @@ def _columns_of(
         elif set(needed) <= set(names):
             return tried, _checked(path, header_of(path, tried, key), every, key)
     if reading.header and all(feature.kind == "number" for feature in features):
-        for tried in _readings(Reading.of(reading.plain() | {"header": False})):
-            first = header_of(path, Reading.of(tried.plain() | {"header": True}), key, unique=False)
+        for tried in readings(replace(reading, header=False)):
+            first = header_of(path, replace(tried, header=True), key, unique=False)
             if len(first) == len(needed) and not np.isnan(numbers_of(pd.Series(first, dtype=object), tried)).any():
                 return tried, needed
     names = header_of(path, reading, key)
@@ -144,18 +144,10 @@ def _columns_of(
     )
 
 
-def _readings(reading: Reading) -> Iterator[Reading]:
-    """Yield ways to read a file: with the delimiter that training's had, and with others."""
-    yield reading
-    for other in DELIMITERS:
-        if other != reading.separator:
-            yield Reading.of(reading.plain() | {"delimiter": other})
-
-
 def _checked(path: str, names: list[str], known: Sequence[str], key: str) -> list[str]:
     if unknown := [name for name in names if name not in known and not name.startswith("Unnamed: ")]:
         raise ConfigError(
-            f"{key}={path} has the columns {', '.join(unknown)}, which the training table has not: take them away\n"
+            f"{key}={path} has the columns {', '.join(unknown)}, which the training table lacks: remove them\n"
             f"valid: {', '.join(known)}"
         )
     return names

@@ -1,6 +1,5 @@
 """A table with a column to predict: what becomes of each column, and what stands in the way."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from runner.config.hydra_door import written
 from runner.data import Samples, Source, fingerprint
 from runner.data.tables.cells import DELIMITERS, Reading, body_of, check, header_of, with_leading_zeros
 from runner.data.tables.columns import Column, all_whole, counts_rows, is_ambiguous, numbers_of, understand
 from runner.data.tables.features import MOST_CATEGORIES, Feature, encode
 from runner.data.tables.target import Target
 from runner.errors import ConfigError, TableError, closest
+from runner.shell import joined
 
 EXACT = 2**53
 """Whole numbers from here on are rounded in float64."""
@@ -312,9 +313,9 @@ class Table:
         if self.idle:
             yield f"{path}: {', '.join(self.idle)} {'has' if len(self.idle) == 1 else 'have'} no name and no value"
         whole = [c.name for c in self.features if c.kind == "number" and all_whole(c)]
-        for name, written in with_leading_zeros(self.path, self.reading, "data.path", self.names, whole).items():
+        for name, code in with_leading_zeros(self.path, self.reading, "data.path", self.names, whole).items():
             names = _typed("text", [*self.reading.text, name])
-            yield f"{path}: {name} has zeros before its numbers, as in {written}; if they are codes, give {names}"
+            yield f"{path}: {name} has zeros before its numbers, as in {code}; if they are codes, give {names}"
         for column in self.features:
             if counts_rows(column):
                 yield f"{path}: {column.name} counts the rows; {_typed('exclude', [column.name])} leaves it out"
@@ -332,7 +333,7 @@ class Table:
                 if broken := sum("\n" in value for value in column.values):
                     yield f"{path}: {broken} cells of {column.name} hold line ends, as a stray quote would make them"
         if self.target is not None and (few := self.target.lone_classes()):
-            yield f"{path}: of {', '.join(few[:5])} there is one sample, which is in one part alone"
+            yield f"{path}: {', '.join(few[:5])}: of such a class there is one sample, which only one part can have"
 
     def _refusal(self) -> str:
         lines = [f"data.path={self.path} cannot be used as it is:"]
@@ -393,6 +394,4 @@ def _frozen(value: Any) -> Any:
 
 def _typed(key: str, names: Sequence[str]) -> str:
     """Return a setting that is a list of texts as it is typed in a shell."""
-    plain = all(re.fullmatch(r"[^\W\d]\w*", name, re.ASCII) for name in names)
-    listed = ",".join(names if plain else (f"'{name}'" for name in names))
-    return f"data.{key}=[{listed}]" if plain else f'"data.{key}=[{listed}]"'
+    return joined([f"data.{key}={written(list(names))}"])
