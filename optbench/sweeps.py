@@ -199,7 +199,7 @@ def report(
 
     if tensorboard is not None:
         check_destination(Path(tensorboard), 1 if isinstance(folder, str | Path) else len(folder))
-    both = axes if isinstance(axes, tuple | None) else (axes.partition(",")[0], axes.partition(",")[2])
+    both: Any = tuple(axes.split(",")) if isinstance(axes, str) else axes  # two, or they are refused
     found = drawn(folder, Asked(metric, better, target, both, within, config_dir, margin, into))
     found.write()
     if tensorboard is not None:

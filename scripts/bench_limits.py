@@ -10,6 +10,7 @@ and writes them. What caches hold never goes to memory, so a share above 1 says 
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -152,6 +153,7 @@ def main() -> None:
     for name in arguments.workloads.split(","):
         title, overrides, runs, steps = WORKLOADS[name]
         if "data=mnist" in overrides and root is None:
+            print(f"{name}: skipped, no --data-root", file=sys.stderr)
             continue
         jobs = jobs_of(overrides, runs, steps, root)
         state, size = start(build(jobs[0])), int(jobs[0].config["batch"]["size"])

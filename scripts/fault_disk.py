@@ -20,9 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from comparison import TIMING
+
 COMMAND = ["train", "init=he", "epochs=4", "model.width=16", "regularization=dropout", "diagnostics=true"]
 ERRORS = {"ENOSPC": errno.ENOSPC, "EACCES": errno.EACCES, "EROFS": errno.EROFS}
-NOT_COMPARED = {"train_seconds", "inference_seconds_per_sample", "peak_memory_bytes", "resumed_from_step"}
+NOT_COMPARED = {*TIMING, "resumed_from_step"}
 
 
 class Disk:

@@ -18,9 +18,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from comparison import TIMING
+
 DIGITS = ["init=he", "epochs=400", "model.width=64", "regularization=dropout", "eval_every=10"]
 MNIST = ["data=mnist", "init=he", "epochs=2", "eval_every=40", "batch.size=128", "optim=momentum"]
-NOT_COMPARED = {"train_seconds", "inference_seconds_per_sample", "peak_memory_bytes", "resumed_from_step"}
+NOT_COMPARED = {*TIMING, "resumed_from_step"}
 PAUSE_WITHIN = 300
 """Steps."""
 LOST_SECONDS = 2.5

@@ -21,9 +21,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-NOT_COMPARED = {"train_seconds", "inference_seconds_per_sample", "peak_memory_bytes", "resumed_from_step"}
+from comparison import TIMING
 
-
+NOT_COMPARED = {*TIMING, "resumed_from_step"}
 SPREAD = 1e-6
 """Relative to 1 or to the measure, whichever is larger: far more than rounding in float64 comes to over a run."""
 STEPS = 500

@@ -17,10 +17,10 @@ sys.path.insert(0, str(ROOT))
 
 from runner.study.contest import crowded, packed, shards, verdict  # noqa: E402
 from runner.study.contest.catalogue import CROWDED, MODERN  # noqa: E402
+from runner.study.study import WORDS  # noqa: E402
 
 FIRST = 1000
 """The first of the other seeds."""
-KEPT = packed.SHIPPED / "headlines.json"
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def main() -> int:
         same &= before.holds is now.holds
         runs = int(anew["seed"].isin(seeds).sum())
         found = {"contest": contest.name, "seeds": f"{seeds[0]} to {seeds[-1]}", "runs": runs}
-        found |= {"first": verdict.WORDS[before.holds], "again": verdict.WORDS[now.holds]}
+        found |= {"first": WORDS[before.holds], "again": WORDS[now.holds]}
         found |= {"seconds": round(time.monotonic() - began, 1)}
         found["numbers"] = json.loads(now.numbers.to_json(orient="records", double_precision=5))
         keep(found)
@@ -49,9 +49,9 @@ def main() -> int:
 
 def keep(found: dict[str, object]) -> None:
     """Put what was found into the file, in the place of what it says of the same contest."""
-    told = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else []
+    told = json.loads(packed.HEADLINES.read_text(encoding="utf-8")) if packed.HEADLINES.is_file() else []
     told = sorted([*(one for one in told if one["contest"] != found["contest"]), found], key=lambda one: one["contest"])
-    KEPT.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    packed.HEADLINES.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

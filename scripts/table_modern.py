@@ -26,10 +26,10 @@ from runner.study.contest import crowded, modern, packed, plan, rules, speed, ve
 from runner.study.contest.catalogue import CROWDED, LARGE, LENGTHS, MODERN  # noqa: E402
 from runner.study.contest.choice import chosen  # noqa: E402
 from runner.study.contest.plan import Contest  # noqa: E402
+from runner.study.study import WORDS  # noqa: E402
 
 PAGE, PICTURE = ROOT / "docs" / "modern.md", ROOT / "docs" / "pictures" / "modern.svg"
-AGAIN = packed.SHIPPED / "headlines.json"
-SAID = {True: "reproduced", False: "not reproduced", None: "inconclusive"}
+SAID = {holds: word.replace("_", " ") for holds, word in WORDS.items()}
 
 
 def main() -> int:
@@ -226,9 +226,9 @@ def many(crowd: pd.DataFrame) -> list[str]:
 def once_more(frame: pd.DataFrame) -> list[str]:
     """Return what the headline claims came to on other seeds."""
     lines = ["## Once more, on other seeds", ""]
-    if not AGAIN.is_file():
+    if not packed.HEADLINES.is_file():
         return [*lines, "Not run: `python scripts/rerun_headlines.py` does.", ""]
-    told = json.loads(AGAIN.read_text(encoding="utf-8"))
+    told = json.loads(packed.HEADLINES.read_text(encoding="utf-8"))
     lines.append("`python scripts/rerun_headlines.py` runs the finals of both anew; what was chosen stays chosen.")
     lines.append("")
     rows = [[f"`{one['contest']}`", one["seeds"], one["first"], one["again"], one["runs"]] for one in told]

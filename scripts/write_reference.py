@@ -20,15 +20,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
     arguments = parser.parse_args()
-    old = [name for name, text in pages().items() if not _is(FOLDER / name, text)]
+    wanted = pages()
+    old = [name for name, text in wanted.items() if not _is(FOLDER / name, text)]
     if arguments.check:
         for name in old:
             print(f"docs/reference/{name} is not what scripts/write_reference.py writes", file=sys.stderr)
         return 1 if old else 0
     FOLDER.mkdir(exist_ok=True)
-    for name, text in pages().items():
+    for name, text in wanted.items():
         (FOLDER / name).write_text(text, encoding="utf-8")
-    print(f"{FOLDER}: {len(pages())} pages, {len(old)} of them changed")
+    print(f"{FOLDER}: {len(wanted)} pages, {len(old)} of them changed")
     return 0
 
 

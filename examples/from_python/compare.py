@@ -1,4 +1,4 @@
-"""Which optimizer, from Python: a sweep, its answer, and a plot of its curves."""
+"""Which optimizer, from Python: a sweep, its answer, and how its curves end."""
 
 import optbench
 

@@ -111,7 +111,7 @@ class Boost:
 
     def _begin(self) -> None:
         """Write what is asked for, or see that it is what was asked for before."""
-        path, said = self.folder / FILE, json.loads(json.dumps(self._said()))
+        path, said = self.folder / FILE, self._said()
         with writing(path):
             self.folder.mkdir(parents=True, exist_ok=True)
             with exclusive(self.folder / ".locks", FILE):
@@ -128,13 +128,15 @@ class Boost:
             ConfigError: for what cannot be trained so, or saying what differs from the boost that is there.
         """
         if (self.folder / FILE).exists():
-            refuse_another(self.folder / FILE, json.loads(json.dumps(self._said())))
+            refuse_another(self.folder / FILE, self._said())
         with tempfile.TemporaryDirectory() as folder:
             build(self._round(0, Path(folder)))
 
     def _said(self) -> dict[str, Any]:
+        """Return what is asked for, as its file gives it back."""
         run = identity(self.first.config, self.first.source.fingerprint, {}, self.first.known)
-        return {"method": self.method, "rate": self.rate, "run": run}
+        said: dict[str, Any] = json.loads(json.dumps({"method": self.method, "rate": self.rate, "run": run}))
+        return said
 
     def _source(self, queue: Queue) -> None:
         """Add the next round, once the last has ended."""
@@ -277,7 +279,7 @@ def _kept(path: Path, content: Callable[[], bytes]) -> str:
 
 
 def _is_sound(summary: Mapping[str, Any] | None) -> bool:
-    return summary is not None and summary["status"] in ("completed", "stopped_early")
+    return summary is not None and summary["status"] in files.SOUND
 
 
 def refuse_another(path: Path, said: Mapping[str, Any]) -> None:

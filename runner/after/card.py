@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runner.after.predict import labels_of
 from runner.config.identity import REPLICATES, choices
 from runner.errors import ConfigError
 from runner.run.files import FINISHED, read_config, read_csv, read_summary
@@ -65,8 +66,7 @@ def _reading(model: Trained) -> list[str]:
     if model.vocabulary is not None:
         lines.append("a sentence is the numbers of its tokens: `optbench.load_model(RUN).encoded([text])` gives them")
     if model.classes is not None and model.alphabet is None:
-        called = model.labels or list(range(model.classes))
-        lines.append(f"labels: {', '.join(map(str, called))}")
+        lines.append(f"labels: {', '.join(map(str, labels_of(model)))}")
     elif model.classes is None:
         lines.append("outputs are numbers in the target's own unit")
     return lines

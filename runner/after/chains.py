@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from runner.config.options import options_in
 from runner.errors import ConfigError, closest
 
@@ -95,22 +93,6 @@ class Dense:
     overrides: tuple[str, ...]
     """By which it was asked for."""
 
-    @staticmethod
-    def read(folder: Path, config: dict[str, Any]) -> "Dense":
-        """Read what a run was asked for by.
-
-        Raises:
-            ConfigError: if its folder does not say.
-        """
-        path = folder / ".hydra" / "overrides.yaml"
-        try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path} cannot be read: runs are trained as it says") from error
-        if options_in(config.get("compress")):
-            raise ConfigError(f"{folder} is compressed already: give the dense run")
-        return Dense(folder, config, tuple(map(str, found or [])))
-
     @property
     def name(self) -> str:
         """The folder of the runs that are trained."""
@@ -123,7 +105,7 @@ class Dense:
         """Return the overrides of the run in which the options of ``compress`` act.
 
         Args:
-            chain: it.
+            chain: whose options they are.
             source: the run whose weights it begins with.
             length: overrides of its length and rate.
             width: of a student.

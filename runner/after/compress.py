@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from runner.after import onnx_program
 from runner.after.chains import DEFAULT, Chain, Dense
@@ -18,17 +17,19 @@ from runner.after.compressed_table import Row, table
 from runner.after.export import CALIBRATION
 from runner.after.latency import in_turns
 from runner.after.plain_form import plain
-from runner.after.predict import part_of_data
+from runner.after.predict import last_outputs, part_of_data
 from runner.after.sizes import width_of_size
 from runner.compress.fake_quantized import converted
 from runner.config.compose import Composer, start_hydra
 from runner.config.identity import REPLICATES, choices
+from runner.config.options import options_in
 from runner.errors import ConfigError, RecordError
 from runner.run.build import build
 from runner.run.claim import run_job
-from runner.run.files import FINISHED, read_config, read_summary
-from runner.run.job import prepare
+from runner.run.files import SOUND, read_config, read_overrides, read_summary
+from runner.run.job import OUTPUTS, prepare
 from runner.run.load import Trained, load_model
+from runner.run.record import write_whole, writing
 
 BATCHES = (1, 64)
 """Samples a call whose time is measured."""
@@ -69,7 +70,7 @@ class Work:
         """
         outcome = run_job(prepare(self.composer.compose(overrides)), "last")
         assert outcome is not None, "it waits where another process trains the run"
-        if outcome.summary["status"] not in ("completed", "stopped_early"):
+        if outcome.summary["status"] not in SOUND:
             raise RecordError(f"{outcome.job.folder}: {outcome.summary['status']}, {outcome.summary['stop_reason']}")
         return outcome.job.folder
 
@@ -104,27 +105,28 @@ def compress(
         model = load_model(run.folder)
         _note(work, DENSE, as_program(model, run, None))
         if any(chain.rounds for chain in chains):
-            _note(work, f"{DENSE} (PyTorch)", _eager(model, run, rounded=False))
+            _note(work, f"{DENSE} (PyTorch)", _eager(model, run, run.folder, rounded=False))
         folders: dict[str, Path] = {}
         for chain in chains:
-            folder = folders.setdefault(chain.before, _trained(work, run, chain) if chain.before else run.folder)
+            if chain.before not in folders:
+                folders[chain.before] = _trained(work, run, chain)
+            folder = folders[chain.before]
             one = load_model(folder)
-            measured = (
-                _eager(one, run, rounded=True, at=folder) if chain.rounds else as_program(one, run, chain, folder)
-            )
+            measured = _eager(one, run, folder, rounded=True) if chain.rounds else as_program(one, run, chain, folder)
             _note(work, chain.said, measured)
             if small and not chain.rounds:
                 _small(work, run, chain, measured)
     times = _times(work.found, part_of_data(dense[0].folder, "test").x, rounds)
     rows = [_row(name, work.found, times, chains) for name in work.found]
     text, cells = table(rows, BATCHES, model.classes is not None, len(dense))
-    target = Path("outputs") / dense[0].name / "compress.csv"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = OUTPUTS / dense[0].name / "compress.csv"
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     held = io.StringIO()
     writer = csv.DictWriter(held, list(cells[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(cells)
-    target.write_text(held.getvalue(), encoding="utf-8")
+    write_whole(target, held.getvalue())
     return [*text, *work.notes, f"table   {target}"]
 
 
@@ -136,7 +138,7 @@ def dense_runs(place: Path) -> list[Dense]:
     """Return the runs that are to be made smaller: one, or those of a folder, which have one setting.
 
     Raises:
-        ConfigError: if there is none, or there are several settings, or weights were not kept.
+        ConfigError: if there is none, or there are several settings, weights were not kept, or it is compressed.
     """
     folders = (
         [place] if (place / "config.yaml").is_file() else sorted(p.parent for p in place.glob("[!.]*/config.yaml"))
@@ -146,12 +148,14 @@ def dense_runs(place: Path) -> list[Dense]:
     found, settings = [], set()
     for folder in folders:
         summary, config = read_summary(folder) or {}, read_config(folder)
-        if summary.get("status") not in FINISHED[:2]:
+        if summary.get("status") not in SOUND:
             continue
         if summary.get("saved") == "none" or not (folder / "checkpoint.pt").is_file():
             raise ConfigError(f"{folder} kept no weights: run its sweep again with save=last force=true")
         settings.add(str({k: v for k, v in choices(config).items() if k not in REPLICATES}))
-        found.append(Dense.read(folder.resolve(), config))
+        if options_in(config.get("compress")):
+            raise ConfigError(f"{folder} is compressed already: give the dense run")
+        found.append(Dense(folder.resolve(), config, tuple(read_overrides(folder))))
     if len(settings) > 1:
         raise ConfigError(f"{place} holds {len(settings)} settings: give one run, or a folder of one setting's seeds")
     if not found:
@@ -181,7 +185,7 @@ def _possible(work: Work, run: Dense, chains: Sequence[Chain]) -> list[Chain]:
 
 
 def _trained(work: Work, run: Dense, chain: Chain) -> Path:
-    """Return the folder of what a chain trains."""
+    """Return the folder of what a chain trains; the dense run's where it trains nothing."""
     source, width = run.folder, None
     if chain.student is not None:
         width = max(1, round(run.config["model"]["width"] * chain.student))
@@ -206,7 +210,6 @@ def _small(work: Work, run: Dense, chain: Chain, measured: Measured) -> None:
 
 def as_program(model: Trained, run: Dense, chain: Chain | None, folder: Path | None = None) -> Measured:
     """Return a model as onnxruntime runs it, in int8 where the chain ends so."""
-    folder = folder or run.folder
     parameters = list(model.network.parameters())
     test = part_of_data(run.folder, "test")
     x = onnx_program.raw_inputs(test.x)
@@ -225,7 +228,7 @@ def as_program(model: Trained, run: Dense, chain: Chain | None, folder: Path | N
         parameters=sum(int((p != 0).sum()) for p in parameters),
         stored=sum(p.numel() for p in parameters),
         file_bytes=len(proto.SerializeToString()),
-        flops=(read_summary(folder) or {}).get("flops_per_sample"),
+        flops=(read_summary(folder or run.folder) or {}).get("flops_per_sample"),
         run=call,
     )
 
@@ -236,27 +239,22 @@ def _scores(model: Trained, outputs: Any, y: Any) -> Any:
     return (outputs.argmax(1) == y.reshape(len(y), -1)[:, -1]).astype(float)
 
 
-def _eager(model: Trained, run: Dense, rounded: bool, at: Path | None = None) -> Measured:
+def _eager(model: Trained, run: Dense, folder: Path, rounded: bool) -> Measured:
     """Return a model as PyTorch runs it; ``rounded``, with torchao's int8."""
-    network = converted(model.network) if rounded else model.network
-    model.network = network
+    if rounded:
+        model.network = converted(model.network)
     test = part_of_data(run.folder, "test")
     x, held = onnx_program.raw_inputs(test.x), io.BytesIO()
-    torch.save(network.state_dict(), held)
+    torch.save(model.network.state_dict(), held)
 
     def call(x: Any) -> Any:
         with torch.no_grad():
-            outputs = model(torch.from_numpy(x))
-        return (outputs[:, -1] if model.alphabet is not None else outputs).float().numpy()
+            return last_outputs(model, torch.from_numpy(x)).float().numpy()
 
     outputs = np.concatenate([call(x[i : i + 256]) for i in range(0, len(x), 256)])
-    count = _counted(network)
-    flops = (read_summary(at or run.folder) or {}).get("flops_per_sample")
+    count = sum(p.numel() for p in model.network.parameters())
+    flops = (read_summary(folder) or {}).get("flops_per_sample")
     return Measured(_scores(model, outputs, test.y), count, count, len(held.getvalue()), flops, call, eager=True)
-
-
-def _counted(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
 
 
 def _times(found: dict[str, list[Measured]], x: Any, rounds: int) -> dict[int, dict[str, tuple[float, float]]]:

@@ -12,10 +12,11 @@ import torch
 from runner import __version__
 from runner.after import card, onnx_program
 from runner.after.plain_form import plain
-from runner.after.predict import part_of_data
+from runner.after.predict import labels_of, part_of_data
 from runner.data import Samples
 from runner.errors import ConfigError, RecordError
 from runner.run.load import Trained, load_model
+from runner.run.record import write_whole
 
 SAMPLES = 1000
 """Real samples that a program is checked on, where the data has as many."""
@@ -63,7 +64,7 @@ def exported(run: str | Path, path: str | Path, allow: Collection[str] = (), qua
     else:
         train = part_of_data(run, "train", allow).x[:CALIBRATION] if quantize == "static" else samples.x[:0]
         difference, lines = _as_onnx(model, path, (samples, tested), quantize, onnx_program.raw_inputs(train))
-    _write(place, card.card(run, path, model, lines).encode())
+    write_whole(place, card.card(run, path, model, lines))
     said = [*(f"{path}: {line}" for line in lines), f"{place}: data, setting, quality and limits"]
     return Exported(difference, said)
 
@@ -78,24 +79,13 @@ def _samples(run: str | Path, allow: Collection[str]) -> tuple[Samples, int]:
     return Samples(np.concatenate([test.x, more.x]), np.concatenate([test.y, more.y])), len(test)
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file at once or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RecordError(f"cannot write {path}: {error}") from error
-
-
 def _as_pt2(model: Trained, path: Path, samples: Samples) -> Exported:
     x = torch.from_numpy(np.ascontiguousarray(samples.x[:64]))
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(model, (x[:3],), dynamic_shapes=({0: batch},))
     beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        torch.export.save(program, beside, extra_files={"labels.txt": "\n".join(map(str, _labels(model)))})
+        torch.export.save(program, beside, extra_files={"labels.txt": "\n".join(map(str, labels_of(model)))})
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given buffer is not writable")  # PyTorch 2.10's own reading
             difference = float((torch.export.load(beside).module()(x) - model(x)).abs().max())
@@ -116,10 +106,6 @@ def _as_pt2(model: Trained, path: Path, samples: Samples) -> Exported:
         f"outputs within {difference:.1g} of the model's on {len(x)} samples",
     ]
     return Exported(difference, lines)
-
-
-def _labels(model: Trained) -> list[Any]:
-    return list(model.alphabet or model.labels or range(model.classes or 0))
 
 
 def _as_onnx(
@@ -144,9 +130,10 @@ def _as_onnx(
     proto.producer_name, proto.producer_version = "optbench", __version__
     session = onnx_program.session_of(proto)
     session.run(None, {onnx_program.INPUT: x[:1]})
-    if len(proto.SerializeToString()) >= 2**31:
+    content = proto.SerializeToString()
+    if len(content) >= 2**31:
         raise RecordError(f"{path} would be larger than 2 GiB, the most that one .onnx file holds")
-    _write(path, proto.SerializeToString())
+    write_whole(path, content)
     used = {node.domain or "ai.onnx" for node in proto.graph.node}
     opsets = ", ".join(f"{n} {o.version}" for o in proto.opset_import if (n := o.domain or "ai.onnx") in used)
     lines = [f"ONNX, opset {opsets}, {path.stat().st_size:,} bytes", *onnx_program.said_of(session), *checked]

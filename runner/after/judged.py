@@ -1,7 +1,7 @@
 """What an ensemble is worth beside its members, on the test set."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -165,7 +165,7 @@ def costs(members: list[Member], recipe: Recipe, best: int | None) -> dict[str, 
     return found
 
 
-def _table(team: Team, recipe: Recipe, measured: list[Mapping[str, float]] | list[dict[str, float]]) -> pd.DataFrame:
+def _table(team: Team, recipe: Recipe, measured: Sequence[Mapping[str, float]]) -> pd.DataFrame:
     rows = [
         {"member": m.title, "run_id": m.run_id, "weight": weight, **{f"test_{k}": v for k, v in found.items()}}
         for m, weight, found in zip(team.members, recipe.weights, measured, strict=True)

@@ -9,20 +9,19 @@ import numpy as np
 import torch
 
 from runner.after.combined import FILE, Recipe, digest_of, plain
+from runner.after.predict import source_of
 from runner.config.chosen import Config
 from runner.config.identity import choices
 from runner.config.scope import is_own
-from runner.data import Samples, Source
+from runner.data import Samples
 from runner.engine import checkpoint
 from runner.engine.measure import EVALUATION_BATCH_ON_CPU
 from runner.errors import ConfigError, closest
 from runner.run import files
-from runner.run.job import SPLIT_KEYS, parts_of, read_source
+from runner.run.job import SPLIT_KEYS, parts_of
 from runner.run.load import Trained, load_model
 from runner.statistics.ensembles import Classes
 from runner.statistics.scores import Array
-
-SOUND = ("completed", "stopped_early")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ def find(places: Sequence[str]) -> tuple[list[Member], list[str]]:
     members, left_out = [], []
     for folder in folders.values():
         summary = files.read_summary(folder)
-        if summary is None or summary["status"] not in SOUND:
+        if summary is None or summary["status"] not in files.SOUND:
             left_out.append(f"{folder}: {'it has not ended' if summary is None else summary['status']}")
             continue
         members.append(Member(folder, files.read_config(folder), {"run_id": folder.name[-8:], **summary}))
@@ -153,18 +152,12 @@ class Team:
             raise ConfigError(f"an ensemble has two members or more, got {len(members)}{_one_alone(members)}")
         _refuse_other_data(members, boosted)
         self.models = [load_model(m.folder, allow, m.snapshot) for m in members]
-        self.source = self._source(members[0])
+        self.source = source_of(members[0].folder, members[0].config, allow, "ensemble")
         self._parts: dict[tuple[str, ...], Parts] = {}
         _refuse_unlike(self.members, self.models)
         self.classes = self.source.classes
         self.labels = None if self.source.labels is None else list(self.source.labels)
         self.digests = [digest_of(m.folder) for m in members]
-
-    def _source(self, member: Member) -> Source:
-        source = read_source(member.config, self.allow)
-        files.refuse_changed_data(member.folder, source, "ensemble")
-        counted = [None if p is None else p.counted() for p in (source.val, source.test)]
-        return replace(source, samples=source.samples.counted(), val=counted[0], test=counted[1])
 
     def parts(self, member: Member) -> Parts:
         """Return a member's validation and test samples, raw."""
@@ -213,8 +206,7 @@ def outputs_of(model: Trained, x: Any) -> Array:
 def _one_alone(members: Sequence[Member]) -> str:
     if members and members[0].summary.get("snapshots"):
         return f": {members[0].folder} kept {members[0].summary['snapshots']} snapshots, which --snapshots takes"
-    said = "optbench train -m seeds=5 save=last trains five"
-    return f"; {said}"
+    return "; optbench train -m seeds=5 save=last trains five"
 
 
 def _refuse_other_data(members: Sequence[Member], boosted: bool) -> None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from runner.after.predict import labels_of, last_outputs
 from runner.errors import ConfigError, RecordError
 from runner.run.load import Trained
 
@@ -22,8 +23,6 @@ Numbers = NDArray[Any]
 
 INPUT, OUTPUTS, PROBABILITIES, LABEL = "input", "outputs", "probabilities", "label"
 """What a program takes and gives."""
-QUANTIZED = ("static", "dynamic")
-"""How onnxruntime makes int8 of a program: with ranges of calibration samples, or of each batch."""
 TOLERANCE = 1e-4
 """Largest difference of a program's outputs from PyTorch's, times the largest output where that is above 1."""
 COMPARED = 64
@@ -41,9 +40,7 @@ class _Shipped(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return ``outputs [n, outputs]``; of classes also their probabilities, and the place of the largest."""
-        outputs = self.model(x)
-        if self.model.alphabet is not None:  # what comes after the last character
-            outputs = outputs[:, -1]
+        outputs = last_outputs(self.model, x)
         if self.model.classes is None:
             return (outputs,)
         return outputs, outputs.softmax(1), outputs.argmax(1)
@@ -124,7 +121,7 @@ def labelled(proto: Any, model: Trained) -> Any:
 
     if model.classes is None:
         return proto
-    called: Sequence[Any] = model.alphabet or model.labels or range(model.classes)
+    called = labels_of(model)
     whole = all(isinstance(label, int) and not isinstance(label, bool) for label in called)
     kind = TensorProto.INT64 if whole else TensorProto.STRING
     values: Any = list(called) if whole else [str(label).encode() for label in called]
@@ -144,7 +141,7 @@ def quantized(proto: Any, how: str, calibration: Numbers) -> Any:
 
     Args:
         proto: of ``program_of``.
-        how: one of ``QUANTIZED``.
+        how: ``static``, with the ranges of calibration samples, or ``dynamic``, with those of each batch.
         calibration: raw inputs of training, whose ranges are those of a static program.
     """
     import onnx
@@ -194,8 +191,8 @@ def _reader(x: Numbers, batch: int = 64) -> Any:
     return Reader()
 
 
-def session_of(proto: Any, threads: int = 1) -> Any:
-    """Return what runs a program on the CPU.
+def session_of(proto: Any) -> Any:
+    """Return what runs a program on the CPU, on one thread.
 
     Raises:
         RecordError: if onnxruntime cannot.
@@ -203,7 +200,7 @@ def session_of(proto: Any, threads: int = 1) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
@@ -223,8 +220,7 @@ def difference(session: Any, model: Trained, x: Numbers) -> float:
         for i in range(0, len(x), COMPARED):
             part = x[i : i + COMPARED]
             (found,) = session.run([OUTPUTS], {INPUT: part})
-            outputs = model(torch.from_numpy(part))
-            wanted = (outputs[:, -1] if model.alphabet is not None else outputs).double().numpy()
+            wanted = last_outputs(model, torch.from_numpy(part)).double().numpy()
             largest = max(largest, float(np.abs(found - wanted).max()))
             scale = max(scale, float(np.abs(wanted).max()))
     return largest / scale

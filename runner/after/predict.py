@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from runner.after.combined import is_ensemble, member_at, read
+from runner.config.chosen import Config
 from runner.data import Array, Samples, Source, text
 from runner.data.images import pictures
 from runner.engine.measure import EVALUATION_BATCH_ON_CPU
@@ -26,9 +28,8 @@ def part_of_data(run: str | Path, part: str, allow: Collection[str] = ()) -> Sam
     """
     run = _home(run, part)
     config = read_config(run)
-    source = read_source(config, allow)
-    refuse_changed_data(Path(run), source, "predict")
-    samples = cast(Samples, getattr(parts_of(config, _counted(source), "float64"), part))
+    source = source_of(Path(run), config, allow, "predict")
+    samples = cast(Samples, getattr(parts_of(config, source, "float64"), part))
     if not len(samples):
         raise ConfigError(f"--part {part}: the run has no such samples, as data.val_fraction=0 leaves none")
     return samples
@@ -50,8 +51,20 @@ def _home(run: str | Path, part: str) -> str | Path:
     return homes[0]
 
 
-def _counted(source: Source) -> Source:
-    """Return a source whose samples know their place."""
+def source_of(run: Path, config: Config, allow: Collection[str], said: str) -> Source:
+    """Return a run's data set, as it was trained on; its samples know their place.
+
+    Args:
+        run: its folder.
+        config: its config.
+        allow: import paths of the user's own parts that may be imported.
+        said: what reads the data, such as ``predict``.
+
+    Raises:
+        ConfigError: if the data has changed since the run was trained.
+    """
+    source = read_source(config, allow)
+    refuse_changed_data(run, source, said)
     val, test = (None if part is None else part.counted() for part in (source.val, source.test))
     return replace(source, samples=source.samples.counted(), val=val, test=test)
 
@@ -59,7 +72,7 @@ def _counted(source: Source) -> Source:
 def targets_of(samples: Samples, model: Trained) -> list[Any]:
     """Return the targets of a run's own part as they are called; of a text the one after the last character."""
     last = samples.y.reshape(len(samples), -1)[:, -1].tolist()
-    return last if model.classes is None else [_label(model, int(y)) for y in last]
+    return last if model.classes is None else [labels_of(model)[int(y)] for y in last]
 
 
 def read_own(path: str | Path, model: Trained) -> tuple[Samples, str | None]:
@@ -134,26 +147,30 @@ def predict(model: Trained, x: Array, probabilities: bool = False) -> list[dict[
         ConfigError: for probabilities of numbers.
     """
     parts = torch.split(torch.from_numpy(np.ascontiguousarray(x)), EVALUATION_BATCH_ON_CPU)
-    outputs = torch.cat([model(part) for part in parts])
-    if model.alphabet is not None:  # what comes after the last character
-        outputs = outputs[:, -1]
+    outputs = torch.cat([last_outputs(model, part) for part in parts])
     if model.classes is None:
         if probabilities:
             raise ConfigError("--probabilities are of classes, and this run predicts numbers")
         names = ["prediction"] if outputs.shape[1] == 1 else [f"prediction_{i}" for i in range(outputs.shape[1])]
         return [dict(zip(names, row, strict=True)) for row in outputs.tolist()]
     shares = outputs.softmax(1)
-    best = shares.max(1)
+    best, labels = shares.max(1), labels_of(model)
     rows = [
-        {"prediction": _label(model, label), "probability": probability}
+        {"prediction": labels[label], "probability": probability}
         for label, probability in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
     if probabilities:
-        names = [f"probability_{_label(model, i)}" for i in range(model.classes)]
+        names = [f"probability_{label}" for label in labels]
         rows = [row | dict(zip(names, of_all, strict=True)) for row, of_all in zip(rows, shares.tolist(), strict=True)]
     return rows
 
 
-def _label(model: Trained, label: int) -> Any:
-    called: Sequence[Any] = model.alphabet or model.labels or range(model.classes or 0)
-    return called[label]
+def last_outputs(model: Trained, x: Tensor) -> Tensor:
+    """Return a model's outputs ``[n, outputs]`` of raw inputs; of a text only those after its last character."""
+    outputs: Tensor = model(x)
+    return outputs if model.alphabet is None else outputs[:, -1]
+
+
+def labels_of(model: Trained) -> Sequence[Any]:
+    """Return what the classes are called, in their order: characters, names or numbers; empty where there are none."""
+    return model.alphabet or model.labels or range(model.classes or 0)

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from runner.after.members import Member
 from runner.config.compose import Composer
 from runner.errors import ConfigError, OptbenchError
 from runner.run import launches
+from runner.run.files import SOUND, read_overrides
 from runner.run.job import Job, prepare
 from runner.run.outcome import Outcome
 from runner.shell import joined
@@ -20,19 +19,12 @@ DROPPED = ("save", "force", "pause_at", "retry", "dry_run", "skip_invalid", "fai
 
 
 def overrides_of(member: Member) -> list[str]:
-    """Return what was typed for a run.
+    """Return what is typed to train a run again.
 
     Raises:
         ConfigError: if its folder does not tell.
     """
-    path = member.folder / ".hydra" / "overrides.yaml"
-    try:
-        found = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}; without it the run cannot be trained again") from error
-    if not isinstance(found, list) or not all(isinstance(override, str) for override in found):
-        raise ConfigError(f"{path} holds no overrides; without them the run cannot be trained again")
-    return [o for o in found if o.lstrip("+").partition("=")[0] not in DROPPED]
+    return [o for o in read_overrides(member.folder) if o.lstrip("+").partition("=")[0] not in DROPPED]
 
 
 def lacking(members: Sequence[Member]) -> list[Member]:
@@ -42,8 +34,8 @@ def lacking(members: Sequence[Member]) -> list[Member]:
 
 def refuse(missing: Sequence[Member], members: Sequence[Member]) -> ConfigError:
     """Return what is said of members without weights."""
-    many = "no run" if len(missing) == len(members) else f"{len(missing)} of {len(members)} runs did not"
-    said = f"{many} kept weights" if many == "no run" else f"{many} keep weights"
+    of_all = f"{len(missing)} of {len(members)} runs did not keep weights"
+    said = "no run kept weights" if len(missing) == len(members) else of_all
     return ConfigError(
         f"{said}, as save=none is a sweep's default; the first: {missing[0].folder}\n"
         "add --train, which trains these again with save=last, or train them so yourself: "
@@ -102,7 +94,7 @@ def train(jobs: Sequence[Job], command: str, report: Report) -> list[Outcome]:
         if outcome.summary["status"] == "interrupted":
             raise KeyboardInterrupt
     for outcome in outcomes:
-        if outcome.summary["status"] not in ("completed", "stopped_early"):
-            said = f"{outcome.job.folder}: {outcome.summary['status']}: {outcome.summary.get('stop_reason')}"
-            raise OptbenchError(said)
+        if outcome.summary["status"] not in SOUND:
+            reason = outcome.summary.get("stop_reason")
+            raise OptbenchError(f"{outcome.job.folder}: {outcome.summary['status']}: {reason}")
     return outcomes

@@ -138,8 +138,8 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
 
     given = list(arguments.overrides)
     asked = automatic.meant(arguments.thing, arguments.label, given)
-    named = [] if any(o.startswith("name=") for o in given) else [f"name={asked.name}"]
-    overrides, doubts = [*asked.overrides, *named, *given], list(asked.doubts)
+    name = [] if any(o.startswith("name=") for o in given) else [f"name={asked.name}"]
+    overrides, doubts = [*asked.overrides, *name, *given], list(asked.doubts)
     for _ in range(MOST_REMEDIES):
         try:
             job = prepared(overrides, arguments.config_dir)
@@ -150,11 +150,8 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
             overrides = found[0]
             doubts.append(f"{found[1]}: read with  {joined(changed)}")
             continue
-        if (
-            counting := []
-            if any(o.startswith(("data.exclude=", "data.columns=")) for o in overrides)
-            else (automatic.counters(job))
-        ):
+        named = any(o.startswith(("data.exclude=", "data.columns=")) for o in overrides)
+        if not named and (counting := automatic.counters(job)):
             overrides.append(f"data.exclude=[{','.join(counting)}]")
             doubts.append(f"{', '.join(counting)} counts the rows and is left out: {overrides[-1]}")
             continue
@@ -182,16 +179,8 @@ def _prepared(
 
     composer = Composer(start_hydra(arguments.config_dir).config_loader)
     limits = Limits(arguments.trials, duration(arguments.budget), SIZES[size])
-    asked = Asked(
-        overrides,
-        SAMPLERS[0],
-        0,
-        size,
-        arguments.metric,
-        limits,
-        joined(["tune", *overrides]),
-        began,
-    )
+    command = joined(["tune", *overrides])
+    asked = Asked(overrides, SAMPLERS[0], 0, size, arguments.metric, limits, command, began)
     return composer, *prepared_search(composer, asked)
 
 

@@ -54,11 +54,11 @@ def trained(at: "Place", prepared: "Callable[[], Job]", told: "Callable[[Outcome
     try:
         return _trained(at, prepared, told)
     except ProcessError:
-        if at.is_first and not started_here():
+        if started_here():
+            os._exit(LOST)  # at its end the interpreter would wait for connections to what has gone
+        if at.is_first:
             raise
-        if not started_here():
-            return 1
-        os._exit(LOST)  # at its end the interpreter would wait for connections to what has gone
+        return 1
     except OptbenchError as error:
         if at.is_first:
             raise

@@ -4,6 +4,7 @@ import csv
 import sys
 from collections.abc import Sequence
 
+from runner.after.chains import INT8
 from runner.cli.arguments import Parser, check_file
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.cli.typed import FILES, FOLDERS
@@ -11,7 +12,6 @@ from runner.errors import ConfigError
 
 PARTS = ("train", "val", "test")
 ENDINGS = (".pt2", ".onnx")
-QUANTIZED = ("static", "dynamic")
 
 
 def parser() -> Parser:
@@ -27,7 +27,7 @@ def parser() -> Parser:
     about = "write the model as .onnx or .pt2 (torch.export), check it, and write a card beside it; predict nothing"
     parser.add_argument("--export", metavar="FILE", help=about, words=FILES)
     about = "int8 weights in the .onnx: static (ranges of training samples), dynamic (of each batch)"
-    parser.add_word("--quantize", words=QUANTIZED, metavar="HOW", help=about)
+    parser.add_word("--quantize", words=INT8, metavar="HOW", help=about)
     about = "import path of a part of your own that may be imported, such as mine.Net"
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help=about)
     return parser

@@ -57,11 +57,10 @@ def _axes(typed: Typed) -> list[str]:
 
 def run(argv: Sequence[str]) -> int:
     """Write the report and print the answer."""
-    arguments = parser().parse_args(argv)
-    _check(arguments)
+    given = parser().parse_args(argv)
+    _check(given)
     from runner.report.write import Asked, report
 
-    given = arguments
     axes = tuple(given.axes.split(",")) if given.axes else None
     asked = Asked(
         given.metric, given.better, given.target, axes, given.within, given.config_dir, given.margin, given.into
@@ -74,10 +73,10 @@ def run(argv: Sequence[str]) -> int:
     found = report(given.folders, asked)
     print(found.text, flush=True)  # first: it stands even where the folder cannot be written
     print(found.write(), end="")
-    if arguments.open and not shown_in_browser(found.page.resolve().as_uri()):
+    if given.open and not shown_in_browser(found.page.resolve().as_uri()):
         print(f"optbench: there is no browser here; the page is {found.page}", file=sys.stderr)
-    if arguments.tensorboard is not None:
-        print(found.write_events(Path(arguments.tensorboard)), end="")
+    if given.tensorboard is not None:
+        print(found.write_events(Path(given.tensorboard)), end="")
     return 0
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from runner import GOES_ON, INTERRUPTED
 from runner.cli import following
 from runner.cli.arguments import Parser, check_file, whole_number
-from runner.cli.following import followed
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.cli.typed import FILES
 from runner.search.asked import FINALISTS, GENERATION, HALVINGS, SAMPLERS, Limits, duration, refuse_numbers
@@ -54,28 +53,27 @@ def parser() -> Parser:
 def run(argv: Sequence[str]) -> int:
     """Search, and say what was found."""
     began = time.monotonic()
-    arguments = parser().parse_intermixed_args(argv)
-    given = arguments
+    given = parser().parse_intermixed_args(argv)
     refuse_numbers(given.trials, given.budget, given.generation, given.seed, given.finalists)
     check_file("--journal", given.journal)
-    seconds = None if arguments.budget is None else duration(arguments.budget)
+    seconds = None if given.budget is None else duration(given.budget)
     find_parts_in_current_folder()
     from runner.config.compose import Composer, start_hydra
     from runner.search import conclusion
     from runner.search.prepare import Asked, prepared
 
     asked = Asked(
-        arguments.overrides,
-        arguments.sampler,
-        arguments.seed,
-        arguments.generation,
-        arguments.metric,
-        Limits(arguments.trials, seconds, arguments.finalists),
-        joined(["tune", *arguments.overrides]),
+        given.overrides,
+        given.sampler,
+        given.seed,
+        given.generation,
+        given.metric,
+        Limits(given.trials, seconds, given.finalists),
+        joined(["tune", *given.overrides]),
         began,
-        arguments.halving,
+        given.halving,
     )
-    composer = Composer(start_hydra(arguments.config_dir).config_loader)
+    composer = Composer(start_hydra(given.config_dir).config_loader)
     search, left_out = prepared(composer, asked)
     for said in left_out:
         print(f"optbench: not in the default space: {said}", file=sys.stderr)
@@ -90,9 +88,9 @@ def run(argv: Sequence[str]) -> int:
         print(f"optbench: {said}", file=sys.stderr)
     if given.journal is not None:
         search.journal = Path(given.journal)
-    with followed(search.study.folder if given.watch else None, given.config_dir):
+    with following.followed(search.study.folder if given.watch else None, given.config_dir):
         conclusion.run(search)
-    return end(search, arguments.config_dir)
+    return end(search, given.config_dir)
 
 
 def _described(search: "Search") -> str:

@@ -13,7 +13,9 @@ from runner.config.own_yamls import refuse_aliases
 from runner.data import Source
 from runner.errors import ConfigError, closest
 
-FINISHED = ("completed", "stopped_early", "diverged")
+SOUND = ("completed", "stopped_early")
+"""Of a run whose result can be used."""
+FINISHED = (*SOUND, "diverged")
 ENDED = (*FINISHED, "failed")
 STATUSES = (*ENDED, "interrupted", "paused")
 VALIDATION = "validation.json"
@@ -38,6 +40,22 @@ def read_config(run: str | Path) -> Config:
         return check(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
     except (ConfigError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is no run's config: {error}") from error
+
+
+def read_overrides(run: Path) -> list[str]:
+    """Return what was typed for a run.
+
+    Raises:
+        ConfigError: if its folder does not tell.
+    """
+    path = run / ".hydra" / "overrides.yaml"
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}; without it no run like this one can be trained") from error
+    if not isinstance(found, list) or not all(isinstance(override, str) for override in found):
+        raise ConfigError(f"{path} holds no overrides; without them no run like this one can be trained")
+    return found
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:

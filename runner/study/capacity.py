@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 
 from runner.report.load import Records
-from runner.study.judging import Array, Curves, Rows, judgement, lines, over_steps
-from runner.study.ordering import compared, interval, numbers
+from runner.study.judging import Array, Curves, Rows, compared, interval, judgement, lines, numbers, over_steps
 from runner.study.study import Judgement, Study
 
 SHARES = (0.0625, 0.25, 1.0)

@@ -2,23 +2,14 @@
 
 import numpy as np
 
-from runner.after.members import Team, find
 from runner.report.load import Records
 from runner.statistics.ensembles import Classes
-from runner.study.judging import Array, Curves, Rows, judgement, lines
-from runner.study.ordering import compared, interval
+from runner.study.judging import Array, Curves, Rows, compared, interval, judgement, lines, predicted
 from runner.study.study import Judgement, Study
 
 SIZES = (1, 2, 5, 10)
 GROUP = 10
 """Networks of which ensembles of each size are made; no two groups share one."""
-
-
-def _predicted(records: Records, ids: list[str]) -> tuple[Array, Classes]:
-    """Return what runs predict of the test set, ``[runs, n, classes]``, and its classes."""
-    members, _ = find([str(records.places[run_id]) for run_id in ids])
-    test = Team(members).predict("test")
-    return test.outputs, test.labels
 
 
 def error(outputs: Array, y: Classes) -> float:
@@ -29,7 +20,8 @@ def error(outputs: Array, y: Classes) -> float:
 def ensemble_size(records: Records) -> Judgement:
     """Compare ensembles of several sizes, made of the same networks, group by group."""
     order = records.runs.assign(number=records.number("seed")).sort_values("number")
-    outputs, y = _predicted(records, order["run_id"].tolist())
+    test = predicted(records, order["run_id"].tolist())
+    outputs, y = test.outputs, test.labels
     groups = [outputs[first : first + GROUP] for first in range(0, len(outputs), GROUP)]
     found = np.array(
         [
@@ -65,7 +57,8 @@ def bagging(records: Records) -> Judgement:
         seeds = sorted(of_it["seed"].unique(), key=int)
         for seed in seeds:
             ours = of_it[of_it["seed"] == seed].sort_values("data.bootstrap")  # the whole set is the first
-            outputs, y = _predicted(records, ours["run_id"].tolist())
+            test = predicted(records, ours["run_id"].tolist())
+            outputs, y = test.outputs, test.labels
             single.append(error(outputs[:1], y))
             bagged.append(error(outputs[1:], y))
             called = outputs[1:].argmax(2)

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from runner.report.load import Records
-from runner.study.judging import Curves, Rows, judgement, lines
-from runner.study.ordering import compared, dropout, interval, numbers
+from runner.study.judging import Curves, Rows, compared, interval, judgement, lines, numbers
+from runner.study.ordering import dropout
 from runner.study.study import Judgement, Study
 
 HELPED = {"dropout": ("dropout", "none"), "averaged weights": ("ema", "none"), "augmentation": ("none", "crop+rotate")}

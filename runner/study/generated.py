@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 
 from runner.report.load import Records
-from runner.study.judging import Curves, Rows, judgement, lines
-from runner.study.ordering import compared, interval, numbers
+from runner.study.judging import Curves, Rows, compared, interval, judgement, lines, numbers
 from runner.study.study import Judgement, Study
 
 LENGTHS = (1000, 2000, 4000, 8000)

@@ -2,11 +2,20 @@
 
 import numpy as np
 
-from runner.after.members import Team, find
 from runner.report.load import Records
 from runner.statistics.ensembles import calibration
-from runner.study.judging import Array, Curves, Rows, judgement, lines, over_steps
-from runner.study.ordering import compared, interval, numbers
+from runner.study.judging import (
+    Array,
+    Curves,
+    Rows,
+    compared,
+    interval,
+    judgement,
+    lines,
+    numbers,
+    over_steps,
+    predicted,
+)
 from runner.study.study import Judgement, Study
 
 PUBLISHED = {
@@ -51,9 +60,7 @@ def calibrated(records: Records) -> Judgement:
     curves: Curves = {}
     for name, (kind, changed) in kinds.items():
         of_it = runs[(runs["regularization"] == kind) & (runs["augment"] == changed)]
-        members, _ = find([str(records.places[run_id]) for run_id in of_it["run_id"]])
-        by_seed = sorted(members, key=lambda member: int(member.config["seed"]))
-        test = Team(by_seed).predict("test")
+        test = predicted(records, of_it["run_id"].tolist())
         errors[name] = np.array([100 * calibration(shares, test.labels).error for shares in test.outputs])
         curves[name] = (of_it["seed"].to_numpy(float), errors[name])
     rows: Rows = [compared("calibration error without, points", *interval(errors["without"]), "reported", True)]

@@ -5,12 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from runner.config.chosen import chosen
 from runner.metrics import value
 from runner.run.build import build
-from runner.run.files import read_config
-from runner.run.job import Job, read_source
-from runner.study.study import weights_of
+from runner.study.study import job_of, weights_of
 
 SAMPLES_AT_A_TIME = 256
 
@@ -20,8 +17,7 @@ def of_each_sample(place: Path) -> float:
 
     Of n samples, tr(Σ) is the sum of the unbiased variances and |G|² their mean's square less tr(Σ)/n.
     """
-    config = read_config(place)
-    run = build(Job(config, chosen(config), read_source(config, ()), "", frozenset()))
+    run = build(job_of(place))
     model = run.construct()
     model.load_state_dict(weights_of(place))
     weights = {name: p.detach() for name, p in model.named_parameters()}

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 
 from runner.report.load import Records
-from runner.study.judging import Curves, Rows, judgement, lines, over_steps
-from runner.study.ordering import compared, interval, numbers
+from runner.study.judging import Curves, Rows, compared, interval, judgement, lines, numbers, over_steps
 from runner.study.study import Judgement, Study
 
 LEAST_SHARE, MOST_SHARE = 0.85, 1.25

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from runner.report.load import Records
-from runner.study.judging import Array, Curves, judgement, lines
+from runner.study.judging import Array, Curves, compared, interval, judgement, lines, numbers
 from runner.study.study import Judgement, Study
 
 STALLED, TRAINED = 2.25, 0.6
@@ -225,31 +225,6 @@ def batch_scaling(records: Records) -> Judgement:
         "halving with each doubling": (sizes, 2 ** (mean[0] + sizes[0] - sizes)),
     }
     return judgement(rows, lines("steps", "Steps to a validation loss of 0.2", ("log2 of the batch", "steps"), curves))
-
-
-def numbers(records: Records, *columns: str) -> pd.DataFrame:
-    """Return the runs, these columns as numbers; ``decay`` is what a step at the full rate shrinks weights by."""
-    runs: pd.DataFrame = records.runs.copy()
-    if "decay" in columns:
-        rate = pd.to_numeric(runs["optim.lr"])
-        both = [runs[c] for c in ("optim.weight_decay", "regularization.l2.strength") if c in runs]
-        strength = sum(pd.to_numeric(column, errors="coerce").fillna(0.0) for column in both)
-        runs["decay"] = (rate * strength).map(lambda value: float(f"{value:.3g}"))
-    for column in columns:
-        runs[column] = pd.to_numeric(runs[column], errors="coerce")
-    return runs
-
-
-def interval(differences: Array) -> tuple[float, float, float]:
-    """Return the mean of paired differences and its 95 % interval (Student's)."""
-    mean = float(np.mean(differences))
-    half = float(stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences))
-    return mean, mean - half, mean + half
-
-
-def compared(what: str, mean: float, low: float, high: float, expected: str, holds: bool) -> dict[str, object]:
-    """Return a row: what is compared, its mean and 95 % interval, what was expected and whether it holds."""
-    return {"compared": what, "mean": mean, "low": low, "high": high, "expected": expected, "holds": holds}
 
 
 _DIGITS = ("data=digits", "model.width=64", "batch.size=64", "max_steps=1000", "eval_every=500", "scheduler=constant")

@@ -189,7 +189,9 @@ def _plot(study: Study, here: bool) -> str:
             drawn = (study.folder / "plot.svg").read_bytes()
         except OSError:
             return ""
-    elif (drawn := reference.plot(study.name) or b"") == b"":
+    elif (shipped := reference.plot(study.name)) is not None:
+        drawn = shipped
+    else:
         return ""
     held = base64.b64encode(drawn).decode()
     alt = escape(f"Plot of {study.name}: {study.finding}")

@@ -11,8 +11,7 @@ from runner.after.onnx_program import refuse_without_onnx
 from runner.report.load import Records
 from runner.run.files import read_config
 from runner.run.load import load_model
-from runner.study.judging import Curves, Rows, judgement, lines
-from runner.study.ordering import compared, interval, numbers
+from runner.study.judging import Curves, Rows, compared, interval, judgement, lines, numbers
 from runner.study.study import Judgement, Study
 
 COST = 0.5

@@ -3,8 +3,7 @@
 import numpy as np
 
 from runner.report.load import Records
-from runner.study.judging import Curves, Rows, judgement, lines, over_steps
-from runner.study.ordering import compared, interval, numbers
+from runner.study.judging import Curves, Rows, compared, interval, judgement, lines, numbers, over_steps
 from runner.study.study import Judgement, Study
 
 

@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from runner.report.load import Records, read_layers
+from runner.report.load import Records
 from runner.report.section import Plot
-from runner.study.judging import Array, Curves, Rows, judgement, layers_at_start, lines
+from runner.study.judging import Array, Curves, Rows, judgement, layers_at_start, layers_of, lines, training_losses
 from runner.study.study import Judgement, weights_of
 
 
@@ -47,8 +47,7 @@ def weight_variance(records: Records) -> Judgement:
     """Compare the second moment of square layers' weights at step 0 with what each initializer says it is."""
     found: dict[str, list[Array]] = {}
     for _, row in records.runs.iterrows():
-        layers = read_layers(records.places[row["run_id"]])
-        assert layers is not None, "the sweep asks for diagnostics"
+        layers = layers_of(records, row["run_id"])
         square = layers[(layers["step"] == 0) & layers["layer"].isin(["hidden.1", "hidden.2", "hidden.3"])]
         # The mean square of fan_in² weights, times fan_in.
         norms = square["weight_norm"].to_numpy(float)
@@ -88,8 +87,7 @@ def lsuv(records: Records) -> Judgement:
     rows: Rows = []
     curves: Curves = {}
     for _, row in records.runs.iterrows():
-        layers = read_layers(records.places[row["run_id"]])
-        assert layers is not None, "the sweep asks for diagnostics"
+        layers = layers_of(records, row["run_id"])
         first = layers[layers["step"] == 0]
         label = f"{row['model']}, {row['model.activation']}"
         variances = first["output_variance"].to_numpy(float)
@@ -104,9 +102,8 @@ def symmetry(records: Records) -> Judgement:
     rows: Rows = []
     curves: Curves = {}
     for _, row in records.runs.iterrows():
-        rows_of = records.curves[records.curves["run_id"] == row["run_id"]]
         name = f"{row['init']}, lr {float(row['optim.lr']):g}"
-        curves[name] = (rows_of["step"].to_numpy(float), rows_of["train_loss"].to_numpy(float))
+        curves[name] = training_losses(records, row["run_id"])
         weights = weights_of(records.places[row["run_id"]])
         hidden = [w for name, w in weights.items() if name.startswith("hidden") and name.endswith("weight")]
         if row["init"] == "zeros":
@@ -141,8 +138,7 @@ def orthogonal_linear(records: Records) -> Judgement:
     for _, row in records.runs.iterrows():
         depth, init = int(row["model.depth"]) + 1, str(row["init"])
         if depth == 51:
-            layers = read_layers(records.places[row["run_id"]])
-            assert layers is not None, "the sweep asks for diagnostics"
+            layers = layers_of(records, row["run_id"])
             moments = layers[layers["step"] == 0]["activation_second_moment"].to_numpy(float)
             ratio = math.sqrt(moments[49] / moments[0])
             holds = abs(ratio - 1) <= 1e-5
@@ -150,8 +146,7 @@ def orthogonal_linear(records: Records) -> Judgement:
             continue
         if init == "orthogonal" and _determinant(int(row["seed"]), depth) < 0:
             continue
-        of_run = records.curves[records.curves["run_id"] == row["run_id"]]
-        step, loss = of_run["step"].to_numpy(float), of_run["train_loss"].to_numpy(float)
+        step, loss = training_losses(records, row["run_id"])
         curves.setdefault(f"{init}, {depth} layers", (step, loss))
         learned.setdefault((init, depth), []).append((row["optim.lr"], bool((loss <= TARGET_LOSS).any())))
     for (init, depth), found in sorted(learned.items()):
@@ -204,8 +199,7 @@ def dying_relu(records: Records) -> Judgement:
     """Compare the share of networks whose output is 0 for the input with the closed form."""
     by_width: dict[int, dict[str, object]] = {}
     for _, row in records.runs.iterrows():
-        layers = read_layers(records.places[row["run_id"]])
-        assert layers is not None, "the sweep asks for diagnostics"
+        layers = layers_of(records, row["run_id"])
         width = int(json.loads(row["model.args"])["width"])
         first = layers[(layers["step"] == 0) & (layers["layer"] == "readout")]
         share = float(first["dead_fraction"].iloc[0])
@@ -230,8 +224,7 @@ def fan_mode(records: Records) -> Judgement:
     """
     found: dict[str, dict[str, list[Array]]] = {}
     for _, row in records.runs.iterrows():
-        layers = read_layers(records.places[row["run_id"]])
-        assert layers is not None, "the sweep asks for diagnostics"
+        layers = layers_of(records, row["run_id"])
         first = layers[(layers["step"] == 0) & layers["layer"].str.startswith("hidden")]
         mode = "fan_in" if row["init"] == "he_normal" else "fan_out"
         for column in ("activation_second_moment", "gradient_second_moment"):

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from runner.config.chosen import chosen
 from runner.report.load import Records
-from runner.run.files import read_config, read_csv
-from runner.run.job import Job, read_source
-from runner.study.judging import Array, Curves, Rows, judgement, lines, over_steps
-from runner.study.study import Judgement, weights_of
+from runner.run.files import read_csv
+from runner.study.judging import Array, Curves, Rows, judgement, lines, over_steps, training_losses
+from runner.study.study import Judgement, job_of, weights_of
 
 KAPPA = 100.0
 GD_LR = 2 / (1 + 1 / KAPPA)
@@ -33,8 +31,7 @@ def quadratic_rates(records: Records) -> Judgement:
     rows: Rows = []
     curves: Curves = {}
     for _, row in records.runs.iterrows():
-        of_run = records.curves[records.curves["run_id"] == row["run_id"]]
-        step, loss = of_run["step"].to_numpy(float), of_run["train_loss"].to_numpy(float)
+        step, loss = training_losses(records, row["run_id"])
         curves[row["optim"]] = (step, loss)
         late = (step >= 100) & (loss > 0)
         design = np.stack([np.ones(late.sum()), step[late], np.log(step[late])], axis=1)
@@ -53,10 +50,9 @@ def divergence_threshold(records: Records) -> Judgement:
     rows: Rows = []
     curves: Curves = {}
     for _, row in records.runs.iterrows():
-        of_run = records.curves[records.curves["run_id"] == row["run_id"]]
         share = float(row["optim.lr"]) / THRESHOLDS[row["optim"]]
-        loss = of_run["train_loss"].to_numpy(float)
-        curves[f"{row['optim']} at {share:.2f}"] = (of_run["step"].to_numpy(float), loss)
+        step, loss = training_losses(records, row["run_id"])
+        curves[f"{row['optim']} at {share:.2f}"] = (step, loss)
         fell = row["status"] == "completed" and loss[-1] < loss[0]
         diverged = row["status"] == "diverged"
         rows.append(
@@ -103,9 +99,8 @@ def decay_forms(records: Records) -> Judgement:
     ]
     curves: Curves = {}
     for _, row in records.runs.iterrows():
-        of_run = records.curves[records.curves["run_id"] == row["run_id"]]
         label = f"{row['optim']}, {row['regularization']} {row.get('optim.weight_decay', '')}"
-        curves[label] = (of_run["step"].to_numpy(float), of_run["train_loss"].to_numpy(float))
+        curves[label] = training_losses(records, row["run_id"])
     return judgement(rows, lines("decay-forms", "Training loss", ("steps", "training loss"), curves))
 
 
@@ -140,8 +135,7 @@ def amsgrad(records: Records) -> Judgement:
     curves: Curves = {}
     for _, row in records.runs.iterrows():
         x = float(weights_of(records.places[row["run_id"]])["readout.weight"])
-        of_run = records.curves[records.curves["run_id"] == row["run_id"]]
-        curves[row["optim"]] = (of_run["step"].to_numpy(float), of_run["train_loss"].to_numpy(float))
+        curves[row["optim"]] = training_losses(records, row["run_id"])
         wanted = expected[row["optim"]]
         rows.append({"optim": row["optim"], "x": x, "expected": wanted, "holds": x * wanted > 0.8})
     return judgement(rows, lines("amsgrad", "Mean loss, best at its lowest", ("steps", "mean loss"), curves, log=False))
@@ -230,8 +224,7 @@ def _change_of_logits(place: Path) -> float:
 
     from runner.run.build import build
 
-    config = read_config(place)
-    run = build(Job(config, chosen(config), read_source(config, ()), "", frozenset()))
+    run = build(job_of(place))
     model = run.construct().eval()
     with torch.no_grad():
         before = model(run.val.x)

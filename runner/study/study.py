@@ -4,7 +4,7 @@ import csv
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from runner.config.chosen import chosen
 from runner.config.compose import Composer, start_hydra
 from runner.config.identity import identity
 from runner.errors import ConfigError, OptbenchError, RecordError
@@ -20,7 +21,7 @@ from runner.report.evaluations import FIRST
 from runner.report.load import Records, load
 from runner.report.section import Plot
 from runner.run import files, launches, record
-from runner.run.job import OUTPUTS, Job
+from runner.run.job import OUTPUTS, Job, read_source
 from runner.run.lock import holding
 from runner.run.outcome import finished
 from runner.run.record import write_whole
@@ -95,11 +96,13 @@ class Verdict:
             "train_seconds": round(self.train_seconds, 1),
             "date": datetime.now(UTC).date().isoformat(),
             "versions": self.versions,
-            "numbers": json.loads(self.numbers.to_json(orient="records", double_precision=15)),
+            "numbers": rows_of(self.numbers),
         }
 
 
 VERDICT = ("verdict.json", "numbers.csv", "plot.png", "plot.svg")
+WORDS = {True: "reproduced", False: "not_reproduced", None: "inconclusive"}
+"""Verdicts, by whether the finding holds."""
 
 
 def run(study: Study, say: Callable[[str], None]) -> Verdict:
@@ -130,14 +133,31 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
     own = {job.run_id for job in jobs}  # an earlier version's runs may lie there too
     records.runs = records.runs[records.runs["run_id"].isin(own)].reset_index(drop=True)
     judgement = study.judge(records)
-    word = {True: "reproduced", False: "not_reproduced", None: "inconclusive"}[judgement.holds]
     seconds = float(records.number("train_seconds").sum())
-    verdict = Verdict(study, word, judgement.numbers, len(records.runs), seconds, _versions(records))
-    for kind, drawn in render(judgement.plot, ("png", "svg")).items():
-        write_whole(study.folder / f"plot.{kind}", drawn)
-    write_whole(study.folder / "numbers.csv", judgement.numbers.to_csv(index=False, lineterminator="\n"))
-    write_whole(study.folder / "verdict.json", json.dumps(verdict.as_json(), indent=2) + "\n")
+    verdict = Verdict(study, WORDS[judgement.holds], judgement.numbers, len(records.runs), seconds, _versions(records))
+    write_verdict(study.folder, verdict.as_json(), judgement)
     return verdict
+
+
+def rows_of(numbers: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a verdict's numbers as ``verdict.json`` holds them: NaN is null."""
+    found: list[dict[str, Any]] = json.loads(numbers.to_json(orient="records", double_precision=15))
+    return found
+
+
+def write_verdict(folder: Path, verdict: Mapping[str, Any], judgement: Judgement) -> Path:
+    """Write a verdict with its numbers and its plot, and return where it lies.
+
+    Raises:
+        RecordError: if it cannot be written.
+    """
+    with record.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for kind, drawn in render(judgement.plot, ("png", "svg")).items():
+        write_whole(folder / f"plot.{kind}", drawn)
+    write_whole(folder / "numbers.csv", judgement.numbers.to_csv(index=False, lineterminator="\n"))
+    write_whole(folder / "verdict.json", json.dumps(verdict, indent=2) + "\n")
+    return folder / "verdict.json"
 
 
 def overrides_of(study: Study, sweep: Sequence[str], composer: Composer) -> list[list[str]]:
@@ -265,6 +285,12 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         except ValueError as error:
             raise ValueError(f"row {number} of {path.name}: {error}") from error
     return rows
+
+
+def job_of(place: Path) -> Job:
+    """Return the job of a run that has ended, to build its model and data once more."""
+    config = files.read_config(place)
+    return Job(config, chosen(config), read_source(config, ()), "", frozenset())
 
 
 def weights_of(place: Path) -> dict[str, Any]:

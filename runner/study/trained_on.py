@@ -5,13 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from runner.after.members import Team, find
 from runner.config.options import options_in
 from runner.report.load import Records
 from runner.run.job import Job
 from runner.statistics.ensembles import Classes
-from runner.study.judging import Array, Curves, Rows, judgement, lines
-from runner.study.ordering import compared, interval, numbers
+from runner.study.judging import Array, Curves, Rows, compared, interval, judgement, lines, numbers, predicted
 from runner.study.study import Judgement, Study
 
 SPARSITIES = (0.8, 0.95, 0.98)
@@ -134,8 +132,7 @@ def on_few(jobs: Sequence[Job]) -> list[str]:
 
 def right(records: Records, runs: pd.DataFrame) -> tuple[Array, Classes]:
     """Return which test samples runs are right about, ``[runs, n]``, and the samples' classes."""
-    members, _ = find([str(records.places[run_id]) for run_id in runs["run_id"]])
-    test = Team(members).predict("test")
+    test = predicted(records, runs["run_id"].tolist())
     return (test.outputs.argmax(2) == test.labels).astype(float), test.labels
 
 

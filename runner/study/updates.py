@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from runner.report.load import Records
-from runner.study.judging import Array, Curves, Rows, judgement, lines, over_steps
+from runner.study.judging import Array, Curves, Rows, judgement, lines, over_steps, training_losses
 from runner.study.study import Judgement, weights_of
 
 DECAYS = (0.05, 0.5)
@@ -39,8 +39,7 @@ def decay_threshold(records: Records) -> Judgement:
                 "holds": row["status"] == expected,
             }
         )
-        of_run = records.curves[records.curves["run_id"] == row["run_id"]]
-        curves[str(rows[-1]["what"])] = (of_run["step"].to_numpy(float), of_run["train_loss"].to_numpy(float))
+        curves[str(rows[-1]["what"])] = training_losses(records, row["run_id"])
     return judgement(rows, lines("decay-threshold", "Loss with decoupled decay", ("steps", "loss"), curves))
 
 

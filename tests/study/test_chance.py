@@ -7,7 +7,7 @@ import pytest
 from runner.report.load import Records
 from runner.study import chance, ordering
 from runner.study.catalogue import STUDIES
-from runner.study.ordering import interval
+from runner.study.judging import interval
 
 DRAWS = 4000
 

@@ -105,7 +105,7 @@ def test_a_shard_goes_on_after_a_kill_and_is_not_run_again_once_it_is_packed(
     shards.run_shard(SMALL, 1, 1, lambda text: None)
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
     found, told = packed.read(SMALL)
-    assert packed.missing(SMALL, plan.parts(SMALL), found) == [] and told[0]["runs"] == len(found)
+    assert packed.missing(plan.parts(SMALL), found) == [] and told[0]["runs"] == len(found)
     assert set(found["role"]) == {TRIAL, FINAL, LENGTH, TIMED}
     ended = found[found["role"] != TIMED]
     assert (ended["status"] == "completed").all() and np.isfinite(ended[packed.CURVE].to_numpy(float)).all()
@@ -133,7 +133,7 @@ def test_an_optimizer_that_comes_later_joins_a_packed_shard(folder: Path, monkey
     monkeypatch.setattr(shards, "_cell", made)
     shards.run_shard(SMALL, 1, 1, lambda text: None)
     more = replace(SMALL, contenders=(*SMALL.contenders, MOMENTUM))
-    (waiting,) = packed.missing(more, plan.parts(more), packed.read(more)[0])
+    (waiting,) = packed.missing(plan.parts(more), packed.read(more)[0])
     assert waiting.contender is MOMENTUM
     shards.run_shard(more, 1, 1, lambda text: None)
     found, told = packed.read(more)

@@ -3,13 +3,12 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from runner.statistics.scores import Array
 from runner.study.contest.plan import FINAL, TRIAL
 from runner.study.contest.workloads import EVALUATIONS
 
-Array = npt.NDArray[np.float64]
 LAST = f"loss_{EVALUATIONS}"
 
 

@@ -12,8 +12,7 @@ from runner.study.contest import rules
 from runner.study.contest.choice import final_loss, finals
 from runner.study.contest.contenders import BASELINE
 from runner.study.contest.plan import TRIAL, Contest
-from runner.study.judging import Curves, Rows, lines
-from runner.study.ordering import compared, interval
+from runner.study.judging import Curves, Rows, compared, interval, lines
 from runner.study.study import Judgement
 
 Parts = Mapping[str, pd.DataFrame]

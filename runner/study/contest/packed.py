@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from runner.errors import RecordError
@@ -24,17 +23,18 @@ from runner.study.contest.plan import Contest, Part, Run, design, parts
 from runner.study.contest.workloads import EVALUATIONS
 
 SHIPPED = Path(__file__).parent.parent / "records"
+HEADLINES = SHIPPED / "headlines.json"
+"""What the two headline claims came to on other seeds."""
 CURVE = [f"loss_{place}" for place in range(EVALUATIONS + 1)]
 """The validation loss at each evaluation, the one before training first; empty after a run diverged."""
 KEY = ["workload", "schedule", "optimizer"]
 WORDS = (*KEY, "design", "role", "setting", "status")
 COLUMNS = (
-    *("workload", "schedule", "optimizer", "design", "role", "trial", "setting", "seed", "steps", "status"),
+    *(*KEY, "design", "role", "trial", "setting", "seed", "steps", "status"),
     *("step_seconds", "state_bytes", "parameters", "val_accuracy", "test_loss", "test_accuracy", *CURVE),
 )
 DIGITS = 5
 """Numbers are kept to so many significant digits."""
-Array = npt.NDArray[np.float64]
 
 
 def row(contest: Contest, run: Run, job: Job) -> dict[str, object]:
@@ -147,7 +147,7 @@ def read(contest: Contest) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     return (pd.concat(list(found.values()), ignore_index=True) if found else empty), told
 
 
-def missing(contest: Contest, among: Sequence[Part], frame: pd.DataFrame) -> list[Part]:
+def missing(among: Sequence[Part], frame: pd.DataFrame) -> list[Part]:
     """Return the parts that no shard holds."""
     held = set(map(tuple, frame[KEY].drop_duplicates().to_numpy()))
     return [part for part in among if part.key not in held]

@@ -38,7 +38,7 @@ def run_shard(contest: Contest, number: int, of: int, say: Say) -> None:
         OptbenchError: if a run failed or was interrupted; the same command goes on.
     """
     held, _ = packed.read(contest)
-    waiting = packed.missing(contest, plan.shard(contest, number, of), held)
+    waiting = packed.missing(plan.shard(contest, number, of), held)
     name = f"{contest.name}-{number:02d}of{of:02d}"
     if not waiting:
         say(f"{name}: every part of it is packed")
@@ -129,8 +129,9 @@ def again(
         which: parts, by their keys; None: all. The others stay as they are.
     """
     other = replace(contest, seeds=tuple(seeds))
-    held = [part for part in plan.parts(contest) if part not in packed.missing(contest, [part], frame)]
-    held = [part for part in held if which is None or part.key in which]
+    every = plan.parts(contest)
+    missing = packed.missing(every, frame)
+    held = [part for part in every if part not in missing and (which is None or part.key in which)]
     rows: list[dict[str, object]] = []
     for _, group in groupby(held, lambda part: part.key[:2]):
         runs: list[Run] = []

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from runner.statistics.scores import Array
 from runner.study.contest.choice import chosen, final_loss, finals
 from runner.study.contest.packed import CURVE
 from runner.study.contest.plan import LENGTH, TIMED
 
-Array = npt.NDArray[np.float64]
 RESAMPLES, SEED = 2000, 0
 LEVEL = 0.95
 SLACK = 0.05

@@ -1,6 +1,5 @@
 """What a contest's packed records say: its verdict, as a study's, and how much of it is packed."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,19 +7,16 @@ from typing import Any
 import pandas as pd
 
 from runner.errors import ConfigError
-from runner.report.drawing.figures import render
 from runner.run.job import OUTPUTS
-from runner.run.record import write_whole
 from runner.study.contest import crowded, modern, packed, plan
 from runner.study.contest.plan import Contest
-from runner.study.study import Judgement
+from runner.study.study import WORDS, Judgement, rows_of, write_verdict
 
 JUDGES: dict[str, Callable[[Contest, pd.DataFrame], Judgement]] = {
     "modern": modern.judge,
     "crowded": crowded.judge,
     "crowded-large": crowded.judge,
 }
-WORDS = {True: "reproduced", False: "not_reproduced", None: "inconclusive"}
 
 
 def write(contest: Contest) -> tuple[dict[str, Any], pd.DataFrame, Path]:
@@ -37,7 +33,7 @@ def write(contest: Contest) -> tuple[dict[str, Any], pd.DataFrame, Path]:
             f"--shard 1/{count} runs the first, in about {hours(contest)} all together"
         )
     judgement = JUDGES[contest.name](contest, frame)
-    held = len(plan.parts(contest)) - len(packed.missing(contest, plan.parts(contest), frame))
+    every = plan.parts(contest)
     verdict = {
         "study": contest.name,
         "class": "ordering",
@@ -47,17 +43,11 @@ def write(contest: Contest) -> tuple[dict[str, Any], pd.DataFrame, Path]:
         "source": contest.source,
         "runs": len(frame),
         "train_seconds": round(sum(float(one["seconds"]) for one in told), 1),
-        "parts": held,
+        "parts": len(every) - len(packed.missing(every, frame)),
         "parts_in_all": len(plan.every_part(contest)),
-        "numbers": json.loads(judgement.numbers.to_json(orient="records", double_precision=15)),
+        "numbers": rows_of(judgement.numbers),
     }
-    folder = OUTPUTS / f"study-{contest.name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for kind, drawn in render(judgement.plot, ("png", "svg")).items():
-        write_whole(folder / f"plot.{kind}", drawn)
-    write_whole(folder / "numbers.csv", judgement.numbers.to_csv(index=False, lineterminator="\n"))
-    write_whole(folder / "verdict.json", json.dumps(verdict, indent=2) + "\n")
-    return verdict, judgement.numbers, folder / "verdict.json"
+    return verdict, judgement.numbers, write_verdict(OUTPUTS / f"study-{contest.name}", verdict, judgement)
 
 
 def hours(contest: Contest) -> str:
@@ -82,14 +72,15 @@ def said_of(contest: Contest, frame: pd.DataFrame, measured: Mapping[str, float]
     lines = []
     every = plan.cells(contest)
     for number, cell in enumerate(every, 1):
-        left = packed.missing(contest, plan.shard(contest, number, len(every)), frame)
+        of_cell = plan.shard(contest, number, len(every))
+        left = packed.missing(of_cell, frame)
         if not left:
             continue
         seconds = sum(
             plan.runs_of(contest, part) * measured.get(part.workload.name, part.workload.seconds) for part in left
         )
-        which = "all" if len(left) == len(plan.shard(contest, number, len(every))) else f"{len(left)} optimizers, "
-        names = which if which == "all" else which + ", ".join(part.contender.name for part in left)
+        few = f"{len(left)} optimizers, {', '.join(part.contender.name for part in left)}"
+        names = "all" if len(left) == len(of_cell) else few
         command = f"optbench study {contest.name} --shard {number}/{len(every)}"
         lines.append(f"not run: {', '.join(cell)}: {names}; about {seconds:.0f} s: `{command}`")
     if gone := plan.absent(contest):

@@ -11,68 +11,55 @@ class Workload:
     """Data, a model and a length."""
 
     name: str
-    title: str
-    """In a few words."""
     overrides: tuple[str, ...]
     steps: int
     """A multiple of ``EVALUATIONS``."""
     seconds: float
     """Of one thread that a run takes about, measured (``docs/modern.md``): what shards are divided by."""
-    stacked: bool = True
-    """Whether its runs train as stacks on a CPU."""
 
 
 _MNIST1D = ("data=mnist1d", "batch.size=64")
 DIGITS_MLP = Workload(
     "digits-mlp",
-    "digits, 64-32-32-10 ReLU",
     ("data=digits", "batch.size=64", "model=mlp", "model.width=32", "model.depth=2", "init=he"),
     440,
     0.06,
 )
 MNIST1D_BN = Workload(
     "mnist1d-bn",
-    "mnist1d, 40-48-48-10 ReLU with batch norm",
     (*_MNIST1D, "model=mlp", "model.width=48", "model.depth=2", "model.normalization=batch", "init=he"),
     440,
     0.07,
 )
 MNIST1D_MLP = Workload(
     "mnist1d-mlp",
-    "mnist1d, 40-48-48-10 ReLU",
     (*_MNIST1D, "model=mlp", "model.width=48", "model.depth=2", "init=he"),
     440,
     0.07,
 )
 MNIST1D_CNN = Workload(
     "mnist1d-cnn",
-    "mnist1d, convolutions of 8 and 16 channels",
     (*_MNIST1D, "model=cnn", "model.width=8", "model.depth=2", "init=he"),
     330,
     0.7,
-    stacked=False,
 )
 CHAR_GPT = Workload(
     "char-gpt",
-    "characters of tales, a transformer of width 32 with one block",
     (
         *("data=text", "data.characters=30000", "data.context=32", "batch.size=16"),
         *("model=gpt", "model.width=32", "model.depth=1", "model.heads=2", "init=default"),
     ),
     220,
     1.0,
-    stacked=False,
 )
 DEEP_TANH = Workload(
     "deep-tanh",
-    "mnist1d, 8 tanh layers of 24",
     (*_MNIST1D, "model=mlp", "model.width=24", "model.depth=8", "model.activation=tanh", "init=xavier"),
     440,
     0.15,
 )
 ILL_CONDITIONED = Workload(
     "ill-conditioned",
-    "linear regression, condition number 1,000",
     (
         *("data=custom", "data.target=runner.study.parts.ill_conditioned", "data.normalize=none"),
         *("model=linear", "init=normal", "init.std=0.01", "loss=mse", "batch.size=64"),
