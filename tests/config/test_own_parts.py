@@ -135,7 +135,7 @@ def test_a_part_that_cannot_be_used_is_refused(
 )  # fmt: skip
 def test_code_from_elsewhere_is_never_reached(target: str) -> None:
     for allowed in ({target}, set()):
-        with pytest.raises(ConfigError, match="may not be imported|is no function or class of"):
+        with pytest.raises(ConfigError, match=r"may not be imported|is no function or class of"):
             resolve(target, allowed)
 
 
