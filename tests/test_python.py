@@ -23,19 +23,29 @@ def command(request: pytest.FixtureRequest) -> Callable:
     return request.getfixturevalue("optbench")
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, optbench.Sweep]:
+    """The folder that a sweep was started in, and the sweep."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("swept"))
+        return Path.cwd(), optbench.sweep(*GRID)
+
+
 @pytest.fixture
-def grid(folder: Path) -> optbench.Sweep:
-    return optbench.sweep(*GRID)
+def grid(swept: tuple[Path, optbench.Sweep], folder: Path, monkeypatch: pytest.MonkeyPatch) -> optbench.Sweep:
+    """The sweep, in the folder that it was started in."""
+    monkeypatch.chdir(swept[0])
+    return swept[1]
 
 
-def test_a_sweep_is_what_the_command_line_runs(grid: optbench.Sweep, command: Callable, folder: Path) -> None:
+def test_a_sweep_is_what_the_command_line_runs(grid: optbench.Sweep, command: Callable) -> None:
     assert grid.folder == Path("outputs/default") and len(grid.run_ids) == 16
     assert grid.runs["status"].tolist() == ["completed"] * 16
     assert grid.runs["run_id"].tolist() == list(grid.run_ids)
     again = command("train", "-m", *GRID)
-    assert again.code == 0 and len(list((folder / "outputs/default").glob("*/summary.json"))) == 16
+    assert again.code == 0 and len(list(grid.folder.glob("*/summary.json"))) == 16
     assert optbench.sweep(GRID).run_ids == grid.run_ids
-    assert optbench.sweep("optim=sgd", "seeds=2", *GRID[4:]).run_ids != grid.run_ids
+    assert optbench.sweep("optim=sgd", "seeds=2", *GRID[4:], "name=other").run_ids != grid.run_ids
 
 
 def test_a_report_is_what_the_command_line_prints(grid: optbench.Sweep, command: Callable) -> None:
@@ -95,10 +105,10 @@ def test_a_sweep_becomes_a_labelled_array_over_axes_seeds_and_steps(grid: optben
     assert found["val_loss"].mean("seed").isel(step=-1).shape == (2, 2, 2)
 
 
-def test_runs_are_written_for_tensorboard(grid: optbench.Sweep, folder: Path) -> None:
+def test_runs_are_written_for_tensorboard(grid: optbench.Sweep) -> None:
     pytest.importorskip("tensorboard")
     optbench.report(grid.folder, tensorboard="events")
-    assert len(list(folder.glob("events/*/seed=*/*tfevents*"))) == 16
+    assert len(list(Path().glob("events/*/seed=*/*tfevents*"))) == 16
     with pytest.raises(ConfigError, match="--tensorboard"):
         optbench.report(grid.folder, tensorboard="outputs")
 

@@ -24,7 +24,7 @@ def seconds_of(code: str, *argv: str) -> tuple[float, subprocess.CompletedProces
 @pytest.fixture(scope="module")
 def import_of_torch() -> float:
     """The processor's seconds that importing torch takes here."""
-    return min(seconds_of("import torch")[0] for _ in range(2))
+    return seconds_of("import torch")[0]
 
 
 @pytest.mark.parametrize(
@@ -46,17 +46,21 @@ def test_what_needs_no_tensor_starts_at_once(argv: list[str], import_of_torch: f
     heavy += (
         "print({'torch', 'hydra', 'pandas', 'numpy', 'sklearn'} & set(sys.modules), file=sys.stderr); sys.exit(code)"
     )
-    tries = [seconds_of(heavy, *argv) for _ in range(3)]
-    for _, found in tries:
+    for _ in range(3):  # the fastest counts: other processes share the caches
+        seconds, found = seconds_of(heavy, *argv)
         assert found.stdout
         assert found.stderr.strip() == "set()"
-    assert min(seconds for seconds, _ in tries) < import_of_torch / 3
+        if seconds < import_of_torch / 3:
+            return
+    pytest.fail(f"it took {seconds:.2f} s of the processor, importing torch {import_of_torch:.2f} s")
 
 
 def test_a_refusal_that_needs_no_tensor_stays_clear_of_torch(folder: Path) -> None:
-    code = "import sys; from runner.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
-    for bad in ("optim.lr=-1", "optim=adamm", "+x=1", "data.root=/nowhere"):
-        subprocess.run([sys.executable, "-c", code, "train", "data=mnist", bad], check=True, capture_output=True)
+    code = "import sys; from runner.cli.main import main; "
+    code += "print([main(['train', 'data=mnist', word]) for word in sys.argv[1:]], 'torch' in sys.modules)"
+    bad = ["optim.lr=-1", "optim=adamm", "+x=1", "data.root=/nowhere"]
+    found = subprocess.run([sys.executable, "-c", code, *bad], check=True, capture_output=True, text=True)
+    assert found.stdout == "[2, 2, 2, 2] False\n", found.stderr
 
 
 def test_version_and_help(optbench: Callable) -> None:

@@ -213,8 +213,7 @@ def of_each_sample(run: Run, model: nn.Module) -> float:
     return (noise / (gradients.mean(0).square().sum() - noise / len(gradients))).item()
 
 
-@pytest.mark.parametrize("parts", [2, 5])
-@pytest.mark.parametrize("trained_steps", [1, 60])
+@pytest.mark.parametrize(("trained_steps", "parts"), [(1, 5), (60, 2)])
 def test_the_estimate_is_the_noise_scale_of_each_samples_gradient(
     trained_steps: int, parts: int, job: Callable
 ) -> None:

@@ -1,5 +1,7 @@
 """What a report says of a search: the finals' choice, by runs that chose nothing, and what it bought."""
 
+import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from runner.cli.main import main
 from runner.report import searched
 from runner.report.load import load
 from runner.search import study
@@ -27,8 +30,10 @@ COMMAND = ["tune", *SMALL, *SPACE, "--trials", "24", "--generation", "12", "--fi
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A search that was really made, and what its command said."""
     folder = tmp_path_factory.mktemp("search")
-    ended = subprocess.run([sys.executable, "-m", "runner", *COMMAND], cwd=folder, check=True, capture_output=True)
-    return folder / "outputs" / "default", ended.stdout.decode()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as said:
+        patch.chdir(folder)
+        assert main(COMMAND) == 0
+    return folder / "outputs" / "default", said.getvalue()
 
 
 @pytest.fixture

@@ -11,18 +11,26 @@ from pathlib import Path
 import pytest
 import torch
 
+from runner.cli.main import main
 from tests.support.killed import start_run, wait_for_rows
 from tests.support.records import rows_of, run_folder, summary_of, without_timing
 
 LONG = ["init=he", "epochs=150", "model.width=32", "regularization=dropout", "threads=1"]
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was left alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("undisturbed"))
+        assert main(["train", *LONG]) == 0
+        return run_folder(Path.cwd())
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
-def test_an_interrupted_run_goes_on_to_the_same_rows(number: signal.Signals, optbench: Callable, folder: Path) -> None:
-    (folder / "undisturbed").mkdir()
-    os.chdir(folder / "undisturbed")
-    assert optbench("train", *LONG).code == 0
-    expected = run_folder(folder / "undisturbed")
+def test_an_interrupted_run_goes_on_to_the_same_rows(
+    number: signal.Signals, expected: Path, optbench: Callable, folder: Path
+) -> None:
     process = start_run(folder, *LONG)
     run = wait_for_rows(folder, 10)
     began = time.monotonic()
@@ -35,7 +43,6 @@ def test_an_interrupted_run_goes_on_to_the_same_rows(number: signal.Signals, opt
         assert "Traceback" not in err
         assert summary_of(run)["status"] == "interrupted"
         assert (run / "checkpoint.pt").exists()
-    os.chdir(folder)
     assert optbench("train", *LONG).code == 0
     assert without_timing(run) == without_timing(expected)
     differs = {k for k, v in summary_of(run).items() if v != summary_of(expected)[k]}

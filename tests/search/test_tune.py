@@ -19,6 +19,7 @@ from runner.engine.fused.members import Stack
 from runner.errors import ConfigError
 from runner.search.asked import duration
 from runner.sweep.queue import Queue
+from tests.support import forked
 from tests.support.records import run_folders, summary_of, without_timing
 
 SMALL = ["model.width=8", "model.depth=1", "max_steps=8", "eval_every=4"]
@@ -41,9 +42,9 @@ def rows_by_run(folder: Path) -> dict[str, list[dict[str, str]]]:
 
 def searched(folder: Path, *more: str) -> Path:
     """A search in a process of its own, left alone."""
-    folder.mkdir()
-    command = [sys.executable, "-m", "runner", *ASKED, "baselines=false", *more]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    folder.mkdir(exist_ok=True)
+    pid = forked.start(folder, *ASKED, "baselines=false", *more)
+    assert forked.code_of(pid) == 0, (folder / "said.txt").read_text()
     return folder
 
 
@@ -80,8 +81,7 @@ def test_one_and_three_workers_and_a_search_without_its_file_make_the_same_trial
     assert rows_by_run(one) == rows_by_run(three)
     before = proposed(one)
     (one / "outputs/default/search.json").unlink()
-    command = [sys.executable, "-m", "runner", *ASKED, "baselines=false"]
-    subprocess.run(command, cwd=one, check=True, capture_output=True)
+    searched(one)
     assert proposed(one) == before and len(run_folders(one)) == 15
 
 
@@ -89,20 +89,15 @@ def test_a_search_that_is_killed_again_and_again_makes_the_same_trials(tmp_path:
     alone = searched(tmp_path / "alone")
     killed = tmp_path / "killed"
     killed.mkdir()
-    command = [sys.executable, "-m", "runner", *ASKED, "baselines=false", "workers=2"]
     rng, seen = random.Random(0), 0
     for least in (1, 4, 9, 13):
-        process = subprocess.Popen(
-            command, cwd=killed, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while process.poll() is None and seen < least:
+        pid = forked.start(killed, *ASKED, "baselines=false", "workers=2")
+        while not forked.has_ended(pid) and seen < least:
             seen = len(list(killed.glob("outputs/default/*/metrics.csv")))
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.3))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    subprocess.run(command, cwd=killed, check=True, capture_output=True)
+        forked.kill(pid)
+    searched(killed, "workers=2")
     assert proposed(killed) == proposed(alone)
     assert rows_by_run(killed) == rows_by_run(alone)
 
@@ -193,20 +188,23 @@ def test_a_dry_run_says_the_space_and_writes_nothing(optbench: Callable, folder:
     assert "the same for all: model.width=8" in shown.out and list(folder.iterdir()) == []
 
 
-def test_the_best_few_are_run_with_new_seeds_and_the_choice_is_judged_on_newer_ones(tmp_path: Path) -> None:
-    asked = [*ASKED[:-4], "--finalists", "3", "--trials", "6"]
-    command = [sys.executable, "-m", "runner", *asked, "baselines=false"]
-    said, quiet = [], subprocess.DEVNULL
+def test_the_best_few_are_run_with_new_seeds_and_the_choice_is_judged_on_newer_ones(
+    tmp_path: Path, optbench: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [*ASKED[:-4], "--finalists", "3", "--trials", "6", "baselines=false"]
+    said = []
     for name in ("alone", "interrupted"):
         (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
         if name == "interrupted":
-            process = subprocess.Popen(command, cwd=tmp_path / name, stdout=quiet, stderr=quiet)
-            while process.poll() is None and len(list((tmp_path / name).glob("outputs/default/*/summary.json"))) < 9:
-                time.sleep(0.02)
-            process.send_signal(signal.SIGINT)
-            assert process.wait() == 130
-        ended = subprocess.run(command, cwd=tmp_path / name, check=True, capture_output=True, text=True)
-        said.append(ended.stdout)
+            pid = forked.start(Path.cwd(), *asked)
+            while not forked.has_ended(pid) and len(list(Path().glob("outputs/default/*/summary.json"))) < 9:
+                time.sleep(0.005)
+            os.kill(pid, signal.SIGINT)
+            assert forked.code_of(pid) == 130
+        ended = optbench(*asked)
+        assert ended.code == 0, ended.err
+        said.append(ended.out)
     assert said[0] == said[1]
     assert "the 3 finalists with new seeds" in said[0]
     assert "On 5 further seeds, which had no part in the choice" in said[0]
