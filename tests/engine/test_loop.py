@@ -235,13 +235,13 @@ RESUMED = [
 
 @pytest.mark.parametrize("overrides", RESUMED, ids="-".join)
 def test_saved_and_loaded_a_run_goes_on_to_the_same_rows(overrides: list[str], job: Callable) -> None:
-    """Saved twice: after its first step, and again, once resumed, in the midst of its second epoch."""
+    """Saved after its first step, and again, resumed, in the midst of an epoch and at an evaluation."""
     epochs = ["epochs=45", "eval_every=4"] if overrides[0] == "optim=gd" else ["epochs=3"]
     run = build(job(*overrides, *epochs, "model.width=32"))
     undisturbed = start(run)
     expected = rows_from(undisturbed, never)
     state, rows = start(run), []
-    for stop_at in (1, 31):
+    for stop_at in (1, 17, 30):
         rows += rows_from(state, lambda state, loss, at=stop_at: state.step == at)
         buffer = io.BytesIO()
         torch.save(state.state_dict(), buffer)
