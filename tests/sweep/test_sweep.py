@@ -257,6 +257,7 @@ def test_ctrl_c_ends_a_sweep_and_the_same_command_finishes_it(optbench: Callable
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     while not list(folder.glob("outputs/default/*/metrics.csv")):
+        assert process.poll() is None, "it ended before it trained"
         time.sleep(0.05)
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
