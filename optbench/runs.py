@@ -1,5 +1,6 @@
 """Runs from Python: train one, and read those of a folder."""
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ class Result:
         return pd.read_csv(self.folder / "metrics.csv")
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.folder}: {self.summary['status']}</p>{self.metrics.to_html(max_rows=20, notebook=True)}"
+        rows = self.metrics.to_html(max_rows=20, notebook=True)
+        return f"<p>{html.escape(str(self.folder))}: {self.summary['status']}</p>{rows}"
 
 
 def train(*overrides: str | Sequence[str], config_dir: str | None = None) -> Result:

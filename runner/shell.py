@@ -18,3 +18,8 @@ def quoted(word: str) -> str:
 def joined(words: Iterable[str]) -> str:
     """Return words as one command line."""
     return " ".join(map(quoted, words))
+
+
+def key_of(override: str) -> str:
+    """Return the key of an override as it is typed: what stands before ``=``, without the signs that add it."""
+    return override.lstrip("+").partition("=")[0]

@@ -51,7 +51,7 @@ WITHOUT_TORCH = (
 ITSELF_WITHOUT_TORCH = ("batch",)
 """Rooms that have modules which do."""
 
-OF_CONFIG = {"fields", "options", "imports", "own_parts"}
+OF_CONFIG = {"fields", "hydra_door", "options", "imports", "own_parts"}
 """Modules of ``config/`` that options may import."""
 
 

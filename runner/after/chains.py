@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.config.options import options_in
 from runner.errors import ConfigError, closest
+from runner.shell import key_of
 
 TRAINED = {
     "prune_once": "sparsity",
@@ -131,7 +132,7 @@ class Dense:
 
 
 def _is_of(override: str, keys: Sequence[str]) -> bool:
-    key = override.lstrip("+").partition("=")[0]
+    key = key_of(override)
     return any(key == one or key.startswith(f"{one}.") for one in keys)
 
 

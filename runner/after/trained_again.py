@@ -10,7 +10,7 @@ from runner.run import launches
 from runner.run.files import SOUND, read_overrides
 from runner.run.job import Job, prepare
 from runner.run.outcome import Outcome
-from runner.shell import joined
+from runner.shell import joined, key_of
 from runner.sweep.launch import Report, run_all
 from runner.sweep.launch.processes import launch, number_of_workers
 
@@ -24,7 +24,7 @@ def overrides_of(member: Member) -> list[str]:
     Raises:
         ConfigError: if its folder does not tell.
     """
-    return [o for o in read_overrides(member.folder) if o.lstrip("+").partition("=")[0] not in DROPPED]
+    return [o for o in read_overrides(member.folder) if key_of(o) not in DROPPED]
 
 
 def lacking(members: Sequence[Member]) -> list[Member]:
@@ -69,10 +69,10 @@ def equal_job(best: Member, times: float, composer: Composer) -> Job:
         ConfigError: if the run's length is not known in steps or epochs.
     """
     asked, name = overrides_of(best), f"{best.config['name']}-longer"
-    keys = {o.lstrip("+").partition("=")[0] for o in asked} & {"epochs", "max_steps", "name"}
+    keys = {key_of(o) for o in asked} & {"epochs", "max_steps", "name"}
     length = "max_steps" if best.config.get("max_steps") is not None else "epochs"
     longer = max(1, round(times * best.config[length]))
-    kept = [o for o in asked if o.lstrip("+").partition("=")[0] not in keys]
+    kept = [o for o in asked if key_of(o) not in keys]
     return prepare(composer.compose([*kept, f"{length}={longer}", f"name={name}", "save=last"]))
 
 

@@ -8,7 +8,7 @@ from runner import GOES_ON, INTERRUPTED
 from runner.cli.arguments import Parser, finite_number
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.errors import ConfigError
-from runner.shell import joined
+from runner.shell import joined, key_of
 
 if TYPE_CHECKING:
     from runner.after.boost import Boost
@@ -88,7 +88,7 @@ def _prepared(rounds: int, arguments: Any, composer: "Composer") -> "Boost":
     for override in composer.parse(overrides, sweep=True):
         if override.sweeps:
             raise ConfigError(f"{override.line} gives several values to one boost: give one")
-    named = {override.lstrip("+").partition("=")[0] for override in overrides}
+    named = {key_of(override) for override in overrides}
     fixed = {"save": "last", "baselines": "false"} | ({} if "name" in named else {"name": "boost"})
     for key in ("save", "data.weights", "data.targets", "data.bootstrap", "seeds", "snapshots"):
         if key in named:

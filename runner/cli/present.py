@@ -10,7 +10,7 @@ from runner.config.fields import show
 from runner.config.identity import OUTSIDE, REPLICATES, choices
 from runner.measures import BALANCED, HIGHER_IS_BETTER, chosen_by, headlines, is_skewed
 from runner.run.outcome import Outcome
-from runner.shell import joined
+from runner.shell import joined, key_of
 from runner.sweep.terminal import LINES_FOR_RUNS
 
 SHOWN_BEST = 5
@@ -65,25 +65,21 @@ def _next_command(outcome: Outcome, config_dir: str | None) -> tuple[str, str]:
     if outcome.summary["status"] in ("interrupted", "paused"):
         at = ["pause_at", "force"] if outcome.summary["status"] == "paused" else []
         return joined(
-            ["optbench", "train", *folder, *(o for o in job.overrides if _key(o) not in at)]
+            ["optbench", "train", *folder, *(o for o in job.overrides if key_of(o) not in at)]
         ), "to go on from here"
     if outcome.summary["status"] == "failed":
-        kept = [o for o in job.overrides if _key(o) != "retry"]
+        kept = [o for o in job.overrides if key_of(o) != "retry"]
         return joined(["optbench", "train", *folder, *kept, "retry=failed"]), "to try it again"
     if job.is_own:
-        kept = [o for o in job.overrides if _key(o) not in ("seed", "force", "pause_at", "retry")]
+        kept = [o for o in job.overrides if key_of(o) not in ("seed", "force", "pause_at", "retry")]
         return joined(["optbench", "train", "-m", *folder, *kept, "seeds=5"]), "to see how much seeds differ"
     lr = job.config["optim"]["lr"]
-    kept = [o for o in job.overrides if _key(o) not in ("optim.lr", "force", "pause_at", "save", "retry")]
-    kept = [o for o in kept if _key(o).partition(".")[0] not in OUTSIDE]  # which sweeps do not take
-    typed = [o.partition("=")[2] for o in job.overrides if _key(o) == "optim.lr"] or [repr(lr)]
+    kept = [o for o in job.overrides if key_of(o) not in ("optim.lr", "force", "pause_at", "save", "retry")]
+    kept = [o for o in kept if key_of(o).partition(".")[0] not in OUTSIDE]  # which sweeps do not take
+    typed = [o.partition("=")[2] for o in job.overrides if key_of(o) == "optim.lr"] or [repr(lr)]
     lower, higher = ([f"{rate:.2g}"] if 0 < rate < math.inf else [] for rate in (lr / 3, lr * 3))
     axis = f"optim.lr={','.join([*lower, *typed, *higher])}"
     return joined(["optbench", "train", "-m", *folder, *kept, axis]), "to see whether another learning rate does better"
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+").partition("=")[0]
 
 
 def sweep(outcomes: Sequence[Outcome], config_dir: str | None = None) -> str:
@@ -99,7 +95,7 @@ def sweep(outcomes: Sequence[Outcome], config_dir: str | None = None) -> str:
 
 def _axes(outcomes: Sequence[Outcome], configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys that a sweep gave several values, in the order in which they were given."""
-    asked = dict.fromkeys(_key(override) for outcome in outcomes for override in outcome.job.overrides)
+    asked = dict.fromkeys(key_of(override) for outcome in outcomes for override in outcome.job.overrides)
     axes = [key for key in asked if len({_cell(_value(config, key)) for config in configs}) > 1]
     return list(dict.fromkeys(_name(key, configs) if key.endswith(".target") else key for key in axes))
 

@@ -16,6 +16,7 @@ from runner.config.hydra_door import Override
 from runner.config.identity import REPLICATES
 from runner.errors import ConfigError
 from runner.search.space import Choice, Number, Parameter, Space
+from runner.shell import key_of
 from runner.sweep.plan import Grid, spell_out_seeds, split_parts
 
 PART = "part"
@@ -168,4 +169,4 @@ def _refuse_ends(line: str, low: float, high: float, log: bool, whole: bool) -> 
 
 def keys_of(overrides: Sequence[str]) -> Mapping[str, str]:
     """Return what is given by its key, the signs before it left out."""
-    return {o.lstrip("+").partition("=")[0]: o.partition("=")[2] for o in overrides if o != "+"}
+    return {key_of(o): o.partition("=")[2] for o in overrides if o != "+"}

@@ -17,6 +17,7 @@ from runner.search.proposals import imported
 from runner.search.space import Choice, Drawn, Space
 from runner.search.study import Study
 from runner.search.tune import Search
+from runner.shell import key_of
 from runner.sweep.check import Check
 from runner.sweep.held import Maker
 from runner.sweep.launch.chosen import chosen
@@ -136,7 +137,7 @@ def _refuse_idle(space: Space) -> None:
     for parameter in space.parameters:
         if isinstance(parameter, Choice) and parameter.name == PART:
             continue
-        key = parameter.overrides(parameter.ends[0])[0].lstrip("+").partition("=")[0]
+        key = key_of(parameter.overrides(parameter.ends[0])[0])
         if key in CONTROL or (key in settings and settings[key].in_id == "never"):
             raise ConfigError(f"{key} does not change what a run finds: it is no choice of a search, give one value")
 

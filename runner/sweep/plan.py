@@ -19,6 +19,7 @@ from runner.run.claim import run_job
 from runner.run.devices import is_spread
 from runner.run.job import Job, prepare
 from runner.run.outcome import Outcome, finished
+from runner.shell import key_of
 from runner.sweep.check import SAME, Check, checked
 from runner.sweep.held import Maker
 from runner.sweep.invalid import Invalid
@@ -44,7 +45,7 @@ class Grid:
     @staticmethod
     def of(params: Mapping[str, Any], unions: Sequence[str], arguments: Sequence[str]) -> "Grid":
         """Return the grid of an experiment's own axes and a command line's, whose keys replace the experiment's."""
-        given = {argument.lstrip("+").partition("=")[0] for argument in arguments}
+        given = {key_of(argument) for argument in arguments}
         own = [f"{key}={value}" for key, value in params.items() if key not in given]
         return Grid((*own, *arguments), tuple(tuple(shlex.split(union)) for union in unions))
 

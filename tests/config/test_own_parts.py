@@ -131,7 +131,7 @@ def test_a_part_that_cannot_be_used_is_refused(
 @pytest.mark.parametrize(
     "target",
     ["os.system", "subprocess.run", "builtins.eval", "tests.own_parts.aliased", "runner.data.Path", "runner.cli.main",
-     "torch.hub.load", "torch.load", "runner.init._he_std", "torch.nn.functional.os.system", "pickle.loads"],
+     "torch.hub.load", "torch.load", "runner.init._std_by_fan_in", "torch.nn.functional.os.system", "pickle.loads"],
 )  # fmt: skip
 def test_code_from_elsewhere_is_never_reached(target: str) -> None:
     for allowed in ({target}, set()):

@@ -114,7 +114,7 @@ def test_pictures_are_read_from_a_folder_a_class(grey: bool, tmp_path: Path) -> 
 def test_pictures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     folder = make_pictures(tmp_path / "pictures")
     (folder / "red" / "3.png").write_bytes(b"no picture")
-    with pytest.raises(ConfigError, match=r"3\.png is no picture"):
+    with pytest.raises(ConfigError, match=r"3\.png cannot be read as a picture"):
         images.image_folder(path=str(folder), size=8, grey=False, test_fraction=0.2)
     with pytest.raises(ConfigError, match="a folder for each class"):
         images.image_folder(path=str(tmp_path / "nowhere"), size=8, grey=False, test_fraction=0.2)

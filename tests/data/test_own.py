@@ -117,7 +117,7 @@ def test_labels_from_0_on_are_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (np.array([5] * 6), "the class 5 alone"),
+        (np.array([5] * 6), "one class, 5: there is nothing to tell apart"),
         (np.array([{}, {}] * 3), "targets of object"),
         (np.array([1 + 2j] * 6), "classes are whole numbers, booleans or texts"),
         (np.array(["2026-01-01"] * 6, "datetime64[D]"), "classes are whole numbers, booleans or texts"),

@@ -167,7 +167,7 @@ def test_what_cannot_be_read_is_named_together_and_nothing_is_written(tmp_path: 
     for i in range(7):
         (tmp_path / "pics" / "dark" / f"broken{i}.png").write_bytes(b"no picture")
     refused = optbench("train", "data=image_folder", "data.path=pics", "batch.size=2")
-    assert refused.code == 2 and "7 files are no pictures" in refused.err and "2 more" in refused.err
+    assert refused.code == 2 and "7 files cannot be read as pictures" in refused.err and "2 more" in refused.err
     assert all(f"broken{i}.png" in refused.err for i in range(5)) and "Traceback" not in refused.err
     assert not (tmp_path / "outputs").exists()
 

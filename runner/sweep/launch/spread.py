@@ -14,6 +14,7 @@ from runner.run.launcher import last_words, launched
 from runner.run.outcome import Outcome, finished
 from runner.run.process import Interruption
 from runner.run.progress import Progress
+from runner.shell import key_of
 from runner.sweep.held import Held
 
 MEANT_OTHERWISE = ("dry_run", "pause_at", "save", "baselines", "threads")
@@ -75,6 +76,6 @@ def _arguments(job: Job) -> list[str]:
     own = {"save": config["save"] or "none", "baselines": "false", "threads": config["threads"] or 1}
     if config["pause_at"] is not None:
         own["pause_at"] = config["pause_at"]
-    typed = [override for override in job.overrides if override.lstrip("+").partition("=")[0] not in MEANT_OTHERWISE]
+    typed = [override for override in job.overrides if key_of(override) not in MEANT_OTHERWISE]
     folder = job.make.config_dir if isinstance(job, Held) else None
     return [*([] if folder is None else ["--config-dir", folder]), *typed, *(f"{k}={v}" for k, v in own.items())]
