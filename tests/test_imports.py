@@ -29,7 +29,7 @@ LATE = {
         sweep.queue sweep.terminal sweep.launch cli.present search.answer search.automatic search.prepare
         after.trained_again search.conclusion
     """,
-    "yaml: most commands have no folder of one's own": "config.own_yamls after.chains",
+    "yaml: most commands have no folder of one's own": "config.own_yamls",
     "nothing is to come before a Ctrl-C is taken well": "cli.main",
 }
 """What imports inside functions spare whom, and the modules that are so imported."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from runner.after.chains import DEFAULT, WAYS, Chain
 from runner.cli.arguments import Parser, finite_number, whole_number
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.cli.typed import FOLDERS, Typed
@@ -31,8 +32,6 @@ def parser() -> Parser:
 
 
 def _chains(typed: Typed) -> list[str]:
-    from runner.after.chains import WAYS
-
     begun, plus, _ = typed.word.rpartition("+")
     return [f"{begun}{plus}{way}" for way in WAYS if way not in begun]
 
@@ -44,7 +43,6 @@ def run(argv: Sequence[str]) -> int:
         if value is not None and value <= 0:
             raise ConfigError(f"{flag} must be > 0, got {value}")
     find_parts_in_current_folder()
-    from runner.after.chains import DEFAULT, Chain
     from runner.after.compress import compress
 
     chains = [Chain.read(text) for text in arguments.chains or DEFAULT]

@@ -1,7 +1,7 @@
 """What judgements share: numbers of runs, intervals, rows that say whether they hold, and plots of curves."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,13 +9,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from runner.after.members import Predicted, Team, find
 from runner.report.drawing.figures import legend_below, log_axis
 from runner.report.drawing.looks import COLOURS, DASHES
 from runner.report.load import Records, read_layers
 from runner.report.section import Plot
 from runner.run.files import read_csv
 from runner.study.study import Judgement
+
+if TYPE_CHECKING:
+    from runner.after.members import Predicted
 
 Array = npt.NDArray[np.floating[Any]]
 Rows = list[dict[str, object]]
@@ -97,8 +99,10 @@ def layers_of(records: Records, run_id: str) -> pd.DataFrame:
     return layers
 
 
-def predicted(records: Records, run_ids: Sequence[str]) -> Predicted:
+def predicted(records: Records, run_ids: Sequence[str]) -> "Predicted":
     """Return what runs predict of the test set, in their order."""
+    from runner.after.members import Team, find
+
     members, _ = find([str(records.places[run_id]) for run_id in run_ids])
     return Team(members).predict("test")
 
