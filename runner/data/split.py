@@ -77,8 +77,7 @@ def split(
     counted = None if weights is None and targets is None else cut(_counting(source))
     if targets is not None and counted is not None:
         numbers = given.targets_of(targets, source, counted)
-        train, val, test = (replace(part, y=y) for part, y in zip(parts, numbers, strict=True))
-        parts = train, val, test
+        parts = tuple(replace(part, y=y) for part, y in zip(parts, numbers, strict=True))  # type: ignore[assignment]
         source = replace(source, classes=None, labels=None)
     drawn = () if generate is None else (generate(parts[0]),)
     data = _as_numbers(source, (*parts, *drawn), normalize, normalize_target, dtype)
