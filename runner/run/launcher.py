@@ -111,7 +111,7 @@ def _until_over(started: "Sequence[subprocess.Popen[bytes]]") -> tuple[int, int]
     """Wait for all; return the first that ended badly, with what it ended with."""
     first: tuple[int, int] | None = None
     ended_at, asked = 0.0, False
-    while any(process.poll() is None for process in started):
+    while None in [process.poll() for process in started]:  # of all: one that ended is seen while another waits
         bad = [(rank, p.returncode) for rank, p in enumerate(started) if p.returncode not in (None, 0, LOST)]
         if first is None and (bad or any(p.returncode == LOST for p in started)):
             ended_at = time.monotonic()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.run import launcher
+
 RUN = ["device=cpu", "dtype=float64", "epochs=2", "model.width=16", "baselines=false", "threads=1"]
 PATIENCE = 600
 
@@ -74,6 +76,14 @@ def test_a_killed_process_ends_all_with_one_message(victim: int, tmp_path: Path)
         f"optbench: process {victim} of 2 ended by SIGKILL; the same command goes on from the last checkpoint"
     ]
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_others_are_stopped_whichever_process_has_gone(victim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "ENDS_ITSELF_SECONDS", 0.2)
+    started = [subprocess.Popen(["sh", "-c", "exit 3" if n == victim else "exec sleep 30"]) for n in range(2)]
+    assert launcher._until_over(started) == (victim, 3)
+    assert started[1 - victim].returncode == -signal.SIGTERM
 
 
 @pytest.mark.slow
