@@ -7,6 +7,8 @@ OptbenchError
 │   └── NothingYet    there are no results to report, and there may be later
 ├── RecordError   a file could not be written or read while a run was on its way    exit 1
 └── ProcessError  a process of a run on several devices is missing, or has ended      exit 1
+
+ChangedWarning    what a run was trained with is not what is here now
 """
 
 from collections.abc import Iterable, Mapping
@@ -57,6 +59,10 @@ class RecordError(OptbenchError, OSError):
 
 class ProcessError(OptbenchError):
     """A process of a run on several devices is missing or has ended; what was checkpointed stands."""
+
+
+class ChangedWarning(UserWarning):
+    """A part of the user's own that a run was trained with has changed since: what comes of it may be another thing."""
 
 
 def closest(word: str, valid: Iterable[str]) -> str:

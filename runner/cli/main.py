@@ -1,11 +1,14 @@
 """The command line: what is typed goes to its command, what goes wrong becomes a message and an exit code."""
 
+import contextlib
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from runner import __version__
 from runner.cli.commands import COMMANDS, FIRST, usage
-from runner.errors import ConfigError, OptbenchError, closest
+from runner.errors import ChangedWarning, ConfigError, OptbenchError, closest
 
 
 def main(argv: Sequence[str]) -> int:
@@ -24,7 +27,25 @@ def main(argv: Sequence[str]) -> int:
         if name not in COMMANDS:
             hint = "; did you mean 'train'?" if "=" in name else closest(name, COMMANDS)
             raise ConfigError(f"{name!r} is not a command{hint}\nvalid: {', '.join(COMMANDS)}")
-        return COMMANDS[name].run(rest)
+        with _telling_of_changes():
+            return COMMANDS[name].run(rest)
     except OptbenchError as error:
         print(f"optbench: {error}", file=sys.stderr)
         return error.exit_code
+
+
+@contextlib.contextmanager
+def _telling_of_changes() -> Iterator[None]:
+    """Say what warns of changed parts as all messages are said; other warnings are shown as they are."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, ChangedWarning):
+            print(f"optbench: {message}", file=sys.stderr)
+        else:
+            shown(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ChangedWarning)
+        warnings.showwarning = show
+        yield

@@ -25,7 +25,7 @@ from runner.noise import derive, seed_global
 from runner.run.device import autocast, select_device
 from runner.run.job import Job
 from runner.run.mechanisms import augmentation_of, hooks_of
-from runner.run.network import head_of, network, parametrized
+from runner.run.network import head_of, network, parametrized, source_of
 from runner.run.objective import loss_of, metrics_of, target_of, training_loss_of
 from runner.run.pace import count_steps, schedule_of, strategy_of
 from runner.run.samples import inputs, interface, loss_at_every_place, measured_in, probe, samples_of
@@ -104,7 +104,7 @@ def _build(job: Job) -> Run:
         target=target_of(job, measures),
         keep_best=config["save"] == "best" or any(hook.keeps_best for hook in hooks.values()),
         own_model=bool(job.known.fact("model", "draws")),
-        interface=interface(data),
+        interface=interface(data, source_of(config["model"], job.allow)),
     )
     return tried_out(job, run, data, partial(construct, torch.device("meta"), filled=False))
 

@@ -3,6 +3,7 @@
 The folder is data: nothing is imported on its word.
 """
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from runner.config.scope import is_own as is_own_task
 from runner.data.vocabulary import Vocabulary
 from runner.engine import checkpoint
 from runner.engine.hooks import Hook
-from runner.errors import ConfigError, RecordError
+from runner.errors import ChangedWarning, ConfigError, RecordError
 from runner.run.files import read_config
-from runner.run.network import is_own, parametrized
+from runner.run.network import is_own, parametrized, source_of
 from runner.run.network import network as reader
 
 
@@ -53,6 +54,7 @@ class Trained(nn.Module):
         """Of sentences: the tokens that inputs are the numbers of."""
         for name in ("shift", "scale", "fill", "target_shift", "target_scale"):
             self.register_buffer(name, saved.get(name))
+        self.marks = marks_of(self.reading or {})
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits ``[n, classes]`` or numbers ``[n, outputs]``; of a text ``[n, length, classes]``.
@@ -64,7 +66,12 @@ class Trained(nn.Module):
         if self.vocabulary is not None:
             return self._in_own_unit(self.network(x))
         if self.fill is not None:
-            x = torch.where(x.isnan(), self.fill, x)
+            missing = x.isnan()
+            x = torch.where(missing, self.fill, x)
+            if self.marks:
+                width = len(self.marks)
+                told = missing[:, list(self.marks)].to(x.dtype)
+                x = torch.cat([x[:, :-width], torch.maximum(x[:, -width:], told)], 1)
         dtype = next((p.dtype for p in self.network.parameters()), torch.float32)
         outputs: Tensor = self.network(((x.to(self.shift.dtype) - self.shift) / self.scale).to(dtype))
         return self._in_own_unit(outputs)
@@ -83,6 +90,15 @@ class Trained(nn.Module):
         if self.vocabulary is None:
             raise ConfigError("this run was not trained on sentences")
         return torch.from_numpy(self.vocabulary.encoded(texts, self.shape[0]))
+
+
+def marks_of(reading: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return for each of the last inputs, which say that a column is missing, where that column's inputs begin."""
+    first, place = {}, 0
+    for feature in reading.get("features") or ():
+        first[feature["name"]] = place
+        place += max(1, len(feature["categories"]))
+    return tuple(first[name] for name in reading.get("marked") or ())
 
 
 def vocabulary_of(saved: Mapping[str, Any]) -> Vocabulary | None:
@@ -115,6 +131,10 @@ def load_model(run: str | Path, allow: Collection[str] = (), snapshot: int | Non
             raise RecordError(f"{path} holds no snapshot {snapshot}; train the run with snapshots=…")
         saved["model"] = saved["snapshots"][snapshot]
     function, settings = bind(config["model"], allow)
+    now = source_of(config["model"], allow)
+    if now != saved.get("source", now):
+        said = f"the source of {function.__module__}.{function.__qualname__} has changed since {run} was trained"
+        warnings.warn(f"{said}: what the model predicts may have, too", ChangedWarning, stacklevel=2)
     at_first = [key for key, setting in chosen(config).settings.items() if setting.a_file]
     settings |= {key: None for key in settings if f"model.{key}" in at_first}  # the run's own are taken
     try:

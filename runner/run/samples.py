@@ -48,9 +48,11 @@ def inputs(data: Data) -> Tensor:
     return x if data.is_text else x.float()
 
 
-def interface(data: Data) -> dict[str, Any]:
-    """Return what using the weights takes: see ``Run.interface``."""
+def interface(data: Data, source: str | None) -> dict[str, Any]:
+    """Return what using the weights takes: see ``Run.interface``; ``source`` is a digest of a model of one's own."""
+    own = {} if source is None else {"source": source}
     return {
+        **own,
         "shape": list(data.train.x.shape[1:]),
         "outputs": data.outputs,
         "classes": data.classes,

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from optbench import load_model
+from runner.after.predict import part_of_data
 from tests.support.made_data import make_pictures, make_table
 from tests.support.records import run_folder, summary_of
 
@@ -67,6 +70,31 @@ def test_the_training_table_gives_the_predictions_of_the_runs_own_parts(
     test = table(optbench("predict", str(run)).out)
     right = np.mean([row["target"] == row["prediction"] for row in test])
     assert right == pytest.approx(summary_of(run)["test_accuracy"])
+
+
+@pytest.mark.parametrize("ending", [".pt2", ".onnx"])
+def test_an_export_works_out_itself_where_a_column_is_missing(
+    ending: str, run: Path, optbench: Callable, folder: Path
+) -> None:
+    samples = part_of_data(run, "test")
+    names = (load_model(run).reading or {})["inputs"]
+    assert names == ["length", "city=Lima", "city=Oslo", "city=Rome", "wet", "length missing", "city missing"]
+    assert samples.x[:, 5:].any(0).all()
+    raw = samples.x.copy()
+    raw[raw[:, 5] == 1, 0] = np.nan
+    raw[raw[:, 6] == 1, 1:4] = np.nan
+    raw[:, 5:] = 0
+    file = f"model{ending}"
+    assert optbench("predict", str(run), "--export", file).code == 0
+    if ending == ".pt2":
+        program = torch.export.load(file).module()
+        found = [program(torch.from_numpy(x)).detach().numpy() for x in (samples.x, raw)]
+    else:
+        session = pytest.importorskip("onnxruntime").InferenceSession(file)
+        [given] = session.get_inputs()
+        kind = np.float64 if "double" in given.type else np.float32
+        found = [session.run(None, {given.name: x.astype(kind)})[0] for x in (samples.x, raw)]
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
 
 
 def test_labels_are_printed_by_name_and_all_probabilities_on_request(run: Path, optbench: Callable) -> None:

@@ -14,7 +14,7 @@ import yaml
 import optbench
 from optbench import load_model, load_runs, train
 from runner.engine import checkpoint
-from runner.errors import ConfigError, OptbenchError, RecordError
+from runner.errors import ChangedWarning, ConfigError, OptbenchError, RecordError
 from tests.support.known import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS
 from tests.support.records import rows_of, run_folder, summary_of
 
@@ -161,6 +161,34 @@ def test_a_broken_config_is_refused(text: str, run: Path, optbench: Callable, fo
     assert refused.code == 2
     assert "config.yaml" in refused.err
     assert not (folder / "sprung").exists()
+
+
+NET = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, shape, outputs):
+        super().__init__()
+        self.layer = torch.nn.Linear(shape[0], outputs)
+
+    def forward(self, x):
+        return torch.relu(self.layer(x))
+"""
+
+
+def test_that_the_source_of_a_model_has_changed_is_said(
+    optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "changing_net.py").write_text(NET)
+    monkeypatch.syspath_prepend(str(folder))
+    assert optbench("train", "model=custom", "model.target=changing_net.Net", "epochs=1", "save=last").code == 0
+    asked = ["predict", str(run_folder(folder)), "--allow", "changing_net.Net"]
+    assert optbench(*asked).err == ""
+    (folder / "changing_net.py").write_text(NET.replace("relu", "tanh"))
+    told = optbench(*asked)
+    assert told.code == 0 and told.err.startswith("optbench: the source of changing_net.Net has changed since ")
+    with pytest.warns(ChangedWarning, match="what the model predicts may have, too"):
+        load_model(run_folder(folder), allow=["changing_net.Net"])
 
 
 def loss_of_saved(run: Path, allow: tuple[str, ...] = ()) -> float:
