@@ -133,8 +133,9 @@ def load_model(run: str | Path, allow: Collection[str] = (), snapshot: int | Non
     function, settings = bind(config["model"], allow)
     now = source_of(config["model"], allow)
     if now != saved.get("source", now):
-        said = f"the source of {function.__module__}.{function.__qualname__} has changed since {run} was trained"
-        warnings.warn(f"{said}: what the model predicts may have, too", ChangedWarning, stacklevel=2)
+        named = config["model"].get("target") or config["model"]["_target_"]
+        said = f"the source of {named} has changed since {run} was trained: what it predicts may have, too"
+        warnings.warn(said, ChangedWarning, stacklevel=2)
     at_first = [key for key, setting in chosen(config).settings.items() if setting.a_file]
     settings |= {key: None for key in settings if f"model.{key}" in at_first}  # the run's own are taken
     try:

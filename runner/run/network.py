@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from runner.config.imports import accepts, bind, resolve, source_digest
+from runner.config.imports import accepts, resolve, source_digest
 from runner.config.options import find, options
 from runner.data.vocabulary import Vocabulary
 from runner.engine.hooks import Hook
 from runner.errors import ConfigError
 
 
-def source_of(option: dict[str, Any], allow: Collection[str]) -> str | None:
+def source_of(option: Mapping[str, Any], allow: Collection[str]) -> str | None:
     """Return the digest of the file that defines a model of the user's own; None of a shipped one."""
-    return source_digest(bind(option, allow)[0]) if is_own(option) else None
+    return source_digest(resolve(option.get("target") or option["_target_"], allow)) if is_own(option) else None
 
 
 def is_own(option: Mapping[str, Any]) -> bool:

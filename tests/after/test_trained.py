@@ -164,15 +164,17 @@ def test_a_broken_config_is_refused(text: str, run: Path, optbench: Callable, fo
 
 
 NET = """
+import math
+
 import torch
 
 class Net(torch.nn.Module):
     def __init__(self, shape, outputs):
         super().__init__()
-        self.layer = torch.nn.Linear(shape[0], outputs)
+        self.layer = torch.nn.Linear(math.prod(shape), outputs)
 
     def forward(self, x):
-        return torch.relu(self.layer(x))
+        return torch.relu(self.layer(x.flatten(1)))
 """
 
 
@@ -187,7 +189,7 @@ def test_that_the_source_of_a_model_has_changed_is_said(
     (folder / "changing_net.py").write_text(NET.replace("relu", "tanh"))
     told = optbench(*asked)
     assert told.code == 0 and told.err.startswith("optbench: the source of changing_net.Net has changed since ")
-    with pytest.warns(ChangedWarning, match="what the model predicts may have, too"):
+    with pytest.warns(ChangedWarning, match="what it predicts may have, too"):
         load_model(run_folder(folder), allow=["changing_net.Net"])
 
 
