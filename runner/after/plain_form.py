@@ -2,6 +2,7 @@
 
 import copy
 
+import torch
 from torch.nn.utils import parametrize
 
 from runner.compress import fake_quantized
@@ -10,6 +11,7 @@ from runner.run.load import Trained
 
 def plain(model: Trained) -> Trained:
     """Return a trained model whose weights have no other form: parts are summed up, roundings left out."""
+    _settle_autograd()
     found = copy.deepcopy(model)
     for module in list(found.modules()):
         if parametrize.is_parametrized(module):
@@ -18,3 +20,13 @@ def plain(model: Trained) -> Trained:
     if any(type(m).__module__.startswith("torchao.") for m in found.modules()):
         fake_quantized.plain(found.network)
     return found
+
+
+def _settle_autograd() -> None:
+    """Go back once before a program is traced, so that sweeps can be forked from this process afterwards.
+
+    PyTorch looks at its first backward pass whether there is an accelerator, whose threads no fork can have; tracing
+    makes it believe that there is one.
+    """
+    if not torch.cuda.is_available():
+        torch.ones((), requires_grad=True).backward()  # type: ignore[no-untyped-call]

@@ -328,4 +328,5 @@ def test_the_shipped_records_are_small_and_can_be_read() -> None:
     assert files and sum(path.stat().st_size for path in files) <= 5_000_000
     for contest in catalogue.CONTESTS[:2]:
         found, told = packed.read(contest)
-        assert len(found) and all(one["seconds"] <= 2700 for one in told)
+        taken = [sum(seconds for seconds, _ in one["processor"].values()) for one in told]  # whatever else ran beside
+        assert len(found) and taken and max(taken) <= 2700
