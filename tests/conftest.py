@@ -9,6 +9,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from runner.after.plain_form import settle_autograd
 from runner.cli.main import main
 from runner.run import baselines
 from runner.run.job import Job, forget_data
@@ -18,6 +19,7 @@ from tests.support.records import Result
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+settle_autograd()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

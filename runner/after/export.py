@@ -11,7 +11,7 @@ import torch
 
 from runner import __version__
 from runner.after import card, onnx_program
-from runner.after.plain_form import plain
+from runner.after.plain_form import plain, settle_autograd
 from runner.after.predict import labels_of, part_of_data
 from runner.data import Samples
 from runner.errors import ConfigError, RecordError
@@ -82,6 +82,7 @@ def _samples(run: str | Path, allow: Collection[str]) -> tuple[Samples, int]:
 def _as_pt2(model: Trained, path: Path, samples: Samples) -> Exported:
     x = torch.from_numpy(np.ascontiguousarray(samples.x[:64]))
     batch = torch.export.Dim("batch", min=1)
+    settle_autograd()
     program = torch.export.export(model, (x[:3],), dynamic_shapes=({0: batch},))
     beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:

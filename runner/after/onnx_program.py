@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from runner.after.plain_form import settle_autograd
 from runner.after.predict import labels_of, last_outputs
 from runner.errors import ConfigError, RecordError
 from runner.run.load import Trained
@@ -81,6 +82,7 @@ def program_of(model: Trained, x: Numbers) -> Any:
     shapes = ({0: torch.export.Dim("batch", min=1)},)
     try:
         with _quiet():
+            settle_autograd()
             program = torch.onnx.export(
                 shipped,
                 (torch.from_numpy(x[:3]),),

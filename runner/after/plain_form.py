@@ -11,7 +11,6 @@ from runner.run.load import Trained
 
 def plain(model: Trained) -> Trained:
     """Return a trained model whose weights have no other form: parts are summed up, roundings left out."""
-    _settle_autograd()
     found = copy.deepcopy(model)
     for module in list(found.modules()):
         if parametrize.is_parametrized(module):
@@ -22,7 +21,7 @@ def plain(model: Trained) -> Trained:
     return found
 
 
-def _settle_autograd() -> None:
+def settle_autograd() -> None:
     """Go back once before a program is traced, so that sweeps can be forked from this process afterwards.
 
     PyTorch looks at its first backward pass whether there is an accelerator, whose threads no fork can have; tracing
