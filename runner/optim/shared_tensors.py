@@ -71,6 +71,6 @@ class Muon(torch.optim.Muon):
                 self._init_group({"params": [p]}, *held)
                 whole = [[full(t) for t in tensors] for tensors in held]
                 muon_step(*whole, **settings, has_complex=False)
-                for tensors, stepped in zip(held, whole, strict=True):
+                for tensors, stepped in ((held[0], whole[0]), (held[2], whole[2])):  # of the gradient nothing changed
                     for tensor, value in zip(tensors, stepped, strict=True):
                         tensor.copy_(cut_like(value, tensor))
