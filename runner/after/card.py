@@ -60,7 +60,9 @@ def _reading(model: Trained) -> list[str]:
     if names := reading.get("inputs"):
         lines.append(f"its numbers, in order: {', '.join(map(str, names))}")
     if model.fill is not None:
-        lines.append("a missing number is NaN, of a text in all of its numbers; what says so is worked out inside")
+        lines.append(
+            "a missing number is NaN, and so are all numbers of a missing text; inputs “… missing” are worked out"
+        )
     if model.alphabet is not None:
         lines.append(f"a text is the places of its characters in {model.alphabet!r}; the label is the next character")
     if model.vocabulary is not None:

@@ -22,10 +22,10 @@ def plain(model: Trained) -> Trained:
 
 
 def settle_autograd() -> None:
-    """Go back once before a program is traced, so that sweeps can be forked from this process afterwards.
+    """Run a backward pass before a program is traced, so that sweeps can be forked from this process afterwards.
 
-    PyTorch looks at its first backward pass whether there is an accelerator, whose threads no fork can have; tracing
-    makes it believe that there is one.
+    In its first backward pass PyTorch starts a thread for each accelerator, and no forked process can train then.
+    Tracing registers an accelerator that is not there.
     """
     if not torch.cuda.is_available():
         torch.ones((), requires_grad=True).backward()  # type: ignore[no-untyped-call]
