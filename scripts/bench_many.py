@@ -187,8 +187,9 @@ def main() -> None:
                 found[step].append(measure(step, size))
                 wall, cpu, memory = found[step][-1]
                 print(f"{size:>8} runs  {step:<8} {wall:8.1f} s wall {cpu:8.1f} s CPU {memory:7.0f} MB", flush=True)
-            files = sum(len(names) + len(folders) for _, folders, names in os.walk("outputs/alone"))
-            print(f"{size:>8} runs  {files / 100:.1f} inodes a run that was trained", flush=True)
+            if "alone" in steps:
+                files = sum(len(names) + len(folders) for _, folders, names in os.walk("outputs/alone"))
+                print(f"{size:>8} runs  {files / 100:.1f} inodes a run that was trained", flush=True)
             os.chdir("/")
             shutil.rmtree(place, ignore_errors=True)
             os.mkdir(place)

@@ -116,6 +116,7 @@ def compare(one: Array, others: Array, step: float = 0.0) -> Comparisons:
     d = np.where(shared, differences, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(n > 0, d.sum(1) / n, np.nan)
+        mean[np.abs(mean) <= ROUNDING * np.abs(d).max(1, initial=0.0)] = 0.0
         variance = np.where(n > 1, (np.where(shared, differences - mean[:, None], 0) ** 2).sum(1) / (n - 1), np.nan)
         error = np.sqrt(np.maximum(variance, step**2 / 6) / n)
         half = stats.t.ppf((1 + LEVEL) / 2, np.maximum(n - 1, 1)) * error

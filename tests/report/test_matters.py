@@ -8,6 +8,7 @@ import pandas as pd
 
 from runner.report.equivalent import with_margin
 from runner.report.sections.matters import levels, sentences
+from runner.statistics.scores import compare
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.reports import a_grid, only_workload, report
 
@@ -52,6 +53,25 @@ def test_an_effect_is_at_every_other_axis_own_best(tmp_path: Path):
     of_init = [level for level in levels(workload) if level.axis == "init"]
     assert [workload.words(level.setting) for level in of_init] == ["he_normal, adam", "zeros, sgd"]
     assert abs(of_init[1].difference.mean - 0.1) < 0.02
+
+
+def test_rates_are_compared_within_the_leading_optimizer(tmp_path: Path):
+    """sgd's best rate is 1, adam's 0.01: that says nothing of 1 against 0.01."""
+    means = {("adam", 0.01): 0.9, ("adam", 0.1): 0.7, ("sgd", 0.01): 0.3, ("sgd", 0.1): 0.8, ("sgd", 1.0): 0.85}
+    runs = [
+        made_run(mean + s / 1000, optim=o, optim__lr=lr, seed=s) for (o, lr), mean in means.items() for s in range(4)
+    ]
+    workload = only_workload(make_sweep(tmp_path / "s", runs))
+    assert [workload.words(x.setting) for x in levels(workload) if x.axis == "optim.lr"] == [
+        "adam, optim.lr=0.01",
+        "adam, optim.lr=0.1",
+    ]
+    assert any(line.startswith("Learning rate with adam: 0.01 beats 0.1 by 20 points") for line in sentences(workload))
+
+
+def test_a_difference_by_rounding_alone_is_none():
+    held = compare(np.array([0.1, 0.2, 0.3]), np.array([[0.3, 0.1, 0.2]]))
+    assert held.difference[0] == 0.0
 
 
 def test_heat_map_robustness_table_and_answer_name_the_same_best_rate(tmp_path: Path):

@@ -41,10 +41,16 @@ class Level:
 
 @lru_cache(maxsize=8)  # the text asks, then the page
 def levels(workload: Workload) -> tuple[Level, ...]:
-    """Return every axis's levels, best first, each at its own best of all other axes."""
+    """Return every axis's levels, best first, each at its own best of all other axes.
+
+    A learning rate means something else to each optimizer: rates are those of the best setting's optimizer.
+    """
     found = []
     for axis in workload.axes:
-        ranked = sorted((setting, level) for (level,), setting in workload.best_of([axis]).items())
+        with_optim = axis == LR and "optim" in workload.axes
+        best_of = workload.best_of(["optim", LR] if with_optim else [axis])
+        where = (str(workload.table.at[0, "optim"]),) if with_optim else ()
+        ranked = sorted((setting, level) for (*at, level), setting in best_of.items() if tuple(at) == where)
         best = ranked[0][0]
         for setting, level in ranked:
             difference = effect(workload.scores, best, setting, workload.step)
@@ -153,6 +159,8 @@ def _sentence(workload: Workload, axis: str, found: list[Level]) -> str:
             has = {"one seed": "with one seed only", "no value yet": "without a value yet"}.get(verdict, verdict)
             parts.append(f"{values}{more}: {has}" if has != verdict else f"{values}{more} {verdict} more often")
     title = _title(axis)
+    if axis == LR and "optim" in workload.axes:
+        title += f" with {workload.table.at[0, 'optim']}"
     return f"{title[:1].upper()}{title[1:]}: {'; '.join(parts)}."
 
 
@@ -195,6 +203,9 @@ def matters(workload: Workload) -> Section | None:
         "level seed by seed (95 % interval of the paired difference). The settings are chosen on the seeds that judge "
         "them, which flatters levels with more to choose from a little."
     ]
+    if {"optim", LR} <= set(workload.axes):
+        optim = workload.table.at[0, "optim"]
+        said.append(f"Learning rates are compared with {optim} alone: to each optimizer a rate means something else.")
     tables = [Table("effects", "What each choice is worth", pd.DataFrame(rows))]
     if contrasts:
         said.append(
