@@ -14,6 +14,8 @@ from runner.shell import joined, key_of
 from runner.sweep.terminal import LINES_FOR_RUNS
 
 SHOWN_BEST = 5
+LARGE_TARGET = 10.0
+"""Targets beyond it, in absolute value, are large beside the outputs of a new network."""
 
 
 def result(outcome: Outcome, config_dir: str | None = None) -> str:
@@ -58,6 +60,21 @@ def _other_versions(summary: dict[str, Any]) -> str:
     return ", ".join(f"{n} {v}" for n, v in made.items() if v and v != here[n].partition("+")[0])
 
 
+def large_targets(outcome: Outcome) -> tuple[float, float] | None:
+    """Return the least and the greatest target where they are numbers of a large scale, trained on as they are."""
+    job = outcome.job
+    if job.is_own or job.source.classes is not None or job.config["data"]["normalize_target"] != "none":
+        return None
+    least, most = float(job.source.samples.y.min()), float(job.source.samples.y.max())
+    return (least, most) if max(-least, most) > LARGE_TARGET else None
+
+
+def below_mean(outcomes: Sequence[Outcome]) -> bool:
+    """Say whether every run that ended with an R² predicts worse than the mean of the targets would."""
+    found = [r2 for outcome in outcomes if (r2 := outcome.summary.get("final_val_r2")) is not None]
+    return bool(found) and all(r2 < 0 for r2 in found)
+
+
 def _next_command(outcome: Outcome, config_dir: str | None) -> tuple[str, str]:
     """Return the command to give next, and what for."""
     job = outcome.job
@@ -73,6 +90,10 @@ def _next_command(outcome: Outcome, config_dir: str | None) -> tuple[str, str]:
     if job.is_own:
         kept = [o for o in job.overrides if key_of(o) not in ("seed", "force", "pause_at", "retry")]
         return joined(["optbench", "train", "-m", *folder, *kept, "seeds=5"]), "to see how much seeds differ"
+    if (outcome.summary["status"] == "diverged" or below_mean([outcome])) and large_targets(outcome):
+        kept = [o for o in job.overrides if key_of(o) not in ("data.normalize_target", "force", "pause_at", "retry")]
+        scaled = "data.normalize_target=standard"
+        return joined(["optbench", "train", *folder, *kept, scaled]), "to train on the targets' standard scores"
     lr = job.config["optim"]["lr"]
     kept = [o for o in job.overrides if key_of(o) not in ("optim.lr", "force", "pause_at", "save", "retry")]
     kept = [o for o in kept if key_of(o).partition(".")[0] not in OUTSIDE]  # which sweeps do not take

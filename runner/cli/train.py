@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from runner.run.outcome import Outcome
 
 TROUBLE = ("failed", "interrupted", "diverged")
-LARGE_TARGET = 10.0
-"""Targets beyond it, in absolute value, are large beside the outputs of a new network."""
 PAUSED = "the same command without pause_at, or with a later one, goes on from here"
 
 EXAMPLES = """\
@@ -140,20 +138,19 @@ def _prepared(hydra: "Hydra", overrides: list[str]) -> "Job":
 
 
 def _advise(outcomes: "Sequence[Outcome]") -> None:
-    """Say on stderr what may help runs that diverged on targets of a large scale."""
-    for outcome in (o for o in outcomes if o.summary["status"] == "diverged"):
-        if outcome.job.is_own:
-            continue
-        source, settings = outcome.job.source, outcome.job.config["data"]
-        if source.classes is None and settings["normalize_target"] == "none":
-            least, most = float(source.samples.y.min()), float(source.samples.y.max())
-            if max(-least, most) > LARGE_TARGET:
-                print(
-                    f"optbench: the targets go from {least:g} to {most:g}, where training diverges more easily: "
-                    "data.normalize_target=standard trains on their standard scores",
-                    file=sys.stderr,
-                )
-                return
+    """Say on stderr what may help where targets are of a large scale, and runs diverged or none learned anything."""
+    from runner.cli import present
+
+    for outcome in outcomes:
+        diverged = outcome.summary["status"] == "diverged"
+        if (diverged or present.below_mean(outcomes)) and (ends := present.large_targets(outcome)):
+            what = "training diverges more easily" if diverged else "training takes far longer"
+            print(
+                f"optbench: the targets go from {ends[0]:g} to {ends[1]:g}, where {what}: "
+                "data.normalize_target=standard trains on their standard scores",
+                file=sys.stderr,
+            )
+            return
 
 
 def _end_of_run(outcome: "Outcome") -> int:
@@ -208,7 +205,7 @@ def _end_of_grid(outcomes: "Sequence[Outcome]") -> int:
     if paused := sum(o.summary["status"] == "paused" for o in outcomes):
         print(f"optbench: {paused} of {len(outcomes)} runs are paused; {PAUSED}", file=sys.stderr)
     troubled = [o for o in outcomes if o.summary["status"] in TROUBLE and o not in waiting]
-    _advise(troubled)
+    _advise(outcomes)
     for outcome in troubled:
         summary = outcome.summary
         if summary.get("stop_reason") == "interrupted":  # said once, below

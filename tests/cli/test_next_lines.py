@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from runner.cli import present
+from runner.cli.main import main
 from runner.errors import ConfigError
 from runner.run.job import Job, prepare
 from runner.run.outcome import Outcome
@@ -47,6 +48,18 @@ def test_a_next_line_names_the_folder_of_ones_own_options(folder: Path) -> None:
     (single,) = pasted(shlex.join(["optbench", "train", "-cd", "my own", "optim=mine", "optim.args.momentum=0.9"]))
     line = next_line(prepare(single), "completed", "my own")
     assert [c.config["optim"]["args"] for c in pasted(line)] == [{"momentum": 0.9}] * 3
+
+
+def test_large_targets_that_were_not_learned_are_to_be_scaled(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Diabetes has targets of 25 to 346."""
+    assert main(["train", "data=diabetes", "max_steps=2", "baselines=false"]) == 0
+    said = capsys.readouterr()
+    assert "the targets go from 25 to 346" in said.err and "data.normalize_target=standard" in said.err
+    (line,) = [line for line in said.out.splitlines() if line.startswith("next ")]
+    (again,) = pasted(line.removeprefix("next ").strip())
+    assert again.config["data"]["normalize_target"] == "standard" and again.config["max_steps"] == 2
+    assert main(["train", "data=diabetes", "max_steps=2", "data.normalize_target=standard"]) == 0
+    assert "targets" not in capsys.readouterr().err
 
 
 def test_a_command_that_does_not_compose_is_noticed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,15 @@ def test_what_no_model_can_tell_is_said_to_be_the_inputs(tmp_path: Path) -> None
     assert "A logistic regression (0.56) and boosted trees (0.5) are no better: the inputs may not tell" in only
 
 
+def test_targets_that_are_not_learned_may_be_too_large(tmp_path: Path) -> None:
+    runs = [a_run(0.5, seed) | {"final_val_r2": -4.0 - seed, "data.normalize_target": "none"} for seed in range(3)]
+    folder = make_sweep(tmp_path / "s", runs, choices=["data.normalize_target"])
+    measured(folder, ("mean", "trivial", -0.1), measure="val_r2", data__normalize_target="none")
+    workload, records = read(folder, "val_r2")
+    trivial, scaled = baselines.warnings(workload, records, baselines.beside(workload, records))
+    assert "no better than a trivial prediction" in trivial and "data.normalize_target=standard" in scaled
+
+
 def test_a_lead_that_seeds_leave_open_is_not_clear(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "s", [a_run(v, seed) for seed, v in enumerate((0.5, 0.6, 0.7))])
     measured(folder, ("majority", "trivial", 0.55))

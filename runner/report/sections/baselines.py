@@ -200,6 +200,11 @@ def _of_trivial(workload: Workload, baselines: Baselines) -> Iterator[str]:
     if not trivial.is_beaten:
         how = "is not clearly better" if trivial.ahead.mean > 0 else "is no better"
         yield f"The recommended setting {how} than a trivial prediction: {reached}.{_nor(workload, baselines)}"
+        if measure.name == "val_r2" and set(workload.runs.get("data.normalize_target", ())) == {"none"}:
+            yield (
+                "It trains on the targets as they are; where they are large, training takes far longer: "
+                "data.normalize_target=standard trains on their standard scores."
+            )
     elif workload.step > 0 and baselines.splits == 1 and trivial.ahead.mean <= math.sqrt(workload.step):
         few = f"The {measure.title} moves in steps of {workload.step:.2g}"
         yield (
