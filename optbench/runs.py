@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import RecordError
+from runner.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,11 @@ def train(*overrides: str | Sequence[str], config_dir: str | None = None) -> Res
 
     forget_data()
     hydra = start_hydra(config_dir)
-    outcome = run_job(prepare(Composer(hydra.config_loader).compose(flat(overrides))))
+    try:
+        job = prepare(Composer(hydra.config_loader).compose(flat(overrides)))
+    except ConfigError as error:  # of a grid, which the command line takes with -m
+        raise ConfigError(str(error).replace("add -m", "call optbench.sweep")) from error
+    outcome = run_job(job)
     assert outcome is not None, "it waits where another process trains the run"
     return Result(outcome.summary, outcome.job.folder, outcome.trained)
 
@@ -55,13 +59,13 @@ def load_runs(path: str | Path) -> "pd.DataFrame":
     """Return one row a run of ``outputs/<name>``: every choice, then every number of its summary.
 
     Raises:
-        RecordError: if the folder holds no ``runs.csv``.
+        ConfigError: if the folder holds no ``runs.csv``.
     """
     import pandas as pd
 
     found = Path(path) / "runs.csv"
     if not found.is_file():
-        raise RecordError(f"{found} is not there: give the folder of a sweep, such as outputs/default")
+        raise ConfigError(f"{found} is not there: give the folder of a sweep, such as outputs/default")
     return pd.read_csv(found, dtype={"run_id": str})
 
 

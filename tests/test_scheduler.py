@@ -4,12 +4,14 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from runner import scheduler
 from tests.support.known import QUADRATIC
 from tests.support.loops import trained
+from tests.support.records import Result, rows_of, run_folder
 
 STEPS = 100
 FORMS: dict[str, tuple[Callable, Callable[[float], float]]] = {
@@ -120,3 +122,28 @@ def test_where_a_plateau_reads_evaluations_their_number_is_part_of_the_run(job: 
 def test_what_cannot_be_scheduled_is_refused(overrides: list[str], said: str, optbench: Callable) -> None:
     refused = optbench("train", *overrides)
     assert refused.code == 2 and said in refused.err
+
+
+def test_a_schedule_of_ones_own_is_followed_and_one_that_gives_no_number_is_refused(
+    optbench: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sawtooth of docs/extending.md."""
+    shape = "1.0 - step * teeth / steps % 1.0"
+    (folder / "teeth.py").write_text(
+        f"def sawtooth(step, steps, *, teeth):\n    return {shape}\n\n\n"
+        "def broken(step, steps):\n    return float('nan') if step else 1.0\n"
+    )
+    (folder / "mine" / "scheduler").mkdir(parents=True)
+    for name, more in (("sawtooth", "teeth: 4  # teeth of a run\n"), ("broken", "")):
+        text = f"# Teeth\n_option_: {name}\n_target_: teeth.{name}\n{more}"
+        (folder / "mine" / "scheduler" / f"{name}.yaml").write_text(text)
+    monkeypatch.syspath_prepend(folder)
+    given = ("--config-dir", "mine", "max_steps=20")
+    asked = ("optim.lr=0.1", "eval_every=1", "baselines=false")
+    found = optbench("train", *given, *asked, "scheduler=sawtooth")
+    assert found.code == 0, found.err
+    rates = [float(row["lr"]) for row in rows_of(run_folder(folder))][1:]
+    assert rates == pytest.approx([0.1 * (1 - step * 4 / 20 % 1) for step in range(20)])
+    refused = optbench("train", *given, *asked, "scheduler=broken")
+    assert refused.code == 2
+    assert "scheduler=broken gives nan at step" in refused.err

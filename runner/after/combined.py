@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -97,7 +98,7 @@ class Ensemble(Trained):
         self.recipe = recipe
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | npt.NDArray[Any]) -> Tensor:
         """Return log-probabilities ``[n, classes]``, or numbers ``[n, outputs]``, in float64."""
         members = cast(Sequence[Trained], self.network)
         outputs = self.recipe(np.stack([plain(member, x) for member in members]))
@@ -105,7 +106,7 @@ class Ensemble(Trained):
         return found if self.classes is None else found.log()
 
 
-def plain(model: Trained, x: Tensor) -> Array:
+def plain(model: Trained, x: Tensor | npt.NDArray[Any]) -> Array:
     """Return a model's probabilities or numbers ``[n, k]`` in float64."""
     outputs = model(x).double()
     return cast(Array, (outputs if model.classes is None else outputs.softmax(1)).numpy())

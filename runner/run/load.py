@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -56,11 +57,13 @@ class Trained(nn.Module):
             self.register_buffer(name, saved.get(name))
         self.marks = marks_of(self.reading or {})
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | npt.NDArray[Any]) -> Tensor:
         """Return logits ``[n, classes]`` or numbers ``[n, outputs]``; of a text ``[n, length, classes]``.
 
         Sentences are numbers ``[n, length]``, as ``encoded`` makes them.
         """
+        if not isinstance(x, Tensor):
+            x = torch.as_tensor(x)
         if self.alphabet is not None:
             return self.network(x)  # type: ignore[no-any-return]
         if self.vocabulary is not None:

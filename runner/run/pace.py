@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from functools import partial
 
 from runner import scheduler
@@ -40,7 +41,12 @@ def _schedule(settings: str, lr: float, steps: int, allow: frozenset[str]) -> tu
     hook: Hook | None = None if accepts(part, "step") else part()
     shape = _unchanged if hook else part
     warmup = scheduler.warmup_steps(option["warmup"], steps)
-    shape(0, steps - warmup)  # what it refuses, it refuses here
+    for step in {0, (steps - warmup) // 2, max(steps - warmup - 1, 0)}:  # what it refuses, it refuses here
+        if not math.isfinite(share := shape(step, steps - warmup)):
+            raise ValueError(
+                f"scheduler={option['_option_']} gives {share} at step {step} of {steps - warmup}: it is to give a "
+                "share of the learning rate, a finite number"
+            )
     return scheduler.schedule(lr, shape, warmup, steps), hook
 
 

@@ -14,7 +14,7 @@ import yaml
 import optbench
 from optbench import load_model, load_runs, train
 from runner.engine import checkpoint
-from runner.errors import ChangedWarning, ConfigError, OptbenchError, RecordError
+from runner.errors import ChangedWarning, ConfigError, OptbenchError
 from tests.support.known import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS
 from tests.support.records import rows_of, run_folder, summary_of
 
@@ -54,6 +54,20 @@ def test_own_inputs_are_predicted_from_npy_and_csv(run: Path, optbench: Callable
     assert "[1, 8, 8]" in refused.err
 
 
+def test_a_model_takes_arrays_as_they_are(run: Path) -> None:
+    from runner.after.predict import part_of_data
+
+    samples = part_of_data(run, "test")
+    model = load_model(run)
+    with torch.no_grad():
+        assert torch.equal(model(np.asarray(samples.x)), model(torch.as_tensor(np.asarray(samples.x))))
+
+
+def test_python_names_its_own_function_for_a_grid(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is a sweep: call optbench\.sweep to run each value"):
+        train("init=he,zeros")
+
+
 def test_regression_is_predicted_in_its_own_units(optbench: Callable, folder: Path) -> None:
     optbench("train", "data=linear_regression", "model=linear", "optim.lr=0.1", "epochs=60")
     rows = table(optbench("predict", str(run_folder(folder))).out)
@@ -81,7 +95,7 @@ def test_from_python_a_run_is_trained_and_loaded(folder: Path) -> None:
     assert runs["run_id"][0] == result.folder.name[-8:]
     with pytest.raises(ConfigError, match="lrr"):
         train("optim.lrr=1")
-    with pytest.raises(RecordError, match=r"runs\.csv"):
+    with pytest.raises(ConfigError, match=r"runs\.csv is not there: give the folder of a sweep"):
         load_runs("nowhere")
     with pytest.raises(AttributeError, match="trian"):
         optbench.trian  # noqa: B018

@@ -47,10 +47,9 @@ def levels(workload: Workload) -> tuple[Level, ...]:
     """
     found = []
     for axis in workload.axes:
-        with_optim = axis == LR and "optim" in workload.axes
-        best_of = workload.best_of(["optim", LR] if with_optim else [axis])
-        where = (str(workload.table.at[0, "optim"]),) if with_optim else ()
-        ranked = sorted((setting, level) for (*at, level), setting in best_of.items() if tuple(at) == where)
+        optim = _leading_optim(workload) if axis == LR else None
+        best_of = workload.best_of([axis] if optim is None else ["optim", axis])
+        ranked = sorted((setting, at[-1]) for at, setting in best_of.items() if optim is None or at[0] == optim)
         best = ranked[0][0]
         for setting, level in ranked:
             difference = effect(workload.scores, best, setting, workload.step)
@@ -59,6 +58,11 @@ def levels(workload: Workload) -> tuple[Level, ...]:
                 difference = _of_the_set(workload, setting, difference)
             found.append(Level(axis, level, setting, difference, verdict))
     return tuple(found)
+
+
+def _leading_optim(workload: Workload) -> str | None:
+    """Return the best setting's optimizer, where optimizers are compared."""
+    return str(workload.table.at[0, "optim"]) if "optim" in workload.axes else None
 
 
 def _of_the_set(workload: Workload, setting: int, paired: Interval) -> Interval:
@@ -159,8 +163,8 @@ def _sentence(workload: Workload, axis: str, found: list[Level]) -> str:
             has = {"one seed": "with one seed only", "no value yet": "without a value yet"}.get(verdict, verdict)
             parts.append(f"{values}{more}: {has}" if has != verdict else f"{values}{more} {verdict} more often")
     title = _title(axis)
-    if axis == LR and "optim" in workload.axes:
-        title += f" with {workload.table.at[0, 'optim']}"
+    if axis == LR and (optim := _leading_optim(workload)):
+        title += f" with {optim}"
     return f"{title[:1].upper()}{title[1:]}: {'; '.join(parts)}."
 
 
@@ -203,8 +207,7 @@ def matters(workload: Workload) -> Section | None:
         "level seed by seed (95 % interval of the paired difference). The settings are chosen on the seeds that judge "
         "them, which flatters levels with more to choose from a little."
     ]
-    if {"optim", LR} <= set(workload.axes):
-        optim = workload.table.at[0, "optim"]
+    if LR in workload.axes and (optim := _leading_optim(workload)):
         said.append(f"Learning rates are compared with {optim} alone: to each optimizer a rate means something else.")
     tables = [Table("effects", "What each choice is worth", pd.DataFrame(rows))]
     if contrasts:
