@@ -34,7 +34,9 @@ def read_config(run: str | Path) -> Config:
         beside = [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else []
         raise ConfigError(f"there is no folder {folder}{closest(folder.name, beside)}")
     if not path.is_file():
-        raise ConfigError(f"{folder} is no run's folder: it holds no config.yaml")
+        runs = sorted(at.parent for at in folder.glob("*/config.yaml"))
+        named = f"; it holds {len(runs)} run{'s' * (len(runs) > 1)}, such as {runs[0]}: give one" if runs else ""
+        raise ConfigError(f"{folder} is no run's folder: it holds no config.yaml{named}")
     refuse_aliases(folder)
     try:
         return check(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))

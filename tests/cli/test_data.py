@@ -65,3 +65,5 @@ def test_what_is_no_data_set_is_refused(optbench: Callable, folder: Path) -> Non
     for asked in (["data=csv", "data.path=nowhere.csv"], ["data=digts"], ["data=csv", "data.label=y"]):
         refused = optbench("data", *asked)
         assert refused.code == 2 and refused.out == "" and "Traceback" not in refused.err
+    (folder / "mine.csv").write_text("a,y\n1,2\n")
+    assert "there is no such file; did you mean 'mine.csv'?" in optbench("data", "data=csv", "data.path=min.csv").err

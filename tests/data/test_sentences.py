@@ -103,7 +103,7 @@ def test_a_file_without_a_header_in_another_encoding_with_semicolons(tmp_path: P
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"path": "nowhere.csv"}, ["data.path=nowhere.csv cannot be read as a table: ", "No such file"]),
+        ({"path": "nowhere.csv"}, ["data.path=nowhere.csv: there is no such file"]),
         ({"text": "sayd"}, ["data.text=sayd is no column of", "did you mean 'said'?", "valid: id, said, kind, more"]),
         ({"label": "knd"}, ["data.label=knd is no column of", "did you mean 'kind'?"]),
         ({"text": None}, ["data.text must be the column to read", "valid: id, said, kind, more"]),

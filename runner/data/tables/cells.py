@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, closest
 
 DELIMITERS = (",", ";", "\t", "|")
 """What else may stand between cells, where a delimiter leaves a header whole."""
@@ -185,8 +185,8 @@ def _may_have_leading_zeros(path: str, reading: Reading) -> bool:
 
 def _read(path: str, key: str, reading: Reading, **options: Any) -> pd.DataFrame:
     encoding = "utf-8-sig" if codecs.lookup(reading.encoding).name == "utf-8" else reading.encoding
+    place = Path(path).expanduser()
     try:
-        place = Path(path).expanduser()
         found: pd.DataFrame = pd.read_csv(place, sep=reading.separator, encoding=encoding, **options)
         return found
     except pd.errors.EmptyDataError as error:
@@ -195,6 +195,9 @@ def _read(path: str, key: str, reading: Reading, **options: Any) -> pd.DataFrame
         other = f"data.encoding names another, such as {_other_encoding(path)}"
         mended = other if key == "data.path" else f"write it in {reading.encoding}, as the training table is"
         raise ConfigError(f"{key}={path} is not text in {reading.encoding}: {error}; {mended}") from error
+    except FileNotFoundError as error:
+        beside = [p.name for p in place.parent.iterdir() if p.is_file()] if place.parent.is_dir() else []
+        raise ConfigError(f"{key}={path}: there is no such file{closest(place.name, beside)}") from error
     except (OSError, ValueError) as error:
         said = str(error).removeprefix("Error tokenizing data. C error: ").strip()
         raise ConfigError(f"{key}={path} cannot be read as a table: {said}") from error
