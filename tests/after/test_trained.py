@@ -128,10 +128,9 @@ def test_a_run_without_weights_says_how_to_get_them(optbench: Callable, folder: 
     refused = optbench("predict", str(run_folder(folder)))
     assert refused.code == 1
     assert "save=last" in refused.err
+    run = run_folder(folder).relative_to(folder)
     sweep = optbench("predict", "outputs/default")
-    assert (
-        sweep.code == 2 and f"it holds 1 run, such as {run_folder(folder).relative_to(folder)}: give one" in sweep.err
-    )
+    assert sweep.code == 2 and f"it holds 1 run, such as {run}: give one" in sweep.err
 
 
 def test_a_users_own_model_is_imported_only_when_allowed(

@@ -148,7 +148,7 @@ def test_files_without_something_to_learn_are_refused(rows: list[tuple[str, str]
         (["model=rnn", "regularization=adversarial"], "whose words cannot be moved a little"),
         (["model=linear", "augment=noise"], "augment=noise beside data=text_csv: a sentence's words are no quantities"),
         (["model=mlp", "augment=swap"], "augment=swap beside model=mlp, whose bag of words has no order"),
-        (["model=linear", "data.path=none.csv"], "data.path=none.csv cannot be read as a table"),
+        (["model=linear", "data.path=none.csv"], "data.path=none.csv: there is no such file"),
         (["model=linear", "data.label=knd"], "data.label=knd is no column of s.csv; did you mean 'kind'?"),
     ],
     ids=str,
