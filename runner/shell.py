@@ -23,3 +23,13 @@ def joined(words: Iterable[str]) -> str:
 def key_of(override: str) -> str:
     """Return the key of an override as it is typed: what stands before ``=``, without the signs that add it."""
     return override.lstrip("+").partition("=")[0]
+
+
+def in_quotes(override: str) -> str:
+    """Return an override with its value in quotes, as Hydra takes any text; an example where it has signs of its own.
+
+    It is typed as ``quoted`` has it.
+    """
+    key, _, value = override.partition("=")
+    plain = value and not set(value) & set("\"'[]{}(),\\$")
+    return quoted(f'{key}="{value}"' if plain else 'name="a: b"')

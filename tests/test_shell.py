@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.shell import joined, quoted
+from runner.shell import in_quotes, joined, quoted
 
 WORDS = [
     *("init=he,xavier", "optim.lr=1e-3", "data.exclude=[1.50]", "regularization=[l1,dropout]", "+", "…", "name=a b"),
@@ -31,6 +31,19 @@ WORDS = [
         "\"'",
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    ("override", "typed"),
+    [
+        ("data.label=Größe", """'data.label="Größe"'"""),
+        ("name=a: b", """'name="a: b"'"""),
+        ("name=a[", """'name="a: b"'"""),
+        ("name", """'name="a: b"'"""),
+    ],
+)
+def test_a_value_is_put_in_quotes(override: str, typed: str) -> None:
+    assert in_quotes(override) == typed
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "sh"])

@@ -44,6 +44,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.errors import ConfigError
+from runner.shell import in_quotes
 
 __all__ = [
     "Axis",
@@ -179,13 +180,12 @@ class Parser:
             parsed = self._parser.parse_overrides([line])[0]
         except HydraException as error:
             said = reason(error) if line.isascii() or "Lexer" not in str(error) else f"{line} cannot be read"
-            raise ConfigError(f"{said}; quote a value with other signs, as in 'name=\"a: b\"'") from error
-        sweeps = parsed.is_sweep_override()
+            raise ConfigError(f"{said}; quote a value with other signs, as in {in_quotes(line)}") from error
         return Override(
             line=line,
             key=parsed.key_or_group,
             sign=SIGNS.get(parsed.type, ""),
-            value=None if sweeps else parsed.value(),
+            value=None if (sweeps := parsed.is_sweep_override()) else parsed.value(),
             sweeps=sweeps,
             discrete=parsed.is_discrete_sweep(),
             of_hydra=parsed.is_hydra_override(),
