@@ -15,6 +15,7 @@ def run(script: str, *argv: str) -> str:
     return found.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_killed_runs_resume_to_the_same_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPTBENCH_DATA", raising=False)
     assert run("fault_kill.py", "--kills", "3").startswith("3 kills, ")

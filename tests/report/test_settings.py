@@ -69,10 +69,10 @@ def test_the_test_interval_of_the_best_covers_its_truth(seeds: int):
     """Validation chose, so validation flatters; the test measure had no part in the choice and does not."""
     rng = np.random.default_rng(seeds)
     covered = []
-    for _ in range(400):
+    for _ in range(200):
         row = simulated(rng, [0.9, 0.9, 0.9, 0.9], seeds).table.iloc[0]
         covered.append(row["test_low"] <= 0.9 <= row["test_high"])
-    assert abs(np.mean(covered) - 0.95) <= 0.03  # 400 simulations: a standard error of 0.011
+    assert abs(np.mean(covered) - 0.95) <= 0.04  # 200 simulations: a standard error of 0.015
 
 
 def test_diverged_and_failed_seeds_rank_a_setting_last(tmp_path: Path):

@@ -16,13 +16,20 @@ from runner.report.render.watch import stamp
 from tests.support.made_sweep import made_run, make_sweep
 
 PATIENCE_SECONDS = 300.0
+WITHOUT_PICTURES = """\
+import runpy
+from matplotlib.figure import Figure
+
+Figure.draw_without_rendering = Figure.savefig = lambda self, *given, **said: None
+runpy.run_module("runner", run_name="__main__")
+"""
 
 
 class Watching:
     """``optbench report DIR --watch`` in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "runner", "report", str(folder), "--watch"]
+        command = [sys.executable, "-c", WITHOUT_PICTURES, "report", str(folder), "--watch"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.said = self.process.stdout.readline()

@@ -171,6 +171,7 @@ def test_a_killed_run_goes_on_to_the_same_rows(own: Path, optbench: Optbench) ->
     assert without_timing(found) == without_timing(expected)
 
 
+@pytest.mark.slow
 def test_a_killed_stack_goes_on_to_the_same_rows(own: Path, optbench: Optbench) -> None:
     sweep = ["-m", *OWN, *SMALL, "engine=fused", "workers=1", "epochs=300", "seeds=4"]
     asked = [*sweep, "regularization.pull.strength=0.1,0.5"]

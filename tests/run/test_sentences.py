@@ -82,6 +82,7 @@ def test_baselines_read_bags_of_words(make: Callable, learnt: bool, optbench: Ca
         assert reached >= 0.95 if learnt else reached <= 0.65
 
 
+@pytest.mark.slow
 def test_an_augmented_run_that_was_killed_goes_on_to_the_same_bytes(optbench: Callable, folder: Path) -> None:
     data = by_presence(folder / "s.csv", 120)
     (folder / "words.txt").write_text("sun,light\nmoon,dark\nriver,hill\n")

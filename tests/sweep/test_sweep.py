@@ -291,7 +291,9 @@ def test_killed_sweeps_finish_to_the_same_rows(engine: str) -> None:
     assert found.returncode == 0, found.stdout + found.stderr
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+@pytest.mark.parametrize(
+    "launcher", ["basic", *(pytest.param(n, marks=pytest.mark.slow) for n in ("joblib", "submitit_local"))]
+)
 def test_hydras_launchers_run_the_same_sweep_to_the_same_folders(
     launcher: str, optbench: Callable, folder: Path
 ) -> None:
