@@ -5,10 +5,11 @@ or with ``--allow``) in a few torch and torchvision modules or in any other pack
 neither.
 """
 
+import functools
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Set
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from runner.config.fields import is_import_path
 from runner.config.options import COMBINED_GROUPS, find, options_in
 from runner.config.part_names import SHOWN_AS
 from runner.config.specs import INTERNAL
-from runner.errors import ConfigError
+from runner.errors import ConfigError, closest
 
+GIVEN = frozenset({"alphabet", "vocabulary"})
+"""What models that read texts are given beside their settings."""
 OWN_MODULES = frozenset(
     f"runner.{module}"
     for module in (
@@ -112,11 +115,39 @@ def arguments(option: dict[str, Any], *without: str) -> dict[str, Any]:
 
 
 def bind(option: dict[str, Any], allow: Collection[str], *without: str) -> tuple[Target, dict[str, Any]]:
-    """Return an option's function and its keyword arguments, a user's ``target`` resolved."""
+    """Return an option's function and its keyword arguments, a user's ``target`` resolved.
+
+    Raises:
+        ConfigError: if either may not be imported, or the settings of a user's YAML are not those of its function.
+    """
     settings = arguments(option, *without)
     if "target" in settings:
         settings["target"] = resolve(settings["target"], allow)
-    return resolve(option["_target_"], allow), settings
+    function = resolve(option["_target_"], allow)
+    _refuse_settings(option, function, frozenset(settings), frozenset(without))
+    return function, settings
+
+
+def _refuse_settings(option: dict[str, Any], function: Target, settings: Set[str], without: Set[str]) -> None:
+    """Refuse settings that a function does not take, or lacks."""
+    known, needed = _keywords(function)
+    named = f"the option {option.get('_option_', '')} of {option['_target_']}".replace("  ", " ")
+    if odd := next((key for key in settings if known and key not in known), None):
+        raise ConfigError(f"{named} takes no {odd}{closest(odd, known)}\nvalid: {', '.join(known)}")
+    lacking = [key for key in needed if key not in settings | without | GIVEN]
+    if lacking and option["_target_"].rpartition(".")[0] in OWN_MODULES:  # of others nobody knows what they are given
+        raise ConfigError(f"{named} needs {', '.join(lacking)}: its YAML is to have them")
+
+
+@functools.lru_cache(maxsize=1024)
+def _keywords(target: Target) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names that a callable takes, none where it takes any or nobody knows, and those that it must get."""
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return (), ()
+    needed = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty)
+    return () if any(p.kind is p.VAR_KEYWORD for p in parameters) else tuple(p.name for p in parameters), needed
 
 
 def accepts(target: Target, name: str) -> bool:

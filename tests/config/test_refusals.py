@@ -194,6 +194,8 @@ def test_more_bad_input(overrides: list[str], words: list[str], optbench: Callab
         ("regularization/x.yaml", "x:\n  _target_: tests.own_parts.nothing\n", "regularization=x", ["regularization=x", "Hook"]),
         ("optim/x.yaml", "_option_: ../../x\n_target_: runner.optim.gd\nlr: 1\n", "optim=x", ["_option_", "../../x"]),
         ("optim/x.yaml", "_option_: x\n_target_: runner.optim.gd\n", "optim=x", ["optim needs lr"]),
+        ("optim/x.yaml", "_option_: x\n_target_: runner.optim.gd\nlr: 1\nbta: 2\n", "optim=x", ["option x", "no bta", "lr"]),
+        ("optim/x.yaml", "_option_: x\n_target_: runner.optim.lion\nlr: 1\n", "optim=x", ["option x", "betas, weight_decay"]),
         ("optim/x.yaml", "lr: 1\n", "optim=x", ["_target_"]),
         ("optim/x.yaml", "[1, 2]\n", "optim=x", ["optim"]),
         ("optim/x.yaml", "_option_: x\n_target_: 5\nlr: 1\n", "optim=x", ["_target_"]),
