@@ -60,19 +60,21 @@ def _other_versions(summary: dict[str, Any]) -> str:
     return ", ".join(f"{n} {v}" for n, v in made.items() if v and v != here[n].partition("+")[0])
 
 
-def large_targets(outcome: Outcome) -> tuple[float, float] | None:
+def too_large(outcomes: Sequence[Outcome]) -> tuple[float, float] | None:
+    """Return the least and the greatest target where they are so large that a run diverged, or that none learned."""
+    found = [r2 for outcome in outcomes if (r2 := outcome.summary.get("final_val_r2")) is not None]
+    none_learned = bool(found) and all(r2 < 0 for r2 in found)
+    held = (o for o in outcomes if none_learned or o.summary["status"] == "diverged")
+    return next((ends for outcome in held if (ends := _large_targets(outcome))), None)
+
+
+def _large_targets(outcome: Outcome) -> tuple[float, float] | None:
     """Return the least and the greatest target where they are numbers of a large scale, trained on as they are."""
     job = outcome.job
     if job.is_own or job.source.classes is not None or job.config["data"]["normalize_target"] != "none":
         return None
     least, most = float(job.source.samples.y.min()), float(job.source.samples.y.max())
     return (least, most) if max(-least, most) > LARGE_TARGET else None
-
-
-def below_mean(outcomes: Sequence[Outcome]) -> bool:
-    """Say whether every run that ended with an R² predicts worse than the mean of the targets would."""
-    found = [r2 for outcome in outcomes if (r2 := outcome.summary.get("final_val_r2")) is not None]
-    return bool(found) and all(r2 < 0 for r2 in found)
 
 
 def _next_command(outcome: Outcome, config_dir: str | None) -> tuple[str, str]:
@@ -90,7 +92,7 @@ def _next_command(outcome: Outcome, config_dir: str | None) -> tuple[str, str]:
     if job.is_own:
         kept = [o for o in job.overrides if key_of(o) not in ("seed", "force", "pause_at", "retry")]
         return joined(["optbench", "train", "-m", *folder, *kept, "seeds=5"]), "to see how much seeds differ"
-    if (outcome.summary["status"] == "diverged" or below_mean([outcome])) and large_targets(outcome):
+    if too_large([outcome]):
         kept = [o for o in job.overrides if key_of(o) not in ("data.normalize_target", "force", "pause_at", "retry")]
         scaled = "data.normalize_target=standard"
         return joined(["optbench", "train", *folder, *kept, scaled]), "to train on the targets' standard scores"

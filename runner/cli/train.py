@@ -141,16 +141,12 @@ def _advise(outcomes: "Sequence[Outcome]") -> None:
     """Say on stderr what may help where targets are of a large scale, and runs diverged or none learned anything."""
     from runner.cli import present
 
-    for outcome in outcomes:
-        diverged = outcome.summary["status"] == "diverged"
-        if (diverged or present.below_mean(outcomes)) and (ends := present.large_targets(outcome)):
-            what = "training diverges more easily" if diverged else "training takes far longer"
-            print(
-                f"optbench: the targets go from {ends[0]:g} to {ends[1]:g}, where {what}: "
-                "data.normalize_target=standard trains on their standard scores",
-                file=sys.stderr,
-            )
-            return
+    if ends := present.too_large(outcomes):
+        print(
+            f"optbench: the targets go from {ends[0]:g} to {ends[1]:g}, where training takes far longer and diverges "
+            "more easily: data.normalize_target=standard trains on their standard scores",
+            file=sys.stderr,
+        )
 
 
 def _end_of_run(outcome: "Outcome") -> int:

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Collection, Set
+from collections.abc import Callable, Collection
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from runner.config.part_names import SHOWN_AS
 from runner.config.specs import INTERNAL
 from runner.errors import ConfigError, closest
 
-GIVEN = frozenset({"alphabet", "vocabulary"})
+GIVEN = ("alphabet", "vocabulary")
 """What models that read texts are given beside their settings."""
 OWN_MODULES = frozenset(
     f"runner.{module}"
@@ -124,19 +124,22 @@ def bind(option: dict[str, Any], allow: Collection[str], *without: str) -> tuple
     if "target" in settings:
         settings["target"] = resolve(settings["target"], allow)
     function = resolve(option["_target_"], allow)
-    _refuse_settings(option, function, frozenset(settings), frozenset(without))
+    _refuse_settings(option, function, settings, without)
     return function, settings
 
 
-def _refuse_settings(option: dict[str, Any], function: Target, settings: Set[str], without: Set[str]) -> None:
+def _refuse_settings(
+    option: dict[str, Any], function: Target, settings: Collection[str], without: Collection[str]
+) -> None:
     """Refuse settings that a function does not take, or lacks."""
     known, needed = _keywords(function)
-    named = f"the option {option.get('_option_', '')} of {option['_target_']}".replace("  ", " ")
+    label = f" {option['_option_']}" if "_option_" in option else ""
+    named = f"the option{label} of {option['_target_']}"
     if odd := next((key for key in settings if known and key not in known), None):
         raise ConfigError(f"{named} takes no {odd}{closest(odd, known)}\nvalid: {', '.join(known)}")
-    lacking = [key for key in needed if key not in settings | without | GIVEN]
+    lacking = [key for key in needed if key not in (*settings, *without, *GIVEN)]
     if lacking and option["_target_"].rpartition(".")[0] in OWN_MODULES:  # of others nobody knows what they are given
-        raise ConfigError(f"{named} needs {', '.join(lacking)}: its YAML is to have them")
+        raise ConfigError(f"{named} needs {', '.join(lacking)}: its YAML must set them")
 
 
 @functools.lru_cache(maxsize=1024)

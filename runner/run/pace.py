@@ -4,6 +4,7 @@ import functools
 import json
 import math
 from functools import partial
+from typing import SupportsFloat
 
 from runner import scheduler
 from runner.config.imports import accepts, bind
@@ -42,7 +43,8 @@ def _schedule(settings: str, lr: float, steps: int, allow: frozenset[str]) -> tu
     shape = _unchanged if hook else part
     warmup = scheduler.warmup_steps(option["warmup"], steps)
     for step in {0, (steps - warmup) // 2, max(steps - warmup - 1, 0)}:  # what it refuses, it refuses here
-        if not math.isfinite(share := shape(step, steps - warmup)):
+        share = shape(step, steps - warmup)
+        if not isinstance(share, SupportsFloat) or not math.isfinite(share):
             raise ValueError(
                 f"scheduler={option['_option_']} gives {share} at step {step} of {steps - warmup}: it is to give a "
                 "share of the learning rate, a finite number"

@@ -47,7 +47,7 @@ def levels(workload: Workload) -> tuple[Level, ...]:
     """
     found = []
     for axis in workload.axes:
-        optim = _leading_optim(workload) if axis == LR else None
+        optim = _compared_within(workload, axis)
         best_of = workload.best_of([axis] if optim is None else ["optim", axis])
         ranked = sorted((setting, at[-1]) for at, setting in best_of.items() if optim is None or at[0] == optim)
         best = ranked[0][0]
@@ -60,9 +60,9 @@ def levels(workload: Workload) -> tuple[Level, ...]:
     return tuple(found)
 
 
-def _leading_optim(workload: Workload) -> str | None:
-    """Return the best setting's optimizer, where optimizers are compared."""
-    return str(workload.table.at[0, "optim"]) if "optim" in workload.axes else None
+def _compared_within(workload: Workload, axis: str) -> str | None:
+    """Return the optimizer with which an axis's levels are compared: of learning rates the best setting's."""
+    return str(workload.table.at[0, "optim"]) if axis == LR and {LR, "optim"} <= set(workload.axes) else None
 
 
 def _of_the_set(workload: Workload, setting: int, paired: Interval) -> Interval:
@@ -163,7 +163,7 @@ def _sentence(workload: Workload, axis: str, found: list[Level]) -> str:
             has = {"one seed": "with one seed only", "no value yet": "without a value yet"}.get(verdict, verdict)
             parts.append(f"{values}{more}: {has}" if has != verdict else f"{values}{more} {verdict} more often")
     title = _title(axis)
-    if axis == LR and (optim := _leading_optim(workload)):
+    if optim := _compared_within(workload, axis):
         title += f" with {optim}"
     return f"{title[:1].upper()}{title[1:]}: {'; '.join(parts)}."
 
@@ -207,7 +207,7 @@ def matters(workload: Workload) -> Section | None:
         "level seed by seed (95 % interval of the paired difference). The settings are chosen on the seeds that judge "
         "them, which flatters levels with more to choose from a little."
     ]
-    if LR in workload.axes and (optim := _leading_optim(workload)):
+    if optim := _compared_within(workload, LR):
         said.append(f"Learning rates are compared with {optim} alone: to each optimizer a rate means something else.")
     tables = [Table("effects", "What each choice is worth", pd.DataFrame(rows))]
     if contrasts:
