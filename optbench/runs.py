@@ -40,16 +40,19 @@ def train(*overrides: str | Sequence[str], config_dir: str | None = None) -> Res
         ConfigError: for what cannot be run; nothing was written.
         RecordError: if the run's folder cannot be written.
     """
-    from runner.config.compose import Composer, start_hydra
+    from runner.cli import one_run
+    from runner.config.compose import start_hydra
     from runner.run.claim import run_job
-    from runner.run.job import forget_data, prepare
+    from runner.run.job import forget_data
 
     forget_data()
     hydra = start_hydra(config_dir)
     try:
-        job = prepare(Composer(hydra.config_loader).compose(flat(overrides)))
+        job = one_run.single(hydra, flat(overrides))
     except ConfigError as error:  # of a grid, which the command line takes with -m
         raise ConfigError(str(error).replace("add -m", "call optbench.sweep")) from error
+    if job.config["dry_run"]:
+        raise ConfigError("dry_run=true is for the command line: optbench.train trains the run")
     outcome = run_job(job)
     assert outcome is not None, "it waits where another process trains the run"
     return Result(outcome.summary, outcome.job.folder, outcome.trained)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.runs import flat, load_runs
 from runner.errors import ConfigError, closest
+from runner.shell import key_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +129,7 @@ def sweep(*overrides: str | Sequence[str], config_dir: str | None = None) -> Swe
     from runner.sweep.plan import launch
 
     asked = flat(overrides)
-    if odd := [o for o in asked if o.startswith(("dry_run=", "hydra/sweeper="))]:
+    if odd := [o for o in asked if key_of(o) in ("dry_run", "hydra/sweeper")]:
         raise ConfigError(f"{odd[0]} is for the command line: optbench.sweep runs the grid")
     forget_data()
     outcomes = launch(start_hydra(config_dir), asked)

@@ -4,9 +4,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from runner.config.fields import show
+from runner.config.identity import OF_SWEEPS
 from runner.errors import ConfigError
 
 if TYPE_CHECKING:
+    from runner.config.hydra_door import Hydra
     from runner.run.job import Job
 
 
@@ -44,3 +47,26 @@ def prepared(overrides: list[str], config_dir: str | None) -> "Job":
     if job.is_own:
         raise ConfigError(f"task={job.config['task']['_option_']}: this command needs what optbench's own loop trains")
     return job
+
+
+def single(hydra: "Hydra", overrides: list[str]) -> "Job":
+    """Return the job that ``optbench train`` without ``-m`` trains.
+
+    Raises:
+        ConfigError: for what cannot be run, or is of a sweep.
+    """
+    from runner.config.compose import Composer
+    from runner.run.job import prepare
+    from runner.run.launcher import started_here
+
+    if any(o == "+" or o.startswith("seeds=") for o in overrides):
+        raise ConfigError("seeds=… and a lone + are for sweeps: add -m")
+    composed = Composer(hydra.config_loader).compose(overrides)
+    if started_here():  # by a sweep perhaps, which has looked at what is a sweep's
+        return prepare(composed)
+    for key in OF_SWEEPS:
+        if composed.config[key]:
+            raise ConfigError(f"{key}={show(composed.config[key])} is for sweeps: add -m, or leave it out")
+    if axes := composed.hydra.sweeper.get("params") or composed.hydra.sweeper.get("unions"):
+        raise ConfigError(f"this experiment is a sweep over {', '.join(map(str, axes))}: add -m")
+    return prepare(composed)

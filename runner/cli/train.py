@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import GOES_ON, INTERRUPTED
-from runner.cli import devices, following, keys
+from runner.cli import devices, following, keys, one_run
 from runner.cli.arguments import Parser, own_folders
-from runner.cli.one_run import find_parts_in_current_folder
-from runner.config.fields import show
-from runner.config.identity import OF_SWEEPS
 from runner.config.options import groups, options
 from runner.errors import ConfigError, OptbenchError
 
 if TYPE_CHECKING:
     from runner.config.hydra_door import Hydra
-    from runner.run.job import Job
     from runner.run.outcome import Outcome
 
 TROUBLE = ("failed", "interrupted", "diverged")
@@ -55,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
         parsed.epilog = _groups_and_keys(own_folders(arguments.config_dir))
         print(parsed.format_help(), end="")
         return 0
-    find_parts_in_current_folder()
+    one_run.find_parts_in_current_folder()
     from runner.config.compose import Composer, start_hydra
 
     hydra = start_hydra(arguments.config_dir)
@@ -100,8 +96,8 @@ def _single(hydra: "Hydra", overrides: list[str], config_dir: str | None, argv: 
 
     at = devices.place()
     if at is not None and at.size > 1:
-        return devices.trained(at, lambda: _prepared(hydra, overrides), told)
-    job = _prepared(hydra, overrides)
+        return devices.trained(at, lambda: one_run.single(hydra, overrides), told)
+    job = one_run.single(hydra, overrides)
     from runner.run.claim import run_job
     from runner.run.devices import is_spread
     from runner.sweep.plan import describe
@@ -116,25 +112,6 @@ def _single(hydra: "Hydra", overrides: list[str], config_dir: str | None, argv: 
     outcome = run_job(job)
     assert outcome is not None, "it waits where another process trains the run"
     return told(outcome)
-
-
-def _prepared(hydra: "Hydra", overrides: list[str]) -> "Job":
-    """Return the one run that a command line names."""
-    from runner.config.compose import Composer
-    from runner.run.job import prepare
-    from runner.run.launcher import started_here
-
-    if any(o == "+" or o.startswith("seeds=") for o in overrides):
-        raise ConfigError("seeds=… and a lone + are for sweeps: add -m")
-    composed = Composer(hydra.config_loader).compose(overrides)
-    if started_here():  # by a sweep perhaps, which has looked at what is a sweep's
-        return prepare(composed)
-    for key in OF_SWEEPS:
-        if composed.config[key]:
-            raise ConfigError(f"{key}={show(composed.config[key])} is for sweeps: add -m, or leave it out")
-    if axes := composed.hydra.sweeper.get("params") or composed.hydra.sweeper.get("unions"):
-        raise ConfigError(f"this experiment is a sweep over {', '.join(map(str, axes))}: add -m")
-    return prepare(composed)
 
 
 def _advise(outcomes: "Sequence[Outcome]") -> None:

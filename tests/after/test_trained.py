@@ -66,6 +66,13 @@ def test_a_model_takes_arrays_as_they_are(run: Path) -> None:
 def test_python_names_its_own_function_for_a_grid(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"is a sweep: call optbench\.sweep to run each value"):
         train("init=he,zeros")
+    for of_a_sweep in (["seeds=3"], ["workers=3"], ["experiment=grid"]):
+        with pytest.raises(ConfigError, match=r"call optbench\.sweep"):
+            train(*of_a_sweep)
+    for function in (train, optbench.sweep):
+        with pytest.raises(ConfigError, match="dry_run=true is for the command line"):
+            function("dry_run=true")
+    assert list(folder.iterdir()) == []
 
 
 def test_regression_is_predicted_in_its_own_units(optbench: Callable, folder: Path) -> None:
