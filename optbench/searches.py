@@ -84,13 +84,13 @@ def tune(
     from runner.config.compose import Composer, start_hydra
     from runner.run.job import forget_data
     from runner.search import conclusion
-    from runner.search.answer import answer, recommended
+    from runner.search.answer import answer, as_one_run, recommended
     from runner.search.asked import HALVINGS, SAMPLERS, Limits, duration, refuse_numbers
     from runner.search.prepare import Asked, prepared
-    from runner.shell import joined
+    from runner.shell import joined, key_of
 
     began, given = time.monotonic(), flat(overrides)
-    if odd := [o for o in given if o.startswith("dry_run=")]:
+    if odd := [o for o in given if key_of(o) == "dry_run"]:
         raise ConfigError(f"{odd[0]} is for the command line: optbench.tune searches")
     if sampler not in SAMPLERS:
         raise ConfigError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}{closest(sampler, SAMPLERS)}")
@@ -103,7 +103,7 @@ def tune(
     search, _ = prepared(Composer(start_hydra(config_dir).config_loader), asked)
     search.journal = None if journal is None else Path(journal)
     conclusion.run(search)
-    chosen = tuple(search.space.overrides(best.drawn)) if (best := recommended(search)) is not None else None
+    chosen = tuple(as_one_run(search, best)) if (best := recommended(search)) is not None else None
     ended = None if search.interrupted else search.lost or search.ended
     return Tuned(search.study.folder, answer(search, config_dir), chosen, _trials(search), ended)
 

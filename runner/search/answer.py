@@ -11,7 +11,7 @@ from runner.report.measure import Measure
 from runner.search.finals import JUDGES, JUDGING, Finals
 from runner.search.study import Trial, measure_of, value_of
 from runner.search.tune import Search
-from runner.shell import joined
+from runner.shell import joined, key_of
 from runner.statistics.scores import expected_best
 
 SHOWN = 5
@@ -40,9 +40,13 @@ def answer(search: Search, config_dir: str | None = None) -> str:
         lines.append(f"The best of {len(ranked)} looks better than it is: new seeds tell how good.")
     if (best := recommended(search)) is not None:
         front = ["--config-dir", config_dir] if config_dir else []
-        typed = [o for o in search.space.overrides(best.drawn) if o.partition("=")[0] not in OF_SWEEPS]
-        lines.append(f"use     {joined(['optbench', 'train', *front, *typed])}")
+        lines.append(f"use     {joined(['optbench', 'train', *front, *as_one_run(search, best)])}")
     return "\n".join(lines) + "\n" + _report(search, config_dir)
+
+
+def as_one_run(search: Search, trial: Trial) -> list[str]:
+    """Return the overrides that train a trial's setting as one run, without those of sweeps, such as ``workers``."""
+    return [o for o in search.space.overrides(trial.drawn) if key_of(o) not in OF_SWEEPS]
 
 
 def recommended(search: Search) -> Trial | None:
