@@ -81,6 +81,7 @@ def tune(
         ConfigError: for what cannot be searched, before anything is written; for ``dry_run``.
         RecordError: if the runs' folder cannot be written.
     """
+    from runner.cli.arguments import check_file
     from runner.config.compose import Composer, start_hydra
     from runner.run.job import forget_data
     from runner.search import conclusion
@@ -97,6 +98,7 @@ def tune(
     if halving not in HALVINGS:
         raise ConfigError(f"halving must be one of {', '.join(HALVINGS)}, got {halving!r}")
     refuse_numbers(trials, budget, generation, seed, finalists)
+    check_file("journal", None if journal is None else str(journal))
     limits = Limits(trials, None if budget is None else duration(budget), finalists)
     forget_data()
     asked = Asked(given, sampler, seed, generation, metric, limits, joined(["tune", *given]), began, halving)

@@ -6,7 +6,10 @@ written beside its place and renamed; the one before it is kept until then, and 
 
 import hashlib
 import io
+import math
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,10 @@ from runner.errors import RecordError
 
 _END_OF_ZIP = b"PK\x05\x06"
 DIGEST_BYTES = 64
+SECONDS_BETWEEN = 1.0
+"""A checkpoint is written at most this often, but for the last one before a stop."""
+SHARE_OF_TIME = 0.02
+"""Checkpoints take no more of the time than this."""
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -61,6 +68,30 @@ def load(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise RecordError(f"{path} holds something else than tensors and plain values") from error
     return loaded
+
+
+class Keeper:
+    """Writes the checkpoints of what is trained, not too often."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._due = path, -math.inf
+
+    def is_due(self) -> bool:
+        """Say whether it is time for another; for the first it always is."""
+        return time.monotonic() >= self._due
+
+    def keep(self, content: Callable[[], dict[str, Any]]) -> None:
+        """Write a checkpoint of what ``content`` returns, the first of which is read back.
+
+        Raises:
+            RecordError: if it cannot be written, or not read.
+        """
+        began, first = time.monotonic(), not self._path.exists()
+        save(self._path, content())
+        if first:
+            load(self._path)
+        ended = time.monotonic()
+        self._due = ended + max(SECONDS_BETWEEN, (ended - began) / SHARE_OF_TIME)
 
 
 INTERFACE = frozenset({"model", "shape", "outputs", "shift", "scale", "classes"})

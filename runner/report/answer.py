@@ -13,6 +13,7 @@ from runner.report.command import Translator, override, split_shared, sweep, tra
 from runner.report.equivalent import CHEAPER, MEMORY, SECONDS, cheapest, equivalents, recommended, seeds_for
 from runner.report.evaluations import as_number
 from runner.report.load import Records, data_root
+from runner.report.measure import Measure
 from runner.report.sections.matters import sentences
 from runner.report.settings import LR, Workload
 from runner.statistics import scores as statistics
@@ -40,6 +41,19 @@ class Estimate:
     next_low: float
     next_high: float
     """Where one more seed is expected."""
+
+    @classmethod
+    def of(cls, measure: Measure, name: str, mean: float, half: float, n: int) -> "Estimate":
+        """Return the estimate of a mean of n runs, whose interval reaches ``half`` to both sides.
+
+        One more run is expected within √(n + 1) times that: its own spread comes on top of the mean's.
+        """
+
+        def around(half: float) -> statistics.Interval:
+            return statistics.Interval(mean, mean - half, mean + half, n)
+
+        following = around(half * math.sqrt(n + 1))
+        return cls(title(name), around(half), *measure.clip(around(half)), *measure.clip(following))
 
 
 @dataclass(frozen=True)
@@ -123,12 +137,8 @@ def _estimates(workload: Workload, records: Records, chosen: int) -> tuple[Estim
     for name, column, prefix in ((measure.name, measure.column, ""), (measure.test, measure.test, "test_")):
         values = records.number(column).loc[its].dropna()
         if len(values):
-            n, mean = len(values), float(line[f"{prefix}mean"])
-            half = float(line[f"{prefix}half"])
-            next_half = half * math.sqrt(n + 1)
-            interval = statistics.Interval(mean, mean - half, mean + half, n)
-            following = statistics.Interval(mean, mean - next_half, mean + next_half, n)
-            found.append(Estimate(title(name), interval, *measure.clip(interval), *measure.clip(following)))
+            mean, half = float(line[f"{prefix}mean"]), float(line[f"{prefix}half"])
+            found.append(Estimate.of(measure, name, mean, half, len(values)))
     return tuple(found)
 
 

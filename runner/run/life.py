@@ -5,7 +5,6 @@ Every run has its own folder, summary and row. What happens to one member of a s
 
 import contextlib
 import sys
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,11 +27,6 @@ if TYPE_CHECKING:
     from runner.engine.run import Run
     from runner.engine.state import State
     from runner.run.trainee import Trainee
-
-CHECKPOINT_SECONDS = 1.0
-"""A checkpoint is written at evaluations, at most this often."""
-SHARE_OF_TIME = 0.02
-"""Checkpoints take no more of the time than this."""
 
 
 class Life:
@@ -172,9 +166,10 @@ class Life:
             trainee: what is trained.
             members: the jobs of a stack, by their states' ids; empty of a run by itself.
         """
+        from runner.engine.checkpoint import Keeper
         from runner.run.summary import reset_peak_memory
 
-        steps = trainee.states[0].steps
+        steps, keeper = trainee.states[0].steps, Keeper(trainee.checkpoint)
         self._job_of = members or {id(trainee.states[0]): trainee.jobs[0]}
         self._is_stack, self._resumed_from = bool(members), trainee.resumed_from
         _settle_threads(trainee)
@@ -191,7 +186,6 @@ class Life:
             return  # none could write its folder
         record.update_runs_csv([(j, {"status": "running", **j.of_data}) for j in going])
         pause_at = going[0].config["pause_at"]
-        saved_at, wait = time.monotonic() - CHECKPOINT_SECONDS, CHECKPOINT_SECONDS
         paused = self._resumed_from is not None and _is_to_pause(trainee, pause_at)
         name = f"{len(members)} runs" if len(members) > 1 else going[0].folder.name
         with self._progress.of(name, steps, trainee.resumed_from or 0) as shown:
@@ -207,11 +201,10 @@ class Life:
                 paused = _is_to_pause(trainee, pause_at)
                 if self._interruption.requested or paused or not self._recorded_states(trainee):
                     break
-                if time.monotonic() - saved_at >= wait:
-                    wait = max(CHECKPOINT_SECONDS, _keep(trainee) / SHARE_OF_TIME)
-                    saved_at = time.monotonic()
+                if keeper.is_due():
+                    keeper.keep(trainee.content)
         if self._recorded_states(trainee):
-            _keep(trainee)
+            keeper.keep(trainee.content)
             paused = paused and not self._interruption.requested
             if paused and members:
                 self._keep_apart(trainee)
@@ -318,17 +311,6 @@ def _settle_threads(trainee: "Trainee") -> None:
     if state.run.device.type == "cpu" and torch.get_num_threads() > 1:
         step = step_flops(state) * len(trainee.jobs)
         torch.set_num_threads(threads_for(trainee.jobs[0], step))
-
-
-def _keep(trainee: "Trainee") -> float:
-    """Write a checkpoint, the first of which is read back; return how many seconds that took."""
-    from runner.engine import checkpoint
-
-    began, first = time.monotonic(), not trainee.checkpoint.exists()
-    checkpoint.save(trainee.checkpoint, trainee.content())
-    if first:
-        checkpoint.load(trainee.checkpoint)
-    return time.monotonic() - began
 
 
 def _clear_checkpoints(recorder: Recorder, summary: dict[str, Any]) -> None:

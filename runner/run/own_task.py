@@ -42,10 +42,6 @@ from runner.run.samples import data_of
 from runner.run.summary import peak_memory, reset_peak_memory, versions
 from runner.run.training_function import training_function
 
-CHECKPOINT_SECONDS = 1.0
-"""A checkpoint is written at most this often, but for the last one before a stop."""
-SHARE_OF_TIME = 0.02
-"""Checkpoints take no more of the time than this."""
 LAYOUT = frozenset({"state", "rows", "train_seconds"})
 """What a checkpoint holds: the function's own state, how many rows it had written, and for how long it had run."""
 WRITTEN_HERE = ("train_seconds", "status")
@@ -74,7 +70,7 @@ class OwnRun:
         """A record that could not be written."""
         self.shown = Progress()
         self._resumed, self._keeps, self._since = False, False, time.monotonic()
-        self._saved_at, self._wait = -math.inf, CHECKPOINT_SECONDS
+        self._keeper = checkpoint.Keeper(recorder.checkpoint)
         self._owner = os.getpid()
 
     @property
@@ -186,8 +182,10 @@ class OwnRun:
             self._refuse_after_end()
             self._keeps = True
             stops = self.should_stop
-            if stops or time.monotonic() - self._saved_at >= self._wait:
-                self._write(state)
+            if stops or self._keeper.is_due():
+                refuse_unreadable(state)
+                content = {"state": state, "rows": len(self.rows), "train_seconds": self.seconds}
+                self._keeper.keep(lambda: content)
             if stops:
                 raise Stopped
 
@@ -231,17 +229,6 @@ class OwnRun:
     def _refuse_after_end(self) -> None:
         if self.test is not None:
             raise ValueError("run.finish(…) was called: nothing is recorded after it")
-
-    def _write(self, state: Any) -> None:
-        """Write a checkpoint, the first of which is read back."""
-        refuse_unreadable(state)
-        began, first = time.monotonic(), self._saved_at == -math.inf
-        content = {"state": state, "rows": len(self.rows), "train_seconds": self.seconds}
-        checkpoint.save(self._recorder.checkpoint, content)
-        if first:
-            checkpoint.load(self._recorder.checkpoint)
-        self._saved_at = time.monotonic()
-        self._wait = max(CHECKPOINT_SECONDS, (self._saved_at - began) / SHARE_OF_TIME)
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:

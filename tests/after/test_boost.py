@@ -3,9 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +14,7 @@ from sklearn.ensemble import AdaBoostClassifier
 
 from runner.after.combined import FILE, load_model
 from runner.statistics import ensembles as of
+from tests.support import killed
 from tests.support.records import run_folders, summary_of, without_timing
 
 WEAK = ("model.width=3", "model.depth=1", "epochs=2", "optim.lr=0.01")
@@ -163,22 +161,15 @@ def test_a_member_that_learns_everything_leaves_nothing_to_boost(optbench: Calla
     assert refused.code == 1 and "no mistake" in refused.err and "model.width" in refused.err
 
 
-@pytest.mark.parametrize("method", ["samme", pytest.param("gradient", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["samme", "gradient"])
 def test_a_boost_that_is_killed_goes_on_to_the_same_rows(method: str, optbench: Callable, folder: Path) -> None:
-    asked = ["boost", "3", "--method", method, "model.width=6", "model.depth=1", "epochs=40", "eval_every=25"]
+    asked = ["boost", "3", "--method", method, "model.width=6", "model.depth=1", "epochs=6", "eval_every=25"]
     (folder / "undisturbed").mkdir()
     os.chdir(folder / "undisturbed")
     assert optbench(*asked).code == 0
     os.chdir(folder)
-    process = subprocess.Popen([sys.executable, "-m", "runner", *asked], cwd=folder, start_new_session=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    for _ in range(2400):
-        if len(list(folder.glob("outputs/boost/*/metrics.csv"))) >= 2 or process.poll() is not None:
-            break
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (folder / "outputs" / "ensembles").exists()
+    killed.stop(folder, *asked, evaluations=7)  # in the second round
+    assert len(run_folders(folder, "boost")) == 2 and not (folder / "outputs" / "ensembles").exists()
     assert optbench(*asked).code == 0
     for run in run_folders(folder / "undisturbed", "boost"):
         assert without_timing(folder / "outputs" / "boost" / run.name) == without_timing(run)
@@ -188,17 +179,7 @@ def test_a_boost_that_is_killed_goes_on_to_the_same_rows(method: str, optbench: 
     assert kept[0]["found"]["rows"] == kept[1]["found"]["rows"]
 
 
-@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_there(folder: Path) -> None:
-    command = [sys.executable, "-m", "runner", "boost", "3", "model.width=6", "epochs=1000000", "max_steps=null"]
-    process = subprocess.Popen(command, cwd=folder, start_new_session=True, text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)  # fmt: skip
-    for _ in range(2400):
-        if list(folder.glob("outputs/boost/*/metrics.csv")) or process.poll() is not None:
-            break
-        time.sleep(0.05)
-    time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
-    assert "the same command goes on from here" in err and "Traceback" not in err
+    asked = ["boost", "3", "model.width=6", "epochs=6"]
+    said = killed.stop(folder, *asked, evaluations=3, number=signal.SIGINT)
+    assert "the same command goes on from here" in said and "Traceback" not in said

@@ -1,10 +1,6 @@
 """A mechanism of one's own, with a state: a YAML and one class. It trains in both engines and survives a kill."""
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +13,7 @@ from runner.engine.fused.members import stack
 from runner.engine.state import start
 from runner.run.build import build
 from runner.run.job import Job, prepare
+from tests.support import killed
 from tests.support.records import Result, rows_of, run_folders, summary_of, without_timing
 from tests.support.stacks import assert_same
 
@@ -104,18 +101,6 @@ def composed(*overrides: str, regularization: str = "pull") -> Job:
     return prepare(Composer(start_hydra("mine").config_loader).compose(given))
 
 
-def killed(asked: list[str], pattern: str, folder: Path) -> None:
-    """Start a command and kill it once a file of a pattern is there, twice written."""
-    process = subprocess.Popen([sys.executable, "-m", "runner.train", *asked], start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not list(folder.glob(pattern)):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
-    time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
-
-
 def test_in_the_loop_it_is_its_definition(own: Path) -> None:
     run = build(composed("optim=sgd", "optim.lr=0.1", "max_steps=3", "scheduler=constant"))
     state = start(run)
@@ -162,21 +147,20 @@ def test_members_that_leave_take_their_state_with_them(own: Path) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_same_rows(own: Path, optbench: Optbench) -> None:
-    asked = [*OWN, *SMALL, "epochs=300"]
+    asked = [*OWN, *SMALL, "epochs=8"]
     assert optbench("train", *asked, "name=undisturbed").code == 0
-    killed([*asked, "name=killed"], "outputs/killed/*/checkpoint.pt.previous", own)
+    killed.stop(own, "train", *asked, "name=killed", evaluations=5)
     assert optbench("train", *asked, "name=killed").code == 0
     (expected,), (found,) = (run_folders(own, name) for name in ("undisturbed", "killed"))
     assert summary_of(found)["resumed_from_step"] > 0
     assert without_timing(found) == without_timing(expected)
 
 
-@pytest.mark.slow
 def test_a_killed_stack_goes_on_to_the_same_rows(own: Path, optbench: Optbench) -> None:
-    sweep = ["-m", *OWN, *SMALL, "engine=fused", "workers=1", "epochs=300", "seeds=4"]
+    sweep = ["-m", *OWN, *SMALL, "engine=fused", "workers=1", "epochs=8", "seeds=4"]
     asked = [*sweep, "regularization.pull.strength=0.1,0.5"]
     assert optbench("train", *asked, "name=undisturbed").code == 0
-    killed([*asked, "name=killed"], "outputs/killed/.stacks/*.pt.previous", own)
+    killed.stop(own, "train", *asked, "name=killed", evaluations=5)
     result = optbench("train", *asked, "name=killed")
     assert result.code == 0, result.err
     expected, found = (run_folders(own, name) for name in ("undisturbed", "killed"))

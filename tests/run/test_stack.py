@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -27,6 +25,7 @@ from runner.run.packs import packs
 from runner.run.process import Interruption
 from runner.run.progress import Told
 from runner.sweep.pack import packed
+from tests.support import forked, killed
 from tests.support.records import Result
 
 SMALL = ["model.width=16", "batch.size=64"]
@@ -83,20 +82,12 @@ def test_a_sweep_in_stacks_is_the_sweep_by_loops(optbench: Optbench, folder: Pat
     assert again.code == 0 and again.err.count("completed before") == 8
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda n: n.name)
 def test_a_stopped_stack_goes_on_with_the_same_members(
     number: signal.Signals, folder: Path, optbench: Optbench
 ) -> None:
-    asked = ["train", "-m", *GRID, *SMALL, "epochs=150", "workers=1", "dtype=float64"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "runner.train", *asked[1:]], start_new_session=True, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while not list(folder.glob("outputs/default/.stacks/*.pt.previous")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.3)
-    os.killpg(process.pid, number)
-    assert process.wait(60) != 0
+    asked = ["train", "-m", *GRID, *SMALL, "epochs=8", "workers=1", "dtype=float64"]
+    killed.stop(folder, *asked, evaluations=5, number=number)
     (plan,) = packs(folder / "outputs/default")
     assert len(plan[1]) == 8
     result = optbench(*asked)
@@ -311,18 +302,15 @@ def test_nothing_is_left_of_a_stack_whose_members_ended_elsewhere(job: Callable[
 def test_members_that_another_sweep_trained_go_on_together(
     optbench: Optbench, folder: Path, job: Callable[..., Job]
 ) -> None:
-    asked = ["train", "-m", "seeds=5", "epochs=150", *SMALL, "workers=1"]
-    first = subprocess.Popen(
-        [sys.executable, "-m", "runner.train", *asked[1:]], start_new_session=True, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while not list(folder.glob("outputs/default/.stacks/*.pt.previous")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    second = subprocess.Popen([sys.executable, "-m", "runner.train", *asked[1:]], stderr=subprocess.DEVNULL)
-    time.sleep(0.5)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait(30)
-    assert second.wait(120) == 0
+    asked = ["train", "-m", "seeds=5", "epochs=8", *SMALL, "workers=1"]
+    first = killed.start(folder, *asked, evaluations=5, number=signal.SIGSTOP)
+    stopped = os.waitid(os.P_PID, first, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    assert stopped is not None and stopped.si_status == signal.SIGSTOP
+    second = forked.start(folder, *asked, said="second.txt")
+    time.sleep(0.5)  # it waits for the first
+    assert not forked.has_ended(second)
+    forked.kill(first)
+    assert forked.code_of(second) == 0, (folder / "second.txt").read_text()
     found = summaries(folder).values()
     assert {(s["status"], s["stack_size"]) for s in found} == {("completed", 5)}
     assert not (folder / "outputs/default/.stacks").exists()

@@ -42,6 +42,7 @@ def test_what_a_search_recommends_is_what_train_takes(folder: Path) -> None:
         ({"trials": 0}, "--trials must be"),
         ({"trials": 2, "sampler": "tpee"}, "did you mean 'tpe'?"),
         ({"budget": "soon"}, "--budget must be a time"),
+        ({"trials": 2, "journal": "nowhere/study.log"}, "journal must be a file in a folder that is there"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(asked: dict[str, object], said: str, folder: Path) -> None:

@@ -5,11 +5,10 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +18,7 @@ from runner.engine.fused.members import Stack
 from runner.errors import ConfigError
 from runner.search.asked import duration
 from runner.sweep.queue import Queue
-from tests.support import forked
+from tests.support import forked, killed
 from tests.support.records import run_folders, summary_of, without_timing
 
 SMALL = ["model.width=8", "model.depth=1", "max_steps=8", "eval_every=4"]
@@ -87,31 +86,26 @@ def test_one_and_three_workers_and_a_search_without_its_file_make_the_same_trial
 
 def test_a_search_that_is_killed_again_and_again_makes_the_same_trials(tmp_path: Path) -> None:
     alone = searched(tmp_path / "alone")
-    killed = tmp_path / "killed"
-    killed.mkdir()
+    folder = tmp_path / "killed"
+    folder.mkdir()
     rng, seen = random.Random(0), 0
     for least in (1, 4, 9, 13):
-        pid = forked.start(killed, *ASKED, "baselines=false", "workers=2")
+        pid = forked.start(folder, *ASKED, "baselines=false", "workers=2")
         while not forked.has_ended(pid) and seen < least:
-            seen = len(list(killed.glob("outputs/default/*/metrics.csv")))
+            seen = len(list(folder.glob("outputs/default/*/metrics.csv")))
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.3))
         forked.kill(pid)
-    searched(killed, "workers=2")
-    assert proposed(killed) == proposed(alone)
-    assert rows_by_run(killed) == rows_by_run(alone)
+    searched(folder, "workers=2")
+    assert proposed(folder) == proposed(alone)
+    assert rows_by_run(folder) == rows_by_run(alone)
 
 
 def test_ctrl_c_ends_with_the_answer_so_far(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "runner", *ASKED[:-1], "4000", "baselines=false"]
-    process = subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while process.poll() is None and len(list(tmp_path.glob("outputs/default/*/summary.json"))) < 6:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 130, err
-    assert re.search(r"the best of \d+ settings", out) and "the same command goes on from here" in err
-    assert "Traceback" not in err
+    asked = [*ASKED[:-1], "4000", "baselines=false", "workers=1"]
+    said = killed.stop(tmp_path, *asked, evaluations=30, number=signal.SIGINT)
+    assert re.search(r"the best of \d+ settings", said) and "the same command goes on from here" in said
+    assert "Traceback" not in said
 
 
 def test_a_dead_worker_costs_no_trial(optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,11 +217,15 @@ def test_the_best_few_are_run_with_new_seeds_and_the_choice_is_judged_on_newer_o
 # ---- what ends it
 
 
-def test_a_budget_ends_at_a_generations_edge(optbench: Callable, folder: Path) -> None:
-    asked = ["tune", *SMALL, *SPACE, "--budget", "20s", "--generation", "4", "--finalists", "0"]
+def test_a_budget_ends_at_a_generations_edge(optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generation takes ten seconds by this clock, so that the third would end after the budget."""
+    clock = SimpleNamespace(monotonic=lambda: 10.0 * (len(list(folder.glob("outputs/*/*/summary.json"))) // 4))
+    for module in ("runner.cli.tune", "runner.search.tune"):
+        monkeypatch.setattr(f"{module}.time", clock)
+    asked = ["tune", *SMALL, *SPACE, "--budget", "25s", "--generation", "4", "--finalists", "0", "workers=1"]
     found = optbench(*asked)
-    assert found.code == 0 and "the budget has no room for another generation" in found.err
-    assert len(run_folders(folder)) % 4 == 0 and len(settings_of(folder)) == len(run_folders(folder))
+    assert found.code == 0 and "no room for another generation, which takes about 10 s" in found.err, found.err
+    assert len(run_folders(folder)) == len(settings_of(folder)) == 8
     again = optbench(*asked)
     assert again.code == 0 and again.out == found.out
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,8 +12,11 @@ import torch
 from runner.cli.main import main
 
 
-def start(folder: Path, *argv: str) -> int:
-    """``optbench …`` in a folder, silent, as the head of a group of processes; return its id."""
+def start(folder: Path, *argv: str, prepare: Callable[[], object] = lambda: None, said: str = "said.txt") -> int:
+    """``optbench …`` in a folder, silent, as the head of a group of processes; return its id.
+
+    ``prepare`` is called in the new process first; what it says goes to the file ``said`` in the folder.
+    """
     if (pid := os.fork()) == 0:
         code = 1
         try:
@@ -20,10 +24,11 @@ def start(folder: Path, *argv: str) -> int:
             os.chdir(folder)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             torch.set_num_threads(1)
-            with (folder / "said.txt").open("w") as said:
-                os.dup2(said.fileno(), 1)
-                os.dup2(said.fileno(), 2)
-                sys.stdout = sys.stderr = said
+            prepare()
+            with (folder / said).open("w") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+                sys.stdout = sys.stderr = file
                 code = main(list(argv))
         finally:
             os._exit(code)

@@ -1,7 +1,6 @@
 """Sweeps: planned whole, idempotent, parallel, isolated; one owner a run."""
 
 import csv
-import os
 import random
 import shutil
 import signal
@@ -17,6 +16,7 @@ from omegaconf import OmegaConf
 
 from runner.config.compose import Composer, start_hydra
 from runner.sweep.plan import Grid, spell_out_seeds, split_unions
+from tests.support import forked, killed
 from tests.support.known import TINY
 from tests.support.records import run_folders, summary_of, without_timing
 
@@ -236,14 +236,12 @@ def test_runs_csv_is_rebuilt_from_the_folders(optbench: Callable, folder: Path) 
 
 
 def test_identical_sweeps_at_once_train_each_run_once(folder: Path) -> None:
-    command = [sys.executable, "-m", "runner.train", "-m", "epochs=20", "seeds=6", "workers=2", "model.width=32"]
-    started = [
-        subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    said = [process.communicate(timeout=120)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0], said
-    lines = [line for err in said for line in err.splitlines() if line.startswith("default-adamw")]
+    asked = ["train", "-m", "epochs=20", "seeds=6", "workers=2", "model.width=32"]
+    started = [forked.start(folder, *asked, said=f"{i}.txt") for i in range(3)]
+    codes = [forked.code_of(pid) for pid in started]
+    said = [(folder / f"{i}.txt").read_text() for i in range(3)]
+    assert codes == [0, 0, 0], said
+    lines = [line for text in said for line in text.splitlines() if line.startswith("default-adamw")]
     assert sum(": completed, " in line for line in lines) == 6
     assert sum(": completed before" in line for line in lines) == 12
     assert statuses(folder) == ["completed"] * 6
@@ -251,20 +249,10 @@ def test_identical_sweeps_at_once_train_each_run_once(folder: Path) -> None:
 
 
 def test_ctrl_c_ends_a_sweep_and_the_same_command_finishes_it(optbench: Callable, folder: Path) -> None:
-    overrides = ["-m", "epochs=120", "model.width=64", "seeds=3", "regularization=dropout"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "runner.train", *overrides],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    while not list(folder.glob("outputs/default/*/metrics.csv")):
-        assert process.poll() is None, "it ended before it trained"
-        time.sleep(0.05)
-    time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert "goes on" in err
-    assert "Traceback" not in err
+    overrides = ["-m", "epochs=8", "model.width=64", "seeds=3", "regularization=dropout", "workers=2"]
+    said = killed.stop(folder, "train", *overrides, evaluations=4, number=signal.SIGINT)
+    assert "goes on" in said
+    assert "Traceback" not in said
     assert optbench("train", *overrides).code == 0
     assert statuses(folder) == ["completed"] * 3
     shutil.move(folder / "outputs", folder / "disturbed")

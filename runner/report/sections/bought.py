@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from runner.measures import title
 from runner.report.answer import Estimate
 from runner.report.load import Records
 from runner.report.searched import ALL_AT_RANDOM, Search, values_of
@@ -97,9 +96,8 @@ def fresh_estimates(search: Search, records: Records, workload: Workload) -> tup
         values = records.number(column)[its].dropna().to_numpy(float)
         if len(values):
             interval = mean_interval(values, step)
-            half = (interval.high - interval.mean) * math.sqrt(len(values) + 1)
-            following = Interval(interval.mean, interval.mean - half, interval.mean + half, len(values))
-            found.append(Estimate(title(name), interval, *measure.clip(interval), *measure.clip(following)))
+            half = interval.high - interval.mean
+            found.append(Estimate.of(measure, name, interval.mean, half, len(values)))
     return tuple(found)
 
 
