@@ -113,7 +113,7 @@ def difference(case: Case, found: dict[str, Any]) -> float:
 
 
 def differences(cases: Sequence[Case], devices: int, folder: Path) -> dict[str, float]:
-    found = together(cases, devices, folder, seconds=3000)
+    found = together(cases, devices, folder)
     return {case["name"]: difference(case, found[case["name"]]) for case in cases}
 
 
@@ -167,14 +167,14 @@ def test_a_run_goes_on_in_whatever_way_it_is_spread_next(tmp_path: Path) -> None
     first = [{**case_of(way, run, WAYS[way], steps=20), "save_at": 10} for way in WAYS]
     one = single({**case_of("one", run, {}, steps=20), "save_at": 10})
     cases = []
-    for earlier, found in {**together(first, 2, tmp_path / "first", seconds=3000), "one": one}.items():
+    for earlier, found in {**together(first, 2, tmp_path / "first"), "one": one}.items():
         assert "error" not in found, found["error"]
         torch.save(found["state"], tmp_path / f"{earlier}.pt")
         cases += [
             {**case_of(f"{earlier}, then {way}", run, WAYS[way], steps=20), "saved": str(tmp_path / f"{earlier}.pt")}
             for way in WAYS
         ]
-    for name, found in together(cases, 2, tmp_path / "again", seconds=3000).items():
+    for name, found in together(cases, 2, tmp_path / "again").items():
         assert "error" not in found, (name, found["error"])
         assert len(found["rows"]) == 1
         assert apart(one["weights"], found["weights"]) < EQUAL, name
