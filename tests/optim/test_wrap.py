@@ -144,6 +144,8 @@ def test_all_three_act_in_one_run_in_their_order(job: Callable) -> None:
         (["optim=collection", "optim.name=lion"], "use optim=lion"),
         (["optim=collection", "optim.name=schedulefreeadamw"], "use optim=schedule_free"),
         (["optim=collection", "optim.name=sophiah"], "use optim=sophia"),
+        (["optim=collection", "optim.name=adahessian"], "needs second derivatives"),
+        (["optim=collection", "optim.name=adpt"], "optim.name=adpt is not in pytorch-optimizer"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )

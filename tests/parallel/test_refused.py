@@ -67,9 +67,18 @@ def test_devices_without_a_way_are_refused(job: Callable[..., Job]) -> None:
         refuse_lone_devices(job("parallel.devices=2"))
 
 
-def test_a_way_without_devices_is_refused_on_a_cpu(job: Callable[..., Job]) -> None:
-    with pytest.raises(ConfigError, match=r"parallel\.devices=2"):
-        layout_of(job("device=cpu", "parallel=ddp"), None)
+@pytest.mark.parametrize(
+    ("devices", "said"),
+    [
+        ([], "parallel needs parallel.devices, the number of processes"),
+        (["parallel.devices=1"], "parallel=ddp needs at least 2 devices, got 1"),
+    ],
+)
+def test_a_way_without_several_devices_is_refused_on_a_cpu(
+    devices: list[str], said: str, job: Callable[..., Job]
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        layout_of(job("device=cpu", "parallel=ddp", *devices), None)
 
 
 def test_another_number_than_torchrun_started_is_refused(job: Callable[..., Job]) -> None:
