@@ -20,9 +20,9 @@ def main() -> int:
     os.chdir(tempfile.mkdtemp())
     from scripts.pages import rewrite
     from tests.support.composed import compose_job
-    from tests.support.optimizer_facts import lines, rows
+    from tests.support.optimizer_facts import ROWS, row
 
-    found = lines(rows(lambda *overrides: compose_job(list(overrides))))
+    found = [row(lambda *overrides: compose_job(list(overrides)), name) for name in ROWS]
     rewrite(PAGE, MARKS, "\n".join([HEAD, *found]))
     return 0
 

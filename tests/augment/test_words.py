@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from runner.augment import Augmentation, Part, Rewording, in_order, words
+from runner.augment import Part, in_order, words
 from runner.data import Samples
 from runner.data.vocabulary import PADDING, UNKNOWN, Corpus, Splitting, Vocabulary, read
 from runner.errors import ConfigError
@@ -26,9 +26,8 @@ def known(splitting: Splitting | None = None) -> tuple[Vocabulary, Samples]:
     return vocabulary, Samples(corpus.known(x, vocabulary), np.zeros(len(x)), np.array([0, 1, 2, 4, 7]))
 
 
-def change(part: Part) -> Callable[..., Tensor]:
-    assert isinstance(part, Rewording)
-    of = part.of(*known(), CPU)
+def change(part: Part, splitting: Splitting | None = None) -> Callable[..., Tensor]:
+    of = part.of(*known(splitting), CPU)
     return lambda x, step=0, seed=0: of(x, draws(seed, step), RAW)
 
 
@@ -109,9 +108,8 @@ def test_a_file_of_another_form_is_no_file_of_synonyms(content: str, message: st
 
 def test_synonyms_of_characters_are_refused(tmp_path: Path) -> None:
     part = words.synonym(path=file(tmp_path, "good,fine\n"), rate=0.1)
-    assert isinstance(part, Rewording)
     with pytest.raises(ConfigError, match=r"'good' is 4 tokens of data\.unit=characters"):
-        part.of(*known(Splitting("characters", lowercase=True)), CPU)
+        change(part, Splitting("characters", lowercase=True))
 
 
 @pytest.mark.parametrize(
@@ -123,19 +121,14 @@ def test_synonyms_of_characters_are_refused(tmp_path: Path) -> None:
     ids=["by text", "by row"],
 )
 def test_training_samples_become_their_paraphrases(content: str, tmp_path: Path) -> None:
-    part = words.paraphrase(path=file(tmp_path, content), rate=0.5)
-    assert isinstance(part, Rewording)
-    vocabulary, train = known()
-    of = part.of(vocabulary, train, CPU)
-    width = train.x.shape[1]
-    x = torch.from_numpy(vocabulary.encoded(["a good day"], width)).repeat(4000, 1)
-    got = of(x, draws(), RAW)
-    found = {said(row): int(n) for row, n in zip(*got.unique(dim=0, return_counts=True), strict=True)}
+    of = change(words.paraphrase(path=file(tmp_path, content), rate=0.5))
+    got = of(many("a good day"))
+    found = {said(row): int(n) / 4000 for row, n in zip(*got.unique(dim=0, return_counts=True), strict=True)}
     assert found.keys() == {"a good day", "great morning", "fine"}
-    assert found["a good day"] / 4000 == pytest.approx(0.5, abs=0.04)
-    assert found["fine"] / 4000 == pytest.approx(0.25, abs=0.035)
-    bad = torch.from_numpy(vocabulary.encoded(["the awful evening", "the bad night was long"], width)).repeat(200, 1)
-    assert {said(row) for row in of(bad, draws(), RAW)} == {"the awful evening", "bad", "the bad night was long"}
+    assert found["a good day"] == pytest.approx(0.5, abs=0.04)
+    assert found["fine"] == pytest.approx(0.25, abs=0.035)
+    others = torch.cat([many("the awful evening", 200), many("the bad night was long", 200)])
+    assert {said(row) for row in of(others)} == {"the awful evening", "bad", "the bad night was long"}
 
 
 @pytest.mark.parametrize(
@@ -189,4 +182,3 @@ def test_what_is_random_is_a_function_of_seed_and_step(tmp_path: Path) -> None:
 
 def test_parts_act_in_one_order(tmp_path: Path) -> None:
     assert list(in_order(parts(tmp_path))) == ["paraphrase", "synonym", "swap", "word_dropout"]
-    assert Augmentation({}, RAW, 0).parts == {}

@@ -13,9 +13,9 @@ import pytest
 from tests.support.pages import ROOT
 
 EXAMPLES = ROOT / "examples"
-FOLDERS = ("own_table", "own_pictures", "own_model", "own_optimizer", "own_loss", "from_python")
+FOLDERS = ("own_table", "own_pictures", "own_model", "own_optimizer", "own_loss", "from_python", "pytorch")
 AT_ONCE = ("own_loss",)
-"""Whose commands run in the fast tests too."""
+"""Examples whose commands the fast tests run too."""
 WAITS_S = 300
 
 

@@ -1,9 +1,7 @@
-"""Numbers that pages tell of studies are those of the shipped verdicts, the README's those of the pages it links."""
+"""Numbers that pages tell of studies are those of the shipped verdicts."""
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,10 +58,6 @@ def test_numbers_of_studies_are_those_of_the_shipped_verdicts(name: str) -> None
 
 
 def test_numbers_of_generated_samples_are_those_of_the_shipped_verdict() -> None:
-    said = (ROOT / "docs" / "generated.md").read_text(encoding="utf-8").partition("## Against augmentation")[2]
-    assert [n for n in NUMBER.findall(said) if not is_rounded(n, known("generated"))] == []
-
-
-def test_numbers_of_the_readme_are_those_of_the_pages_it_links() -> None:
-    done = subprocess.run([sys.executable, "scripts/write_readme.py", "--check"], cwd=ROOT, capture_output=True)
-    assert done.returncode == 0, done.stderr
+    said = (ROOT / "docs" / "generated.md").read_text(encoding="utf-8").split("## Against augmentation")[1]
+    numbers = NUMBER.findall(said)
+    assert len(numbers) > 20 and [n for n in numbers if not is_rounded(n, known("generated"))] == []

@@ -34,7 +34,7 @@ def test_every_page_is_built_and_none_loads_anything_from_another_host(site: Pat
     assert [p.name for p in site.rglob("*.html") if loaded.search(p.read_text(encoding="utf-8"))] == []
 
 
-@pytest.mark.parametrize("script", ["write_reference.py", "draw_floors.py", "table_studies.py"])
+@pytest.mark.parametrize("script", ["write_reference.py", "draw_floors.py", "table_studies.py", "write_readme.py"])
 def test_what_a_script_writes_is_what_stands_there(script: str) -> None:
     done = subprocess.run([sys.executable, f"scripts/{script}", "--check"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,26 +1,25 @@
-"""Muon's two rates: of hidden matrices, and of all else."""
+"""Muon's two learning rates: of hidden matrices, and of all other weights."""
 
 from collections.abc import Callable
 
 import pytest
 
 from runner.config.options import find
-from runner.engine import loop
-from runner.engine.state import start
+from runner.engine.state import State, start
 from runner.run.build import build
+from tests.support.loops import rows_from
 
 
 def test_both_rates_of_muon_follow_the_schedule(job: Callable) -> None:
     both = ["optim.lr=0.02", "optim.adamw_lr=0.003"]
     run = build(job("optim=muon", *both, "scheduler=linear", "scheduler.warmup=3", "max_steps=10", "eval_every=10"))
-    state, seen = start(run), []
+    seen = []
 
-    def note(state: object, loss: float) -> bool:
+    def note(state: State, loss: float) -> bool:
         seen.append([group["lr"] for group in state.optimizer.param_groups])
         return False
 
-    for _ in loop.train(state, note):
-        pass
+    rows_from(start(run), note)
     shape = [run.schedule(step) / 0.02 for step in range(len(seen))]
     assert len({round(s, 6) for s in shape}) > 4
     for rates, share in zip(seen, shape, strict=True):

@@ -9,7 +9,8 @@ from torch import nn
 from runner import optim
 from runner.engine.fused.graphed import can_be_captured
 from runner.engine.optimizers import evaluating
-from tests.support.stepped import STEPS, Weights, furthest, path_of, problem, start
+from runner.optim.groups import all_of
+from tests.support.stepped import Weights, assert_published, path_of, problem, start, stepped
 
 B = [0.8, 0.9]
 DECAYED = (True, False)
@@ -182,27 +183,22 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_every_step_is_the_published_update(name: str) -> None:
     make, settings, published = CASES[name]
-    assert STEPS >= 20
-    assert furthest(path_of(make, **settings), published) < 1e-10
+    assert_published(path_of(make, **settings), published)
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
 def test_schedule_free_steps_as_published_and_is_judged_by_its_average(kind: str) -> None:
-    rates: Callable[[int], float] = lambda step: 0.1 * min(1.0, (step + 1) / 5)  # noqa: E731  # warm-up
-    shared = {"lr": 0.1, "interpolation": 0.7, "weight_decay": 0.3}
+    def rates(step: int) -> float:
+        return 0.1 * min(1.0, (step + 1) / 5)  # warm-up
+
+    make = optim.schedule_free if kind == "adamw" else optim.schedule_free_sgd
     of_kind = {"beta2": 0.9, "eps": 1e-3} if kind == "adamw" else {}
-    kept = []
-
-    def make(groups, **settings):
-        kept.append((optim.schedule_free if kind == "adamw" else optim.schedule_free_sgd)(groups, **settings))
-        return kept[0]
-
-    path = path_of(make, rates, **shared, **of_kind)
+    optimizer, path = stepped(make, rates, lr=0.1, interpolation=0.7, weight_decay=0.3, **of_kind)
     published, average = published_schedule_free(rates, 0.7, 0.3, of_kind.get("beta2"), 1e-3)
-    assert furthest(path, published) < 1e-10
-    weights = [p for group in kept[0].param_groups for p in group["params"]]
-    with evaluating(kept[0]):
-        assert all(float((w.detach() - x).abs().max()) < 1e-10 for w, x in zip(weights, average, strict=True))
+    assert_published(path, published)
+    weights = [weight.detach() for weight in all_of(optimizer.param_groups)]
+    with evaluating(optimizer):
+        assert_published([weights], [average])
     assert all(torch.equal(w, y) for w, y in zip(weights, path[-1], strict=True))  # no bit is lost by looking
 
 
@@ -240,4 +236,4 @@ def test_steps_that_are_counted_on_the_device_are_the_same(name: str) -> None:
         return optimizer
 
     assert can_be_captured([on_device([{"params": [nn.Parameter(torch.ones(2))], "decayed": True}], **settings)])
-    assert furthest(path_of(on_device, **settings), published) < 1e-10
+    assert_published(path_of(on_device, **settings), published)

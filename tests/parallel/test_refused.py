@@ -1,11 +1,14 @@
 """What cannot be spread is refused with one message, before anything is written."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from runner.engine.hooks import Hook
 from runner.errors import ConfigError
 from runner.parallel import Layout, Way, layout
+from runner.parallel.refusal import refuse
 from runner.run.build import build
 from runner.run.devices import checked, layout_of, refuse_lone_devices
 from runner.run.job import Job
@@ -13,7 +16,7 @@ from runner.run.job import Job
 REFUSED = [
     (["model.width=15", "parallel=tensor"], "cannot share a hidden layer of 15 evenly"),
     (["model.depth=3", "parallel=pipeline"], "2 stages cannot share 3 layers evenly"),
-    (["model=vit", "model.patch=4", "model.width=9", "model.heads=3", "parallel=tensor"], "model.heads=3"),
+    (["model=vit", "model.patch=4", "model.width=9", "model.heads=3", "parallel=tensor"], "cannot share model.heads=3"),
     (["model.normalization=batch", "parallel=tensor"], "beside batch norm"),
     (["model=cnn", "parallel=pipeline"], "has a plan for model=mlp, gpt and vit, and none for CNN"),
     (["regularization=weight_norm", "parallel=fsdp"], "a weight's length is of all its parts"),
@@ -25,14 +28,13 @@ REFUSED = [
     (["engine=fused", "parallel=ddp"], "engine=fused beside parallel=ddp"),
     (["compile=true", "parallel=ddp"], "compile=true beside parallel=ddp"),
     (["diagnostics=true", "parallel=fsdp"], "diagnostics=true beside parallel=fsdp"),
-    (
-        ["compress=prune", "parallel=fsdp"],
-        "compress=prune beside parallel=fsdp, where no process has the",
-    ),
+    (["compress=prune", "parallel=fsdp"], "compress=prune beside parallel=fsdp, where no process has the"),
     (["compress=prune_once", "parallel=tensor"], "compress=prune_once beside parallel=tensor"),
     (["parallel=[ddp,fsdp]"], "do not go together"),
     (["parallel=[pipeline,tensor]"], "do not go together"),
     (["parallel=[fsdp,tensor]", "parallel.tensor.size=3"], "does not divide parallel.devices=2"),
+    (["model=custom", "model.target=tests.own_parts.Normed", "parallel=ddp"], "draws random numbers by itself"),
+    (["loss=tests.own_parts.largest", "parallel=ddp"], "needs a loss that is a mean over samples"),
 ]
 
 
@@ -65,9 +67,18 @@ def test_devices_without_a_way_are_refused(job: Callable[..., Job]) -> None:
         refuse_lone_devices(job("parallel.devices=2"))
 
 
-def test_a_way_without_devices_is_refused_on_a_cpu(job: Callable[..., Job]) -> None:
-    with pytest.raises(ConfigError, match=r"parallel\.devices=2"):
-        layout_of(job("device=cpu", "parallel=ddp"), None)
+@pytest.mark.parametrize(
+    ("devices", "said"),
+    [
+        ([], "parallel needs parallel.devices, the number of processes"),
+        (["parallel.devices=1"], "parallel=ddp needs at least 2 devices, got 1"),
+    ],
+)
+def test_a_way_without_several_devices_is_refused_on_a_cpu(
+    devices: list[str], said: str, job: Callable[..., Job]
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        layout_of(job("device=cpu", "parallel=ddp", *devices), None)
 
 
 def test_another_number_than_torchrun_started_is_refused(job: Callable[..., Job]) -> None:
@@ -91,26 +102,12 @@ def test_processes_are_laid_out_as_a_grid() -> None:
     assert str(layout(ways, 8)) == "fsdp 4 × tensor 2"
 
 
-OWN = "import torch\nfrom torch import nn\ndef drawing(shape, outputs):\n"
-OWN += "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Dropout(0.5), nn.Linear(8, outputs))\n"
-OWN += "def largest(outputs, y):\n    return torch.nn.functional.cross_entropy(outputs, y, reduction='none').max()\n"
+class OwnHook(Hook):
+    pass
 
 
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        (["model=custom", "model.target=mine_spread.drawing"], "draws random numbers by itself"),
-        (["loss=mine_spread.largest"], "needs a loss that is a mean over samples"),
-    ],
-)
-def test_own_parts_that_see_more_than_their_samples_are_refused(
-    overrides: list[str], said: str, job: Callable[..., Job], tmp_path: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pathlib import Path
-
-    assert isinstance(tmp_path, Path)
-    (tmp_path / "mine_spread.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    this = job("device=cpu", "parallel=ddp", "parallel.devices=2", *overrides)
-    with pytest.raises(ConfigError, match=said):
-        checked(this, layout_of(this, None))
+def test_an_own_hook_is_refused_where_no_process_has_whole_weights(job: Callable[..., Job]) -> None:
+    run = replace(build(job("device=cpu")), hooks={"regularization.mine": OwnHook()})
+    with pytest.raises(ConfigError, match="regularization=mine is of your own and may read whole weights"):
+        refuse(run, Layout(data=2, sharded=True), "adam", None)
+    refuse(run, Layout(data=2), "adam", None)

@@ -13,11 +13,13 @@ from runner.run.build import build
 from runner.run.job import Job
 
 OWN = ("custom", "collection")
-"""Options of which another chooses the optimizer."""
+"""Options whose optimizer the user names."""
 NETWORK = ["model.width=128", "model.depth=3", "data.fraction=0.1", "max_steps=12"]
 STEPS = 12
 """As many as lbfgs takes to fill its history."""
-WRAPS = ("sam", "cautious", "lookahead")
+ROWS = {option.name: [f"optim={option.name}"] for option in options("optim") if option.name not in OWN}
+ROWS |= {f"adamw, optim.wrap=[{w}]": ["optim=adamw", f"optim.wrap=[{w}]"] for w in ("sam", "cautious", "lookahead")}
+"""What is typed for each row."""
 
 
 class Counted(loop.Anew):
@@ -47,7 +49,7 @@ def size(tensors: Iterable[Tensor]) -> int:
 
 
 def bytes_of(state: State) -> float:
-    """Bytes that are held of a weight of the hidden matrix; where all weights are held as one vector, of any."""
+    """Bytes held for each weight of the hidden matrix; if all weights are held as one vector, for any weight."""
     every = list(state.model.parameters())
     hidden = next(p for p in every if p.shape == (128, 128))
     held = state.optimizer.state.get(hidden)
@@ -78,15 +80,6 @@ def cells(job: Callable[..., Job], *overrides: str) -> tuple[str, str, str, str]
     return "yes" if run.optim.linear_in_lr else "no", form, f"{bytes_of(state):.3g}", more
 
 
-def rows(job: Callable[..., Job]) -> dict[str, tuple[str, str, str, str]]:
-    """Of every optimizer, and of AdamW with what is done around it."""
-    found = {}
-    for option in options("optim"):
-        if option.name not in OWN:
-            found[option.name] = cells(job, f"optim={option.name}", *([] if option.name == "gd" else ["batch.size=64"]))
-    return found | {f"adamw, optim.wrap=[{w}]": cells(job, "optim=adamw", f"optim.wrap=[{w}]") for w in WRAPS}
-
-
-def lines(found: dict[str, tuple[str, str, str, str]]) -> list[str]:
-    """As they stand in the table."""
-    return [f"| `{name}` | {' | '.join(of_one)} |" for name, of_one in found.items()]
+def row(job: Callable[..., Job], name: str) -> str:
+    """Return a row of the table of docs/optimizers.md, measured."""
+    return f"| `{name}` | {' | '.join(cells(job, *ROWS[name]))} |"

@@ -1,5 +1,6 @@
 """Runs that several processes train: the processes are started once, and train one case after another."""
 
+import io
 import json
 import sys
 import traceback
@@ -18,7 +19,10 @@ from runner.engine.state import State, start
 from runner.parallel import Layout
 from runner.run.build import build
 from tests.support.composed import compose_job
+from tests.support.loops import never
 
+SECONDS = 3000
+"""For all cases of one call."""
 Case = dict[str, Any]
 """``name``, ``layout`` (fields of Layout), ``overrides``; optionally ``save_at``, a step at which it is saved whole."""
 
@@ -29,21 +33,19 @@ def rows_and_weights(run: Run, save_at: int | None = None, saved: Any = None) ->
     if saved is not None:
         state.load_state_dict(saved if run.spread is None else run.spread.part(saved, state))
     rows, held = [], None
-    for evaluation in loop.train(state, lambda state, loss: False):
+    for evaluation in loop.train(state, never):
         rows.append(evaluation.row)
         if state.step == save_at:
-            held = whole(state, state.state_dict())
-            held = torch.load(_copied(held), weights_only=True) if held is not None else None
+            held = reloaded(whole(state, state.state_dict()))
     return {"rows": rows, "weights": whole(state, state.judged_weights()), "state": held}
 
 
-def _copied(content: Any) -> Any:
-    import io
-
+def reloaded(content: Any) -> Any:
+    """A copy, as a checkpoint would give it back."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     buffer.seek(0)
-    return buffer
+    return torch.load(buffer, weights_only=True)
 
 
 def whole(state: State, content: Any) -> Any:
@@ -64,14 +66,14 @@ def spread(case: Case) -> dict[str, Any]:
     return rows_and_weights(replace(run, spread=made), case.get("save_at"), saved)
 
 
-def together(cases: Sequence[Case], devices: int, folder: Path, seconds: float = 600) -> dict[str, Any]:
+def together(cases: Sequence[Case], devices: int, folder: Path) -> dict[str, Any]:
     """Train cases on so many processes, and return what each came to, or its traceback."""
     folder.mkdir(exist_ok=True)
     (folder / "cases.json").write_text(json.dumps(list(cases)))
     arguments = [sys.executable, "-m", "tests.support.spread_runs", str(folder), str(devices)]
     started = [Popen([*arguments, str(rank)]) for rank in range(devices)]
     try:
-        codes = [process.wait(seconds) for process in started]
+        codes = [process.wait(SECONDS) for process in started]
     finally:
         for process in started:
             process.kill()

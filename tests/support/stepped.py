@@ -1,6 +1,7 @@
 """A small problem of two layers of weights, on which optimizers are held against their published updates."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,26 +32,42 @@ def problem() -> Iterator[Callable[[Weights], Weights]]:
         yield gradients
 
 
-def path_of(make: Callable[..., Optimizer], rates: Callable[[int], float] | None = None, **settings) -> list[Weights]:
-    """Return the weights after each step of an optimizer of ours, at ``rates(step)`` where those are given."""
+def stepped(
+    make: Callable[..., Optimizer],
+    rates: Callable[[int], float] | None = None,
+    closure: Callable[[int, Callable[[Weights], Weights], Weights], Any] | None = None,
+    **settings: Any,
+) -> tuple[Optimizer, list[Weights]]:
+    """Return an optimizer of ours and the weights after each of its steps.
+
+    Args:
+        make: gives the optimizer, from parameter groups and settings.
+        rates: the learning rate of each step; None leaves it at the optimizer's.
+        closure: gives what ``step`` is called with, from the step, its gradients and the weights.
+        settings: of the optimizer.
+    """
     layer = nn.Linear(4, 3, dtype=torch.float64)
+    weights = [*layer.parameters()]
     with torch.no_grad():
-        for parameter, value in zip(layer.parameters(), start(), strict=True):
-            parameter.copy_(value)
+        for weight, value in zip(weights, start(), strict=True):
+            weight.copy_(value)
     optimizer = make(parameter_groups(layer, decay_bias_and_norm=False), **settings)
     path = []
     for step, gradients in enumerate(problem()):
         for group in optimizer.param_groups if rates else ():
             group["lr"] = rates(step)
-        for parameter, gradient in zip(layer.parameters(), gradients([*layer.parameters()]), strict=True):
-            parameter.grad = gradient.detach().clone()
-        optimizer.step()
-        path.append([parameter.detach().clone() for parameter in layer.parameters()])
-    return path
+        for weight, gradient in zip(weights, gradients(weights), strict=True):
+            weight.grad = gradient.detach().clone()
+        optimizer.step(*([closure(step, gradients, weights)] if closure else []))
+        path.append([weight.detach().clone() for weight in weights])
+    return optimizer, path
 
 
-def furthest(path: list[Weights], published: list[Weights]) -> float:
-    """Return the largest difference of any weight at any step."""
-    assert len(path) == len(published) == STEPS
-    pairs = zip((w for weights in path for w in weights), (w for weights in published for w in weights), strict=True)
-    return max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
+def path_of(make: Callable[..., Optimizer], **given: Any) -> list[Weights]:
+    """Return the weights after each step, as ``stepped``."""
+    return stepped(make, **given)[1]
+
+
+def assert_published(path: list[Weights], published: list[Weights]) -> None:
+    """Every weight is the published one after every step, to 1e-10."""
+    torch.testing.assert_close(path, published, rtol=0, atol=1e-10)
