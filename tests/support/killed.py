@@ -1,13 +1,13 @@
 """Runs in processes of their own, which are killed."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support import forked
 from tests.support.records import run_folder
 
 
@@ -37,11 +37,10 @@ def killed_and_finished(optbench: Callable, folder: Path, asked: list[str], rows
     os.chdir(folder / "undisturbed")
     assert optbench("train", *asked).code == 0
     expected = run_folder(folder / "undisturbed")
-    process = start_run(folder, *asked)
+    pid = forked.start(folder, "train", *asked)
     run = wait_for_rows(folder, rows)
     time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    forked.kill(pid)
     assert not (run / "summary.json").exists()
     os.chdir(folder)
     assert optbench("train", *asked).code == 0

@@ -47,7 +47,7 @@ def size(tensors: Iterable[Tensor]) -> int:
 
 
 def bytes_of(state: State) -> float:
-    """Bytes that are held of a weight of the hidden matrix; where all weights are held as one vector, of any."""
+    """Return the bytes of state for each weight of the hidden matrix; of all weights, where the state is one vector."""
     every = list(state.model.parameters())
     hidden = next(p for p in every if p.shape == (128, 128))
     held = state.optimizer.state.get(hidden)

@@ -1,5 +1,6 @@
 """Runs that several processes train: the processes are started once, and train one case after another."""
 
+import io
 import json
 import sys
 import traceback
@@ -32,18 +33,16 @@ def rows_and_weights(run: Run, save_at: int | None = None, saved: Any = None) ->
     for evaluation in loop.train(state, lambda state, loss: False):
         rows.append(evaluation.row)
         if state.step == save_at:
-            held = whole(state, state.state_dict())
-            held = torch.load(_copied(held), weights_only=True) if held is not None else None
+            held = _copied(whole(state, state.state_dict()))
     return {"rows": rows, "weights": whole(state, state.judged_weights()), "state": held}
 
 
 def _copied(content: Any) -> Any:
-    import io
-
+    """What is read of content that was saved."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     buffer.seek(0)
-    return buffer
+    return torch.load(buffer, weights_only=True)
 
 
 def whole(state: State, content: Any) -> Any:
