@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 MEASURED = baselines.beside
-"""Which measures baselines; in tests it would take longer than what most of them train."""
+"""The function that measures baselines; it would take longer than most tests train."""
 baselines.beside = lambda jobs: None
 
 
@@ -60,10 +60,7 @@ def _with_baselines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(autouse=True)
 def _without_files_of_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report's plots are drawn, and laid out and written as files only in tests that are marked ``pictures``.
-
-    That is nine tenths of a report's time.
-    """
+    """Without the mark ``pictures``, plots are neither laid out nor written: nine tenths of a report's time."""
     if not request.node.get_closest_marker("pictures"):
         monkeypatch.setattr(Figure, "draw_without_rendering", lambda self: None)
         monkeypatch.setattr(Figure, "savefig", lambda self, file, **said: None)

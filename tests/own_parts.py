@@ -267,7 +267,7 @@ class Unfit(Flat):
 
 
 def gives(what: str) -> tuple:
-    """Data that are none, each in its way."""
+    """Invalid data of one kind."""
     x, y = np.zeros((4, 2)), np.array([0, 1, 0, 1])
     kinds = {
         "texts": ([["a"]] * 4, y),

@@ -1,7 +1,10 @@
 """Batch strategies: sizes that follow the gradient noise scale, that grow, and that come from the number of samples."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,9 @@ from tests.support.records import Result, rows_of, run_folder, run_folders, summ
         (["batch=auto", "batch.smallest=64", "batch.most=32"], "batch.smallest must be ≤ batch.most=32, got 64"),
         (["batch=adaptive", "batch.parts=65"], "batch.parts must be ≤ batch.size=64, got 65"),
         (["batch=growing", "batch.most=10"], "batch.size must be ≤ batch.most=10, got 64"),
+        (["batch=growing", "batch.milestones=[1.5]"], "batch.milestones must be whole epochs, or fractions of the run"),
+        (["batch=growing", "batch.size=null"], "batch.size must be a whole number"),
+        (["batch=adaptive", "batch.size=null"], "batch.size must be a whole number"),
         (["batch=auto", "batch.size=32"], "batch.size is a setting of batch=adaptive, fixed, growing"),
         (["batch=auto", "optim=gd"], "batch=auto beside optim=gd"),
         (["batch=adaptive", "optim=gd"], "batch=adaptive beside optim=gd"),
@@ -51,8 +57,6 @@ def test_what_cannot_be_is_refused(overrides: list[str], said: str, optbench: Ca
 
 D = 50
 """Inputs of a linear loss, whose gradient is its inputs': of known mean and covariance, wherever the weights are."""
-
-
 STILL = ("optim.lr=1e-6", "scheduler=constant")
 """Hardly any step at all."""
 
@@ -214,12 +218,13 @@ def test_growing_batches_grow_at_shares_of_a_run_of_steps(milestones: list[float
     assert strategy(0) == 100, "asked again, it is the same"
 
 
-@pytest.mark.parametrize("kind", ["growing", "adaptive"])
-def test_a_size_that_changes_needs_a_first_one(kind: str, optbench: Callable, folder: Path) -> None:
-    result = optbench("train", f"batch={kind}", "batch.size=null")
-    assert result.code == 2
-    assert "batch.size must be a whole number" in result.err
-    assert list(folder.iterdir()) == []
+def test_a_growing_batch_is_multiplied_at_its_milestones(optbench: Callable[..., Result], folder: Path) -> None:
+    asked = ["batch=growing", "batch.size=16", "batch.factor=4", "batch.milestones=[0.25,2]", "batch.most=100"]
+    assert optbench("train", *asked, "epochs=4", "model.width=8").code == 0
+    rows = rows_of(run_folder(folder))
+    assert [int(row["batch_size"]) for row in rows] == [16, 16, 64, 100, 100]
+    steps = [int(row["step"]) for row in rows]
+    assert [b - a for a, b in pairwise(steps)] == [81, 21, 13, 13]
 
 
 def test_growing_batches_train_in_steps(optbench: Callable) -> None:
@@ -281,9 +286,6 @@ def test_auto_is_the_run_of_the_size_that_it_comes_to(
 
 
 def test_auto_needs_no_torch_on_a_cpu(folder: Path) -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys; from runner.config.compose import Composer, start_hydra; from runner.run.job import prepare; "
         "job = prepare(Composer(start_hydra().config_loader).compose(['batch=auto', 'device=cpu'])); "

@@ -15,7 +15,6 @@ Parts of PyTorch's own are missing, as their ids hold the source of PyTorch's fi
 
 import json
 import os
-import pickle
 import shlex
 import struct
 import sys
@@ -27,12 +26,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.config.options import groups, options
 from runner.run.job import Job, prepare
+from tests.support.composed import new_composer
+from tests.support.made_data import make_cifar
 
 FILE = Path(__file__).with_name("frozen_ids.json")
-ENTRIES: list[dict[str, str]] = json.loads(FILE.read_text()) if FILE.exists() else []
+ENTRIES: list[dict[str, str]] = json.loads(FILE.read_text())
 ROUNDED = ("data=mnist1d", "data=quadratic", "data=linear_regression", "experiment=schedules")
 """Data drawn with exponentials, logarithms or long sums, unless few enough are drawn."""
 PARTS = """\
@@ -99,21 +100,7 @@ def make_files(folder: Path) -> None:
             place.write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + pixels)
             labels = bytes(i % 10 for i in range(count))
             place.with_name(f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + labels)
-    _make_cifar(folder)
-
-
-def _make_cifar(folder: Path) -> None:
-    import numpy as np
-
-    for name, batches, key, classes in (
-        ("cifar-10-batches-py", [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], b"labels", 10),
-        ("cifar-100-python", ["train", "test"], b"fine_labels", 100),
-    ):
-        (folder / name).mkdir()
-        pixels = (np.arange(20 * 3072) * 31 % 251).astype(np.uint8).reshape(20, 3072)
-        for batch in batches:
-            labels = [i * 7 % classes for i in range(20)]
-            (folder / name / batch).write_bytes(pickle.dumps({b"data": pixels, key: labels}, protocol=2))
+    make_cifar(folder)
 
 
 class Asked:
@@ -126,7 +113,7 @@ class Asked:
         words = shlex.split(typed)
         config_dir = words.pop(words.index("--config-dir") + 1) if "--config-dir" in words else None
         if config_dir not in self._composers:
-            self._composers[config_dir] = Composer(start_hydra(config_dir).config_loader)
+            self._composers[config_dir] = new_composer(config_dir)
         return prepare(self._composers[config_dir].compose([word for word in words if word != "--config-dir"]))
 
 
@@ -140,13 +127,13 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
         yield Asked()
 
 
-def entry(entry: dict[str, str]) -> Any:
+def as_parameter(entry: dict[str, str]) -> Any:
     """An entry as a test's parameter; those that name no folder for MNIST read the real one."""
     real = "data=mnist" in entry["train"].split() and "data.root=" not in entry["train"]
     return pytest.param(entry, marks=[pytest.mark.mnist] if real else [], id=entry["train"] or "the defaults")
 
 
-@pytest.mark.parametrize("entry", [entry(e) for e in ENTRIES])
+@pytest.mark.parametrize("entry", [as_parameter(e) for e in ENTRIES])
 def test_an_id_stays_what_it_was(entry: dict[str, str], asked: Asked) -> None:
     job = asked(entry["train"])
     if "drawn" in entry and job.source.fingerprint != entry["drawn"]:

@@ -11,7 +11,9 @@ from torch import nn
 
 from optbench import load_model, train
 from runner import init
-from runner.noise import generator
+from runner.engine import checkpoint
+from runner.engine.state import start
+from runner.noise import derive, generator
 from runner.run.build import build
 from tests.support.composed import compose_job
 
@@ -71,10 +73,8 @@ def test_uniform_is_bounded_and_normal_is_not(name: str, bounded: bool) -> None:
 
 
 def test_he_second_moment_is_constant_over_depth(job: Callable) -> None:
-    from runner.run.build import build
-
     slopes = {}
-    for name in ("he", "xavier", "default"):
+    for name in ("he", "xavier"):
         moments = torch.zeros(12)
 
         def measure(hidden: torch.Tensor, place: int, moments: torch.Tensor = moments) -> torch.Tensor:
@@ -93,9 +93,6 @@ def test_he_second_moment_is_constant_over_depth(job: Callable) -> None:
 
 
 def test_default_is_pytorchs_own(job: Callable) -> None:
-    from runner.noise import derive
-    from runner.run.build import build
-
     model = build(job("init=default", "seed=7", "model=linear")).construct()
     torch.manual_seed(derive(7, "weights"))
     expected = nn.Linear(64, 10)
@@ -105,8 +102,6 @@ def test_default_is_pytorchs_own(job: Callable) -> None:
 
 @pytest.mark.parametrize("name", ["zeros", "normal", "uniform", "xavier", "he", "he_uniform"])
 def test_biases_take_their_value(name: str, job: Callable) -> None:
-    from runner.run.build import build
-
     for value in (0.0, 0.25):
         model = build(job(f"init={name}", f"init.bias={value}")).construct()
         biases = [p for n, p in model.named_parameters() if n.endswith("bias")]
@@ -114,23 +109,7 @@ def test_biases_take_their_value(name: str, job: Callable) -> None:
         assert all((b == value).all() for b in biases)
 
 
-def test_auto_gain_is_the_activations(job: Callable) -> None:
-    from runner.run.build import build
-
-    def first_std(*overrides: str) -> float:
-        return (
-            build(job("init=xavier_normal", "model.width=2000", *overrides)).construct().hidden[0].weight.std().item()
-        )
-
-    plain = first_std("model.activation=tanh")
-    assert first_std("model.activation=tanh", "init.gain=auto") / plain == pytest.approx(5 / 3, rel=1e-4)
-    assert first_std("model.activation=relu", "init.gain=auto") / plain == pytest.approx(math.sqrt(2), rel=1e-4)
-    assert first_std("model.activation=relu") == plain
-
-
 def test_weights_depend_on_the_seed_alone(job: Callable) -> None:
-    from runner.run.build import build
-
     def weights(*overrides: str) -> list[torch.Tensor]:
         return [p.detach() for p in build(job("init=he", *overrides)).construct().parameters()]
 
@@ -144,8 +123,6 @@ def test_weights_depend_on_the_seed_alone(job: Callable) -> None:
 
 
 def test_construction_leaves_the_global_generator_alone(job: Callable) -> None:
-    from runner.run.build import build
-
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -197,22 +174,17 @@ def test_constant_is_its_value() -> None:
     "overrides", [["model=mlp", "model.depth=5"], ["model=cnn"], ["model.activation=tanh"]], ids=str
 )
 def test_lsuv_gives_every_layer_unit_variance_on_its_batch(overrides: list[str], job: Callable) -> None:
-    from runner.init import filled_modules
-    from runner.run.build import build
-
     run = build(job("init=lsuv", "init.samples=256", *overrides))
     model, variances = run.construct(), {}
-    for name, module in filled_modules(model):
+    for name, module in init.filled_modules(model):
         module.register_forward_hook(lambda _, __, output, name=name: variances.update({name: output.var().item()}))
     with torch.no_grad():
         model.eval()(run.train.x[:256])
-    assert len(variances) == len(filled_modules(model)) >= 3
+    assert len(variances) == len(init.filled_modules(model)) >= 3
     assert all(abs(v - 1) < 0.02 for v in variances.values()), variances
 
 
 def test_pretrained_takes_a_runs_weights(folder: Path) -> None:
-    from runner.run.build import build
-
     first = train("max_steps=3", "model.width=8")
     model = build(compose_job(["init=pretrained", f"init.run={first.folder}", "model.width=8"])).construct()
     saved = load_model(first.folder).network.state_dict()
@@ -239,10 +211,6 @@ def test_pretrained_weights_that_do_not_fit_are_refused_unless_part_will_do(optb
 
 
 def test_a_checkpoint_on_the_way_or_damaged_is_no_pretrained_run(optbench: Callable, folder: Path) -> None:
-    from runner.engine import checkpoint
-    from runner.engine.state import start
-    from runner.run.build import build
-
     run = train("max_steps=3", "model.width=8").folder
     asked = ["train", "init=pretrained", f"init.run={run}", "model.width=8", "max_steps=1", "name=next"]
     state = start(build(compose_job(["model.width=8"])))
@@ -299,9 +267,8 @@ def test_each_layer_draws_biases_of_its_own(job: Callable) -> None:
 
 
 def test_a_deviation_of_zero_is_the_run_without(job: Callable) -> None:
-    assert (
-        job("init=he").run_id == job("init=he", "init.bias_std=0").run_id != job("init=he", "init.bias_std=0.1").run_id
-    )
+    without, zero, more = (job("init=he", *given).run_id for given in ([], ["init.bias_std=0"], ["init.bias_std=0.1"]))
+    assert without == zero != more
 
 
 @pytest.mark.parametrize(

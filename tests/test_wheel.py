@@ -31,7 +31,7 @@ def test_a_wheel_holds_the_configs_and_runs_from_an_empty_folder(installed: Path
         return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
     assert "adamw" in call("list", "optim")
-    assert "completed" in call("train", "-m", "init=he", "epochs=1", "model.width=8", "seed=0,1")
+    assert "completed" in call("train", "-m", "init=he", "epochs=1", "model.width=8", "seed=0,1", "baselines=false")
     assert "Use:" in call("report", "outputs/default")
     assert "<style>" in (folder / "outputs" / "default" / "report.html").read_text(encoding="utf-8")
     assert (installed / "runner" / "configs" / "config.yaml").is_file()

@@ -6,6 +6,7 @@ import pytest
 from torch import Tensor
 
 from runner.engine import loop
+from runner.engine.run import Run
 from runner.engine.state import State, start
 from runner.run.build import build
 from runner.run.job import Job
@@ -18,7 +19,11 @@ def never(state: State, loss: float) -> bool:
 
 
 def trained(job: Job) -> tuple[State, list[dict[str, Any]]]:
-    state = start(build(job))
+    return alone(build(job))
+
+
+def alone(run: Run) -> tuple[State, list[dict[str, Any]]]:
+    state = start(run)
     return state, rows_from(state, never)
 
 

@@ -51,7 +51,7 @@ def valid_value(random: Random, field: Field, default: object) -> object | None:
         return random.choice([True, False])
     if field.words and isinstance(default, str):
         return random.choice(field.words)
-    if isinstance(default, int | float) and not isinstance(default, bool):
+    if isinstance(default, int | float):
         value = type(default)(default * random.choice([0.5, 1, 2]))
         return value if field._inside(value) else None
     return None
@@ -77,7 +77,6 @@ def draw(random: Random) -> list[str]:
         option = random.choice(found) if len(found) > 1 else found[0]
         chosen[group] = option.name
         overrides.append(f"{group}={option.name}")
-        overrides += ["batch.milestones=[1]"] if option.name == "growing" else []  # the run's length is in steps
         for key, setting in option.settings.items():
             path = f"{group}.{key}"
             if path in OF_SENTENCES:
@@ -114,24 +113,21 @@ OF_AVERAGES = ("asgd", "schedule_free", "schedule_free_sgd", "muon", "lbfgs")
 def fits(override: str, chosen: dict[str, str], overrides: list[str]) -> bool:
     """Leave out what contradicts something else that was drawn; the contradictions have tests of their own."""
     key = override.partition("=")[0]
+    group = key.partition(".")[0]
     tabular = chosen["data"] in ("breast_cancer", "wine", "diabetes", "linear_regression")
-    if chosen["model"] in ("resnet", "vit") and chosen["data"] != "digits" and key.partition(".")[0] == "model":
+    if group == "model" and chosen["model"] in ("resnet", "vit") and chosen["data"] != "digits":
+        return False
+    if group == "model" and chosen["model"] == "cnn" and tabular:
+        return False
+    if group == "optim" and chosen["optim"] == "muon" and chosen["model"] != "mlp":
         return False
     if override == "model.mup=true":
         rule = options.find("optim", chosen["optim"]).spec.facts.get("mup_rule")
         known = rule is not None and not options.find("init", chosen["init"]).spec.conflicts
         return known and not any("l1" in o or "l2" in o or "weight_norm" in o for o in overrides)
-    if override == "model=cnn" and tabular:
+    if group == "batch" and chosen["optim"] == "gd" and chosen["batch"] != "fixed":
         return False
-    if key.startswith("model.") and chosen["model"] == "cnn" and tabular:
-        return False
-    if override in ("optim=muon",) and chosen["model"] != "mlp":
-        return False
-    if key.startswith("optim.") and chosen["optim"] == "muon" and chosen["model"] != "mlp":
-        return False
-    if key.startswith("batch") and chosen["optim"] == "gd" and chosen["batch"] != "fixed":
-        return False
-    if key.startswith("batch") and chosen["batch"] == "adaptive" and any("mix" in o for o in overrides):
+    if group == "batch" and chosen["batch"] == "adaptive" and any("mix" in o for o in overrides):
         return False  # mixup and cutmix
     if override == "model.normalization=batch" and chosen["batch"] == "adaptive":
         return False

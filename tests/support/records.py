@@ -35,5 +35,10 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def rows_by_run(folder: Path, name: str = "default") -> dict[str, list[dict[str, str]]]:
+    """The rows of every run of a sweep's folder, without timing, by the name of the run's folder."""
+    return {run.name: without_timing(run) for run in run_folders(folder, name)}
+
+
 def without_timing(path: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k != "train_seconds"} for row in rows_of(path)]

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from runner.engine import fused, loop
+from runner.engine import fused
 from runner.engine.fused.members import stack
 from runner.engine.fused.slices import in_order
 from runner.engine.run import Run
-from runner.engine.state import State, start
+from runner.engine.state import State
 from runner.run.build import build
 from runner.run.job import Job
+from tests.support.loops import alone
 
 Make = Callable[..., Job]
 TOLERANCE = 1e-10
@@ -82,11 +83,6 @@ def runs_of(job: Make, kinds: Sequence[Sequence[str]], *shared: str) -> list[Run
 
 def three(*shared: str) -> list[list[str]]:
     return [[f"optim.lr={lr}", f"seed={seed}", f"init={init}", *shared] for lr, seed, init in RATES_SEEDS_INITS]
-
-
-def alone(run: Run) -> tuple[State, list[dict[str, Any]]]:
-    state = start(run)
-    return state, [e.row for e in loop.train(state, lambda state, loss: False)]
 
 
 def together(runs: list[Run]) -> list[tuple[State, list[dict[str, Any]]]]:

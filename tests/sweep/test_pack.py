@@ -15,7 +15,6 @@ def four(job: Make, *overrides: str) -> list[Job]:
 
 def test_data_of_ones_own_are_stacked_as_others_are(job: Make, folder: object) -> None:
     assert packed(four(job), count=1) == [(0, 1, 2, 3)]
-    assert len(packed(four(job, "engine=loop"), count=1)) == 4
 
 
 def test_what_of_ones_own_acts_in_a_step_is_stacked_only_where_that_is_asked(job: Make, folder: object) -> None:

@@ -2,24 +2,27 @@
 
 import multiprocessing
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from runner.config.compose import Composer, start_hydra
 from runner.errors import ConfigError
 from runner.run.job import Job
 from runner.run.lock import holding
 from runner.run.outcome import Outcome
 from runner.run.packs import packs
+from runner.run.process import Interruption
 from runner.sweep.held import Held, Maker
 from runner.sweep.launch import Launch, inline, processes
 from runner.sweep.pack import pack, packed
 from runner.sweep.plan import Grid, plan
 from runner.sweep.queue import NOT_STARTED, Queue
+from tests.support.composed import new_composer
 from tests.support.records import run_folders, summary_of
 
 Make = Callable[..., Job]
@@ -108,7 +111,7 @@ def test_who_joins_later_trains_the_packs_that_are_kept(job: Make, folder: Path)
 
 
 def held(job: Job) -> Held:
-    return Held.of(job, Maker(Composer(start_hydra().config_loader)))
+    return Held.of(job, Maker(new_composer()))
 
 
 def test_jobs_go_to_other_processes_as_overrides(job: Make) -> None:
@@ -132,7 +135,7 @@ def test_held_jobs_are_those_that_were_made(job: Make, monkeypatch: pytest.Monke
 def test_large_grids_are_checked_by_several_processes_with_the_same_result(
     job: Make, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    composer = Composer(start_hydra().config_loader)
+    composer = new_composer()
     asked = Grid(("model.width=8", "optim=sgd,adamw", "init=he,he_normal", "seed=range(30)")).jobs(composer)
     one_by_one = [(j.run_id, j.folder, j.overrides) for j in plan(composer, asked)]
     monkeypatch.setattr("runner.sweep.check.LARGE", 10)
@@ -149,10 +152,10 @@ def test_a_held_job_whose_yaml_has_changed_is_refused(folder: Path) -> None:
     own = folder / "mine" / "optim"
     own.mkdir(parents=True)
     (own / "x.yaml").write_text("_option_: x\n_target_: runner.optim.sgd\nlr: 0.1\nmomentum: 0.5\nnesterov: false\n")
-    made = Maker(Composer(start_hydra("mine").config_loader))
+    made = Maker(new_composer("mine"))
     this = Held.of(made(("optim=x", *SMALL)), made)
     (own / "x.yaml").write_text("_option_: x\n_target_: runner.optim.sgd\nlr: 0.1\nmomentum: 0.9\nnesterov: false\n")
-    again = Held(this.overrides, this.run_id, this.place, Maker(Composer(start_hydra("mine").config_loader)))
+    again = Held(this.overrides, this.run_id, this.place, Maker(new_composer("mine")))
     with pytest.raises(ConfigError, match="another run than when the sweep began"):
         _ = again.config
 
@@ -164,7 +167,7 @@ def test_kept_packs_are_not_stacked_where_a_stack_is_refused_now(job: Make) -> N
         assert packed(some(job, range(4), asked), 1) == [(0,), (1,), (2,), (3,)], asked
 
 
-def test_a_worker_that_died_while_idle_is_replaced(job: Make, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_a_worker_that_died_while_idle_is_replaced(job: Make, folder: Path) -> None:
     jobs, added = some(job, range(2), "engine=loop"), []
 
     def source(queue: Queue) -> None:
@@ -184,13 +187,34 @@ def test_a_worker_that_died_while_idle_is_replaced(job: Make, monkeypatch: pytes
 def test_what_another_process_trains_is_looked_at_now_and_then(job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     this = some(job, [0], "engine=loop")
     asked: list[float] = []
-    monkeypatch.setattr(Queue, "look_again", lambda queue: asked.append(time.monotonic()) or LOOK(queue))
+    look_again = Queue.look_again
+    monkeypatch.setattr(Queue, "look_again", lambda queue: asked.append(time.monotonic()) or look_again(queue))
+    monkeypatch.setattr(processes, "POLL_SECONDS", 0.1)
     this[0].lock.parent.mkdir(parents=True)
     with holding(this[0].lock):
         queue = Queue(this, 1)
-        threading.Timer(2.0, queue.close).start()
+        began = time.monotonic()
+        threading.Timer(1.0, queue.close).start()
         processes.launch(queue, lambda outcome: None, 1)
-    assert 1 <= len(asked) <= 6
+    assert 1 <= len(asked) <= (time.monotonic() - began) / processes.POLL_SECONDS
 
 
-LOOK = Queue.look_again
+def test_a_second_ctrl_c_ends_a_run_at_once() -> None:
+    interruption = Interruption()
+    with interruption.listening():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+        assert interruption.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_second_ctrl_c_ends_the_workers_at_once(job: Make) -> None:
+    queue, killed = Queue(some(job, [0])), []
+    pool = processes._Pool(queue, 1)
+    pool._workers = [SimpleNamespace(pack=(), process=SimpleNamespace(kill=lambda: killed.append(True)))]
+    pool._on_signal(signal.SIGINT, None)
+    assert queue.closed and killed == []
+    with pytest.raises(KeyboardInterrupt):
+        pool._on_signal(signal.SIGINT, None)
+    assert killed == [True]

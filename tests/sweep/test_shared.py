@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from runner.config.compose import Composer, start_hydra
 from runner.run import lock
 from runner.run.outcome import Outcome
 from runner.sweep import shared as module
@@ -18,12 +17,13 @@ from runner.sweep.held import Held, Maker
 from runner.sweep.launch import worker
 from runner.sweep.plan import plan
 from runner.sweep.shared import Shared, Watch
+from tests.support.composed import new_composer
 from tests.support.known import TINY
 
 
 @pytest.fixture
 def jobs(folder: Path) -> list[Held]:
-    composer = Composer(start_hydra().config_loader)
+    composer = new_composer()
     return [Held.of(job, Maker(composer)) for job in plan(composer, [[*TINY, f"seed={i}"] for i in range(3)])]
 
 
@@ -33,6 +33,14 @@ def posted(jobs: list[Held]) -> Shared:
     shared = Shared.begin(jobs[0].folder.parent, None, 1)
     assert list(shared.post([jobs[:2], jobs[2:]])) == [0, 1]
     return shared
+
+
+def _joined(posted: Shared) -> Shared:
+    """The queue as a worker sees it that has joined it."""
+    there = Shared(posted.folder)
+    there.join({"number": 3})
+    there.look()
+    return there
 
 
 def _outcome(job: Held, status: str = "completed") -> Outcome:
@@ -48,9 +56,7 @@ def test_a_worker_finds_the_jobs_that_were_posted(posted: Shared, jobs: list[Hel
 
 
 def test_whoever_posts_hears_what_became_of_each(posted: Shared, jobs: list[Held]) -> None:
-    there = Shared(posted.folder)
-    there.join({"number": 3})
-    there.look()
+    there = _joined(posted)
     there.found(0, {1: _outcome(jobs[1])})
     posted.look()
     assert not posted.is_over(0)
@@ -77,10 +83,7 @@ def test_a_line_that_is_half_written_is_read_when_it_is_whole(posted: Shared, jo
 
 def test_a_pack_that_another_one_finished_meanwhile_is_not_taken(posted: Shared, jobs: list[Held]) -> None:
     """Both looked before either began: whose lock comes second looks again. So force=true trains once, too."""
-    first, second = Shared(posted.folder), Shared(posted.folder)
-    for one in (first, second):
-        one.join({"number": 0})
-        one.look()
+    first, second = _joined(posted), _joined(posted)
     with first.claim(1) as ours:
         assert ours
         with second.claim(1) as theirs:
@@ -95,9 +98,7 @@ def test_a_pack_whose_processes_die_again_and_again_is_given_up(
 ) -> None:
     monkeypatch.setattr(worker.spread, "train", lambda *ignored: pytest.fail("it is not begun once more"))
     (posted.folder / "begun.1").write_text("x" * module.MOST_DEATHS)
-    there = Shared(posted.folder)
-    there.join({"number": 0})
-    there.look()
+    there = _joined(posted)
     worker._train(there, 1, worker.Interruption())
     posted.look()
     summary, trained = posted.answers[1][0]
@@ -132,9 +133,7 @@ def test_a_worker_that_is_stopped_leaves_its_pack_to_others(
         return [_outcome(given[0]), _outcome(given[1], "interrupted")]
 
     monkeypatch.setattr(worker.spread, "train", stopped)
-    there = Shared(posted.folder)
-    there.join({"number": 0})
-    there.look()
+    there = _joined(posted)
     worker._train(there, 0, interruption)
     posted.look()
     assert list(posted.answers[0]) == [0]
@@ -145,9 +144,7 @@ def test_a_run_that_fails_ends_all_workers_with_fail_fast(
     posted: Shared, jobs: list[Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker.spread, "train", lambda given, *ignored: [_outcome(job, "failed") for job in given])
-    there = Shared(posted.folder)
-    there.join({"number": 0})
-    there.look()
+    there = _joined(posted)
     worker._train(there, 1, worker.Interruption())
     assert not there.is_cancelled
     monkeypatch.setattr(Held, "config", property(lambda self: {"fail_fast": True}))
@@ -242,9 +239,7 @@ def test_a_worker_trains_all_that_is_posted_and_ends(
     monkeypatch.setattr(
         worker.spread, "train", lambda given, *ignored: taken.append(given) or list(map(_outcome, given))
     )
-    there = Shared(posted.folder)
-    there.join({"number": 0})
-    worker._take(there, 1, worker.Interruption())
+    worker._take(_joined(posted), 1, worker.Interruption())
     assert sorted(job.run_id for pack in taken for job in pack) == sorted(job.run_id for job in jobs)
     posted.look()
     assert posted.is_over(0) and posted.is_over(1)

@@ -10,13 +10,9 @@ import pytest
 from runner.run.process import can_fork
 from runner.sweep.launch import processes
 from tests.support.known import TINY
-from tests.support.records import run_folders, summary_of, without_timing
+from tests.support.records import rows_by_run, run_folders, summary_of
 
 GRID = [*TINY, "init=he,xavier", "seed=0,1", "workers=2", "engine=loop"]
-
-
-def rows(folder: Path, name: str) -> dict[str, list[dict[str, str]]]:
-    return {run.name: without_timing(run) for run in run_folders(folder, name)}
 
 
 def test_spawned_workers_write_what_forked_ones_do(
@@ -26,7 +22,7 @@ def test_spawned_workers_write_what_forked_ones_do(
     monkeypatch.setattr(processes, "accelerator_is_there", lambda: True)
     monkeypatch.setattr(processes, "may_use_an_accelerator", lambda jobs: True)
     assert optbench("train", "-m", *GRID, "name=spawned", "device=cpu").code == 0
-    assert rows(folder, "spawned") == rows(folder, "forked")
+    assert rows_by_run(folder, "spawned") == rows_by_run(folder, "forked")
 
 
 def test_nothing_is_forked_beside_ray_or_cuda(monkeypatch: pytest.MonkeyPatch) -> None:

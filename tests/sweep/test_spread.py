@@ -1,6 +1,5 @@
 """Runs of a sweep that several processes train."""
 
-import csv
 import json
 import os
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli.main import main
 from runner.errors import ConfigError, ProcessError
 from runner.run.devices import is_spread
 from runner.run.launcher import STARTED_BY
@@ -19,6 +19,7 @@ from runner.sweep import plan
 from runner.sweep.launch import inline, spread
 from runner.sweep.queue import Queue
 from tests.support.known import TINY
+from tests.support.records import rows_of, run_folders, summary_of
 
 DDP = ["parallel=ddp", "parallel.devices=2", "device=cpu"]
 
@@ -50,8 +51,6 @@ def test_what_became_of_it_is_read_from_its_folder(
     of_sweep: list[str], job: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By what the launcher of one run returns: here it trains in this process."""
-    from runner.cli.main import main
-
     called: list[int] = []
 
     def launched(arguments: Sequence[str], devices: int, said: Path, stopped: Callable[[], None]) -> int:
@@ -128,35 +127,30 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     assert list(folder.iterdir()) == []
 
 
-COMMAND = [sys.executable, "-m", "runner", "train", "-m", "seed=0,1", "optim.lr=1e-3", "dtype=float64"]
-SIZE = ["model.width=16", "baselines=false", "device=cpu", "workers=2"]
+GRID = ["train", "-m", "seed=0,1", "optim.lr=1e-3", "dtype=float64", "model.width=16", "workers=2"]
 
 
-def losses(folder: Path, name: str) -> list[list[str]]:
-    paths = sorted((folder / "outputs" / name).glob("*/metrics.csv"), key=lambda path: path.parent.name)
-    return [[row["val_loss"] for row in csv.DictReader(path.read_text().splitlines())] for path in paths]
+def losses(folder: Path, name: str) -> list[list[float]]:
+    return [[float(row["val_loss"]) for row in rows_of(run)] for run in sorted(run_folders(folder, name))]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [[], ["hydra/launcher=inline"]], ids=str)
-def test_a_grid_of_them_has_the_rows_of_one_process(launcher: list[str], tmp_path: Path) -> None:
-    for more in (["name=one"], ["name=two", "parallel=ddp", "parallel.devices=2", *launcher]):
-        ended = subprocess.run(
-            [*COMMAND, *SIZE, "epochs=2", *more], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert ended.returncode == 0, ended.stderr
-    one, two = losses(tmp_path, "one"), losses(tmp_path, "two")
+def test_a_grid_of_them_has_the_rows_of_one_process(launcher: list[str], optbench: Callable, folder: Path) -> None:
+    for more in (["name=one", "device=cpu"], ["name=two", *DDP, *launcher]):
+        ended = optbench(*GRID, "epochs=2", *more)
+        assert ended.code == 0, ended.err
+    one, two = losses(folder, "one"), losses(folder, "two")
     assert len(one) == len(two) == 2
     for expected, found in zip(one, two, strict=True):
-        assert [float(v) for v in found] == pytest.approx([float(v) for v in expected], abs=1e-12)
-    summaries = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "two").glob("*/summary.json")]
-    assert [summary["devices"] for summary in summaries] == [2, 2]
+        assert found == pytest.approx(expected, abs=1e-12)
+    assert [summary_of(run)["devices"] for run in run_folders(folder, "two")] == [2, 2]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_sweep_of_them_is_stopped_and_goes_on(number: int, tmp_path: Path) -> None:
-    command = [*COMMAND, *SIZE, "epochs=60", "parallel=ddp", "parallel.devices=2"]
+    command = [sys.executable, "-m", "runner", *GRID, *DDP, "epochs=60", "baselines=false"]
     started = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
     ends = time.monotonic() + 300
     while not any((tmp_path / "outputs").glob("default/*/checkpoint.pt")):

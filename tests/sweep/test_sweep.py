@@ -2,7 +2,7 @@
 
 import csv
 import random
-import shutil
+import re
 import signal
 import subprocess
 import sys
@@ -14,13 +14,18 @@ import pytest
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from runner.config.check import check
 from runner.config.compose import Composer, start_hydra
-from runner.sweep.plan import Grid, spell_out_seeds, split_unions
+from runner.config.options import COMBINED_GROUPS
+from runner.sweep.plan import Grid, plan, spell_out_seeds, split_unions
 from tests.support import forked, killed
+from tests.support.composed import new_composer
 from tests.support.known import TINY
-from tests.support.records import run_folders, summary_of, without_timing
+from tests.support.pasted import pasted
+from tests.support.records import rows_by_run, run_folders, summary_of
 
 ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted((ROOT / "configs" / "experiment").glob("*.yaml"))
 
 
 def statuses(folder: Path) -> list[str]:
@@ -39,13 +44,11 @@ CHOICES = {
     "init": ["he", "xavier", "default", "normal"],
     "optim": ["sgd", "adamw", "momentum"],
     "scheduler": ["cosine", "constant"],
-    "regularization": ["none", "dropout", "'[l2,dropout]'"],
+    "regularization": ["none", "dropout", "[l2,dropout]"],
     "augment": ["none", "noise", "[crop,mixup]"],
-    "stop": ["none", "steps", "'[plateau,grad_norm]'"],
+    "stop": ["none", "steps", "[plateau,grad_norm]"],
     "experiment": ["smoke"],
 }
-
-
 VALUES = {
     "seed": ["1", "7"],
     "optim.lr": ["0.1", "${data.fraction}", "1e-3"],
@@ -68,16 +71,8 @@ def test_composing_fast_is_composing_as_hydra_does(draw: int) -> None:
     rng = random.Random(draw)
     loader = start_hydra().config_loader
     composer = Composer(loader)
-    overrides = []
-    for key, values in {**CHOICES, **VALUES}.items():
-        if rng.random() < 0.6:
-            overrides.append(f"{key}={rng.choice(values)}".replace("'", ""))
+    overrides = [f"{key}={rng.choice(values)}" for key, values in (CHOICES | VALUES).items() if rng.random() < 0.6]
     rng.shuffle(overrides)
-    from hydra.types import RunMode
-
-    from runner.config.check import check
-    from runner.config.options import COMBINED_GROUPS
-
     whole = loader.load_configuration("config", overrides, RunMode.RUN)
     theirs = OmegaConf.to_container(OmegaConf.masked_copy(whole, [k for k in whole if k != "hydra"]), resolve=True)
     theirs = without_specs({group: {} for group in COMBINED_GROUPS} | theirs)
@@ -85,8 +80,6 @@ def test_composing_fast_is_composing_as_hydra_does(draw: int) -> None:
 
 
 def test_planning_a_job_whole_costs_less_than_half_of_what_hydras_composing_does(folder: Path) -> None:
-    from runner.sweep.plan import plan
-
     loader = start_hydra().config_loader
     composer = Composer(loader)
     jobs = composer.expand(["init=he,xavier", "optim=sgd,adamw", f"seed={','.join(map(str, range(50)))}"])
@@ -100,7 +93,7 @@ def test_planning_a_job_whole_costs_less_than_half_of_what_hydras_composing_does
 
 
 def test_unions_join_grids_that_share_values() -> None:
-    composer = Composer(start_hydra().config_loader)
+    composer = new_composer()
     given = split_unions(["seed=0,1", "+", "optim=sgd", "optim.lr=0.1,1", "+", "optim=adamw", "regularization=[l2]"])
     assert given[0] == "seed=0,1"
     unions = composer.parse(given, sweep=True)[-1].value
@@ -123,6 +116,10 @@ def test_seeds_is_short_for_seed() -> None:
     assert spell_out_seeds(["init=he", "seeds=3"]) == ["init=he", "seed=0,1,2"]
 
 
+IDLE = ("threads=1,2", "eval_every=5,10", "save=last,best", "device=auto,cpu")
+"""Axes that change nothing."""
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
@@ -131,6 +128,8 @@ def test_seeds_is_short_for_seed() -> None:
         (["-m", "seed=0", "+"], ["+", "empty"]),
         (["-m", "seed=0,1", "+", "seed=2"], ["seed", "twice"]),
         (["-m", "name=a,b"], ["name", "one value a sweep"]),
+        *((["-m", axis], [axis.partition("=")[0], "one value a sweep"]) for axis in IDLE),
+        *((["-m", axis], ["runs"]) for axis in ("seed=range(0)", "init=glob(zz*)", "seed=range(1000000000)")),
         (["-m", "workers=0"], ["workers", "0"]),
         (["-m", "hydra/launcher=nonsense"], ["nonsense", "basic"]),
         (["-m", "hydra.launcher.foo=1"], ["foo"]),
@@ -164,12 +163,10 @@ def test_dry_run_says_what_would_run_and_writes_nothing(optbench: Callable, fold
 # ---- running
 
 
-def test_any_number_of_workers_gives_the_same_bytes(optbench: Callable, folder: Path) -> None:
+def test_any_number_of_workers_gives_the_same_rows(optbench: Callable, folder: Path) -> None:
     for workers in (1, 3):
         assert optbench("train", "-m", *TINY, f"name=w{workers}", f"workers={workers}", "seeds=4").code == 0
-    one, three = (sorted(run_folders(folder, f"w{n}")) for n in (1, 3))
-    assert [p.name for p in one] == [p.name for p in three]
-    assert [without_timing(p) for p in one] == [without_timing(p) for p in three]
+    assert rows_by_run(folder, "w1") == rows_by_run(folder, "w3")
 
 
 def test_a_sweep_run_again_trains_nothing_and_a_larger_one_only_what_is_new(optbench: Callable, folder: Path) -> None:
@@ -236,7 +233,7 @@ def test_runs_csv_is_rebuilt_from_the_folders(optbench: Callable, folder: Path) 
 
 
 def test_identical_sweeps_at_once_train_each_run_once(folder: Path) -> None:
-    asked = ["train", "-m", "epochs=20", "seeds=6", "workers=2", "model.width=32"]
+    asked = ["train", "-m", "epochs=20", "seeds=6", "workers=2", "model.width=32", "baselines=false"]
     started = [forked.start(folder, *asked, said=f"{i}.txt") for i in range(3)]
     codes = [forked.code_of(pid) for pid in started]
     said = [(folder / f"{i}.txt").read_text() for i in range(3)]
@@ -249,32 +246,28 @@ def test_identical_sweeps_at_once_train_each_run_once(folder: Path) -> None:
 
 
 def test_ctrl_c_ends_a_sweep_and_the_same_command_finishes_it(optbench: Callable, folder: Path) -> None:
-    overrides = ["-m", "epochs=8", "model.width=64", "seeds=3", "regularization=dropout", "workers=2"]
+    overrides = [
+        "-m",
+        "epochs=8",
+        "model.width=64",
+        "seeds=3",
+        "regularization=dropout",
+        "workers=2",
+        "baselines=false",
+    ]
     said = killed.stop(folder, "train", *overrides, evaluations=4, number=signal.SIGINT)
     assert "goes on" in said
     assert "Traceback" not in said
     assert optbench("train", *overrides).code == 0
     assert statuses(folder) == ["completed"] * 3
-    shutil.move(folder / "outputs", folder / "disturbed")
-    optbench("train", *overrides)
-    for run in run_folders(folder):
-        assert without_timing(folder / "disturbed/default" / run.name) == without_timing(run)
+    optbench("train", *overrides, "name=undisturbed")
+    assert rows_by_run(folder) == rows_by_run(folder, "undisturbed")
 
 
 @pytest.mark.parametrize("engine", [pytest.param("loop", marks=pytest.mark.slow), "auto"])
 def test_killed_sweeps_finish_to_the_same_rows(engine: str) -> None:
-    script = [
-        sys.executable,
-        str(ROOT / "scripts/fault_sweep.py"),
-        "--engine",
-        engine,
-        "--groups",
-        "2",
-        "--workers-killed",
-        "1",
-        "--runs",
-        "8",
-    ]
+    counts = ["--groups", "2", "--workers-killed", "1", "--runs", "8"]
+    script = [sys.executable, str(ROOT / "scripts/fault_sweep.py"), "--engine", engine, *counts]
     found = subprocess.run(script, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
 
@@ -289,44 +282,18 @@ def test_hydras_launchers_run_the_same_sweep_to_the_same_folders(
         {"joblib": "hydra_plugins.hydra_joblib_launcher", "submitit_local": "submitit"}.get(launcher, "hydra")
     )
     grid = [*TINY, "init=he,xavier", "seed=0,1,2", "threads=1"]
-    command = [sys.executable, "-m", "runner.train", "-m", *grid, f"hydra/launcher={launcher}"]
-    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
-    assert "[HYDRA]" not in found.stdout
+    found = optbench("train", "-m", *grid, f"hydra/launcher={launcher}")
+    assert found.code == 0, found.err
+    assert "[HYDRA]" not in found.out
     assert statuses(folder) == ["completed"] * 6
     assert optbench("train", "-m", *grid).err.count("completed before") == 6
 
 
-def test_experiments_are_the_grids_that_their_headers_say(optbench: Callable) -> None:
-    counts = {
-        "grid": 180,
-        "initializers": 72,
-        "optimizers": 75,
-        "batch_sizes": 72,
-        "schedules": 96,
-        "regularization": 40,
-    }
-    for name, runs in counts.items():
-        composer = Composer(start_hydra().config_loader)
-        sweeper = composer.compose([f"experiment={name}"]).hydra.sweeper
-        jobs = Grid.of(sweeper.params, sweeper.unions, [f"experiment={name}"]).jobs(composer)
-        assert len(jobs) == runs
-        header = (ROOT / f"configs/experiment/{name}.yaml").read_text()
-        assert f"({runs} runs)" in header
-        assert f"optbench train -m experiment={name}" in header
-        assert len({composer.compose(job).config["name"] for job in jobs}) == 1
-
-
-@pytest.mark.parametrize("axis", ["threads=1,2", "eval_every=5,10", "save=last,best", "device=auto,cpu"])
-def test_an_axis_that_changes_nothing_is_refused(axis: str, optbench: Callable, folder: Path) -> None:
-    refused = optbench("train", "-m", *TINY, axis)
-    assert refused.code == 2
-    assert axis.partition("=")[0] in refused.err
-    assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize("axis", ["seed=range(0)", "init=glob(zz*)", "seed=range(1000000000)"])
-def test_an_empty_or_endless_grid_is_refused(axis: str, optbench: Callable, folder: Path) -> None:
-    refused = optbench("train", "-m", *TINY, axis)
-    assert refused.code == 2
-    assert "runs" in refused.err
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_an_experiment_is_the_grid_that_its_header_says(path: Path, folder: Path) -> None:
+    header = path.read_text(encoding="utf-8")
+    (command,) = re.findall(r"(?m)^# command: +(.+)$", header)
+    runs = [int(count) for count in re.findall(r"\((\d+) runs\)", header)]
+    jobs = pasted("optbench train -m experiment=demo" if command == "optbench demo" else command)
+    assert [len(jobs)] == (runs or [1])
+    assert {job.config["name"] for job in jobs} == {path.stem}

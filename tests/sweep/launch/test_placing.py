@@ -9,15 +9,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from runner.errors import ConfigError
+from runner.run.device import select_device
+from runner.run.job import Job
 from runner.sweep.launch import cluster, devices, slurm
 from runner.sweep.launch.chosen import chosen
 from runner.sweep.launch.cluster import Gone, launch_on
+from runner.sweep.launch.processes import number_of_workers
 from runner.sweep.launch.slurm import Slurm
 from runner.sweep.plan import plan
 from runner.sweep.queue import Queue
 from runner.sweep.shared import Shared
+from tests.support.composed import new_composer
 from tests.support.known import TINY
 
 ASKED = [
@@ -143,6 +148,11 @@ def test_a_worker_that_checkpoints_is_waited_for_and_left_to_whoever_started_it(
 # ---- the sweep on workers that never come
 
 
+@pytest.fixture
+def two_jobs(folder: Path) -> list[Job]:
+    return plan(new_composer(), [[*TINY, f"seed={i}"] for i in range(2)])
+
+
 class Broken:
     """A cluster whose hosts do not see the folder."""
 
@@ -172,15 +182,12 @@ class Broken:
 
 
 def test_where_no_worker_can_begin_the_folder_is_named_and_nothing_is_left(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    two_jobs: list[Job], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runner.config.compose import Composer, start_hydra
-
     monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
     broken = Broken()
-    jobs = plan(Composer(start_hydra().config_loader), [[*TINY, f"seed={i}"] for i in range(2)])
     with pytest.raises(ConfigError, match=r"each must see .*/outputs/default, on a file system that all hosts share"):
-        launch_on(broken)(Queue(jobs, 2), lambda outcome: None, 2)
+        launch_on(broken)(Queue(two_jobs, 2), lambda outcome: None, 2)
     assert len(broken.started) < 10
     assert list(folder.iterdir()) == []
 
@@ -195,15 +202,12 @@ class Lost(Broken):
 
 
 def test_workers_that_are_lost_as_they_begin_are_replaced_where_others_could_work(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    two_jobs: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runner.config.compose import Composer, start_hydra
-
     monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
     monkeypatch.setattr(cluster, "POLL_SECONDS", 0.01)
     lost = Lost()
-    jobs = plan(Composer(start_hydra().config_loader), [[*TINY, f"seed={i}"] for i in range(2)])
-    queue = Queue(jobs, 2)
+    queue = Queue(two_jobs, 2)
     launch_on(lost)(queue, lambda outcome: None, 2)
     assert 2 * cluster.BROKEN < len(lost.started) < 2 * cluster.BROKEN_LATER
     assert {outcome.summary["status"] for outcome in queue.results()} == {"interrupted"}
@@ -253,18 +257,16 @@ def test_a_user_who_leaves_decides_about_the_workers(
     terminal: bool,
     answer: str,
     cancelled: bool,
+    two_jobs: list[Job],
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    from runner.config.compose import Composer, start_hydra
-
     monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{answer}\n"))
     monkeypatch.setattr(sys.stdin, "isatty", lambda: terminal, raising=False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    jobs = plan(Composer(start_hydra().config_loader), [[*TINY, f"seed={i}"] for i in range(2)])
-    placed, queue = Interrupted(), Queue(jobs, 2)
+    placed, queue = Interrupted(), Queue(two_jobs, 2)
     launch_on(placed)(queue, lambda outcome: None, 2)
     assert [outcome.summary["stop_reason"] for outcome in queue.results()] == ["interrupted"] * 2
     said = capfd.readouterr().err
@@ -290,8 +292,6 @@ def test_a_user_who_leaves_decides_about_the_workers(
 def test_workers_are_spread_over_the_devices(
     device: str, visible: str | None, seen: list[str], job: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
     made = job(*TINY)
     object.__setattr__(made, "config", {**made.config, "device": device})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -302,24 +302,21 @@ def test_workers_are_spread_over_the_devices(
     assert devices.devices([made]) == seen
 
 
-def test_a_worker_process_sees_its_device_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_process_sees_its_devices_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(devices.VISIBLE, "4,6")
-    script = [sys.executable, "-c", f"import os; print(os.environ['{devices.VISIBLE}'])"]
     found = []
     for slot in range(3):
         with devices.pinned(["4", "6"], slot):
-            found.append(subprocess.run(script, capture_output=True, text=True, check=True).stdout.strip())
+            found.append(os.environ[devices.VISIBLE])
     assert found == ["4", "6", "4"]
-    assert devices.os.environ[devices.VISIBLE] == "4,6"
+    assert os.environ[devices.VISIBLE] == "4,6"
+    with devices.pinned(["4", "6", "7", "9"], 1, each=2):  # two for each run
+        assert os.environ[devices.VISIBLE] == "7,9"
     with devices.pinned(["4"], 1):  # one that all share
-        assert devices.os.environ[devices.VISIBLE] == "4,6"
+        assert os.environ[devices.VISIBLE] == "4,6"
 
 
 def test_one_worker_a_device_unless_more_are_asked_for(job: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    from runner.sweep.launch.processes import number_of_workers
-
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.delenv(devices.VISIBLE, raising=False)
@@ -330,10 +327,6 @@ def test_one_worker_a_device_unless_more_are_asked_for(job: Callable, monkeypatc
 
 
 def test_a_device_is_chosen_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    from runner.run.device import select_device
-
     chosen_device = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
