@@ -77,7 +77,7 @@ def decay_forms(records: Records) -> Judgement:
     }
 
     def apart(one: tuple[str, str, str], other: tuple[str, str, str]) -> float:
-        return max(float((weights[one][k] - weights[other][k]).abs().max()) for k in weights[one])
+        return float(np.max([(weights[one][k] - weights[other][k]).abs().max() for k in weights[one]]))  # NaN stays
 
     sgd = apart(("sgd", "l2", ""), ("sgd", "weight_decay", ""))
     bare = apart(("adam", "none", ""), ("adamw", "none", "0.0"))
