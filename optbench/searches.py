@@ -82,7 +82,7 @@ def tune(
         RecordError: if the runs' folder cannot be written.
     """
     from runner.cli.arguments import check_file
-    from runner.config.compose import Composer, start_hydra
+    from runner.config.compose import Composer
     from runner.run.job import forget_data
     from runner.search import conclusion
     from runner.search.answer import answer, as_one_run, recommended
@@ -102,7 +102,7 @@ def tune(
     limits = Limits(trials, None if budget is None else duration(budget), finalists)
     forget_data()
     asked = Asked(given, sampler, seed, generation, metric, limits, joined(["tune", *given]), began, halving)
-    search, _ = prepared(Composer(start_hydra(config_dir).config_loader), asked)
+    search, _ = prepared(Composer.over(config_dir), asked)
     search.journal = None if journal is None else Path(journal)
     conclusion.run(search)
     chosen = tuple(as_one_run(search, best)) if (best := recommended(search)) is not None else None

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.engine.run import Run
 from runner.run.build import build
 from runner.run.claim import run_job, run_pack
@@ -45,7 +45,7 @@ WARM_UP = 3
 def job_of(overrides: list[str], steps: int, device: str) -> Job:
     """Return a job that is trained for so many whole batches and evaluated at its ends alone."""
     length = [f"max_steps={steps}", f"eval_every={steps}", "batch.drop_last=true", f"device={device}", "save=none"]
-    composed = Composer(start_hydra().config_loader).compose([*overrides, *length, "force=true", "optim=adamw"])
+    composed = Composer.over().compose([*overrides, *length, "force=true", "optim=adamw"])
     return prepare(composed)
 
 

@@ -20,7 +20,7 @@ import torch
 from pages import Told, asked
 from torch import Tensor, nn
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.engine.state import State, start
 from runner.run.build import build
 from runner.run.claim import run_pack
@@ -114,7 +114,7 @@ def recurrent_flops(state: State) -> int:
 
 def jobs_of(overrides: list[str], runs: int, steps: int, root: str | None) -> list[Job]:
     """Return the jobs of a workload, of one seed each."""
-    composer = Composer(start_hydra().config_loader)
+    composer = Composer.over()
     placed = [f"data.root={root}"] if "data=mnist" in overrides else []
     length = [f"max_steps={steps}", f"eval_every={steps}", "optim=adamw", *SETTINGS]
     return [prepare(composer.compose([*overrides, *placed, *length, f"seed={seed}"])) for seed in range(runs)]

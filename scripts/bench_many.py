@@ -33,10 +33,10 @@ def grid(runs: int) -> list[str]:
 
 
 def _jobs(runs: int) -> list:
-    from runner.config.compose import Composer, start_hydra
+    from runner.config.compose import Composer
     from runner.sweep.plan import Grid, plan
 
-    composer = Composer(start_hydra().config_loader)
+    composer = Composer.over()
     return plan(composer, Grid.of({}, (), grid(runs)).jobs(composer))
 
 
@@ -103,11 +103,11 @@ def rebuild(runs: int) -> None:
 
 def update(runs: int) -> None:
     """Write one more row: what each run that ends costs."""
-    from runner.config.compose import Composer, start_hydra
+    from runner.config.compose import Composer
     from runner.run import record
     from runner.run.job import prepare
 
-    job = prepare(Composer(start_hydra().config_loader).compose(["name=many", "model.width=8", "max_steps=10"]))
+    job = prepare(Composer.over().compose(["name=many", "model.width=8", "max_steps=10"]))
     record.update_runs_csv([(job, {"status": "completed"})])
 
 

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from pages import rewrite
 from torch import Tensor
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.engine import loop
 from runner.engine.state import State, start
 from runner.parallel import Layout
@@ -57,7 +57,7 @@ def held_bytes(state: State) -> int:
 def measured(model: str, layout: Layout | None, steps: int) -> tuple[float, int]:
     """Return seconds a step, and the bytes that this process holds."""
     asked = ["device=cpu", "optim=adamw", f"max_steps={steps + WARM_UP}", f"eval_every={steps + WARM_UP}"]
-    job = prepare(Composer(start_hydra().config_loader).compose([*asked, *MODELS[model]]))
+    job = prepare(Composer.over().compose([*asked, *MODELS[model]]))
     run = build(job)
     if layout is not None:
         from runner.parallel.processes import Processes

@@ -28,7 +28,7 @@ import optuna
 import torch
 from torch import nn
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.engine.run import Run
 from runner.run.build import build
 from runner.run.job import prepare
@@ -209,9 +209,7 @@ def main() -> None:
     torch.set_num_threads(1)
     quiet()
     rungs = [-(-asked.steps // BY**k) for k in (2, 1, 0)]
-    run = build(
-        prepare(Composer(start_hydra().config_loader).compose([*FIXED, "optim=sgd", f"max_steps={asked.steps}"]))
-    )
+    run = build(prepare(Composer.over().compose([*FIXED, "optim=sgd", f"max_steps={asked.steps}"])))
     with tempfile.TemporaryDirectory() as folder:
         ours = by_optbench(asked, rungs, folder)
     with tempfile.TemporaryDirectory() as folder:

@@ -50,12 +50,12 @@ clock = time.perf_counter
 
 def by_optbench(overrides: list[str]) -> tuple[float, float]:
     """Return (training, whole) seconds of one run, recorded like any other."""
-    from runner.config.compose import Composer, start_hydra
+    from runner.config.compose import Composer
     from runner.run.claim import run_job
     from runner.run.job import prepare
 
     settings = [*overrides, "force=true", "baselines=false"]
-    job = prepare(Composer(start_hydra().config_loader).compose(settings))
+    job = prepare(Composer.over().compose(settings))
     began, wall = clock(), time.perf_counter()
     outcome = run_job(job)
     assert outcome is not None, "nobody else trains it"
@@ -65,11 +65,11 @@ def by_optbench(overrides: list[str]) -> tuple[float, float]:
 
 def tensors(overrides: list[str]) -> tuple[torch.Tensor, torch.Tensor, nn.Module, int, int]:
     """Return the same training tensors, a fresh model of the same shape, the batch size and the steps."""
-    from runner.config.compose import Composer, start_hydra
+    from runner.config.compose import Composer
     from runner.run.build import build
     from runner.run.job import prepare
 
-    job = prepare(Composer(start_hydra().config_loader).compose(overrides))
+    job = prepare(Composer.over().compose(overrides))
     run = build(job)
     return run.train.x, run.train.y, run.construct(), job.config["batch"]["size"], run.steps
 

@@ -16,7 +16,7 @@ from pages import Told
 from torch import nn
 from torch.nn import functional as F
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.engine.optimizers import uncompiled
 from runner.run.build import build
 from runner.run.job import prepare
@@ -56,7 +56,7 @@ def made(kind: str, shape: tuple[int, ...]) -> nn.Module:
 
 def contenders() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
     """Return the models and the shapes of their inputs by their names in the table."""
-    composer = Composer(start_hydra().config_loader)
+    composer = Composer.over()
     found = {}
     for name, overrides in SHIPPED.items():
         run = build(prepare(composer.compose([*overrides, "force=true"])))

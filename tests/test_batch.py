@@ -287,8 +287,8 @@ def test_auto_is_the_run_of_the_size_that_it_comes_to(
 
 def test_auto_needs_no_torch_on_a_cpu(folder: Path) -> None:
     code = (
-        "import sys; from runner.config.compose import Composer, start_hydra; from runner.run.job import prepare; "
-        "job = prepare(Composer(start_hydra().config_loader).compose(['batch=auto', 'device=cpu'])); "
+        "import sys; from runner.config.compose import Composer; from runner.run.job import prepare; "
+        "job = prepare(Composer.over().compose(['batch=auto', 'device=cpu'])); "
         "print(job.config['batch']['size'], 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

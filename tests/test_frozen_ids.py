@@ -29,7 +29,6 @@ from PIL import Image
 from runner.config.compose import Composer
 from runner.config.options import groups, options
 from runner.run.job import Job, prepare
-from tests.support.composed import new_composer
 from tests.support.made_data import make_cifar
 
 FILE = Path(__file__).with_name("frozen_ids.json")
@@ -113,7 +112,7 @@ class Asked:
         words = shlex.split(typed)
         config_dir = words.pop(words.index("--config-dir") + 1) if "--config-dir" in words else None
         if config_dir not in self._composers:
-            self._composers[config_dir] = new_composer(config_dir)
+            self._composers[config_dir] = Composer.over(config_dir)
         return prepare(self._composers[config_dir].compose([word for word in words if word != "--config-dir"]))
 
 

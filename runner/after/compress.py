@@ -20,7 +20,7 @@ from runner.after.plain_form import plain
 from runner.after.predict import last_outputs, part_of_data
 from runner.after.sizes import width_of_size
 from runner.compress.fake_quantized import converted
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.config.identity import REPLICATES, choices
 from runner.config.options import options_in
 from runner.errors import ConfigError, RecordError
@@ -99,7 +99,7 @@ def compress(
     """
     onnx_program.refuse_without_onnx("optbench compress")
     dense = dense_runs(Path(place))
-    work = Work(Composer(start_hydra(config_dir).config_loader), length)
+    work = Work(Composer.over(config_dir), length)
     chains = _possible(work, dense[0], chains)
     for run in dense:
         model = load_model(run.folder)

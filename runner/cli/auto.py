@@ -173,11 +173,11 @@ def _prepared(
     arguments: argparse.Namespace, overrides: Sequence[str], began: float, size: int
 ) -> "tuple[Composer, Search, tuple[str, ...]]":
     """Return the search over the default space, and what is left out of that."""
-    from runner.config.compose import Composer, start_hydra
+    from runner.config.compose import Composer
     from runner.search.prepare import Asked
     from runner.search.prepare import prepared as prepared_search
 
-    composer = Composer(start_hydra(arguments.config_dir).config_loader)
+    composer = Composer.over(arguments.config_dir)
     limits = Limits(arguments.trials, duration(arguments.budget), SIZES[size])
     command = joined(["tune", *overrides])
     asked = Asked(overrides, SAMPLERS[0], 0, size, arguments.metric, limits, command, began)

@@ -57,9 +57,9 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError(f"--rate must be > 0, got {arguments.rate:g}")
     find_parts_in_current_folder()
     from runner.after import ensemble, said
-    from runner.config.compose import Composer, start_hydra
+    from runner.config.compose import Composer
 
-    boost = _prepared(rounds, arguments, Composer(start_hydra(arguments.config_dir).config_loader))
+    boost = _prepared(rounds, arguments, Composer.over(arguments.config_dir))
     from runner.sweep.terminal import report_doubts
 
     report_doubts([boost.first])

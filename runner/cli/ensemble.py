@@ -80,10 +80,10 @@ def _with_weights(members: "list[Member]", train: bool, config_dir: str | None, 
         return members
     if not train:
         raise trained_again.refuse(missing, members)
-    from runner.config.compose import Composer, start_hydra
+    from runner.config.compose import Composer
     from runner.sweep.terminal import reporter
 
-    jobs = trained_again.jobs_again(missing, Composer(start_hydra(config_dir).config_loader))
+    jobs = trained_again.jobs_again(missing, Composer.over(config_dir))
     trained_again.train(jobs, command, reporter(len(jobs)))
     return find([str(member.folder) for member in members])[0]
 
@@ -92,9 +92,9 @@ def _equal(made: "Made", config_dir: str | None, command: str) -> dict[str, obje
     """Train a single run for as long as the members together, compare, and return what is kept of that."""
     from runner.after.equal import compare, single
     from runner.after.trained_again import train
-    from runner.config.compose import Composer, start_hydra
+    from runner.config.compose import Composer
     from runner.sweep.terminal import reporter
 
-    job = single(made, Composer(start_hydra(config_dir).config_loader))
+    job = single(made, Composer.over(config_dir))
     train([job], command, reporter(1))
     return compare(made, job)

@@ -34,11 +34,11 @@ def prepared(overrides: list[str], config_dir: str | None) -> "Job":
         ConfigError: for what cannot be run, or where a key has several values.
     """
     find_parts_in_current_folder()
-    from runner.config.compose import Composer, start_hydra
+    from runner.config.compose import Composer
     from runner.run.devices import refuse_spread
     from runner.run.job import prepare
 
-    composer = Composer(start_hydra(config_dir).config_loader)
+    composer = Composer.over(config_dir)
     for override in composer.parse(overrides, sweep=True):
         if override.sweeps:
             raise ConfigError(f"{override.line} gives several values to one run: give one")

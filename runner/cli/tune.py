@@ -58,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
     check_file("--journal", given.journal)
     seconds = None if given.budget is None else duration(given.budget)
     find_parts_in_current_folder()
-    from runner.config.compose import Composer, start_hydra
+    from runner.config.compose import Composer
     from runner.search import conclusion
     from runner.search.prepare import Asked, prepared
 
@@ -73,7 +73,7 @@ def run(argv: Sequence[str]) -> int:
         began,
         given.halving,
     )
-    composer = Composer(start_hydra(given.config_dir).config_loader)
+    composer = Composer.over(given.config_dir)
     search, left_out = prepared(composer, asked)
     for said in left_out:
         print(f"optbench: not in the default space: {said}", file=sys.stderr)

@@ -79,6 +79,15 @@ class Composer:
         self._options: dict[str, list[str]] = {}
         self._bases: dict[tuple[str, ...], _Base] = {}
 
+    @classmethod
+    def over(cls, config_dir: str | None = None) -> "Composer":
+        """Return one over the shipped configs, those of ``config_dir`` before them.
+
+        Raises:
+            ConfigError: if ``config_dir`` is no folder, or holds what would not be read as it stands.
+        """
+        return cls(start_hydra(config_dir).config_loader)
+
     @property
     def config_dir(self) -> str | None:
         """The user's own folder of YAMLs, if there is one."""

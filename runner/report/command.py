@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from runner.config.chosen import GROUPS
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.config.fields import REQUIRED
 from runner.config.hydra_door import written
 from runner.config.identity import choices, outside_identity
@@ -52,7 +52,7 @@ class Translator:
         """
         self._columns = [c for c in columns if c not in outside_identity() - GIVEN]
         self._varying, self._root = varying, root
-        self._composer = Composer(start_hydra(config_dir).config_loader)
+        self._composer = Composer.over(config_dir)
         self._front = ("--config-dir", config_dir) if config_dir else ()
         self._default = _cells(self._composer.compose([]).config)
 

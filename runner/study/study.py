@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from runner.config.chosen import chosen
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.config.identity import identity
 from runner.errors import ConfigError, OptbenchError, RecordError
 from runner.report.drawing.figures import render
@@ -118,7 +118,7 @@ def run(study: Study, say: Callable[[str], None]) -> Verdict:
     """
     if study.refuse is not None:
         study.refuse()
-    composer = Composer(start_hydra().config_loader)
+    composer = Composer.over()
 
     def begins() -> None:
         for name in VERDICT:  # none is left of a study that does not end

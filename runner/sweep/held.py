@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from runner.config.chosen import Chosen, Config
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.data import Source
 from runner.errors import ConfigError
 from runner.run.job import OUTPUTS, Job, prepare
@@ -52,7 +52,7 @@ class Maker:
 @functools.cache
 def maker_over(config_dir: str | None) -> Maker:
     """Return what makes jobs over the shipped configs, and those of a user's own folder before them."""
-    return Maker(Composer(start_hydra(config_dir).config_loader))
+    return Maker(Composer.over(config_dir))
 
 
 class Held(Job):

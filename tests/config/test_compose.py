@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from runner.config import compose, hydra_door
-from runner.config.compose import Composed, Composer, start_hydra
+from runner.config.compose import Composed, Composer
 from runner.config.imports import standing_in
 from runner.errors import ConfigError
 from runner.run.job import prepare
@@ -23,7 +23,7 @@ JOINED = ["data=concat", "data.parts=[linear_regression,quadratic]", "model=line
 
 @pytest.fixture
 def composer() -> Composer:
-    return Composer(start_hydra().config_loader)
+    return Composer.over()
 
 
 def sweep(overrides: list[str]) -> list[Composed]:
@@ -126,7 +126,7 @@ def own_id(folder: Path, target: str) -> str:
     (folder / "mine" / "init").mkdir(parents=True, exist_ok=True)
     yaml = f"# Mine\n_option_: he_normal\n_target_: {target}\ngain: null\nbias: 0.0\n"
     (folder / "mine" / "init" / "he_normal.yaml").write_text(yaml)
-    composer = Composer(start_hydra(str(folder / "mine")).config_loader)
+    composer = Composer.over(str(folder / "mine"))
     return prepare(composer.compose(["init=he_normal"])).run_id
 
 
@@ -164,7 +164,7 @@ def test_a_package_that_is_installed_is_used(composer: Composer) -> None:
 def test_plain_values_are_set_as_hydra_sets_them(number: int, folder: Path) -> None:
     """A grid over values passes Hydra's own function by, and must come to the same config, types and order included."""
     random = Random(31_000 + number)
-    composer = Composer(start_hydra().config_loader)
+    composer = Composer.over()
     drawn = draw(random)
     parsed = composer.parse(drawn)
     choices = composer._choices(parsed)
@@ -178,6 +178,6 @@ def test_plain_values_are_set_as_hydra_sets_them(number: int, folder: Path) -> N
 
 @pytest.mark.parametrize("line", ["model.args={a:1}", "+model.args.b=2", "name=${seed}", "metrics=['${name}']"])
 def test_what_is_merged_added_or_refers_is_left_to_hydra(line: str) -> None:
-    composer = Composer(start_hydra().config_loader)
+    composer = Composer.over()
     base = composer._base(("model=custom",))
     assert base.with_values([composer._parser.parse(line)]) is None

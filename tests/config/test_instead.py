@@ -9,7 +9,7 @@ import pytest
 
 from runner.config import synonyms
 from runner.config.chosen import GROUPS
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.errors import ConfigError
 
 VALUES = ("0.5", "3", "true", "[0.3,0.5]", "[8,4]", "relu", "batch", "bf16", "none", "mse", "cpu")
@@ -18,7 +18,7 @@ VALUES = ("0.5", "3", "true", "[0.3,0.5]", "[8,4]", "relu", "batch", "bf16", "no
 
 @pytest.fixture(scope="module")
 def composer() -> Composer:
-    return Composer(start_hydra().config_loader)
+    return Composer.over()
 
 
 def suggestions(composer: Composer, *typed: str) -> list[str]:

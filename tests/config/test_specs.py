@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from runner.config import chosen, identity, options
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.config.specs import Spec
 from runner.errors import ConfigError
 
@@ -117,9 +117,9 @@ def test_a_yaml_that_changed_is_read_anew(own: Path) -> None:
     """From Python one process may train, see its YAML edited, and train again."""
     asked = ["optim=signs", "optim.sharpness=9"]
     with pytest.raises(ConfigError, match="≤ 8"):
-        Composer(start_hydra("mine").config_loader).compose(asked)
+        Composer.over("mine").compose(asked)
     own.write_text(own.read_text(encoding="utf-8").replace("le: 8", "le: 9"), encoding="utf-8")
-    assert Composer(start_hydra("mine").config_loader).compose(asked).config["optim"]["sharpness"] == 9
+    assert Composer.over("mine").compose(asked).config["optim"]["sharpness"] == 9
 
 
 def test_bounds_may_be_other_settings(optbench: Callable) -> None:
@@ -140,7 +140,7 @@ def test_a_setting_added_later_is_outside_the_id_while_it_has_its_default(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     """Of every option of a group, and of every run, one more setting: all ids stay, and another value changes them."""
-    composer = Composer(start_hydra().config_loader)
+    composer = Composer.over()
     for overrides in IDS:
         composed = composer.compose(overrides)
         before = identity.run_id(composed.config, "data", {}, composed.known)
@@ -178,9 +178,9 @@ def test_a_setting_added_to_the_shipped_yamls_leaves_every_frozen_id(folder: Pat
     )
     adamw.write_text(text, encoding="utf-8")
     code = """
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.config.identity import run_id
-composer = Composer(start_hydra().config_loader)
+composer = Composer.over()
 for overrides in ([], ["epochs=3"], ["later=8"], ["optim.later=8"]):
     composed = composer.compose(overrides)
     assert composed.config["later"] and composed.config["optim"]["later"]
@@ -189,7 +189,7 @@ for overrides in ([], ["epochs=3"], ["later=8"], ["optim.later=8"]):
     found = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(copy)}, capture_output=True, text=True, check=True
     ).stdout.split()
-    composer = Composer(start_hydra().config_loader)
+    composer = Composer.over()
     ours = [composer.compose(overrides) for overrides in ([], ["epochs=3"])]
     assert found[:2] == [identity.run_id(c.config, "data", {}, c.known) for c in ours]
     assert len(set(found)) == 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.config.identity import choices
 from runner.run.files import read_config
 from runner.run.job import Job, prepare
@@ -56,7 +56,7 @@ def use(folder: Path, facts: str) -> None:
 
 
 def composed(*overrides: str) -> Job:
-    return prepare(Composer(start_hydra("mine").config_loader).compose(["task=walk", *overrides]))
+    return prepare(Composer.over("mine").compose(["task=walk", *overrides]))
 
 
 def test_our_own_loop_is_in_no_config_and_no_column(job: Callable[..., Job]) -> None:

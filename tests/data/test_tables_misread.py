@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.data import Source
 from runner.errors import ConfigError, TableError
 from tests.support.made_data import read_table
@@ -161,7 +161,7 @@ def test_a_class_may_be_called_like_a_missing_number(word: str, tmp_path: Path) 
         source = read_table(path, label="region", missing=missing)
         assert source.classes == 3 and np.bincount(source.samples.y.astype(int)).tolist() == [100] * 3
         (typed,) = [given for note in source.notes for given in shlex.split(note) if given.startswith("data.missing")]
-        assert Composer(start_hydra().config_loader).parse([typed])[0].value == [word]
+        assert Composer.over().parse([typed])[0].value == [word]
     assert refused(path, label="region", missing_values=[word]).settings == {"missing": "drop"}
     assert read_table(path, label="region", missing_values=[word], missing="drop").classes == 2
 

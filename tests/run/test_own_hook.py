@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.engine import loop
 from runner.engine.fused.members import stack
 from runner.engine.state import start
@@ -98,7 +98,7 @@ def own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def composed(*overrides: str, regularization: str = "pull") -> Job:
     given = [f"regularization={regularization}", *SMALL, *overrides]
-    return prepare(Composer(start_hydra("mine").config_loader).compose(given))
+    return prepare(Composer.over("mine").compose(given))
 
 
 def test_in_the_loop_it_is_its_definition(own: Path) -> None:

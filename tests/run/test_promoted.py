@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.config.options import options
 from runner.run import life, packs
 from runner.run.claim import run_pack
@@ -29,7 +29,7 @@ AVERAGING = ("asgd", "schedule_free", "schedule_free_sgd")
 @pytest.fixture
 def held(folder: Path) -> Callable[..., Held]:
     """A job of a sweep from overrides, which knows how others of it are made."""
-    make = Maker(Composer(start_hydra().config_loader))
+    make = Maker(Composer.over())
     return lambda *overrides: Held.of(make(overrides), make)
 
 

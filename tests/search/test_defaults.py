@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.config.chosen import GROUPS
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.config.options import COMBINED_GROUPS, options
 from runner.errors import ConfigError
 from runner.search.defaults import Defaults, default_space
@@ -19,14 +19,14 @@ SMALL = ["model.width=8", "model.depth=1", "max_steps=2"]
 
 
 def defaults(*overrides: str, config_dir: str | None = None) -> Defaults:
-    composer = Composer(start_hydra(config_dir).config_loader)
+    composer = Composer.over(config_dir)
     check = Check(Maker(composer), several_experiments=False)
     given = space_of(composer, [*SMALL, *overrides])
     return default_space(composer, given, lambda asked: _refusal(check, asked))
 
 
 def test_every_range_in_the_yamls_can_be_drawn_from() -> None:
-    composer = Composer(start_hydra().config_loader)
+    composer = Composer.over()
     found = 0
     for group in GROUPS:
         for option in options(group):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.errors import ConfigError
 from runner.search.grammar import space_of
 from runner.search.space import Choice, Number, Space
@@ -10,7 +10,7 @@ from runner.search.space import Choice, Number, Space
 
 @pytest.fixture(scope="module")
 def composer() -> Composer:
-    return Composer(start_hydra().config_loader)
+    return Composer.over()
 
 
 def only(space: Space) -> Choice | Number:

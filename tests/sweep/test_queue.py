@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from runner.config.compose import Composer
 from runner.errors import ConfigError
 from runner.run.job import Job
 from runner.run.lock import holding
@@ -22,7 +23,6 @@ from runner.sweep.launch import Launch, inline, processes
 from runner.sweep.pack import pack, packed
 from runner.sweep.plan import Grid, plan
 from runner.sweep.queue import NOT_STARTED, Queue
-from tests.support.composed import new_composer
 from tests.support.records import run_folders, summary_of
 
 Make = Callable[..., Job]
@@ -111,7 +111,7 @@ def test_who_joins_later_trains_the_packs_that_are_kept(job: Make, folder: Path)
 
 
 def held(job: Job) -> Held:
-    return Held.of(job, Maker(new_composer()))
+    return Held.of(job, Maker(Composer.over()))
 
 
 def test_jobs_go_to_other_processes_as_overrides(job: Make) -> None:
@@ -135,7 +135,7 @@ def test_held_jobs_are_those_that_were_made(job: Make, monkeypatch: pytest.Monke
 def test_large_grids_are_checked_by_several_processes_with_the_same_result(
     job: Make, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    composer = new_composer()
+    composer = Composer.over()
     asked = Grid(("model.width=8", "optim=sgd,adamw", "init=he,he_normal", "seed=range(30)")).jobs(composer)
     one_by_one = [(j.run_id, j.folder, j.overrides) for j in plan(composer, asked)]
     monkeypatch.setattr("runner.sweep.check.LARGE", 10)
@@ -152,10 +152,10 @@ def test_a_held_job_whose_yaml_has_changed_is_refused(folder: Path) -> None:
     own = folder / "mine" / "optim"
     own.mkdir(parents=True)
     (own / "x.yaml").write_text("_option_: x\n_target_: runner.optim.sgd\nlr: 0.1\nmomentum: 0.5\nnesterov: false\n")
-    made = Maker(new_composer("mine"))
+    made = Maker(Composer.over("mine"))
     this = Held.of(made(("optim=x", *SMALL)), made)
     (own / "x.yaml").write_text("_option_: x\n_target_: runner.optim.sgd\nlr: 0.1\nmomentum: 0.9\nnesterov: false\n")
-    again = Held(this.overrides, this.run_id, this.place, Maker(new_composer("mine")))
+    again = Held(this.overrides, this.run_id, this.place, Maker(Composer.over("mine")))
     with pytest.raises(ConfigError, match="another run than when the sweep began"):
         _ = again.config
 

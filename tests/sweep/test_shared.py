@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.config.compose import Composer
 from runner.run import lock
 from runner.run.outcome import Outcome
 from runner.sweep import shared as module
@@ -17,13 +18,12 @@ from runner.sweep.held import Held, Maker
 from runner.sweep.launch import worker
 from runner.sweep.plan import plan
 from runner.sweep.shared import Shared, Watch
-from tests.support.composed import new_composer
 from tests.support.known import TINY
 
 
 @pytest.fixture
 def jobs(folder: Path) -> list[Held]:
-    composer = new_composer()
+    composer = Composer.over()
     return [Held.of(job, Maker(composer)) for job in plan(composer, [[*TINY, f"seed={i}"] for i in range(3)])]
 
 

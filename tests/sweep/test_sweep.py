@@ -19,7 +19,6 @@ from runner.config.compose import Composer, start_hydra
 from runner.config.options import COMBINED_GROUPS
 from runner.sweep.plan import Grid, plan, spell_out_seeds, split_unions
 from tests.support import forked, killed
-from tests.support.composed import new_composer
 from tests.support.known import TINY
 from tests.support.pasted import pasted
 from tests.support.records import rows_by_run, run_folders, summary_of
@@ -93,7 +92,7 @@ def test_planning_a_job_whole_costs_less_than_half_of_what_hydras_composing_does
 
 
 def test_unions_join_grids_that_share_values() -> None:
-    composer = new_composer()
+    composer = Composer.over()
     given = split_unions(["seed=0,1", "+", "optim=sgd", "optim.lr=0.1,1", "+", "optim=adamw", "regularization=[l2]"])
     assert given[0] == "seed=0,1"
     unions = composer.parse(given, sweep=True)[-1].value

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from runner.config.compose import Composer, start_hydra
+from runner.config.compose import Composer
 from runner.config.options import find
 from runner.errors import ConfigError
 from runner.search.defaults import ranges
@@ -168,7 +168,7 @@ def design(contest: Contest, part: Part) -> str:
 @cache
 def composer() -> Composer:
     """Return what composes a contest's runs."""
-    return Composer(start_hydra().config_loader)
+    return Composer.over()
 
 
 def settings(contest: Contest, part: Part) -> list[tuple[str, ...]]:

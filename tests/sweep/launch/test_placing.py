@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from runner.config.compose import Composer
 from runner.errors import ConfigError
 from runner.run.device import select_device
 from runner.run.job import Job
@@ -22,7 +23,6 @@ from runner.sweep.launch.slurm import Slurm
 from runner.sweep.plan import plan
 from runner.sweep.queue import Queue
 from runner.sweep.shared import Shared
-from tests.support.composed import new_composer
 from tests.support.known import TINY
 
 ASKED = [
@@ -150,7 +150,7 @@ def test_a_worker_that_checkpoints_is_waited_for_and_left_to_whoever_started_it(
 
 @pytest.fixture
 def two_jobs(folder: Path) -> list[Job]:
-    return plan(new_composer(), [[*TINY, f"seed={i}"] for i in range(2)])
+    return plan(Composer.over(), [[*TINY, f"seed={i}"] for i in range(2)])
 
 
 class Broken:
