@@ -77,13 +77,15 @@ def failing(disk: Disk) -> Iterator[None]:
     """Put the disk under everything that writes."""
     original_open, original_text = pathlib.Path.open, pathlib.Path.write_text
     functions = {name: getattr(os, name) for name in ("replace", "rename", "mkdir", "unlink")}
+    files: list[Any] = []
 
     def opened(path: Path, mode: str = "r", *rest: Any, **keywords: Any) -> Any:
         if "r" in mode:
             return original_open(path, mode, *rest, **keywords)
         if disk.count("open", path):
             raise disk.error(path)
-        return File(disk, path, original_open(path, mode, *rest, **keywords))
+        files.append(original_open(path, mode, *rest, **keywords))
+        return File(disk, path, files[-1])
 
     def written(path: Path, text: str, **keywords: Any) -> int:
         with opened(path, "w", **keywords) as file:
@@ -106,6 +108,8 @@ def failing(disk: Disk) -> Iterator[None]:
         pathlib.Path.open, pathlib.Path.write_text = original_open, original_text  # type: ignore[method-assign]
         for name, function in functions.items():
             setattr(os, name, function)
+        for file in files:  # a run that cannot write leaves its tables to the end of its process
+            file.close()
 
 
 def call() -> tuple[int, str]:

@@ -69,7 +69,6 @@ def test_number_metrics_are_scikit_learns() -> None:
 
 
 def test_a_run_ends_with_every_metric_and_records_those_named(folder) -> None:
-
     plain = train("max_steps=30", "eval_every=15")
     assert {"test_f1", "test_roc_auc", "final_val_recall", "test_perplexity"} <= plain.summary.keys()
     assert {"val_balanced_accuracy", "val_f1"} <= set(plain.metrics) and "val_recall" not in plain.metrics

@@ -1,23 +1,22 @@
 """Targets and what ends a run early, against their definitions."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 
 from runner.engine import judge, loop, measure
 from runner.engine.rules import Target
-from runner.engine.state import start
+from runner.engine.state import State, start
 from runner.run.build import build
-from tests.support.known import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS
+from tests.support.known import LOWEST, QUADRATIC, TINY, VALLEY, VALLEY_WEIGHTS
 from tests.support.loops import trained, untimed
 from tests.support.records import Result, rows_of, run_folder, run_folders, summary_of
-from tests.support.stacks import assert_same, runs_of, together
+from tests.support.stacks import Make, assert_same, runs_of, together
 
-Make = Callable[..., Any]
 SHORT = ["model.width=16", "epochs=4", "optim.lr=0.01", "eval_every=7"]
 
 
@@ -53,29 +52,25 @@ def test_a_target_that_is_never_reached_is_noted_nowhere(job: Make) -> None:
     assert (state.steps_to_target, state.seconds_to_target, state.stop_reason) == (None, None, "finished")
 
 
-def judged(run: Any, losses: list[float]) -> list[str | None]:
-    """What evaluations with these training losses find the run to end for."""
-    state, reasons = start(run), []
-    for loss in losses:
-        judge.note(state, 0.1, 64, measure.Measured(), {"loss": loss, "accuracy": 0}, {"loss": 9.0, "accuracy": 0})
-        reasons.append(state.stop_reason)
-    return reasons
+def reason_at(state: State, train: float, val: float = 9.0) -> str | None:
+    """Return why a run ends at an evaluation with these losses, or None."""
+    judge.note(state, 0.1, 64, measure.Measured(), {"loss": train, "accuracy": 0}, {"loss": val, "accuracy": 0})
+    return state.stop_reason
 
 
 def test_plateau_counts_evaluations_since_the_last_fall_of_more_than_min_delta(job: Make) -> None:
     run = build(job("stop=plateau", "stop.plateau.patience=2", "stop.plateau.min_delta=0.1"))
+    first, second = start(run), start(run)
     # Against 1: 0.95 has not fallen enough, 0.85 has. Against 0.85: neither 0.80 nor 0.76 has, which are two.
-    reasons = judged(run, [1.0, 0.95, 0.85, 0.80, 0.76])
+    reasons = [reason_at(first, loss) for loss in (1.0, 0.95, 0.85, 0.80, 0.76)]
     assert reasons == [None] * 4 + ["plateau: no fall of train_loss in 2 evaluations"]
-    assert judged(run, [1.0, 0.95, 0.85, 0.80, 0.74, 0.70]) == [None] * 6
+    assert not any(reason_at(second, loss) for loss in (1.0, 0.95, 0.85, 0.80, 0.74, 0.70))
 
 
 def test_grad_norm_ends_gradient_descent_where_the_quadratic_says(job: Make) -> None:
     # Both eigenvalues 1, w = (1, 1), rate 1/2: the gradient of step t is √2/2^(t-1), below 0.1 first at t = 5.
-    problem = ["data=quadratic", "data.features=2", "data.condition=1", "model=linear", "loss=mse", "optim=gd"]
-    start_at = ["init=constant", "init.value=1", "optim.lr=0.5", "scheduler=constant"]
-    limit = ["stop=grad_norm", "stop.grad_norm.below=0.1", "max_steps=20", "eval_every=1", "dtype=float64"]
-    state, rows = trained(job(*problem, *start_at, *limit))
+    limit = ["stop=grad_norm", "stop.grad_norm.below=0.1", "max_steps=20"]
+    state, rows = trained(job(*QUADRATIC, "optim.lr=0.5", "scheduler=constant", *limit))
     assert state.step == 5 and state.stop_reason == "grad_norm: below 0.1"
     assert [row["grad_norm"] for row in rows[1:]] == pytest.approx([2**0.5 / 2**t for t in range(5)])
 
@@ -90,15 +85,8 @@ def test_a_budget_of_steps_cuts_the_run_short_and_leaves_its_schedule(job: Make)
 
 
 def test_a_budget_of_time_ends_with_the_step_that_uses_it_up(job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-
-    def perf_counter() -> float:
-        """A clock that each look moves on by a second: there is one before the first step, and one a step."""
-        nonlocal now
-        now += 1.0
-        return now
-
-    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=perf_counter))
+    clock = count(1.0)  # a second passes from look to look: there is one before the first step, and one a step
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     state, rows = trained(job("model.width=16", "epochs=2", "stop=time", "stop.time.seconds=5"))
     assert [row["step"] for row in rows] == [0, 5]
     assert state.stop_reason == "time: 5 seconds of training used" and state.train_seconds == 6.0
@@ -112,11 +100,9 @@ def test_whichever_limit_comes_first_ends_the_run(job: Make) -> None:
 
 def test_a_plateau_of_the_validation_loss_looks_at_no_other(job: Make) -> None:
     settings = ["stop.plateau.patience=2", "stop.plateau.min_delta=0", "stop.plateau.of=val_loss"]
-    state, reasons = start(build(job("stop=plateau", *settings))), []
-    for train, val in ((1.0, 1.0), (0.9, 1.0), (0.8, 0.5), (0.7, 0.5), (0.6, 0.6)):
-        found = {"loss": train, "accuracy": 0}, {"loss": val, "accuracy": 0}
-        judge.note(state, 0.1, 64, measure.Measured(), *found)
-        reasons.append(state.stop_reason)
+    state = start(build(job("stop=plateau", *settings)))
+    losses = ((1.0, 1.0), (0.9, 1.0), (0.8, 0.5), (0.7, 0.5), (0.6, 0.6))
+    reasons = [reason_at(state, train, val) for train, val in losses]
     assert reasons == [None] * 4 + ["plateau: no fall of val_loss in 2 evaluations"]
 
 
@@ -148,13 +134,11 @@ def test_limits_alone_end_with_the_step_that_reaches_the_last(job: Make) -> None
 def test_what_all_stops_hold_is_kept_when_a_run_goes_on(job: Make) -> None:
     run = build(job("stop=[plateau,steps]", "stop.all=true", "stop.plateau.patience=3", "stop.steps.most=1"))
     first, second = start(run), start(run)
-    found = {"loss": 1.0, "accuracy": 0}, {"loss": 1.0, "accuracy": 0}
     for _ in range(3):
         first.step += 1
-        judge.note(first, 0.1, 64, measure.Measured(), *found)
+        assert reason_at(first, 1.0) is None
     second.load_state_dict(first.state_dict())
-    judge.note(second, 0.1, 64, measure.Measured(), *found)
-    assert first.stop_reason is None and second.stop_reason is not None
+    assert reason_at(second, 1.0) is not None
 
 
 def test_a_stack_ends_where_all_stops_of_a_member_hold(job: Make) -> None:

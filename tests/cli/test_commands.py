@@ -66,10 +66,3 @@ def test_every_command_refuses_a_flag_that_it_has_not_and_names_the_nearest(name
 
 def test_studies_are_known_by_their_names() -> None:
     assert tuple(study.name for study in STUDIES) == NAMES
-
-
-@pytest.mark.parametrize(("argv", "name"), [(["depth30"], "depth-30"), (["--class", "theory", "dropout"], "all")])
-def test_an_unknown_study_is_refused_by_the_nearest(argv: list[str], name: str, optbench: Callable) -> None:
-    refused = optbench("study", *argv)
-    assert refused.code == 2
-    assert name in refused.err

@@ -22,15 +22,6 @@ def test_one_comparison_is_students(df: float):
     assert float(b.critical(1, np.array(df))) == pytest.approx(stats.t.isf(0.05, df), rel=0.01)
 
 
-def test_critical_values_are_exceeded_as_often_as_asked():
-    rng = np.random.default_rng(0)
-    others, df, draws = 7, 4, 40_000
-    s = np.sqrt(rng.chisquare(df, draws) / df)
-    z = rng.normal(size=(draws, others + 1))
-    largest = (z[:, 1:] - z[:, :1]).max(1) / (math.sqrt(2) * s)
-    assert (largest > float(b.critical(others, np.array(float(df))))).mean() == pytest.approx(0.05, abs=0.005)
-
-
 def test_variances_that_differ_by_chance_alone_become_one():
     df = np.full(6, 4)
     found, prior = b.moderated(np.full(6, 2.0), df)

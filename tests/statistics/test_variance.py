@@ -6,6 +6,12 @@ import pytest
 from runner.statistics.variance import variance_explained
 
 
+def residual(values: np.ndarray, *factors: np.ndarray) -> float:
+    """The sum of squares that least squares on every level of some factors leaves."""
+    x = np.concatenate([(f[:, None] == np.unique(f)).astype(float) for f in (np.zeros(len(values)), *factors)], axis=1)
+    return float(((values - x @ np.linalg.lstsq(x, values, rcond=None)[0]) ** 2).sum())
+
+
 def test_variance_explained_finds_what_was_planted():
     rng = np.random.default_rng(0)
     a, b, seed = (x.ravel() for x in np.meshgrid(range(4), range(3), range(5), indexing="ij"))
@@ -22,23 +28,11 @@ def test_variance_explained_is_type_ii_in_an_unbalanced_table():
     rng = np.random.default_rng(1)
     a, b = rng.integers(0, 3, 60), rng.integers(0, 2, 60)
     values = rng.normal(0, 1, 60) + a + 2 * b
-
-    def residual(*factors):
-        columns = [np.ones(60), *[(f == level).astype(float) for f in factors for level in np.unique(f)[1:]]]
-        x = np.stack(columns, 1)
-        return float(((values - x @ np.linalg.lstsq(x, values, rcond=None)[0]) ** 2).sum())
-
     found = variance_explained([a, b], values, [0] * 60)
-    total = residual()
-    assert found[0].mean == pytest.approx((residual(b) - residual(a, b)) / total, rel=1e-5)
-    assert found[1].mean == pytest.approx((residual(a) - residual(a, b)) / total, rel=1e-5)
-    assert found[2].mean == pytest.approx((residual(a, b) - residual(a, b, 2 * a + b)) / total, rel=1e-4)
-
-
-def residual(values: np.ndarray, *factors: np.ndarray) -> float:
-    """What least squares on every level of some factors leaves."""
-    x = np.concatenate([(f[:, None] == np.unique(f)).astype(float) for f in (np.zeros(len(values)), *factors)], axis=1)
-    return float(((values - x @ np.linalg.lstsq(x, values, rcond=None)[0]) ** 2).sum())
+    total, main = residual(values), residual(values, a, b)
+    assert found[0].mean == pytest.approx((residual(values, b) - main) / total, rel=1e-5)
+    assert found[1].mean == pytest.approx((residual(values, a) - main) / total, rel=1e-5)
+    assert found[2].mean == pytest.approx((main - residual(values, a, b, 2 * a + b)) / total, rel=1e-4)
 
 
 @pytest.mark.parametrize("share_there", [1.0, 0.7])

@@ -1,27 +1,14 @@
 """The judgements on data, width, depth and whole networks hold where records show it, and fail where they do not."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from runner.report.load import Records
 from runner.study import capacity, networks, parts
-from runner.study.study import Judgement
+from tests.support.made_records import judged, made_records
 
 SEEDS = range(5)
-
-
-def _records(rows: Sequence[dict[str, object]]) -> Records:
-    runs = pd.DataFrame([{k: str(v) for k, v in row.items()} for row in rows])
-    return Records(Path("."), runs, [], {})
-
-
-def _judged(found: Judgement) -> list[bool]:
-    """Return which rows hold, of those that are judged."""
-    return [bool(row["holds"]) for _, row in found.numbers.iterrows() if row["expected"] != "reported"]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +34,7 @@ def test_more_data_must_leave_a_small_model_as_wrong(
             measured = {"final_train_accuracy": 1 - (train + 0.1 * seed * share) / 100}
             rows.append({"model": model, "data.fraction": share, "data.split_seed": seed} | measured)
             rows[-1]["test_accuracy"] = 1 - (test + 0.1 * seed) / 100
-    assert _judged(capacity.more_data(_records(rows))) == holds
+    assert judged(capacity.more_data(made_records(rows))) == holds
 
 
 @pytest.mark.parametrize(("less", "holds"), [(0.0, True), (0.009, False), (-0.009, False), (0.005, True)])
@@ -58,12 +45,16 @@ def test_uniform_and_normal_weights_must_be_within_a_point(less: float, holds: b
         for init in ("he_uniform", "he_normal")
         for seed in SEEDS
     ]
-    assert capacity.uniform_normal(_records(rows)).holds is holds
+    assert capacity.uniform_normal(made_records(rows)).holds is holds
 
 
 @pytest.mark.parametrize(
     ("losses", "holds"),
-    [((0.1, 0.9, 0.1, 0.05), [True] * 3), ((0.1, 0.05, 0.1, 0.04), [False, True, True]), ((0.1, 0.9, 0.1, 0.2), None)],
+    [
+        ((0.1, 0.9, 0.1, 0.05), [True, True, True]),
+        ((0.1, 0.05, 0.1, 0.04), [False, True, True]),
+        ((0.1, 0.9, 0.1, 0.2), [True, True, False]),
+    ],
 )
 def test_depth_must_degrade_plain_networks_and_not_residual_ones(losses: Sequence[float], holds: list[bool]) -> None:
     kinds = [(residual, depth) for residual in ("false", "true") for depth in (capacity.SHALLOW, capacity.DEEP)]
@@ -75,7 +66,7 @@ def test_depth_must_degrade_plain_networks_and_not_residual_ones(losses: Sequenc
         for lr in (0.1, 0.3)
         for seed in SEEDS
     ]
-    assert _judged(capacity.degradation(_records(rows))) == (holds or [True, True, False])
+    assert judged(capacity.degradation(made_records(rows))) == holds
 
 
 @pytest.mark.parametrize(("peak", "end", "holds"), [(10.0, 0.5, [True, True]), (0.5, 1.0, [False, False])])
@@ -90,7 +81,7 @@ def test_the_test_error_must_peak_at_as_many_features_as_samples(peak: float, en
         for seed in SEEDS
         for width in capacity.FEATURES
     ]
-    assert _judged(capacity.double_descent(_records(rows))) == holds
+    assert judged(capacity.double_descent(made_records(rows))) == holds
 
 
 @pytest.mark.parametrize(
@@ -103,7 +94,7 @@ def test_pruning_must_cut_enough_and_cost_less_than_a_point(cost: float, share: 
         for kind, lost, cut in (("none", 0.0, ""), ("prune", cost, share))
         for seed in SEEDS
     ]
-    assert _judged(networks.gradual_pruning(_records(rows))) == holds
+    assert judged(networks.gradual_pruning(made_records(rows))) == holds
 
 
 @pytest.mark.parametrize(("off", "holds"), [(3.0, True), (5.0, False)])
@@ -114,7 +105,7 @@ def test_each_published_number_must_be_met_within_four_points(off: float, holds:
         for (order, model), number in networks.PUBLISHED.items()
         for seed in range(3)
     ]
-    found = networks.mnist1d_numbers(_records(rows))
+    found = networks.mnist1d_numbers(made_records(rows))
     assert found.holds is holds and len(found.numbers) == 7
 
 

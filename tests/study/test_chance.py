@@ -1,23 +1,11 @@
 """What chance would give: a verdict by a 95 % interval on one side is wrong in one of forty studies, or fewer."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from runner.report.load import Records
 from runner.study import chance, ordering
 from runner.study.catalogue import STUDIES
-from runner.study.judging import interval
-
-DRAWS = 4000
-
-
-@pytest.mark.parametrize("seeds", [3, 5, 20])
-def test_an_interval_lies_above_a_true_bound_in_one_of_forty_draws(seeds: int) -> None:
-    rng = np.random.default_rng(seeds)
-    above = np.mean([interval(rng.standard_normal(seeds))[1] > 0 for _ in range(DRAWS)])
-    # Of 4,000 draws the share has a standard deviation of 0.0025.
-    assert above == pytest.approx(chance.SIDE, abs=0.01)
+from tests.support.made_records import made_records
 
 
 def test_where_nothing_is_true_studies_are_reproduced_as_often_as_is_said() -> None:
@@ -30,29 +18,21 @@ def test_where_nothing_is_true_studies_are_reproduced_as_often_as_is_said() -> N
 
 def _dropout(rng: np.random.Generator) -> bool | None:
     rows = [
-        {"regularization": kind, "seed": seed, "test_accuracy": 0.9 + 0.01 * rng.standard_normal(), "test_loss": 1.0}
+        {"regularization": kind, "seed": seed, "test_accuracy": accuracy, "test_loss": 1.0}
         for kind in ("none", "dropout")
-        for seed in range(5)
+        for seed, accuracy in enumerate(0.9 + 0.01 * rng.standard_normal(5))
     ]
-    for row in rows:
-        row["test_loss"] = 1 + 0.01 * rng.standard_normal()
-    return ordering.dropout(_records(rows)).holds
+    return ordering.dropout(made_records(rows)).holds
 
 
 def _schedules(rng: np.random.Generator) -> bool | None:
     rows = []
     for name in ("constant", *ordering.SCHEDULES):
         for seed in range(5):
-            accuracies = 0.9 + 0.01 * rng.standard_normal(2)
-            measured = {"final_val_accuracy": accuracies[0], "test_accuracy": accuracies[1]}
+            validation, test = 0.9 + 0.01 * rng.standard_normal(2)
+            measured = {"final_val_accuracy": validation, "test_accuracy": test}
             rows.append({"scheduler": name, "optim.lr": 0.1, "seed": seed} | measured)
-    return ordering.schedules(_records(rows)).holds
-
-
-def _records(rows: list[dict[str, object]]) -> Records:
-    from pathlib import Path
-
-    return Records(Path("."), pd.DataFrame([{k: str(v) for k, v in row.items()} for row in rows]), [], {})
+    return ordering.schedules(made_records(rows)).holds
 
 
 def _row(expected: str, low: float = 0.0, high: float = 1.0) -> dict[str, object]:

@@ -1,36 +1,25 @@
 """How generated samples are judged, on runs whose errors and seconds are made up."""
 
-from pathlib import Path
-
-import pandas as pd
 import pytest
 
 from runner.report.load import Records
 from runner.study.generated import LENGTHS, generated
+from tests.support.made_records import made_records
 
 
 def records(classic: float, classic_longer: float, seconds_of_the_generator: float) -> Records:
-    """Runs of 5 seeds: a step takes a millisecond; of what is not said the error is 8 %."""
-    rows = []
+    """Runs of 5 seeds: a step takes a millisecond; where nothing else is given, the test error is 8 %."""
+    kinds = [("none", 0, steps, 8.0) for steps in LENGTHS] + [("crop+rotate", 0, LENGTHS[0], classic)]
+    kinds += [("crop+rotate", 0, steps, classic_longer) for steps in LENGTHS[1:]]
+    kinds += [("none", 1, LENGTHS[0], 8.0), ("crop+rotate", 1, LENGTHS[0], 8.0)]
+    rows: list[dict[str, object]] = []
     for seed in range(5):
-        noise = 1e-3 * (seed * 7 % 5)
-        for steps in LENGTHS:
-            for augment, error in (("none", 8.0), ("crop+rotate", classic if steps == LENGTHS[0] else classic_longer)):
-                rows.append((augment, "0.0", steps, error, seed, noise, ""))
-        rows += [(a, "1.0", LENGTHS[0], 8.0, seed, -noise, seconds_of_the_generator) for a in ("none", "crop+rotate")]
-    runs = pd.DataFrame(
-        {
-            "run_id": [str(i) for i in range(len(rows))],
-            "augment": [row[0] for row in rows],
-            "data.generated": [row[1] for row in rows],
-            "max_steps": [str(row[2]) for row in rows],
-            "seed": [str(row[4]) for row in rows],
-            "test_accuracy": [str(1 - (row[3] + row[5]) / 100) for row in rows],
-            "train_seconds": [str(row[2] / 1000) for row in rows],
-            "generated_seconds": [str(row[6]) for row in rows],
-        }
-    )
-    return Records(Path(), runs, [], {})
+        for augment, drawn, steps, error in kinds:
+            noise = 1e-3 * (seed * 7 % 5) * (-1 if drawn else 1)
+            row = {"augment": augment, "data.generated": drawn, "max_steps": steps, "seed": seed}
+            row |= {"test_accuracy": 1 - (error + noise) / 100, "train_seconds": steps / 1000}
+            rows.append(row | ({"generated_seconds": seconds_of_the_generator} if drawn else {}))
+    return made_records(rows)
 
 
 @pytest.mark.parametrize(

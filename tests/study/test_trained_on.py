@@ -10,21 +10,9 @@ import pytest
 
 from runner.report.load import Records
 from runner.study import parts, quantized, sharpness, trained_on
-from runner.study.study import Judgement
-from tests.support.known import MNIST_ROOT
+from tests.support.made_records import judged, made_records
 
 SEEDS = range(5)
-
-
-def _records(rows: Sequence[dict[str, object]]) -> Records:
-    runs = pd.DataFrame([{k: str(v) for k, v in row.items()} for row in rows]).fillna("")
-    runs["run_id"] = [str(i) for i in range(len(runs))]
-    return Records(Path(), runs, [], {str(i): Path(str(i)) for i in range(len(runs))})
-
-
-def _judged(found: Judgement) -> list[bool]:
-    """Return which rows hold, of those that are judged."""
-    return [bool(row["holds"]) for _, row in found.numbers.iterrows() if row["expected"] != "reported"]
 
 
 @pytest.mark.parametrize(
@@ -42,8 +30,8 @@ def test_tickets_must_win_at_each_high_sparsity(gains: Sequence[float], holds: l
             rows.append({"compress": "ticket", "seed": seed, "test_accuracy": 0.9 + gain + noise, **cut})
             fresh = seed + trained_on.FRESH
             rows.append({"compress": "ticket", "seed": fresh, "test_accuracy": 0.9 - noise / 7, **cut})
-    found = trained_on.winning_tickets(_records(rows))
-    assert _judged(found) == holds
+    found = trained_on.winning_tickets(made_records(rows))
+    assert judged(found) == holds
     said = found.numbers.set_index("compared")["mean"]
     assert said["test points, own less fresh weights, 95 % are 0"] == pytest.approx(100 * gains[1], abs=0.25)
 
@@ -65,7 +53,7 @@ def test_each_rank_must_be_within_a_point_of_full_tuning(lost: Sequence[float], 
             {**begun, "finetune": "lora", "finetune.lora.rank": rank, "test_accuracy": 0.98 - less - noise}
             for rank, less in zip(trained_on.RANKS, lost, strict=True)
         ]
-    assert _judged(trained_on.lora_rank(_records(rows))) == holds
+    assert judged(trained_on.lora_rank(made_records(rows))) == holds
 
 
 @pytest.mark.parametrize(("gained", "holds"), [(0.01, True), (0.0, False), (-0.01, False)])
@@ -83,8 +71,8 @@ def test_trained_weights_must_win_beyond_the_seeds(gained: float, holds: bool, m
         )
         for seed in reversed(SEEDS)
     ]
-    found = trained_on.half_classes(_records(rows))
-    assert _judged(found) == [holds]
+    found = trained_on.half_classes(made_records(rows))
+    assert judged(found) == [holds]
     said = found.numbers.set_index("compared")["mean"]
     assert (
         said["test points gained, classes 0 to 4, which they knew"] == 50
@@ -100,8 +88,8 @@ def test_int8_must_stay_within_half_a_point(wrong: int, holds: bool, monkeypatch
         return SimpleNamespace(scores=whole, file_bytes=400), SimpleNamespace(scores=rounded, file_bytes=100)
 
     monkeypatch.setattr(quantized, "programs", programs)
-    found = quantized.static_int8(_records([{"seed": seed} for seed in SEEDS]))
-    assert _judged(found) == [holds]
+    found = quantized.static_int8(made_records([{"seed": seed} for seed in SEEDS]))
+    assert judged(found) == [holds]
     assert found.numbers.set_index("compared")["mean"]["bytes of float32 over int8"] == 4
 
 
@@ -115,12 +103,11 @@ def test_sam_must_end_where_the_loss_is_less_curved(ratio: float, holds: bool, m
         for k, (wrap, times) in enumerate([("[]", 1.0), ("['sam']", ratio)], 2)
         for seed in SEEDS
     ]
-    assert _judged(sharpness.sam_sharpness(_records(rows))) == [holds]
+    assert judged(sharpness.sam_sharpness(made_records(rows))) == [holds]
 
 
 @pytest.mark.mnist
 def test_some_of_mnists_classes_are_all_of_their_images() -> None:
-    assert MNIST_ROOT is not None
     x, y, test_x, test_y = parts.mnist_classes(first=5, last=9)
     assert x.shape == (29404, 1, 28, 28) and test_x.shape == (4861, 1, 28, 28)
     assert set(y.tolist()) == set(test_y.tolist()) == {5, 6, 7, 8, 9}
