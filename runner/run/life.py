@@ -68,6 +68,8 @@ class Life:
             self._end(job, {"status": "interrupted", "stop_reason": str(error), "run_id": job.run_id})
             raise
         except OptbenchError:
+            with contextlib.suppress(RecordError):  # what could not be written was said
+                self._recorders[job.run_id].let_go()
             raise
         except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
             self._end(job, self._recorders[job.run_id].fail(error))

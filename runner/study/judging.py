@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
 
 from runner.report.drawing.figures import legend_below, log_axis
 from runner.report.drawing.looks import COLOURS, DASHES
 from runner.report.load import Records, read_layers
 from runner.report.section import Plot
 from runner.run.files import read_csv
+from runner.statistics.scores import mean_interval
 from runner.study.study import Judgement
 
 if TYPE_CHECKING:
@@ -44,9 +44,8 @@ def numbers(records: Records, *columns: str) -> pd.DataFrame:
 
 def interval(differences: Array) -> tuple[float, float, float]:
     """Return the mean of paired differences and its 95 % interval (Student's)."""
-    mean = float(np.mean(differences))
-    half = float(stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences))
-    return mean, mean - half, mean + half
+    found = mean_interval(differences)
+    return found.mean, found.low, found.high
 
 
 def compared(what: str, mean: float, low: float, high: float, expected: str, holds: bool) -> dict[str, object]:
