@@ -14,7 +14,8 @@ from tests.support import killed
 from tests.support.killed import start_run, wait_for_rows
 from tests.support.records import rows_of, run_folder, summary_of, without_timing
 
-RUN = ["init=he", "epochs=8", "model.width=32", "regularization=dropout", "threads=1"]
+NETWORK = ["init=he", "model.width=32", "regularization=dropout", "threads=1"]
+RUN = [*NETWORK, "epochs=8"]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_an_interrupted_run_goes_on_to_the_same_rows(
 
 
 def test_ctrl_c_ends_a_run_at_once_with_what_goes_on_from_there(folder: Path) -> None:
-    process = start_run(folder, *RUN, "epochs=1000000", "eval_every=20")
+    process = start_run(folder, *NETWORK, "epochs=1000000", "eval_every=20")
     wait_for_rows(folder, 10)
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
