@@ -168,7 +168,7 @@ def test_a_boost_that_is_killed_goes_on_to_the_same_rows(method: str, optbench: 
     os.chdir(folder / "undisturbed")
     assert optbench(*asked).code == 0
     os.chdir(folder)
-    killed.stop(folder, *asked, evaluations=7)  # in the second round
+    killed.stop(folder, *asked, evaluations=9)  # in the second round
     assert len(run_folders(folder, "boost")) == 2 and not (folder / "outputs" / "ensembles").exists()
     assert optbench(*asked).code == 0
     for run in run_folders(folder / "undisturbed", "boost"):
