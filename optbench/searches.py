@@ -85,7 +85,7 @@ def tune(
     from runner.config.compose import Composer
     from runner.run.job import forget_data
     from runner.search import conclusion
-    from runner.search.answer import answer, as_one_run, recommended
+    from runner.search.answer import answer
     from runner.search.asked import HALVINGS, SAMPLERS, Limits, duration, refuse_numbers
     from runner.search.prepare import Asked, prepared
     from runner.shell import joined, key_of
@@ -93,10 +93,9 @@ def tune(
     began, given = time.monotonic(), flat(overrides)
     if odd := [o for o in given if key_of(o) == "dry_run"]:
         raise ConfigError(f"{odd[0]} is for the command line: optbench.tune searches")
-    if sampler not in SAMPLERS:
-        raise ConfigError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}{closest(sampler, SAMPLERS)}")
-    if halving not in HALVINGS:
-        raise ConfigError(f"halving must be one of {', '.join(HALVINGS)}, got {halving!r}")
+    for name, value, valid in (("sampler", sampler, SAMPLERS), ("halving", halving, HALVINGS)):
+        if value not in valid:
+            raise ConfigError(f"{name} must be one of {', '.join(valid)}, got {value!r}{closest(value, valid)}")
     refuse_numbers(trials, budget, generation, seed, finalists)
     check_file("journal", None if journal is None else str(journal))
     limits = Limits(trials, None if budget is None else duration(budget), finalists)
@@ -105,9 +104,15 @@ def tune(
     search, _ = prepared(Composer.over(config_dir), asked)
     search.journal = None if journal is None else Path(journal)
     conclusion.run(search)
+    return _tuned(search, answer(search, config_dir))
+
+
+def _tuned(search: "Search", text: str) -> Tuned:
+    from runner.search.answer import as_one_run, recommended
+
     chosen = tuple(as_one_run(search, best)) if (best := recommended(search)) is not None else None
     ended = None if search.interrupted else search.lost or search.ended
-    return Tuned(search.study.folder, answer(search, config_dir), chosen, _trials(search), ended)
+    return Tuned(search.study.folder, text, chosen, _trials(search), ended)
 
 
 def _trials(search: "Search") -> "pd.DataFrame":
