@@ -64,6 +64,7 @@ def _without_files_of_pictures(request: pytest.FixtureRequest, monkeypatch: pyte
     if not request.node.get_closest_marker("pictures"):
         monkeypatch.setattr(Figure, "draw_without_rendering", lambda self: None)
         monkeypatch.setattr(Figure, "savefig", lambda self, file, **said: None)
+        monkeypatch.setattr("runner.report.write.in_processes", lambda function, items: map(function, items))
 
 
 @pytest.fixture

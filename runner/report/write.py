@@ -45,6 +45,7 @@ from runner.report.sections.decided import decided
 from runner.report.sections.searching import searching
 from runner.report.settings import Workload
 from runner.report.sources import Source, check, read
+from runner.run.process import in_processes
 from runner.run.record import write_whole
 
 
@@ -306,8 +307,10 @@ def _write(
     index += [(f"{stem}.tex", shows) for stem, shows, _ in papers]
     place = folder / output.FILES
     earlier = output.begin(folder, index)
-    for plot in tqdm(plots, desc="drawing", unit="plot", disable=not sys.stderr.isatty(), leave=False):
-        for kind, content in render(plot).items():
+    found = in_processes(render, plots)
+    drawn = tqdm(found, "drawing", len(plots), unit="plot", disable=not sys.stderr.isatty(), leave=False)
+    for plot, files in zip(plots, drawn, strict=True):
+        for kind, content in files.items():
             write_whole(place / f"{plot.name}.{kind}", content)
     for table in tables:
         write_whole(place / f"{table.name}.csv", table.frame.map(_guarded).to_csv(index=False, lineterminator="\n"))

@@ -1,11 +1,7 @@
 """Every job of a sweep is checked before its first starts: composed, named and built; large grids on all cores."""
 
-import multiprocessing
-import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +15,7 @@ from runner.run.devices import checked as build_spread
 from runner.run.devices import is_spread, layout_of, refuse_lone_devices
 from runner.run.job import Job
 from runner.run.outcome import finished
-from runner.run.process import can_fork, cores, end_with
+from runner.run.process import in_processes
 from runner.run.stackable import refuse, traits_of
 from runner.sweep.held import Held, Maker
 from runner.sweep.terminal import doubts_of
@@ -89,32 +85,10 @@ def _shown(job: Job, key: str) -> str:
 
 def checked(check: Check, job_overrides: Sequence[Sequence[str]]) -> Iterator[Found | str]:
     """Yield what was found of each job, in order."""
-    if len(job_overrides) < LARGE or cores() == 1 or not can_fork():
+    if len(job_overrides) < LARGE:
         yield from map(check, job_overrides)
         return
     yield check(job_overrides[0])  # the processes share what it read: configs and data
-    global _check
-    _check = check
-    shown = sys.stderr.isatty()
-    fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(cores(), fork, initializer=_begin, initargs=(os.getpid(),)) as processes:
-        try:
-            found = processes.map(_checked, job_overrides[1:], chunksize=AT_A_TIME)
-            rest = len(job_overrides) - 1
-            yield from tqdm(found, "checking", rest, unit="job", leave=False, disable=not shown, dynamic_ncols=True)
-        finally:
-            processes.shutdown(wait=True, cancel_futures=True)
-
-
-_check: Check
-"""What forked processes check by."""
-
-
-def _checked(overrides: Sequence[str]) -> Found | str:
-    return _check(overrides)
-
-
-def _begin(parent: int) -> None:
-    """Leave a Ctrl-C to the process that asked, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with(parent)
+    rest = job_overrides[1:]
+    found, shown = in_processes(check, rest, AT_A_TIME), sys.stderr.isatty()
+    yield from tqdm(found, "checking", len(rest), unit="job", leave=False, disable=not shown, dynamic_ncols=True)
