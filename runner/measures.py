@@ -40,6 +40,11 @@ def is_skewed(summary: Mapping[str, Any]) -> bool | None:
     if not all(isinstance(value, int | float) for value in found):
         return None
     samples, classes, largest = map(float, found)  # type: ignore[arg-type]
+    return are_skewed(samples, classes, largest)
+
+
+def are_skewed(samples: float, classes: float, largest: float) -> bool:
+    """Say whether classes are skewed, of whose samples so many are of the largest."""
     return classes > 1 and largest * (classes - 1) > SKEWED * (samples - largest)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from runner.after.predict import labels_of
 from runner.config.identity import REPLICATES, choices
 from runner.errors import ConfigError
+from runner.measures import BALANCED, is_skewed
 from runner.run.files import FINISHED, read_config, read_csv, read_summary
 from runner.run.load import Trained
 from runner.statistics.scores import mean_interval
@@ -14,7 +15,7 @@ from runner.statistics.scores import mean_interval
 ENDING = ".card.md"
 FIRST_LINE = "# Model card of "
 MEASURES = ("test_accuracy", "test_mse", "test_loss")
-"""The first that a run has is the one that the card gives."""
+"""The first that a run has is the one that the card gives; before them, where classes are skewed, the balanced one."""
 _GROUPS = ("data", "model", "init", "optim", "scheduler", "regularization", "augment", "batch", "finetune", "compress")
 
 
@@ -102,10 +103,17 @@ def _setting(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]
 
 
 def _quality(run: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
-    name = next((name for name in MEASURES if summary.get(name) is not None), None)
+    measures = (f"test_{BALANCED}", *MEASURES) if is_skewed(summary) else MEASURES
+    name = next((name for name in measures if summary.get(name) is not None), None)
     if name is None:
         return ["nothing is known: the run was not tested"]
     lines = [f"{name} {summary[name]:.4g} of this run, on {summary.get('test_samples', '?')} samples"]
+    if name == f"test_{BALANCED}" and "test_largest_class" in summary:
+        alone = summary["test_largest_class"] / summary["test_samples"]
+        lines.append(
+            f"classes are skewed: test_accuracy is {summary['test_accuracy']:.4g}, where naming the largest class for "
+            f"every sample has {alone:.4g}"
+        )
     values = of_setting(run, config, name)
     found = mean_interval(list(values.values()))
     if found.known:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from runner.after.combined import AVERAGES, VOTES, Recipe
 from runner.after.members import Member, Predicted, Team
+from runner.measures import BALANCED, are_skewed
 from runner.statistics import ensembles as of
 from runner.statistics.ensembles import Calibration, Decomposition
 from runner.statistics.scores import Array, Interval
@@ -122,8 +123,14 @@ def measures(outputs: Array, part: Predicted, classes: int | None) -> dict[str, 
             "mae": float(np.abs(outputs - part.y).mean()),
             "r2": 1 - squared / spread if spread > 0 else math.nan,
         }
+    right = score(outputs, part, classes)
+    counts = np.bincount(part.labels, minlength=classes)
+    balanced = {}
+    if are_skewed(len(right), np.count_nonzero(counts), counts.max()):
+        balanced[BALANCED] = float(np.mean([right[part.labels == label].mean() for label in np.flatnonzero(counts)]))
     return {
-        "accuracy": float(score(outputs, part, classes).mean()),
+        "accuracy": float(right.mean()),
+        **balanced,
         "nll": of.log_loss(outputs, part.labels),
         "brier": of.brier(outputs, part.labels),
         "ece": of.calibration(outputs, part.labels).error,

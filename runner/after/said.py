@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from runner.after.ensemble import Made
 from runner.after.judged import ALONE, BEST, LUCKIEST, MEAN, Judged
+from runner.measures import BALANCED
 from runner.report.drawing.columns import aligned_rows
 from runner.shell import joined
 from runner.statistics.scores import Interval
@@ -19,7 +20,15 @@ TITLES = {
     "samme": "votes of the rounds (SAMME)",
     "gradient": "sum of the rounds (gradient boosting)",
 }
-NAMES = {"nll": "log loss", "brier": "Brier", "ece": "ECE", "mse": "MSE", "mae": "MAE", "r2": "R²"}
+NAMES = {
+    BALANCED: "balanced accuracy",
+    "nll": "log loss",
+    "brier": "Brier",
+    "ece": "ECE",
+    "mse": "MSE",
+    "mae": "MAE",
+    "r2": "R²",
+}
 COSTS = {
     "train_seconds": "training",
     "flops_per_sample": "a prediction",

@@ -1,6 +1,8 @@
 """What this process does while it trains: it takes signals well, and PyTorch is set as a job asks."""
 
+import concurrent.futures  # which imports what it is asked for
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -128,13 +130,11 @@ def in_processes(function: Callable[[T], R], items: Sequence[T], at_a_time: int 
     if len(items) < 2 or cores() == 1 or not can_fork():
         yield from map(function, items)
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
     global _work
     _work = function, items
     count = min(cores(), len(items))
-    with ProcessPoolExecutor(count, get_context("fork"), initializer=_begin, initargs=(os.getpid(),)) as processes:
+    fork = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(count, fork, initializer=_begin, initargs=(os.getpid(),)) as processes:
         try:
             yield from processes.map(_done, range(len(items)), chunksize=at_a_time)
         finally:
