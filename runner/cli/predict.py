@@ -2,7 +2,10 @@
 
 import csv
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from runner.after.chains import INT8
 from runner.cli.arguments import Parser, check_file
@@ -21,7 +24,7 @@ def parser() -> Parser:
     parser.add_argument("run", metavar="RUN", help=about, words=FOLDERS)
     about = "which part of the run's own data: train, val, test (default)"
     parser.add_word("--part", words=PARTS, metavar="PART", help=about)
-    about = "your own samples instead: a table with the columns trained on, a picture or a folder, a text; or .npy"
+    about = "your own samples instead: a table with the columns trained on, pictures, a text, .npy; - for stdin"
     parser.add_argument("--input", metavar="FILE", help=about, words=FILES)
     parser.add_argument("--probabilities", action="store_true", help="print the probability of every class too")
     about = "write the model as .onnx or .pt2 (torch.export), check it, and write a card beside it; predict nothing"
@@ -31,6 +34,27 @@ def parser() -> Parser:
     about = "import path of a part of your own that may be imported, such as mine.Net"
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help=about)
     return parser
+
+
+@contextmanager
+def _file_of(given: str) -> Iterator[str]:
+    """Give the file that holds the samples: of stdin, which cannot be read twice, a copy.
+
+    Raises:
+        ConfigError: for a pipe, which cannot either; what is wrong with the copy is said of ``-``.
+    """
+    if given != "-":
+        if Path(given).is_fifo():
+            raise ConfigError(f"--input={given} is a pipe, which cannot be read twice: give --input - for stdin")
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="optbench-") as folder:
+        file = Path(folder) / "stdin"
+        file.write_bytes(sys.stdin.buffer.read())
+        try:
+            yield str(file)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(file), "-")) from error
 
 
 def run(argv: Sequence[str]) -> int:
@@ -58,7 +82,8 @@ def run(argv: Sequence[str]) -> int:
 
     model = load_model(arguments.run, arguments.allow)
     if arguments.input:
-        samples, note = read_own(arguments.input, model)
+        with _file_of(arguments.input) as file:
+            samples, note = read_own(file, model)
         if note:
             print(f"optbench: {note}", file=sys.stderr)
         targets = samples.y.tolist() if samples.y.ndim == 1 else None

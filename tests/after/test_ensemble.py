@@ -11,11 +11,13 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import balanced_accuracy_score
 
 import optbench
 from runner.after import ensemble
 from runner.after.combined import FILE, load_model
-from runner.after.members import Team, find, outputs_of, snapshots_of
+from runner.after.judged import measures
+from runner.after.members import Predicted, Team, find, outputs_of, snapshots_of
 from runner.errors import ConfigError, RecordError
 from runner.run.job import parts_of
 from runner.statistics import ensembles as of
@@ -294,3 +296,13 @@ def test_predictors_that_agree_on_few_samples_are_not_shown_to_be_equal() -> Non
     differences = np.repeat([1.0, -1.0, 0.0], [30, 10, 960])
     found = of.paired(differences, counted=True)
     assert found.mean == pytest.approx(0.02) and 0 < found.low < 0.02 < found.high
+
+
+def test_where_classes_are_skewed_the_balanced_accuracy_is_measured_too() -> None:
+    rng = np.random.default_rng(0)
+    y = (rng.random(400) < 0.1).astype(np.int64)
+    outputs = rng.dirichlet((1, 1), 400)
+    found = measures(outputs, Predicted(outputs[None], y, np.arange(400)), 2)
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(y, outputs.argmax(1)))
+    even = np.arange(400) % 2
+    assert "balanced_accuracy" not in measures(outputs, Predicted(outputs[None], even, np.arange(400)), 2)

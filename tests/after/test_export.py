@@ -193,6 +193,20 @@ def test_the_card_says_data_setting_seeds_interval_and_limits(optbench: Callable
         assert words in card
 
 
+def test_the_card_of_skewed_classes_gives_the_balanced_accuracy_and_what_one_class_has(
+    optbench: Callable, folder: Path
+) -> None:
+    rows = "".join(f"{i % 7},{i % 5},{'yes' if i % 10 == 0 else 'no'}\n" for i in range(200))
+    (folder / "t.csv").write_text("a,b,churn\n" + rows)
+    asked = ["data=csv", "data.path=t.csv", "data.label=churn", "epochs=1", "model.width=4", "save=last"]
+    assert optbench("train", *asked).code == 0
+    run = run_folder(folder)
+    assert optbench("predict", str(run), "--export", "model.pt2").code == 0
+    card = (folder / "model.pt2.card.md").read_text()
+    assert f"test_balanced_accuracy {summary_of(run)['test_balanced_accuracy']:.4g} of this run" in card
+    assert "naming the largest class for every sample has 0.9" in card
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import torch
 from optbench import load_model
 from runner.after.predict import part_of_data
 from tests.support.made_data import make_pictures, make_table
-from tests.support.records import run_folder, summary_of
+from tests.support.records import Result, run_folder, summary_of
 
 ROWS = 120
 
@@ -299,3 +300,19 @@ def test_no_row_of_a_single_column_is_lost(optbench: Callable, folder: Path) -> 
     (folder / "new.csv").write_text("a\n1\n\n3\n")
     found = table(optbench("predict", str(run_folder(folder)), "--input", "new.csv").out)
     assert [row["sample"] for row in found] == ["0", "1", "2"]
+
+
+def test_samples_come_from_stdin_and_a_pipe_that_cannot_be_read_twice_is_refused(
+    run: Path, optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def piped(content: bytes) -> Result:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        return optbench("predict", str(run), "--input", "-")
+
+    of_file = optbench("predict", str(run), "--input", "flowers.csv")
+    assert piped((folder / "flowers.csv").read_bytes()).out == of_file.out
+    refused = piped(b"city,wet\nOslo,True\n")
+    assert refused.code == 2 and "--input=- lacks the columns length" in refused.err
+    os.mkfifo(folder / "pipe")
+    refused = optbench("predict", str(run), "--input", "pipe")
+    assert refused.code == 2 and "give --input - for stdin" in refused.err

@@ -67,3 +67,12 @@ def test_what_is_no_data_set_is_refused(optbench: Callable, folder: Path) -> Non
         assert refused.code == 2 and refused.out == "" and "Traceback" not in refused.err
     (folder / "mine.csv").write_text("a,y\n1,2\n")
     assert "there is no such file; did you mean 'mine.csv'?" in optbench("data", "data=csv", "data.path=min.csv").err
+
+
+def test_codes_of_more_values_than_a_column_may_have_are_to_be_left_out(optbench: Callable, folder: Path) -> None:
+    rows = "".join(f"{i},{i % 60 + 1000:05d},{'yes' if i % 2 else 'no'}\n" for i in range(120))
+    (folder / "t.csv").write_text("a,zip,bought\n" + rows)
+    asked = ["data", "data=csv", "data.path=t.csv", "data.label=bought"]
+    found = optbench(*asked)
+    assert found.code == 0 and "if they are codes, give 'data.exclude=[zip]'" in found.out + found.err
+    assert optbench(*asked, "data.exclude=[zip]").code == 0
