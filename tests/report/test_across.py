@@ -34,3 +34,14 @@ def test_several_data_sets_are_scored_together(tmp_path: Path):
     assert table.at["adam", "mean_rank"] == 1.0 and table.at["sgd", "targets_reached"] == 0
     page = (folder / "report.html").read_text()
     assert "Across workloads" in page and Page(page).open == []
+
+
+def test_means_that_differ_by_rounding_alone_share_their_rank(tmp_path: Path):
+    of = {"adam": 0.95, "sgd": 0.9832167832167832, "momentum": 0.9832167832167833}
+    runs = [
+        made_run(value, optim=optim, data=data, seed=0) for optim, value in of.items() for data in ("digits", "wine")
+    ]
+    folder = make_sweep(tmp_path / "sweep", runs)
+    report(folder)
+    table = pd.read_csv(folder / "report" / "across.csv").set_index("optim")
+    assert table["mean_rank"].to_dict() == {"sgd": 1.5, "momentum": 1.5, "adam": 3.0}
