@@ -182,6 +182,16 @@ def test_a_dry_run_says_the_space_and_writes_nothing(optbench: Callable, folder:
     assert "the same for all: model.width=8" in shown.out and list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "said"), [([], True), (["optim.lr=0.01,0.1"], False), (["optim.lr=0.01"], False)], ids=str
+)
+def test_optimizers_that_are_compared_at_their_default_rates_are_said_to_be(
+    given: list[str], said: bool, optbench: Callable, folder: Path
+) -> None:
+    shown = optbench("tune", *SMALL, "optim=sgd,adamw", *given, "dry_run=true", "--trials", "4")
+    assert shown.code == 0 and ("each optimizer keeps its default rate" in shown.err) is said, shown.err
+
+
 def test_the_best_few_are_run_with_new_seeds_and_the_choice_is_judged_on_newer_ones(
     tmp_path: Path, optbench: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
