@@ -124,10 +124,10 @@ def measures(outputs: Array, part: Predicted, classes: int | None) -> dict[str, 
             "r2": 1 - squared / spread if spread > 0 else math.nan,
         }
     right = score(outputs, part, classes)
-    counts = np.bincount(part.labels, minlength=classes)
+    labels, counts = np.unique(part.labels, return_counts=True)
     balanced = {}
-    if are_skewed(len(right), np.count_nonzero(counts), counts.max()):
-        balanced[BALANCED] = float(np.mean([right[part.labels == label].mean() for label in np.flatnonzero(counts)]))
+    if are_skewed(len(right), len(labels), float(counts.max())):
+        balanced[BALANCED] = float(np.mean([right[part.labels == label].mean() for label in labels]))
     return {
         "accuracy": float(right.mean()),
         **balanced,
