@@ -48,6 +48,12 @@ def are_skewed(samples: float, classes: float, largest: float) -> bool:
     return classes > 1 and largest * (classes - 1) > SKEWED * (samples - largest)
 
 
+def share_of_one_class(summary: Mapping[str, Any]) -> float | None:
+    """Return what naming the largest class for every test sample gets right, where classes are skewed; else None."""
+    largest = summary.get("test_largest_class")
+    return largest / summary["test_samples"] if largest is not None and is_skewed(summary) else None
+
+
 def headlines(summary: Mapping[str, Any]) -> list[str]:
     """Return the names of a summary's headline measures that are there: validation first, then test."""
     for measure in (BALANCED, *HEADLINES) if is_skewed(summary) else HEADLINES:

@@ -108,7 +108,7 @@ def failing(disk: Disk) -> Iterator[None]:
         pathlib.Path.open, pathlib.Path.write_text = original_open, original_text  # type: ignore[method-assign]
         for name, function in functions.items():
             setattr(os, name, function)
-        for file in files:  # a run that cannot write leaves its tables to the end of its process
+        for file in files:  # also those that could not be closed
             file.close()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from runner.after.predict import labels_of
 from runner.config.identity import REPLICATES, choices
 from runner.errors import ConfigError
-from runner.measures import BALANCED, is_skewed
+from runner.measures import BALANCED, share_of_one_class
 from runner.run.files import FINISHED, read_config, read_csv, read_summary
 from runner.run.load import Trained
 from runner.statistics.scores import mean_interval
@@ -103,16 +103,16 @@ def _setting(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]
 
 
 def _quality(run: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
-    measures = (f"test_{BALANCED}", *MEASURES) if is_skewed(summary) else MEASURES
+    of_one_class = share_of_one_class(summary)
+    measures = MEASURES if of_one_class is None else (f"test_{BALANCED}", *MEASURES)
     name = next((name for name in measures if summary.get(name) is not None), None)
     if name is None:
         return ["nothing is known: the run was not tested"]
     lines = [f"{name} {summary[name]:.4g} of this run, on {summary.get('test_samples', '?')} samples"]
-    if name == f"test_{BALANCED}" and "test_largest_class" in summary:
-        alone = summary["test_largest_class"] / summary["test_samples"]
+    if of_one_class is not None:
         lines.append(
-            f"classes are skewed: test_accuracy is {summary['test_accuracy']:.4g}, where naming the largest class for "
-            f"every sample has {alone:.4g}"
+            f"classes are skewed: test_accuracy is {summary['test_accuracy']:.4g}, and {of_one_class:.4g} for naming "
+            "the largest class for every sample"
         )
     values = of_setting(run, config, name)
     found = mean_interval(list(values.values()))

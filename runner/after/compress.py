@@ -24,7 +24,7 @@ from runner.config.compose import Composer
 from runner.config.identity import REPLICATES, choices
 from runner.config.options import options_in
 from runner.errors import ConfigError, RecordError
-from runner.measures import is_skewed
+from runner.measures import share_of_one_class
 from runner.run.build import build
 from runner.run.claim import run_job
 from runner.run.files import SOUND, read_config, read_overrides, read_summary
@@ -102,9 +102,8 @@ def compress(
     dense = dense_runs(Path(place))
     work = Work(Composer.over(config_dir), length)
     chains = _possible(work, dense[0], chains)
-    if is_skewed(summary := read_summary(dense[0].folder) or {}) and "test_largest_class" in summary:
-        alone = 100 * summary["test_largest_class"] / summary["test_samples"]
-        work.notes.append(f"classes are skewed: naming the largest for every test sample is right in {alone:.2f} %")
+    if (share := share_of_one_class(read_summary(dense[0].folder) or {})) is not None:
+        work.notes.append(f"classes are skewed: naming the largest for every test sample is right in {share:.2%}")
     for run in dense:
         model = load_model(run.folder)
         _note(work, DENSE, as_program(model, run, None))

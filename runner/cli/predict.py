@@ -3,15 +3,19 @@
 import csv
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.after.chains import INT8
 from runner.cli.arguments import Parser, check_file
 from runner.cli.one_run import find_parts_in_current_folder
 from runner.cli.typed import FILES, FOLDERS
 from runner.errors import ConfigError
+
+if TYPE_CHECKING:
+    from runner.data import Samples
+    from runner.run.load import Trained
 
 PARTS = ("train", "val", "test")
 ENDINGS = (".pt2", ".onnx")
@@ -36,25 +40,26 @@ def parser() -> Parser:
     return parser
 
 
-@contextmanager
-def _file_of(given: str) -> Iterator[str]:
-    """Give the file that holds the samples: of stdin, which cannot be read twice, a copy.
+def _read(given: str, model: "Trained") -> "tuple[Samples, str | None]":
+    """Read the samples of a file, or of a copy of stdin, which cannot be read twice; what is said names ``-`` then.
 
     Raises:
-        ConfigError: for a pipe, which cannot either; what is wrong with the copy is said of ``-``.
+        ConfigError: as ``read_own`` does, and for a pipe, which cannot be read twice either.
     """
+    from runner.after.predict import read_own
+
     if given != "-":
         if Path(given).is_fifo():
             raise ConfigError(f"--input={given} is a pipe, which cannot be read twice: give --input - for stdin")
-        yield given
-        return
+        return read_own(given, model)
     with tempfile.TemporaryDirectory(prefix="optbench-") as folder:
         file = Path(folder) / "stdin"
         file.write_bytes(sys.stdin.buffer.read())
         try:
-            yield str(file)
+            samples, note = read_own(file, model)
         except ConfigError as error:
             raise ConfigError(str(error).replace(str(file), "-")) from error
+    return samples, note and note.replace(str(file), "-")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -78,12 +83,11 @@ def run(argv: Sequence[str]) -> int:
         found = exported(arguments.run, arguments.export, arguments.allow, arguments.quantize)
         print("\n".join(found.lines))
         return 0
-    from runner.after.predict import part_of_data, predict, read_own, targets_of
+    from runner.after.predict import part_of_data, predict, targets_of
 
     model = load_model(arguments.run, arguments.allow)
     if arguments.input:
-        with _file_of(arguments.input) as file:
-            samples, note = read_own(file, model)
+        samples, note = _read(arguments.input, model)
         if note:
             print(f"optbench: {note}", file=sys.stderr)
         targets = samples.y.tolist() if samples.y.ndim == 1 else None

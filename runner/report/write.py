@@ -45,7 +45,7 @@ from runner.report.sections.decided import decided
 from runner.report.sections.searching import searching
 from runner.report.settings import Workload
 from runner.report.sources import Source, check, read
-from runner.run.process import in_processes
+from runner.run.forked import in_processes
 from runner.run.record import write_whole
 
 

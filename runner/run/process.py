@@ -1,24 +1,20 @@
 """What this process does while it trains: it takes signals well, and PyTorch is set as a job asks."""
 
-import concurrent.futures  # which imports what it is asked for
 import ctypes
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # of what a job needs, which `optbench doctor` can do without
     from runner.run.job import Job
 
-T = TypeVar("T")
-R = TypeVar("R")
 POLL_SECONDS = 0.5
 SMALL_STEP_FLOPS = 5e7
 """Of a step that is over in a millisecond or two on one core: there a second one saves a third of the time at most."""
@@ -114,46 +110,6 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def in_processes(function: Callable[[T], R], items: Sequence[T], at_a_time: int = 1) -> Iterator[R]:
-    """Yield ``function(item)`` of each item, in order, from as many forked processes as there are processors.
-
-    Forked processes have what this one has: neither function nor items need to be picklable. Where none can be forked,
-    this process does it all.
-
-    Args:
-        function: what is done; what it returns is pickled.
-        items: what it is done to.
-        at_a_time: so many items are given to a process at once.
-    """
-    if len(items) < 2 or cores() == 1 or not can_fork():
-        yield from map(function, items)
-        return
-    global _work
-    _work = function, items
-    count = min(cores(), len(items))
-    fork = multiprocessing.get_context("fork")
-    with concurrent.futures.ProcessPoolExecutor(count, fork, initializer=_begin, initargs=(os.getpid(),)) as processes:
-        try:
-            yield from processes.map(_done, range(len(items)), chunksize=at_a_time)
-        finally:
-            processes.shutdown(wait=True, cancel_futures=True)
-
-
-_work: tuple[Callable[[Any], Any], Sequence[Any]]
-"""What forked processes do, and to what."""
-
-
-def _done(number: int) -> Any:
-    function, items = _work
-    return function(items[number])
-
-
-def _begin(parent: int) -> None:
-    """Leave a Ctrl-C to the process that asked, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with(parent)
 
 
 def threads_for(job: "Job", step_flops: float) -> int:

@@ -13,9 +13,9 @@ from runner.config.options import name_of
 from runner.errors import ConfigError
 from runner.run.devices import checked as build_spread
 from runner.run.devices import is_spread, layout_of, refuse_lone_devices
+from runner.run.forked import in_processes
 from runner.run.job import Job
 from runner.run.outcome import finished
-from runner.run.process import in_processes
 from runner.run.stackable import refuse, traits_of
 from runner.sweep.held import Held, Maker
 from runner.sweep.terminal import doubts_of

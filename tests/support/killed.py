@@ -1,5 +1,6 @@
 """Commands that a signal stops at an evaluation of theirs, whatever the machine's speed, and runs to be stopped."""
 
+import contextlib
 import math
 import os
 import signal
@@ -21,7 +22,8 @@ from tests.support.records import run_folder
 def start(folder: Path, *argv: str, evaluations: int, number: signal.Signals = signal.SIGKILL) -> int:
     """``optbench …`` in a folder, whose processes are sent a signal once one has recorded so many evaluations.
 
-    There is a checkpoint of each evaluation but the last. An evaluation of a stack counts as one.
+    It is sent once, whoever of them is first. There is a checkpoint of each evaluation but the last, and an evaluation
+    of a stack counts as one.
     """
 
     def prepare() -> None:
@@ -30,12 +32,15 @@ def start(folder: Path, *argv: str, evaluations: int, number: signal.Signals = s
         def recorded(self: life.Life, found: object) -> None:
             record(self, found)  # type: ignore[arg-type]
             if next(seen) == evaluations:
-                os.killpg(0, number)
+                with contextlib.suppress(FileExistsError):  # another worker was first: a second Ctrl-C ends all at once
+                    (folder / "signalled").touch(exist_ok=False)
+                    os.killpg(0, number)
 
         patch.setattr(life.Life, "_record", recorded)
         patch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
         patch.setattr(checkpoint, "SHARE_OF_TIME", math.inf)
 
+    (folder / "signalled").unlink(missing_ok=True)
     return forked.start(folder, *argv, prepare=prepare)
 
 

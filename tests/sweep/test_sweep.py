@@ -245,15 +245,8 @@ def test_identical_sweeps_at_once_train_each_run_once(folder: Path) -> None:
 
 
 def test_ctrl_c_ends_a_sweep_and_the_same_command_finishes_it(optbench: Callable, folder: Path) -> None:
-    overrides = [
-        "-m",
-        "epochs=8",
-        "model.width=64",
-        "seeds=3",
-        "regularization=dropout",
-        "workers=2",
-        "baselines=false",
-    ]
+    small = ["epochs=8", "model.width=64", "baselines=false"]
+    overrides = ["-m", *small, "seeds=3", "regularization=dropout", "workers=2"]
     said = killed.stop(folder, "train", *overrides, evaluations=4, number=signal.SIGINT)
     assert "goes on" in said
     assert "Traceback" not in said

@@ -314,9 +314,8 @@ class Table:
             yield f"{path}: {', '.join(self.idle)} {'has' if len(self.idle) == 1 else 'have'} no name and no value"
         whole = [c.name for c in self.features if c.kind == "number" and all_whole(c)]
         for name, code in with_leading_zeros(self.path, self.reading, "data.path", self.names, whole).items():
-            (column,) = (c for c in self.features if c.name == name)
             given = _typed("text", [*self.reading.text, name])
-            if column.distinct(self.kept) > MOST_CATEGORIES:
+            if self.columns[name].distinct(self.kept) > MOST_CATEGORIES:
                 given = _typed("exclude", [*self.roles.exclude, name])
             yield f"{path}: {name} has zeros before its numbers, as in {code}; if they are codes, give {given}"
         for column in self.features:

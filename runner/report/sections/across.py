@@ -122,7 +122,8 @@ def _on(workload: Workload, records: Records, settings: Sequence[int], percent: 
     known = [workload.scores[s][np.isfinite(workload.scores[s])] for s in settings]
     bad = [int(runs.loc[runs["setting"] == s, "status"].isin(BAD).sum()) for s in settings]
     means = np.array([float(mean[s]) if table.at[s, "n"] else -math.inf for s in settings])
-    order = np.where(np.array(bad) > 0, -math.inf, means.round(9))  # the same but for rounding are tied
+    tied = np.array([float(f"{mean:.12g}") for mean in means])  # what differs by rounding alone is the same
+    order = np.where(np.array(bad) > 0, -math.inf, tied)
     finite = means[np.isfinite(means)]
     best = float(finite.max()) if len(finite) else math.nan
     zero = _untrained(workload, records)
