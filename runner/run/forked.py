@@ -1,10 +1,10 @@
 """Work on all cores, in processes that are forked."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from runner.run.process import can_fork, cores, end_with
@@ -28,13 +28,19 @@ def in_processes(function: Callable[[T], R], items: Sequence[T], at_a_time: int 
         yield from map(function, items)
         return
     global _work
-    _work = function, items
-    count = min(cores(), len(items))
-    with ProcessPoolExecutor(count, get_context("fork"), initializer=_begin, initargs=(os.getpid(),)) as processes:
-        try:
-            yield from processes.map(_done, range(len(items)), chunksize=at_a_time)
-        finally:
-            processes.shutdown(wait=True, cancel_futures=True)
+    _work, before = (function, items), multiprocessing.active_children()
+    processes = ProcessPoolExecutor(
+        min(cores(), len(items)), multiprocessing.get_context("fork"), _begin, (os.getpid(),)
+    )
+    try:
+        yield from processes.map(_done, range(len(items)), chunksize=at_a_time)
+    except BaseException:  # nobody waits for what they are at, and a second Ctrl-C finds nothing to wait for
+        for process in multiprocessing.active_children():
+            if process not in before:
+                process.kill()
+        raise
+    finally:
+        processes.shutdown()
 
 
 _work: tuple[Callable[[Any], Any], Sequence[Any]]

@@ -1,0 +1,41 @@
+"""Work on all cores: in order, errors as they are, and no process is left."""
+
+import multiprocessing
+import os
+import time
+
+import pytest
+
+from runner.run import forked
+from runner.run.forked import in_processes
+
+
+@pytest.fixture(autouse=True)
+def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forked, "cores", lambda: 2)
+
+
+def test_results_come_in_order_from_other_processes() -> None:
+    found = list(in_processes(lambda n: (n * n, os.getpid()), range(7), at_a_time=2))
+    assert [square for square, _ in found] == [n * n for n in range(7)]
+    assert os.getpid() not in {pid for _, pid in found} and multiprocessing.active_children() == []
+
+
+def test_one_item_is_done_here() -> None:
+    assert list(in_processes(lambda n: os.getpid(), [1])) == [os.getpid()]
+
+
+def test_an_error_is_raised_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(in_processes(lambda n: 1 // n, [1, 0, 2]))
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
+def test_whoever_stops_waits_for_nothing(error: type[BaseException]) -> None:
+    found = in_processes(lambda n: time.sleep(0 if n == 0 else 60), range(3))
+    next(found)
+    began = time.monotonic()
+    with pytest.raises(error):
+        found.throw(error)
+    assert time.monotonic() - began < 30 and multiprocessing.active_children() == []
