@@ -58,7 +58,7 @@ class RecordError(OptbenchError, OSError):
 
 
 class ProcessError(OptbenchError):
-    """A process of a run on several devices is missing or has ended; what was checkpointed stands."""
+    """A process of several that work together is missing or has ended; what was checkpointed stands."""
 
 
 class ChangedWarning(UserWarning):

@@ -1,12 +1,14 @@
 """Work on all cores, in processes that are forked."""
 
-import multiprocessing
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from runner.errors import ProcessError
 from runner.run.process import can_fork, cores, end_with
 
 T = TypeVar("T")
@@ -17,42 +19,53 @@ def in_processes(function: Callable[[T], R], items: Sequence[T], at_a_time: int 
     """Yield ``function(item)`` of each item, in order, from as many forked processes as there are processors.
 
     Forked processes have what this one has: neither function nor items need to be picklable. Where none can be forked,
-    this process does it all.
+    this process does it all. There is no thread, so that Ctrl-C, however often, leaves nothing to wait for.
 
     Args:
         function: what is done; what it returns is pickled.
         items: what it is done to.
-        at_a_time: so many items are given to a process at once.
+        at_a_time: so many items are done before they are sent back together.
+
+    Raises:
+        ProcessError: if a process is killed.
     """
     if len(items) < 2 or cores() == 1 or not can_fork():
         yield from map(function, items)
         return
-    global _work
-    _work, before = (function, items), multiprocessing.active_children()
-    processes = ProcessPoolExecutor(
-        min(cores(), len(items)), multiprocessing.get_context("fork"), _begin, (os.getpid(),)
-    )
+    parts = [items[at : at + at_a_time] for at in range(0, len(items), at_a_time)]
+    fork, count = get_context("fork"), min(cores(), len(parts))
+    workers, answers = [], []
     try:
-        yield from processes.map(_done, range(len(items)), chunksize=at_a_time)
-    except BaseException:  # nobody waits for what they are at, and a second Ctrl-C finds nothing to wait for
-        for process in multiprocessing.active_children():
-            if process not in before:
-                process.kill()
-        raise
+        for first in range(count):
+            answer, sender = fork.Pipe(duplex=False)
+            worker = fork.Process(target=_work, args=(function, parts[first::count], sender, os.getpid()), daemon=True)
+            worker.start()
+            sender.close()  # the worker has its own: it is closed when the worker has gone
+            workers.append(worker)
+            answers.append(answer)
+        for number in range(len(parts)):
+            try:
+                found = answers[number % count].recv()
+            except EOFError:
+                raise ProcessError("a process that worked for this one was killed: is there enough memory?") from None
+            if isinstance(found, Exception):
+                raise found
+            yield from found
     finally:
-        processes.shutdown()
+        for worker, answer in zip(workers, answers, strict=True):
+            worker.kill()
+            worker.join()
+            answer.close()
 
 
-_work: tuple[Callable[[Any], Any], Sequence[Any]]
-"""What forked processes do, and to what."""
-
-
-def _done(number: int) -> Any:
-    function, items = _work
-    return function(items[number])
-
-
-def _begin(parent: int) -> None:
-    """Leave a Ctrl-C to the process that asked, and end with it."""
+def _work(function: Callable[[Any], Any], parts: Sequence[Sequence[Any]], sender: Connection, parent: int) -> None:
+    """Do parts of the work; a Ctrl-C is left to the process that asked, and this one ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(parent)
+    for part in parts:
+        try:
+            sender.send([function(item) for item in part])
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            sender.send(error)
+            return
