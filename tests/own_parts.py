@@ -164,7 +164,7 @@ def darker(*, by: float) -> Change:
     return Change(lambda x, draws, pixels: x / by, images=False)
 
 
-def nothing(**settings: object) -> str:
+def nothing(*given: object, **settings: object) -> str:
     return "no part"
 
 

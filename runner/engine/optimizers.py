@@ -3,13 +3,15 @@
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from tqdm import tqdm
 
 ParameterGroups = list[dict[str, Any]]
 """As ``torch.optim`` takes them; ``decayed`` says whether weight decay and penalties reach a group."""
@@ -17,6 +19,8 @@ ParameterGroups = list[dict[str, Any]]
 Kind = TypeVar("Kind", bound=Optimizer)
 METHODS = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
 """Of an optimizer, which do not compute; ``step`` does."""
+SAVED = ("state", "param_groups", "defaults")
+"""Attributes of an optimizer that its ``state_dict`` holds, or that never change."""
 _UNCOMPILED: dict[type[Optimizer], type[Optimizer]] = {}
 
 
@@ -73,3 +77,43 @@ def evaluating(optimizer: Optimizer) -> Iterator[None]:
         yield
     finally:
         switches[1]()  # type: ignore[misc]
+
+
+def noticing_lost_state(optimizer: Optimizer) -> Optimizer:
+    """Return an optimizer that says, after its first step, what it keeps that ``state_dict`` does not hold.
+
+    A checkpoint holds nothing else of it: tensors elsewhere, and numbers that are counted, would be lost.
+    """
+    of = optimizer
+    while isinstance(around := getattr(of, "around", None), Optimizer):
+        of = around
+    if type(of) in _UNCOMPILED.values() or type(of).state_dict is not Optimizer.state_dict:
+        return optimizer  # which are shipped, or see to it themselves
+    numbers = {name: value for name, value in vars(of).items() if type(value) in (int, float)}
+
+    def look(*_: object) -> None:
+        handle.remove()
+        parameters = {id(p) for group in of.param_groups for p in group["params"]}
+        kept = {name: value for name, value in vars(of).items() if name not in SAVED}
+        counted = {k for k, v in kept.items() if k in numbers and type(v) in (int, float) and v != numbers[k]}
+        lost = [f"self.{k}" for k, v in kept.items() if k in counted or _holds_tensors(v, parameters)]
+        if lost:
+            _say_once(f"{type(of).__name__} keeps {', '.join(lost)} outside self.state and state_dict")
+
+    handle = of.register_step_post_hook(look)
+    return optimizer
+
+
+@functools.cache
+def _say_once(what: str) -> None:
+    """Say it on stderr, but not for each run of a sweep."""
+    tqdm.write(f"optbench: {what}: a run that is interrupted goes on without", file=sys.stderr)
+
+
+def _holds_tensors(value: object, parameters: Collection[int]) -> bool:
+    """Say whether tensors, other than the parameters of these ids, lie in a value."""
+    if isinstance(value, Tensor):
+        return id(value) not in parameters
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, list | tuple) and any(_holds_tensors(part, parameters) for part in value)

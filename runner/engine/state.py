@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from runner.engine.hooks import Events, Hook
 from runner.engine.layout import CONTIGUOUS, lay_out
-from runner.engine.optimizers import ParameterGroups, decayed, evaluating
+from runner.engine.optimizers import ParameterGroups, decayed, evaluating, noticing_lost_state
 from runner.engine.rules import Target
 from runner.engine.run import Run
 from runner.engine.spread import Spread
@@ -210,7 +210,8 @@ def start(run: Run) -> State:
     model = run.construct() if run.spread is None else run.spread.model(run.construct())
     parameters = run.optim.groups(model)
     scaler = torch.amp.GradScaler(run.device.type) if run.loss_scaling else None
-    state = State(run, model, parameters, run.optim.optimizer(parameters), scaler)
+    optimizer = noticing_lost_state(run.optim.optimizer(parameters))
+    state = State(run, model, parameters, optimizer, scaler)
     state.hooks = {name: hook.begin(state) for name, hook in run.hooks.items()}
     state.on = Events.of(state.hooks)
     return state

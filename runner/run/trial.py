@@ -42,6 +42,9 @@ def tried_out(job: Job, run: Run, data: Data, unfilled: Callable[[], nn.Module])
     model = run.construct() if own or reads_weights else unfilled()
     _refuse_lone_sample(job, run, model)
     optimizer = run.optim.optimizer(run.optim.groups(model))
+    if not isinstance(optimizer, Optimizer):
+        kind = type(optimizer).__name__
+        raise ConfigError(f"optim={job.config['optim']['_option_']} must give a torch.optim.Optimizer, got {kind}")
     if len(dropping := [name for name, hook in sorted(run.hooks.items()) if overrides(type(hook), "drop")]) > 1:
         raise ConfigError(f"{' and '.join(dropping)} both drop hidden units: choose one")
     for _, hook in sorted(run.hooks.items()):

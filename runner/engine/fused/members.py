@@ -11,7 +11,7 @@ from runner.engine.fused import batched
 from runner.engine.fused.graphed import keep_anywhere
 from runner.engine.fused.slices import Slice, held_by, merged, optimizer_key, own_decay
 from runner.engine.hooks import Events, Hook
-from runner.engine.optimizers import decayed
+from runner.engine.optimizers import decayed, noticing_lost_state
 from runner.engine.run import Run
 from runner.engine.state import State, start
 from runner.noise import key
@@ -132,7 +132,7 @@ class Stack:
             views = [p for group in groups for p in group["params"]]
             scales = [group.get("lr_scale", 1.0) for group in groups for _ in group["params"]]
             stepping = self.runs[first].optim
-            optimizer = stepping.optimizer(groups)
+            optimizer = noticing_lost_state(stepping.optimizer(groups))
             if (own := stepping.own_decay) and own_decay(self.runs[first]):
                 for group in optimizer.param_groups:  # each member's is taken by ``update``, as the optimizer would
                     group[own] = 0.0
