@@ -14,7 +14,7 @@ from runner.config.identity import REPLICATES, outside_identity
 from runner.report.load import Records
 from runner.report.measure import Measure, choose_measure, steps_of
 from runner.statistics import scores as statistics
-from runner.statistics.best import BestSet, best_set, half_widths
+from runner.statistics.best import BestSet, best_set, half_widths, seed_effects
 from runner.statistics.scores import Array
 
 OBEYED = {"target.metric": "target", "target.value": "target"}
@@ -193,7 +193,7 @@ def workload_of(
     )
     runs = runs[~twice]
     leads = runs.loc[runs["run_id"].isin(picked), "setting"].unique()
-    table, scores, seed_effects, step, test_step = _table(runs, part, axes, measure, len(replicates), leads)
+    table, scores, effects, step, test_step = _table(runs, part, axes, measure, len(replicates), leads)
     runs = runs.assign(setting=runs["setting"].map({old: new for new, old in enumerate(table["setting"])}))
     table = table.drop(columns="setting")
     workload = Workload(
@@ -206,7 +206,7 @@ def workload_of(
         scores,
         step,
         test_step,
-        seed_effects,
+        effects,
         which,
         [*part.caveats, *caveats],
         is_picked=bool(picked),
@@ -310,7 +310,8 @@ def _table(
     table["contends"] = (table["n"] > 0) & (share == share[enough].min() if enough.any() else False)
     table["contends"] |= table["setting"].isin(leads)
     # Finalists are held against each other as the finals did, by what they came to.
-    seed_effects = np.zeros(scores.shape[1]) if len(leads) else _seed_effects(scores)
+    some = scores[table["contends"].to_numpy()]
+    effects = np.zeros(scores.shape[1]) if len(leads) else seed_effects(some, measure.scale)
     order = {
         "after": ~table["setting"].isin(leads),
         "last": ~table["contends"],
@@ -318,10 +319,10 @@ def _table(
         "bad": share,
         "few": ~enough,
     }
-    means = pd.DataFrame(scores - seed_effects).mean(axis=1)
+    means = pd.DataFrame(scores - effects).mean(axis=1)
     order |= {"score": (-means).round(9), "loss": table.pop("final_val_loss")}
     index = pd.DataFrame(order).sort_values(list(order), kind="stable").index
-    return table.loc[index].reset_index(drop=True), scores[index.to_numpy()], seed_effects, step, test_step
+    return table.loc[index].reset_index(drop=True), scores[index.to_numpy()], effects, step, test_step
 
 
 def _memory(records: Records) -> "pd.Series[float]":
@@ -349,24 +350,6 @@ def _means(table: pd.DataFrame, scores: Array, test: Array, measure: Measure, st
         table[[f"{prefix}low", f"{prefix}high"]] = [
             measure.clip(statistics.Interval(m, m - h, m + h, int(k))) for m, h, k in zip(mean, half, n, strict=True)
         ]
-
-
-def _seed_effects(scores: Array) -> Array:
-    """Return what each seed adds to every setting's score, so that lucky seeds lift no setting above the others.
-
-    Least squares of score = setting + seed by alternation; 0 where every setting that has a score has every seed, or
-    no two settings share one.
-    """
-    scores = scores[np.isfinite(scores).any(1)]
-    known = np.isfinite(scores)
-    filled, n, m = np.where(known, scores, 0.0), known.sum(1), known.sum(0)
-    seeds = np.zeros(scores.shape[1])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for _ in range(0 if known.all() or (m < 2).all() else 100):
-            settings = (filled - known * seeds).sum(1) / n
-            seeds = np.where(m > 0, (filled - known * settings[:, None]).sum(0) / m, 0.0)
-            seeds -= seeds.mean()
-    return seeds
 
 
 def _deviation(values: Array) -> float:

@@ -157,6 +157,33 @@ def best_set(
     return BestSet(leader, inside, n, mean, floored, difference, low, difference + half)
 
 
+def seed_effects(scores: Array, scale: Scale = PLAIN) -> Array:
+    """Return what each seed adds to every setting's score, so that lucky seeds lift no setting above the others.
+
+    Least squares of score = setting + seed by alternation, a setting weighing the less the wider its scores are
+    expected to spread: one whose loss explodes says nothing of the others' seeds. 0 where every setting has every seed,
+    or no two settings share one.
+
+    Args:
+        scores: ``[k, n]``, more is better; NaN is a missing run. A setting has one score at least.
+        scale: the measure's.
+    """
+    known = np.isfinite(scores)
+    seeds = np.zeros(scores.shape[1])
+    if known.all() or (known.sum(0) < 2).all():
+        return seeds
+    filled, n = np.where(known, scores, 0.0), known.sum(1)
+    narrowness = 1 / scale.spread(filled.sum(1) / n)
+    weight = known * (narrowness / narrowness.max())[:, None]
+    of_seed = weight.sum(0)
+    for _ in range(100):
+        settings = (filled - known * seeds).sum(1) / n
+        left = (weight * (filled - settings[:, None])).sum(0)
+        seeds = np.divide(left, of_seed, out=np.zeros_like(left), where=of_seed > 0)
+        seeds -= np.average(seeds, weights=of_seed)
+    return seeds
+
+
 def half_widths(scores: Array, step: float = 0.0, scale: Scale = PLAIN) -> Array:
     """Return half the width of the 95 % interval of each setting's mean; NaN where it has one score.
 

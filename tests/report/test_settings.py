@@ -100,6 +100,20 @@ def test_a_newcomer_on_lucky_seeds_does_not_lead(tmp_path: Path):
     assert workload.table.at[1, "difference"] < 0
 
 
+def test_a_sweep_with_exploded_and_diverged_runs_tells_the_good_ones_apart(tmp_path: Path):
+    """Whatever a rate that is too large comes to, a good setting's seeds are not moved by it."""
+    r2 = {"0.01": (0.50, 0.43, 0.46), "0.1": (-0.7, -0.6, -0.8), "1": (-7e5, -2e6, -2e6), "3": (-5e8, -1e9, -1e9)}
+    runs = [
+        {**made_run(0.5, optim__lr=lr, seed=s), "final_val_r2": v} for lr, of in r2.items() for s, v in enumerate(of)
+    ]
+    runs += [made_run(None, "diverged", optim__lr="10", seed=s) for s in (0, 1)]
+    runs += [{**made_run(0.5, optim__lr="10", seed=2), "final_val_r2": -5e18}]
+    (workload,) = workloads(load(make_sweep(tmp_path / "sweep", runs)), "val_r2", None)
+    table = workload.table
+    assert list(table["optim.lr"]) == ["0.01", "0.1", "1", "3", "10"]
+    assert list(table["verdict"]) == ["best", *["worse"] * 3, "diverges or fails"]
+
+
 def test_a_measure_of_ones_own_needs_a_direction(tmp_path: Path):
     runs = [{**made_run(0.9, optim=o), "final_val_mine": v} for o, v in (("sgd", 1.0), ("adam", 2.0))]
     folder = make_sweep(tmp_path / "sweep", runs)

@@ -161,3 +161,25 @@ def test_intervals_of_means_cover(settings: int, seeds: int):
     rng = np.random.default_rng(settings + seeds)
     covered = [(np.abs(x.mean(1)) <= b.half_widths(x)).mean() for x in rng.normal(0, 1, (600, settings, seeds))]
     assert abs(np.mean(covered) - 0.95) <= 0.03
+
+
+def test_seeds_effects_are_found_of_settings_that_lack_some():
+    rng = np.random.default_rng(0)
+    luck = np.array([0.0, 0.02, -0.01, 0.03, -0.04])
+    scores = np.linspace(0.6, 0.9, 12)[:, None] + luck + rng.normal(0, 0.002, (12, 5))
+    assert (b.seed_effects(scores, b.SHARE) == 0).all()  # where none lacks any there is nothing to make up for
+    scores[rng.random(scores.shape) < 0.3] = math.nan
+    for scale in (b.PLAIN, b.SHARE):
+        assert b.seed_effects(scores, scale) == pytest.approx(luck, abs=0.003)
+
+
+def test_a_setting_that_explodes_says_nothing_of_the_others_seeds():
+    """R² of -1e9 is no reason to move what reaches 0.9 by millions."""
+    rng = np.random.default_rng(0)
+    luck = np.array([0.0, 0.02, -0.01, 0.03])
+    scores = np.linspace(0.5, 0.9, 6)[:, None] + luck + rng.normal(0, 0.002, (6, 4))
+    scores[2, 1] = scores[4, 3] = math.nan
+    wild = np.array([[-5e8, -1e9, -2e7, -8e8], [-1e61, math.nan, math.nan, math.nan]])
+    alone = b.seed_effects(scores, b.SHORTFALL)
+    assert b.seed_effects(np.concatenate([scores, wild]), b.SHORTFALL) == pytest.approx(alone, abs=1e-9)
+    assert alone == pytest.approx(luck - luck.mean(), abs=0.005)
