@@ -58,10 +58,10 @@ def cheapest(workload: Workload, among: list[int]) -> int:
     seconds, memory = (workload.table[column].to_numpy(float) for column in (SECONDS, MEMORY))
     in_time = [s for s in among if seconds[s] <= seconds[0] / CHEAPER]
     for cost in (seconds, memory):
-        known = [s for s in in_time if np.isfinite(cost[s])]
-        if known and np.isfinite(cost[0]) and min(cost[known]) < CHEAPER * cost[0]:
-            least = min(cost[known])
-            return min(s for s in known if cost[s] <= least / CHEAPER)
+        cheaper = [s for s in in_time if cost[s] < CHEAPER * cost[0]]  # not where either is NaN
+        if cheaper:
+            least = min(cost[cheaper])
+            return min(s for s in cheaper if cost[s] <= least / CHEAPER)
     return 0
 
 
