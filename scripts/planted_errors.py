@@ -335,14 +335,14 @@ MECHANISMS: tuple[Planted, ...] = (
         "runner/augment/__init__.py",
         "share * x + (1 - share) * partners, share",
         "(1 - share) * x + share * partners, share",
-        "tests/test_augment.py mixup_averages",
+        "tests/augment/test_augment.py mixup_averages",
     ),
     (
         "cutmix whose share is that of the box",
         "runner/augment/__init__.py",
         "return x, 1 - (bottom - top)",
         "return x, (bottom - top)",
-        "tests/test_augment.py cutmix_takes",
+        "tests/augment/test_augment.py cutmix_takes",
     ),
     (
         "batches that grow evenly",

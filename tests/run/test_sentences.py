@@ -2,8 +2,6 @@
 
 import csv
 import json
-import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +16,6 @@ from tests.support.killed import killed_and_finished
 from tests.support.made_sentences import ASKED, by_order, by_presence, write
 from tests.support.records import run_folder, run_folders, summary_of, without_timing
 
-ROOT = Path(__file__).parents[2]
 SMALL = [*ASKED, "model=rnn", "model.width=8", "batch.size=16"]
 
 
@@ -173,21 +170,3 @@ def test_numbers_are_predicted_in_their_own_unit(optbench: Callable, folder: Pat
     write(folder / "new.csv", [["sun sun sun and moon"]], ["said"])
     (found,) = answers(optbench("predict", str(run_folder(folder)), "--input", "new.csv"))
     assert float(found["prediction"]) == pytest.approx(130, abs=3)
-
-
-COMMANDS = re.findall(r"^optbench (?:.*\\\n)*.*", (ROOT / "docs" / "text.md").read_text(encoding="utf-8"), re.MULTILINE)
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_page_run_as_they_stand(optbench: Callable, folder: Path) -> None:
-    for path in (ROOT / "examples" / "sentences").iterdir():
-        shutil.copy(path, folder)
-    assert len(COMMANDS) >= 8
-    for command in COMMANDS:
-        words = shlex.split(command.replace("\\\n", " "), comments=True)[1:]
-        if any("RUN" in word for word in words):
-            run = next(p for p in run_folders(folder) if summary_of(p)["status"] == "completed")
-            words = [word.replace("outputs/default/RUN", str(run)) for word in words]
-        shorter = ["epochs=1"] if words[0] == "train" else []
-        result = optbench(*words, *shorter)
-        assert result.code == 0, (command, result.err)
