@@ -13,6 +13,7 @@ from types import FrameType
 from typing import IO, Any
 
 import runner
+from runner import INTERRUPTED
 from runner.errors import ProcessError
 from runner.run.devices import GOES_ON
 
@@ -40,10 +41,11 @@ def launched(
         arguments: of ``optbench train``.
         devices: how many.
         said: the folder for what all of them say; None: the first one speaks.
-        stopped: called when a SIGINT or SIGTERM is passed on to them.
+        stopped: called when a SIGINT or SIGTERM is passed on to them. Those that were starting just then may have
+            known no better than to end: it is an interrupted run all the same.
 
     Raises:
-        ProcessError: if one of them has gone before the run was over.
+        ProcessError: if one of them has gone before the run was over, though none was told to stop.
     """
     from torch._C._distributed_c10d import TCPStore
 
@@ -54,7 +56,13 @@ def launched(
         for rank in range(devices):
             output = files.enter_context((place / str(rank)).open("w")) if rank or said else None
             started.append(_started(arguments, rank, devices, store.port, output))
-        before = {n: signal.signal(n, _passed_on(started, stopped)) for n in (signal.SIGINT, signal.SIGTERM)}
+        told = []
+
+        def stop() -> None:
+            told.append(True)
+            stopped()
+
+        before = {n: signal.signal(n, _passed_on(started, stop)) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             first = _until_over(started)
         finally:
@@ -66,6 +74,8 @@ def launched(
         code = started[0].returncode
         if first is None or not (code == LOST or code < 0):
             return code
+        if told:
+            return INTERRUPTED
         rank, ended = first
         how = f"by {signal.Signals(-ended).name}" if ended < 0 else f"with exit code {ended}"
         raise ProcessError(f"process {rank} of {devices} ended {how}; {GOES_ON}{_tail(place / str(rank))}")

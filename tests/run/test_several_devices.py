@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import ProcessError
 from runner.run import launcher
 
 RUN = ["device=cpu", "dtype=float64", "epochs=2", "model.width=16", "baselines=false", "threads=1"]
@@ -84,6 +85,30 @@ def test_the_others_are_stopped_whichever_process_has_gone(victim: int, monkeypa
     started = [subprocess.Popen(["sh", "-c", "exit 3" if n == victim else "exec sleep 30"]) for n in range(2)]
     assert launcher._until_over(started) == (victim, 3)
     assert started[1 - victim].returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_processes_that_know_no_better_than_to_end_are_interrupted_if_they_were_told_to_stop(
+    told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those are that have not come to listening."""
+
+    def signalled(started: "list[subprocess.Popen[bytes]]") -> tuple[int, int] | None:
+        if told:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            started[0].terminate()
+        return until_over(started)
+
+    until_over = launcher._until_over
+    monkeypatch.setattr(launcher, "_until_over", signalled)
+    monkeypatch.setattr(launcher, "ENDS_ITSELF_SECONDS", 0.2)
+    monkeypatch.setattr(launcher, "_started", lambda *_: subprocess.Popen(["sleep", "30"]))
+    if told:
+        assert launcher.launched([], 2) == 130
+        return
+    with pytest.raises(ProcessError, match="process 0 of 2 ended by SIGTERM"):
+        launcher.launched([], 2)
 
 
 @pytest.mark.slow

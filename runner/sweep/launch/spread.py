@@ -65,7 +65,9 @@ def _spread(job: Job, interruption: Interruption) -> Outcome:
             return Outcome(job, lost, trained=True)
         said = last_words(Path(place))
     summary = files.read_summary(job.folder)
-    if summary is None or (code not in (0, INTERRUPTED) and summary["status"] != "failed"):  # it is of an earlier start
+    if code == INTERRUPTED:  # perhaps before it had one of this start
+        summary = {"status": "interrupted", "stop_reason": "interrupted", "run_id": job.run_id}
+    elif summary is None or (code != 0 and summary["status"] != "failed"):  # it is of an earlier start
         summary = {"status": "failed", "stop_reason": said or "it left no summary", "run_id": job.run_id}
     return Outcome(job, summary, trained=True)
 
