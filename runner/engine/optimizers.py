@@ -107,7 +107,7 @@ def noticing_lost_state(optimizer: Optimizer) -> Optimizer:
 @functools.cache
 def _say_once(what: str) -> None:
     """Say it on stderr, but not for each run of a sweep."""
-    tqdm.write(f"optbench: {what}: a run that is interrupted goes on without", file=sys.stderr)
+    tqdm.write(f"optbench: {what}: an interrupted run goes on without it", file=sys.stderr)
 
 
 def _holds_tensors(value: object, parameters: Collection[int]) -> bool:

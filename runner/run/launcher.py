@@ -41,8 +41,8 @@ def launched(
         arguments: of ``optbench train``.
         devices: how many.
         said: the folder for what all of them say; None: the first one speaks.
-        stopped: called when a SIGINT or SIGTERM is passed on to them. Those that were starting just then may have
-            known no better than to end: it is an interrupted run all the same.
+        stopped: called when a SIGINT or SIGTERM is passed on to them. It may end a process that is still starting: the
+            run counts as interrupted all the same.
 
     Raises:
         ProcessError: if one of them has gone before the run was over, though none was told to stop.

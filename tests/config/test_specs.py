@@ -49,7 +49,7 @@ def test_a_users_own_option_that_gives_no_optimizer_is_refused(own: Path, optben
     own.write_text("# No optimizer\n_option_: signs\n_target_: tests.own_parts.nothing\nlr: 0.01\n", encoding="utf-8")
     result = optbench("train", "-cd", "mine", "optim=signs", "max_steps=2")
     assert result.code == 2 and "optim=signs must give a torch.optim.Optimizer, got str" in result.err
-    assert not Path("runs").exists()
+    assert not Path("outputs").exists()
 
 
 @pytest.mark.parametrize(
