@@ -6,8 +6,8 @@ from torch import nn
 from runner.after.chains import Dense
 from runner.config.imports import bind
 from runner.engine import checkpoint
+from runner.run.components.network import network
 from runner.run.load import vocabulary_of
-from runner.run.network import network
 
 
 def width_of_size(run: Dense, parameters: float) -> int | None:

@@ -22,13 +22,13 @@ from runner.engine.snapshots import Snapshots
 from runner.errors import ConfigError
 from runner.init import construct
 from runner.noise import derive, seed_global
-from runner.run.device import autocast, select_device
+from runner.run.components.device import autocast, select_device
+from runner.run.components.mechanisms import augmentation_of, hooks_of
+from runner.run.components.network import head_of, network, parametrized, source_of
+from runner.run.components.objective import loss_of, metrics_of, target_of, training_loss_of
+from runner.run.components.pace import count_steps, schedule_of, strategy_of
+from runner.run.components.samples import inputs, interface, loss_at_every_place, measured_in, probe, samples_of
 from runner.run.job import Job
-from runner.run.mechanisms import augmentation_of, hooks_of
-from runner.run.network import head_of, network, parametrized, source_of
-from runner.run.objective import loss_of, metrics_of, target_of, training_loss_of
-from runner.run.pace import count_steps, schedule_of, strategy_of
-from runner.run.samples import inputs, interface, loss_at_every_place, measured_in, probe, samples_of
 from runner.run.trial import tried_out
 from runner.run.vocabularies import refuse_other_words
 

@@ -40,7 +40,7 @@ SPLIT_KEYS = ("split_seed", "val_fraction", "folds", "fold", "bootstrap", "fract
 GIVEN_KEYS = ("weights", "targets")
 """Files of something for each sample; see ``runner.data.given``."""
 GENERATED = "generated"
-"""The share of the training samples that a generator adds to them; see ``runner.run.generated``."""
+"""The share of the training samples that a generator adds to them; see ``runner.run.components.generated``."""
 SPLIT_COLUMNS = ("data_fingerprint", *(f"data.{key}" for key in (*SPLIT_KEYS, "test_fraction")), "loss")
 """What tells data splits apart, as columns of ``runs.csv``; the loss, as ``val_loss`` is of it."""
 PUBLISHED = "DEFAULT"

@@ -20,9 +20,9 @@ from runner.data.vocabulary import Vocabulary
 from runner.engine import checkpoint
 from runner.engine.hooks import Hook
 from runner.errors import ChangedWarning, ConfigError, RecordError
+from runner.run.components.network import is_own, parametrized, source_of
+from runner.run.components.network import network as reader
 from runner.run.files import read_config
-from runner.run.network import is_own, parametrized, source_of
-from runner.run.network import network as reader
 
 
 class Trained(nn.Module):

@@ -12,8 +12,8 @@ from runner.config.imports import bind
 from runner.data import Source
 from runner.data.vocabulary import Codes
 from runner.engine.memory import COPIES
-from runner.run.device import select_device
-from runner.run.network import network
+from runner.run.components.device import select_device
+from runner.run.components.network import network
 
 SHARE = 0.5
 """Of a device's memory for weights and one step; the rest is for the data, evaluations and what libraries take."""

@@ -34,11 +34,11 @@ from runner.engine import checkpoint
 from runner.errors import OptbenchError, RecordError
 from runner.measures import HIGHER_IS_BETTER
 from runner.run import files, record
+from runner.run.components.samples import data_of
 from runner.run.job import Job
 from runner.run.process import Interruption, children_end
 from runner.run.progress import Progress
 from runner.run.record import Recorder
-from runner.run.samples import data_of
 from runner.run.summary import peak_memory, reset_peak_memory, versions
 from runner.run.training_function import training_function
 

@@ -9,11 +9,12 @@ import pytest
 
 from runner import generator
 from runner.data import Samples, Source
-from runner.run import baselines, generated, samples
+from runner.run import baselines
 from runner.run.build import build
 from runner.run.claim import run_job, run_pack
+from runner.run.components import generated, samples
+from runner.run.components.samples import data_of, real_data_of
 from runner.run.job import Job
-from runner.run.samples import data_of, real_data_of
 from runner.run.stackable import traits
 from tests.support.records import Result, rows_of, run_folder, summary_of, without_timing
 

@@ -13,7 +13,7 @@ import torch
 
 from runner.config.compose import Composer
 from runner.errors import ConfigError
-from runner.run.device import select_device
+from runner.run.components.device import select_device
 from runner.run.job import Job
 from runner.sweep.launch import cluster, devices, slurm
 from runner.sweep.launch.chosen import chosen

@@ -14,7 +14,7 @@ from runner.data import Data
 from runner.engine.hooks import FromRun, Hook
 from runner.errors import ConfigError
 from runner.noise import derive
-from runner.run.generated import Generated
+from runner.run.components.generated import Generated
 from runner.run.job import Job
 from runner.run.load import load_model
 

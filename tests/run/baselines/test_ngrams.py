@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from runner.run import ngrams
+from runner.run.baselines import ngrams
 
 A, B, C = 0, 1, 2
 X = np.array([[A, B, A, B]])

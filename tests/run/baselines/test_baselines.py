@@ -15,8 +15,9 @@ from sklearn import metrics as theirs
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from runner.data import Samples
-from runner.run import baseline_models, baselines
-from runner.run.samples import data_of
+from runner.run import baselines
+from runner.run.baselines import models
+from runner.run.components.samples import data_of
 
 pytestmark = pytest.mark.baselines
 SMALL = ["data=wine", "model.width=8", "model.depth=1", "epochs=1"]
@@ -81,8 +82,8 @@ def test_several_numbers_have_trees_each(job) -> None:
         target_scale=None,
         outputs=2,
     )
-    found = {one.name: one.measure()[0] for one in baseline_models.baselines(one, two)}
-    single = {one.name: one.measure()[0] for one in baseline_models.baselines(one, data)}
+    found = {one.name: one.measure()[0] for one in models.baselines(one, two)}
+    single = {one.name: one.measure()[0] for one in models.baselines(one, data)}
     assert found["trees"]["mse"] == pytest.approx(single["trees"]["mse"], rel=0.05)
     assert found["ridge"]["r2"] == pytest.approx(single["ridge"]["r2"])
 
@@ -186,7 +187,7 @@ def test_one_that_fails_is_named_and_stops_nothing(optbench, folder, monkeypatch
     def broken(parts):
         raise ZeroDivisionError("of no\nuse")
 
-    monkeypatch.setattr(baseline_models, "_logistic", broken)
+    monkeypatch.setattr(models, "_logistic", broken)
     result = optbench("train", *SMALL)
     assert result.code == 0 and "logistic failed: ZeroDivisionError: of no use" in result.err
     assert [row["status"] for row in rows(folder)] == ["ok", "failed", "ok"]
@@ -199,7 +200,7 @@ def test_one_that_takes_too_long_is_stopped_and_named_and_the_others_are_measure
         while True:
             time.sleep(0.01)
 
-    monkeypatch.setattr(baseline_models, "_logistic", endless)
+    monkeypatch.setattr(models, "_logistic", endless)
     monkeypatch.setattr(baselines, "MOST_SECONDS", 6.0)
     before = signal.getsignal(signal.SIGALRM)
     result = optbench("train", *SMALL)
@@ -217,7 +218,7 @@ def test_a_library_is_imported_to_its_end_before_one_is_stopped(folder, monkeypa
             import_module("slow_to_import")
             time.sleep(5)
 
-    with pytest.raises(baseline_models.Unfit, match="stopped"):
+    with pytest.raises(models.Unfit, match="stopped"):
         fit()
     assert import_module("slow_to_import").whole
 
@@ -245,8 +246,8 @@ def test_nothing_is_written_of_what_is_not_run(optbench, folder) -> None:
 def test_of_many_samples_the_same_ten_thousand_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.arange(600.0).reshape(300, 2)
     data = SimpleNamespace(train=Samples(x, np.arange(300)))
-    monkeypatch.setattr(baseline_models, "MOST_ROWS", 90)
-    first, again = (baseline_models.Parts(data, lambda n, features: 10**9) for _ in range(2))
+    monkeypatch.setattr(models, "MOST_ROWS", 90)
+    first, again = (models.Parts(data, lambda n, features: 10**9) for _ in range(2))
     assert len(first.x) == 90 and np.array_equal(first.y, again.y) and len(set(first.y % 3)) == 3
-    assert len(baseline_models.Parts(data, lambda n, features: 40).x) == 40
-    assert len(baseline_models.Parts(data).x) == 300
+    assert len(models.Parts(data, lambda n, features: 40).x) == 40
+    assert len(models.Parts(data).x) == 300

@@ -11,7 +11,7 @@ from runner.data import Data, Samples, Source
 from runner.data.split import split
 from runner.engine.run import Split
 from runner.metrics import AnyLoss, Metric, OfInputs
-from runner.run.generated import with_generated
+from runner.run.components.generated import with_generated
 from runner.run.job import GENERATED, GIVEN_KEYS, SPLIT_KEYS, Job
 
 PROBE_SAMPLES = 2048

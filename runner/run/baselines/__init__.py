@@ -19,12 +19,12 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from runner.run.baseline_models import Baseline, Unfit, baselines
+from runner.run.baselines.models import Baseline, Unfit, baselines
+from runner.run.components.samples import real_data_of
 from runner.run.files import read_csv
 from runner.run.job import BASELINES, SPLIT_COLUMNS, SPLIT_KEYS, Job
 from runner.run.lock import exclusive
 from runner.run.record import cell, write_whole, writing
-from runner.run.samples import real_data_of
 
 MOST_SECONDS = 30.0
 """That all baselines of a command may take together."""

@@ -17,10 +17,10 @@ from torch import Tensor
 from runner import metrics
 from runner.config import fields
 from runner.data import Array, Data
-from runner.run import ngrams
-from runner.run.bags import Bag, bags
+from runner.run.baselines import ngrams
+from runner.run.baselines.bags import Bag, bags
+from runner.run.components.samples import measured_in
 from runner.run.job import Job
-from runner.run.samples import measured_in
 
 Floats = npt.NDArray[np.float64]
 Fit = Callable[["Parts"], Floats]
