@@ -13,6 +13,7 @@ ChangedWarning    what a run was trained with is not what is here now
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 Table = tuple[tuple[str, ...], ...]
@@ -63,6 +64,13 @@ class ProcessError(OptbenchError):
 
 class ChangedWarning(UserWarning):
     """A part of the user's own that a run was trained with has changed since: what comes of it may be another thing."""
+
+
+def unreadable(path: Path, error: Exception) -> ConfigError:
+    """Return what is raised for a file that ``error`` kept from being read, with the line where a YAML breaks off."""
+    mark = getattr(error, "problem_mark", None)
+    line = f", line {mark.line + 1}," if mark is not None else ""
+    return ConfigError(f"{path}{line} cannot be read: {getattr(error, 'problem', None) or str(error).splitlines()[0]}")
 
 
 def closest(word: str, valid: Iterable[str]) -> str:

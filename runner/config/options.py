@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.config.fields import REQUIRED
 from runner.config.specs import INTERNAL, SPEC, Setting, Spec
-from runner.errors import ConfigError
+from runner.errors import ConfigError, unreadable
 
 COMBINED_GROUPS = ("regularization", "augment", "stop", "parallel", "finetune", "compress")
 """Groups of which any number of options may be chosen; their settings lie at ``group.option.key``."""
@@ -227,7 +227,7 @@ def _read(path: Path) -> _File:
         root = loader.get_single_node()
         content = loader.construct_document(root) if root is not None else None
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise unreadable(path, error) from error
     if not isinstance(content, dict | None):
         raise ConfigError(f"{path} must hold keys and values, got {type(content).__name__}")
     return _File(content or {}, _shown(root, text, text.splitlines()) if content else {})

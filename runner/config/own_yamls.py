@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, unreadable
 
 DEEPEST_YAML = 50
 
@@ -40,4 +40,4 @@ def refuse_aliases(folder: Path) -> None:
                         what = "aliases (*name) are" if depth <= DEEPEST_YAML else "values so deep are"
                         raise ConfigError(f"{path}: YAML {what} not taken here: write the value out")
         except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+            raise unreadable(path, error) from error

@@ -161,6 +161,13 @@ def test_a_config_dir_may_name_own_parts(optbench: Callable, folder: Path) -> No
     assert optbench("train", "--config-dir", "mine", "init=mine", "init.scale=0.2", *QUICK).code == 0
 
 
+def test_a_yaml_that_breaks_off_is_refused_with_its_line(optbench: Callable, folder: Path) -> None:
+    (folder / "mine" / "init").mkdir(parents=True)
+    (folder / "mine/init/mine.yaml").write_text("_option_: mine\n_target_: tests.own_parts.fill\n\tscale: 0.5\n")
+    refused = optbench("train", "--config-dir", "mine", "init=mine", *QUICK)
+    assert refused.code == 2 and "mine.yaml, line 3, cannot be read: found a tab" in refused.err
+
+
 def test_a_yaml_bomb_is_refused_at_once(optbench: Callable, folder: Path) -> None:
     import time
 
