@@ -112,7 +112,7 @@ class OptbenchSweeper(Sweeper):
         from runner.sweep.plan import Grid, describe, outcomes_of, plan
         from runner.sweep.terminal import report_doubts, report_left_out
 
-        composer = Composer(self._loader)
+        composer = Composer.of(self._loader)
         jobs = plan(composer, Grid.of(self._params, self._unions, arguments).jobs(composer), report_left_out)
         report_doubts(jobs)
         ours = self._launcher if isinstance(self._launcher, OptbenchLauncher) else None
@@ -182,7 +182,7 @@ class OptbenchLauncher(Launcher):
         from runner.sweep.plan import plan
 
         self.check()
-        composer = Composer(self.hydra_context.config_loader)
+        composer = Composer.of(self.hydra_context.config_loader)
         returned = []
         planned = [plan(composer, [overrides])[0] for overrides in job_overrides]
         if any(job.config["skip_invalid"] for job in planned):

@@ -22,7 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.chdir(tempfile.mkdtemp())
     loader = start_hydra().config_loader
-    composer = Composer(loader)
+    composer = Composer.of(loader)
     seeds = ",".join(map(str, range(arguments.jobs // 20)))
     lrs = "1e-4,1e-3,1e-2,1e-1,1"
     jobs = composer.expand(["init=he,xavier", "optim=sgd,adamw", f"optim.lr={lrs}", f"seed={seeds}"])

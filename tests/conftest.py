@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from runner.after.plain_form import settle_autograd
 from runner.cli.main import main
+from runner.config import hydra_door
 from runner.run import baselines
 from runner.run.job import Job, forget_data
-from tests.support.composed import compose_job
+from tests.support.composed import compose_job, composed_once
 from tests.support.known import MNIST_ROOT
 from tests.support.records import Result
 
@@ -44,6 +45,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     forget_data()
     return tmp_path
+
+
+hydra_door.compose = composed_once
 
 
 MEASURED = baselines.beside

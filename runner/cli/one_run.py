@@ -61,7 +61,7 @@ def single(hydra: "Hydra", overrides: list[str]) -> "Job":
 
     if any(o == "+" or o.startswith("seeds=") for o in overrides):
         raise ConfigError("seeds=… and a lone + are for sweeps: add -m")
-    composed = Composer(hydra.config_loader).compose(overrides)
+    composed = Composer.of(hydra.config_loader).compose(overrides)
     if started_here():  # by a sweep perhaps, which has looked at what is a sweep's
         return prepare(composed)
     for key in OF_SWEEPS:

@@ -58,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
     if arguments.cfg:
         import yaml
 
-        composed = Composer(hydra.config_loader).compose(arguments.overrides)
+        composed = Composer.of(hydra.config_loader).compose(arguments.overrides)
         print(yaml.safe_dump(composed.config, sort_keys=False, allow_unicode=True), end="")
         return 0
     if arguments.multirun:
@@ -75,7 +75,7 @@ def _folder(hydra: "Hydra", overrides: Sequence[str]) -> Path:
     from runner.run.job import OUTPUTS
 
     named = [o for o in overrides if o.partition("=")[0] in ("name", "experiment")]
-    return OUTPUTS / str(Composer(hydra.config_loader).compose(named).config["name"])
+    return OUTPUTS / str(Composer.of(hydra.config_loader).compose(named).config["name"])
 
 
 def _groups_and_keys(folders: Sequence[Path]) -> str:

@@ -7,7 +7,7 @@ by Hydra's own function, so that a grid over values costs milliseconds a job.
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -80,13 +80,19 @@ class Composer:
         self._bases: dict[tuple[str, ...], _Base] = {}
 
     @classmethod
+    @lru_cache(maxsize=1)  # there is one Hydra a process
+    def of(cls, loader: ConfigLoader) -> "Composer":
+        """Return the one of a loader: whoever asks, its files are composed once."""
+        return cls(loader)
+
+    @classmethod
     def over(cls, config_dir: str | None = None) -> "Composer":
         """Return one over the shipped configs, those of ``config_dir`` before them.
 
         Raises:
             ConfigError: if ``config_dir`` is no folder, or holds what would not be read as it stands.
         """
-        return cls(start_hydra(config_dir).config_loader)
+        return cls.of(start_hydra(config_dir).config_loader)
 
     @property
     def config_dir(self) -> str | None:

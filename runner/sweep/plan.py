@@ -242,7 +242,7 @@ def launch(hydra: Hydra, overrides: Sequence[str]) -> Any:
         ConfigError: naming the first thing that is wrong; nothing has been written.
     """
     spelled = split_unions(spell_out_seeds(overrides))
-    return hydra_door.multirun(hydra, task, Composer(hydra.config_loader).for_sweep(spelled))
+    return hydra_door.multirun(hydra, task, Composer.of(hydra.config_loader).for_sweep(spelled))
 
 
 def task(config: DictConfig) -> float | None:

@@ -12,6 +12,7 @@ from runner.config import hydra_door
 from runner.config.hydra_door import Composition, ConfigLoader, Override, Parser
 from runner.config.options import configs_dir
 from runner.errors import ConfigError
+from tests.support.composed import COMPOSED
 
 ROOT = Path(__file__).parents[2]
 PLUGIN_INTERFACE = {
@@ -35,7 +36,7 @@ def parse(loader: ConfigLoader) -> Callable[..., list[Override]]:
 
 @pytest.fixture
 def compose(loader: ConfigLoader) -> Callable[..., Composition]:
-    return lambda *choices: hydra_door.compose(loader, choices, left_out="_spec_")
+    return lambda *choices: COMPOSED(loader, choices, left_out="_spec_")
 
 
 # ---- who knows Hydra
@@ -181,7 +182,7 @@ VALUES = st.recursive(
 @pytest.fixture(scope="module")
 def opened() -> tuple[Parser, Composition]:
     loader = hydra_door.start(configs_dir()).config_loader
-    found = hydra_door.compose(loader, ["optim=custom"], left_out="_spec_")
+    found = COMPOSED(loader, ["optim=custom"], left_out="_spec_")
     found.open("optim.args")
     return Parser(loader), found
 
@@ -289,9 +290,9 @@ def test_a_users_folder_goes_before_the_shipped_one(tmp_path: Path) -> None:
     (tmp_path / "optim" / "adam.yaml").write_text("_option_: adam\n_target_: runner.optim.adam\nlr: 0.7\n")
     (tmp_path / "optim" / "mine.yaml").write_text("_option_: mine\n_target_: runner.optim.adam\nlr: 0.8\n")
     loader = hydra_door.start(configs_dir(), tmp_path).config_loader
-    assert hydra_door.compose(loader, ["optim=adam"], left_out="_spec_").config.optim.lr == 0.7
-    assert hydra_door.compose(loader, ["optim=mine"], left_out="_spec_").config.optim.lr == 0.8
-    assert hydra_door.compose(loader, ["optim=sgd"], left_out="_spec_").config.optim._option_ == "sgd"
+    assert COMPOSED(loader, ["optim=adam"], left_out="_spec_").config.optim.lr == 0.7
+    assert COMPOSED(loader, ["optim=mine"], left_out="_spec_").config.optim.lr == 0.8
+    assert COMPOSED(loader, ["optim=sgd"], left_out="_spec_").config.optim._option_ == "sgd"
     assert {"mine", "adam", "sgd"} <= set(hydra_door.options(loader, "optim"))
     assert hydra_door.start(configs_dir()).config_loader is not loader  # one after another in a process
 
@@ -316,7 +317,7 @@ def test_a_broken_file_is_a_reason_and_no_traceback(content: str, tmp_path: Path
     (tmp_path / "optim" / "mine.yaml").write_text(content)
     loader = hydra_door.start(configs_dir(), tmp_path).config_loader
     with pytest.raises(ConfigError) as refused:
-        hydra_door.compose(loader, ["optim=mine"], left_out="_spec_")
+        COMPOSED(loader, ["optim=mine"], left_out="_spec_")
     assert str(refused.value) and "\n" not in str(refused.value)
 
 

@@ -31,10 +31,11 @@ from tests.support.stacks import (
 
 
 def stacked() -> Iterator[Any]:
-    """Every optimizer with every model, of the costly ones the small network alone unless slow tests are asked for."""
+    """Every optimizer with every model; unless slow tests are asked for, Adam with every model and others with one."""
     for optim in OPTIMIZERS:
+        chosen = "mlp" if optim in (*COSTLY, "gd", "muon") else "cnn"
         for model in MODELS:
-            marks = [pytest.mark.slow] if optim in COSTLY and model != "mlp" else []
+            marks = [pytest.mark.slow] if optim != "adam" and model != chosen else []
             yield pytest.param(optim, model, marks=marks, id=f"{optim}-{model}")
 
 

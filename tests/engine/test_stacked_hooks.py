@@ -1,5 +1,8 @@
 """Mechanisms of more than a step's arithmetic in a stack: each member is still the run by itself."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 
@@ -31,13 +34,17 @@ def length(steps: int) -> list[str]:
     return [f"max_steps={steps}", "eval_every=10", "dtype=float64"]
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+def stacked() -> Iterator[Any]:
+    """Every mechanism with every model; unless slow tests are asked for, all at once with every one, one with one."""
+    for mechanism, asked in MECHANISMS.items():
+        for model in (models := [model for model in MODELS if fits(asked, model)]):
+            marks = [pytest.mark.slow] if mechanism != "all at once" and model != models[0] else []
+            yield pytest.param(mechanism, model, marks=marks, id=f"{mechanism}-{model}")
+
+
+@pytest.mark.parametrize(("mechanism", "model"), [*stacked()])
 def test_a_run_of_a_stack_is_the_run_by_itself(mechanism: str, model: str, job: Make) -> None:
-    asked = MECHANISMS[mechanism]
-    if not fits(asked, model):
-        pytest.skip("it is of other data")
-    assert_same(runs_of(job, three("optim=adam"), *MODELS[model], *LENGTH, *asked))
+    assert_same(runs_of(job, three("optim=adam"), *MODELS[model], *LENGTH, *MECHANISMS[mechanism]))
 
 
 @pytest.mark.parametrize("model", MODELS)

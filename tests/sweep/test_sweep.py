@@ -69,7 +69,7 @@ def without_specs(config: object) -> object:
 def test_composing_fast_is_composing_as_hydra_does(draw: int) -> None:
     rng = random.Random(draw)
     loader = start_hydra().config_loader
-    composer = Composer(loader)
+    composer = Composer.of(loader)
     overrides = [f"{key}={rng.choice(values)}" for key, values in (CHOICES | VALUES).items() if rng.random() < 0.6]
     rng.shuffle(overrides)
     whole = loader.load_configuration("config", overrides, RunMode.RUN)
@@ -80,7 +80,7 @@ def test_composing_fast_is_composing_as_hydra_does(draw: int) -> None:
 
 def test_planning_a_job_whole_costs_less_than_half_of_what_hydras_composing_does(folder: Path) -> None:
     loader = start_hydra().config_loader
-    composer = Composer(loader)
+    composer = Composer.of(loader)
     jobs = composer.expand(["init=he,xavier", "optim=sgd,adamw", f"seed={','.join(map(str, range(50)))}"])
     plan(composer, jobs[:2])  # imports and data
     began = time.process_time()
