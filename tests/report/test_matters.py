@@ -46,6 +46,16 @@ def test_few_seeds_leave_an_effect_open_and_one_seed_says_nothing(tmp_path: Path
     assert sentences(only_workload(grid(tmp_path / "one", cells, seeds=1))) == ()
 
 
+def test_three_alike_results_are_as_good_only_where_the_answer_says_so(tmp_path: Path):
+    alike, noisy = (0.900, 0.905, 0.895), (0.93, 0.86, 0.90)
+    scores = {("he_normal", "adam"): alike, ("zeros", "adam"): alike}
+    scores |= {("he_normal", "sgd"): noisy, ("zeros", "sgd"): noisy}
+    runs = [made_run(x, init=i, optim=o, seed=s) for (i, o), of in scores.items() for s, x in enumerate(of)]
+    text = " ".join(report(make_sweep(tmp_path / "s", runs)).split())
+    assert "None is known to be as good yet, within 1 point" in text
+    assert "Initializer: he_normal cannot be told from zeros (0 points" in text and "is as good as zeros" not in text
+
+
 def test_an_effect_is_at_every_other_axis_own_best(tmp_path: Path):
     """he_normal is best with adam, zeros with sgd: they are held against each other there."""
     cells = {("he_normal", "adam"): 0.9, ("he_normal", "sgd"): 0.5, ("zeros", "adam"): 0.4, ("zeros", "sgd"): 0.8}

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import pandas as pd
 
+from runner.report.equivalent import equivalents
 from runner.report.section import Section, Table
 from runner.report.sections.trouble import shares_explained
 from runner.report.settings import LR, Workload, number
@@ -36,7 +37,8 @@ class Level:
     """The score of the axis's best level less this one's; of the best level itself, 0."""
     verdict: str
     """``best``; ``worse`` outside the set that can be the best; inside it ``ahead`` where the paired interval lies
-    above 0, ``equivalent`` or ``open``; ``diverges or fails``, ``no value yet`` or ``one seed``."""
+    above 0, ``equivalent`` where it lies within the margin and the answer says the same, or ``open``;
+    ``diverges or fails``, ``no value yet`` or ``one seed``."""
 
 
 @lru_cache(maxsize=8)  # the text asks, then the page
@@ -84,7 +86,8 @@ def _verdict(workload: Workload, best: int, setting: int, difference: Interval) 
     if difference.low > 0:
         return "ahead"
     margin = workload.margin or 0.0
-    return "equivalent" if -margin < difference.low and difference.high < margin else "open"
+    alike = -margin < difference.low and difference.high < margin and setting in equivalents(workload)
+    return "equivalent" if alike else "open"
 
 
 @lru_cache(maxsize=8)
