@@ -71,6 +71,16 @@ def keys() -> str:
     return "\n".join([*head, *_table("key", shown.of_every_run())])
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help as Python 3.13 lays it out, whichever writes it: older ones repeat ``job`` in ``-c job, --cfg job``."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
+
+
 def commands() -> str:
     """Return what each command takes, as its help says."""
     from runner.cli.commands import TABLE, usage
@@ -78,7 +88,7 @@ def commands() -> str:
     lines = ["# Commands", "", "Written from the commands' own help.", "", "```text", usage().rstrip(), "```", ""]
     for command in TABLE:
         parser = command.parser()
-        parser.formatter_class = lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=WIDTH)
+        parser.formatter_class = lambda prog: _Help(prog, width=WIDTH)
         lines += [f"## `optbench {command.name}`", "", "```text", parser.format_help().rstrip(), "```", ""]
     return "\n".join(lines)
 
@@ -104,6 +114,7 @@ def _shown(name: str, thing: object, is_value: bool = False) -> list[str]:
     signature = ""
     if callable(thing) and not is_value and not (inspect.isclass(thing) and issubclass(thing, Exception)):
         signature = re.sub(r"'(\w[^']*)'", r"\1", str(inspect.signature(thing)))
+        signature = signature.replace("pathlib._local.", "pathlib.")  # Python 3.13's
     body = (inspect.getdoc(thing) or "").replace("``", "`")
     body = re.sub(r"(?m)^(Args|Raises|Returns|Yields):$", r"**\1**\n", body)
     body = re.sub(r"(?m)^    (\w[\w.]*): ", r"- `\1`: ", body)
