@@ -67,7 +67,7 @@ class ChangedWarning(UserWarning):
 
 
 def unreadable(path: Path, error: Exception) -> ConfigError:
-    """Return what is raised for a file that ``error`` kept from being read, with the line where a YAML breaks off."""
+    """Return the refusal of a file that cannot be read, with the line at which a YAML breaks off."""
     mark = getattr(error, "problem_mark", None)
     line = f", line {mark.line + 1}," if mark is not None else ""
     return ConfigError(f"{path}{line} cannot be read: {getattr(error, 'problem', None) or str(error).splitlines()[0]}")

@@ -82,7 +82,7 @@ class Composer:
     @classmethod
     @lru_cache(maxsize=1)  # there is one Hydra a process
     def of(cls, loader: ConfigLoader) -> "Composer":
-        """Return the one of a loader: whoever asks, its files are composed once."""
+        """Return a loader's composer: the same for all who ask, so that its files are composed once."""
         return cls(loader)
 
     @classmethod

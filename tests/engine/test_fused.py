@@ -31,7 +31,7 @@ from tests.support.stacks import (
 
 
 def stacked() -> Iterator[Any]:
-    """Every optimizer with every model; unless slow tests are asked for, Adam with every model and others with one."""
+    """Every optimizer with every model. In the fast tests, Adam has every model and each other optimizer has one."""
     for optim in OPTIMIZERS:
         chosen = "mlp" if optim in (*COSTLY, "gd", "muon") else "cnn"
         for model in MODELS:

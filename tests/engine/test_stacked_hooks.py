@@ -35,7 +35,7 @@ def length(steps: int) -> list[str]:
 
 
 def stacked() -> Iterator[Any]:
-    """Every mechanism with every model; unless slow tests are asked for, all at once with every one, one with one."""
+    """Every mechanism with every model. In the fast tests, each has one model; all of them together have every one."""
     for mechanism, asked in MECHANISMS.items():
         for model in (models := [model for model in MODELS if fits(asked, model)]):
             marks = [pytest.mark.slow] if mechanism != "all at once" and model != models[0] else []

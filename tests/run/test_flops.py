@@ -31,7 +31,7 @@ def test_layers_multiply_as_the_counter_of_operations_says(which: str, job: Make
 
 
 def test_a_run_does_not_import_the_compiler(tmp_path: Path) -> None:
-    """PyTorch 2.10 imports sympy to draw weights without memory, as a run does first: that is not the run's."""
+    """What PyTorch itself imports to draw on ``meta`` is not counted: in 2.10 that is sympy."""
     program = (
         "import sys, torch; torch.empty(1, device='meta').uniform_(); there = set(sys.modules); "
         "from runner.cli.main import main; "

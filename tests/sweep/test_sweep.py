@@ -14,11 +14,13 @@ import pytest
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from runner.config import hydra_door
 from runner.config.check import check
 from runner.config.compose import Composer, start_hydra
 from runner.config.options import COMBINED_GROUPS
 from runner.sweep.plan import Grid, plan, spell_out_seeds, split_unions
 from tests.support import forked, killed
+from tests.support.composed import COMPOSED
 from tests.support.known import TINY
 from tests.support.pasted import pasted
 from tests.support.records import rows_by_run, run_folders, summary_of
@@ -66,7 +68,8 @@ def without_specs(config: object) -> object:
 
 
 @pytest.mark.parametrize("draw", range(12))
-def test_composing_fast_is_composing_as_hydra_does(draw: int) -> None:
+def test_composing_fast_is_composing_as_hydra_does(draw: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hydra_door, "compose", COMPOSED)
     rng = random.Random(draw)
     loader = start_hydra().config_loader
     composer = Composer.of(loader)
@@ -78,7 +81,10 @@ def test_composing_fast_is_composing_as_hydra_does(draw: int) -> None:
     assert composer.compose(overrides).config == check(theirs)
 
 
-def test_planning_a_job_whole_costs_less_than_half_of_what_hydras_composing_does(folder: Path) -> None:
+def test_planning_a_job_whole_costs_less_than_half_of_what_hydras_composing_does(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hydra_door, "compose", COMPOSED)  # nothing is there before
     loader = start_hydra().config_loader
     composer = Composer.of(loader)
     jobs = composer.expand(["init=he,xavier", "optim=sgd,adamw", f"seed={','.join(map(str, range(50)))}"])
