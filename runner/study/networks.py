@@ -122,13 +122,13 @@ def grokking(records: Records) -> Judgement:
             curves[f"{said}, seen"], curves[f"{said}, not seen"] = (steps, known), (steps, unknown)
     later, before = interval(np.log(ratios)), interval(np.array(kept))
     without, learned = interval(np.array(others)), float(np.min(ends))
+    least, later_by = learned >= UNKNOWN, f"interval above log {LATER:g}"
     rows: Rows = [
-        compared("least accuracy on the others at the end", learned, learned, learned, f"≥ {UNKNOWN}", False),
-        compared("log of steps to the others over steps to the seen", *later, f"interval above log {LATER:g}", False),
+        compared("least accuracy on the others at the end", learned, learned, learned, f"≥ {UNKNOWN}", least),
+        compared("log of steps to the others over steps to the seen", *later, later_by, later[1] > np.log(LATER)),
         compared("accuracy on the others when the seen are known", *before, "interval below 0.5", before[2] < 0.5),
         compared("accuracy on the others at the end without decay", *without, "reported", True),
     ]
-    rows[0]["holds"], rows[1]["holds"] = learned >= UNKNOWN, later[1] > np.log(LATER)
     axes = ("steps", "accuracy")
     plot = lines("grokking", "Addition modulo a prime", axes, curves, log=False, log_x=False)
     return judgement(rows, plot)

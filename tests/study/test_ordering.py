@@ -10,6 +10,31 @@ from tests.support.made_records import judged, made_records
 
 
 @pytest.mark.parametrize(
+    ("run", "loss", "row"),
+    [
+        ((), 0.1, None),
+        (("he_normal", 30, "sgd"), 0.7, 0),
+        (("xavier_uniform", 30, "sgd"), 2.2, 1),
+        (("he_normal", 10, "sgd"), 0.7, 2),
+        (("xavier_uniform", 10, "sgd"), 0.7, 3),
+        (("xavier_uniform", 30, "adam"), 0.7, 4),
+        (("default", 30, "adam"), 2.2, 5),
+    ],
+)
+def test_each_run_must_train_or_stall_at_depth_30(run: tuple[object, ...], loss: float, row: int | None) -> None:
+    """One seed of what should train, at its best rate, or one rate of what should stall, takes this loss."""
+    stall = {("xavier_uniform", 30, "sgd"), ("default", 30, "adam")}
+    kinds = [*product(("he_normal", "xavier_uniform"), (10, 30), ("sgd",)), ("xavier_uniform", 30, "adam"), *stall]
+    rows: list[dict[str, object]] = []
+    for (init, depth, optim), lr, seed in product(dict.fromkeys(kinds), (0.1, 0.3), range(3)):
+        usual = "nan" if lr == 0.3 else 2.3 if (init, depth, optim) in stall else 0.1  # at the other rate all diverge
+        taken = loss if (init, depth, optim) == run and seed == 1 and lr == 0.1 else usual
+        setting = {"init": init, "model.depth": depth, "optim": optim, "optim.lr": lr, "seed": seed}
+        rows.append(setting | {"final_train_loss": taken})
+    assert judged(ordering.depth_30(made_records(rows))) == [number != row for number in range(6)]
+
+
+@pytest.mark.parametrize(
     ("power", "bend", "told", "holds"),
     [
         (1.0, 300, 1.05, [True, True, True]),

@@ -1,10 +1,12 @@
 """Records made up for the judgement of a study, and what the judgement says of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from runner.after.members import Predicted
 from runner.report.load import Records
 from runner.study.study import Judgement
 
@@ -19,3 +21,15 @@ def made_records(rows: Sequence[Mapping[str, object]]) -> Records:
 def judged(found: Judgement) -> list[bool]:
     """Whether each row holds, of those that are judged."""
     return [bool(row["holds"]) for _, row in found.numbers.iterrows() if row["expected"] != "reported"]
+
+
+def predicting(
+    shares: Callable[[int], np.ndarray], labels: np.ndarray
+) -> Callable[[Records, Sequence[str]], Predicted]:
+    """What stands for a study's ``predicted``: each run's probabilities ``[n, classes]``, made up from its place."""
+
+    def predicted(records: Records, run_ids: Sequence[str]) -> Predicted:
+        outputs = np.stack([shares(int(run_id)) for run_id in run_ids])
+        return Predicted(outputs, labels, np.arange(len(labels)))
+
+    return predicted
