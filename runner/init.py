@@ -201,6 +201,12 @@ def filled_modules(model: nn.Module) -> list[tuple[str, Filled]]:
     return [(name, module) for name, module in model.named_modules() if isinstance(module, Filled)]
 
 
+def called_modules(model: nn.Module) -> list[tuple[str, Filled]]:
+    """Return those of ``filled_modules`` that are called; torch's attention reads the weight of its last layer."""
+    read = {id(module.out_proj) for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
+    return [(name, module) for name, module in filled_modules(model) if id(module) not in read]
+
+
 def filled_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
     """Return the weights that initializers fill, by their layer's name: of a recurrent layer one a gate.
 

@@ -6,7 +6,7 @@ from fastapi import Body, FastAPI
 
 app, session = FastAPI(), onnxruntime.InferenceSession("model.onnx")
 (port,) = session.get_inputs()
-numbers = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}[port.type]
+numbers = {"tensor(float)": np.float32, "tensor(int64)": np.int64}[port.type]
 
 
 @app.post("/predict")

@@ -1,6 +1,6 @@
 """The ways to make a trained network smaller, one after another: as they are typed, and as runs that are trained."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ WAYS = (*TRAINED, SMALLER, *INT8)
 DEFAULT = ("prune_structured", "prune_structured+static", "prune", "low_rank", "static", "dynamic")
 STUDENT = 0.5
 """Share of the width that a student has where none is given."""
-_REPLACED = ("init", "compress", "name", "save", "epochs", "max_steps", "force", "retry", "pause_at", "dry_run")
+_REPLACED = ("init", "compress", "name", "save", "force", "retry", "pause_at", "dry_run")
 _CONTROL = ("workers", "skip_invalid", "fail_fast", "baselines", "engine")
 
 
@@ -93,6 +93,8 @@ class Dense:
     config: dict[str, Any]
     overrides: tuple[str, ...]
     """By which it was asked for."""
+    allow: Collection[str] = ()
+    """Import paths of the user's own parts that may be imported."""
 
     @property
     def name(self) -> str:
@@ -108,12 +110,13 @@ class Dense:
         Args:
             chain: whose options they are.
             source: the run whose weights it begins with.
-            length: overrides of its length and rate.
+            length: overrides of its length and rate, which are the dense run's without them.
             width: of a student.
         """
         kept = self._kept(*_REPLACED, *(["model.width"] if width else []))
-        if any(_is_of(o, ["optim.lr"]) for o in length):
-            kept = [o for o in kept if not _is_of(o, ["optim.lr"])]
+        for key, replaced in (("epochs", ("epochs", "max_steps")), ("optim.lr", ("optim.lr",))):
+            if any(_is_of(o, [key]) for o in length):
+                kept = [o for o in kept if not _is_of(o, replaced)]
         names = [name for name, _ in chain.trained]
         numbers = [f"compress.{name}.{TRAINED[name]}={value:g}" for name, value in chain.trained if value is not None]
         wide = [f"model.width={width}"] if width else []
@@ -122,7 +125,9 @@ class Dense:
 
     def narrower(self, width: int, taught: bool) -> list[str]:
         """Return the overrides of a network of another width trained as this one was; ``taught`` by it too."""
-        kept = self._kept("model.width", "model.widths", "model.width_multiplier", "name", "save", "force", "pause_at")
+        begun = ("init", "finetune") if self.config["init"]["_option_"] == "pretrained" else ()  # weights of this width
+        size = ("model.width", "model.widths", "model.width_multiplier")
+        kept = self._kept(*begun, *size, "name", "save", "force", "pause_at")
         more: list[str] = []
         if taught:
             kept = [o for o in kept if o.partition("=")[0] != "regularization"]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from runner.after import plain_form
 from runner.engine.checkpoint import DIGEST_BYTES
 from runner.errors import ConfigError, RecordError
 from runner.run.load import Trained
@@ -177,6 +178,7 @@ def soup(members: Sequence[Trained]) -> Trained:
     Raises:
         ConfigError: if their weights cannot be averaged.
     """
+    members = [plain_form.plain(member) for member in members]  # the mean of two products is not that of their factors
     first, others = copy.deepcopy(members[0]), members[1:]
     numbers = first.state_dict()
     for other in others:

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from runner.after.compressed_table import Row, table
 from runner.after.export import CALIBRATION
 from runner.after.latency import in_turns
 from runner.after.plain_form import plain
-from runner.after.predict import last_outputs, part_of_data
+from runner.after.predict import evenly, last_outputs, part_of_data
 from runner.after.sizes import width_of_size
 from runner.compress.fake_quantized import converted
 from runner.config.compose import Composer
@@ -59,6 +59,8 @@ class Work:
 
     composer: Composer
     length: Sequence[str]
+    allow: Collection[str]
+    """Import paths of the user's own parts that may be imported."""
     found: dict[str, list[Measured]] = field(default_factory=dict)
     """By the row's name, a network a dense run."""
     notes: list[str] = field(default_factory=list)
@@ -69,7 +71,7 @@ class Work:
         Raises:
             RecordError: if it did not end well.
         """
-        outcome = run_job(prepare(self.composer.compose(overrides)), "last")
+        outcome = run_job(prepare(self.composer.compose(overrides), self.allow), "last")
         assert outcome is not None, "it waits where another process trains the run"
         if outcome.summary["status"] not in SOUND:
             raise RecordError(f"{outcome.job.folder}: {outcome.summary['status']}, {outcome.summary['stop_reason']}")
@@ -83,6 +85,7 @@ def compress(
     small: bool = True,
     rounds: int = 100,
     config_dir: str | None = None,
+    allow: Collection[str] = (),
 ) -> list[str]:
     """Make trained runs smaller in several ways, and return the lines of a table, which is also written as CSV.
 
@@ -93,19 +96,20 @@ def compress(
         small: train dense networks of equal size, too.
         rounds: calls of which each latency is the median.
         config_dir: the user's own YAMLs.
+        allow: import paths of the user's own parts that may be imported.
 
     Raises:
         ConfigError: for what cannot be compressed so; nothing was trained.
         RecordError: if a run does not end well.
     """
     onnx_program.refuse_without_onnx("optbench compress")
-    dense = dense_runs(Path(place))
-    work = Work(Composer.over(config_dir), length)
+    dense = dense_runs(Path(place), allow)
+    work = Work(Composer.over(config_dir), length, allow)
+    models = [load_model(run.folder, allow) for run in dense]
     chains = _possible(work, dense[0], chains)
     if (share := share_of_one_class(read_summary(dense[0].folder) or {})) is not None:
         work.notes.append(f"classes are skewed: naming the largest for every test sample is right in {share:.2%}")
-    for run in dense:
-        model = load_model(run.folder)
+    for run, model in zip(dense, models, strict=True):
         _note(work, DENSE, as_program(model, run, None))
         if any(chain.rounds for chain in chains):
             _note(work, f"{DENSE} (PyTorch)", _eager(model, run, run.folder, rounded=False))
@@ -114,12 +118,12 @@ def compress(
             if chain.before not in folders:
                 folders[chain.before] = _trained(work, run, chain)
             folder = folders[chain.before]
-            one = load_model(folder)
+            one = load_model(folder, allow)
             measured = _eager(one, run, folder, rounded=True) if chain.rounds else as_program(one, run, chain, folder)
             _note(work, chain.said, measured)
             if small and not chain.rounds:
                 _small(work, run, chain, measured)
-    times = _times(work.found, part_of_data(dense[0].folder, "test").x, rounds)
+    times = _times(work.found, part_of_data(dense[0].folder, "test", allow).x, rounds)
     rows = [_row(name, work.found, times, chains) for name in work.found]
     text, cells = table(rows, BATCHES, model.classes is not None, len(dense))
     target = OUTPUTS / dense[0].name / "compress.csv"
@@ -137,7 +141,7 @@ def _note(work: Work, name: str, measured: Measured) -> None:
     work.found.setdefault(name, []).append(measured)
 
 
-def dense_runs(place: Path) -> list[Dense]:
+def dense_runs(place: Path, allow: Collection[str]) -> list[Dense]:
     """Return the runs that are to be made smaller: one, or those of a folder, which have one setting.
 
     Raises:
@@ -158,7 +162,7 @@ def dense_runs(place: Path) -> list[Dense]:
         settings.add(str({k: v for k, v in choices(config).items() if k not in REPLICATES}))
         if options_in(config.get("compress")):
             raise ConfigError(f"{folder} is compressed already: give the dense run")
-        found.append(Dense(folder.resolve(), config, tuple(read_overrides(folder))))
+        found.append(Dense(folder.resolve(), config, tuple(read_overrides(folder)), allow))
     if len(settings) > 1:
         raise ConfigError(f"{place} holds {len(settings)} settings: give one run, or a folder of one setting's seeds")
     if not found:
@@ -175,7 +179,8 @@ def _possible(work: Work, run: Dense, chains: Sequence[Chain]) -> list[Chain]:
             if chain.student is not None and width_of_size(run, 1.0) is None:
                 raise ConfigError(f"{chain.said}: the model has no width by which it could be smaller")
             if chain.trained and chain.student is None:
-                build(prepare(work.composer.compose(run.trained(chain, run.folder, work.length, None))))
+                overrides = run.trained(chain, run.folder, work.length, None)
+                build(prepare(work.composer.compose(overrides), run.allow))
         except ConfigError as error:
             if asked:
                 raise
@@ -208,18 +213,18 @@ def _small(work: Work, run: Dense, chain: Chain, measured: Measured) -> None:
         work.notes.append(f"{chain.said}: no dense network of that size is made, as the model has no single width")
         return
     folder = work.trained(run.narrower(width, taught=False))
-    _note(work, f"small for {chain.said}", as_program(load_model(folder), run, None, folder))
+    _note(work, f"small for {chain.said}", as_program(load_model(folder, run.allow), run, None, folder))
 
 
 def as_program(model: Trained, run: Dense, chain: Chain | None, folder: Path | None = None) -> Measured:
     """Return a model as onnxruntime runs it, in int8 where the chain ends so."""
     parameters = list(model.network.parameters())
-    test = part_of_data(run.folder, "test")
+    test = part_of_data(run.folder, "test", run.allow)
     x = onnx_program.raw_inputs(test.x)
     proto = onnx_program.program_of(plain(model), x)
     if chain is not None and chain.int8:
-        train = part_of_data(run.folder, "train").x[:CALIBRATION]
-        proto = onnx_program.quantized(proto, chain.int8, onnx_program.raw_inputs(train))
+        ranges = evenly(part_of_data(run.folder, "train", run.allow), CALIBRATION).x
+        proto = onnx_program.quantized(proto, chain.int8, onnx_program.raw_inputs(ranges))
     session = onnx_program.session_of(proto)
 
     def call(x: Any) -> Any:
@@ -246,7 +251,7 @@ def _eager(model: Trained, run: Dense, folder: Path, rounded: bool) -> Measured:
     """Return a model as PyTorch runs it; ``rounded``, with torchao's int8."""
     if rounded:
         model.network = converted(model.network)
-    test = part_of_data(run.folder, "test")
+    test = part_of_data(run.folder, "test", run.allow)
     x, held = onnx_program.raw_inputs(test.x), io.BytesIO()
     torch.save(model.network.state_dict(), held)
 

@@ -26,7 +26,7 @@ def single(made: Made, composer: Composer) -> Job:
     if len({m.folder for m in members}) == 1:
         raise ConfigError("--equal: the members are snapshots of one run, which is the single run of equal compute")
     best = next((m for m in members if m.title == made.judged.best), members[0])
-    return equal_job(best, cost["steps"] / cost["steps_of_one"], composer)
+    return equal_job(best, cost["steps"] / cost["steps_of_one"], composer, made.team.allow)
 
 
 def compare(made: Made, job: Job) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """A trained model as a program that runs without optbench."""
 
+import json
 import os
 import warnings
 from collections.abc import Collection
@@ -12,7 +13,7 @@ import torch
 from runner import __version__
 from runner.after import card, onnx_program
 from runner.after.plain_form import plain, settle_autograd
-from runner.after.predict import labels_of, part_of_data
+from runner.after.predict import evenly, labels_of, part_of_data
 from runner.data import Samples
 from runner.errors import ConfigError, RecordError
 from runner.run.load import Trained, load_model
@@ -62,8 +63,8 @@ def exported(run: str | Path, path: str | Path, allow: Collection[str] = (), qua
     if path.suffix == ".pt2":
         difference, lines = _as_pt2(model, path, samples)
     else:
-        train = part_of_data(run, "train", allow).x[:CALIBRATION] if quantize == "static" else samples.x[:0]
-        difference, lines = _as_onnx(model, path, (samples, tested), quantize, onnx_program.raw_inputs(train))
+        ranges = evenly(part_of_data(run, "train", allow), CALIBRATION).x if quantize == "static" else samples.x[:0]
+        difference, lines = _as_onnx(model, path, (samples, tested), quantize, onnx_program.raw_inputs(ranges))
     write_whole(place, card.card(run, path, model, lines))
     said = [*(f"{path}: {line}" for line in lines), f"{place}: data, setting, quality and limits"]
     return Exported(difference, said)
@@ -73,9 +74,8 @@ def _samples(run: str | Path, allow: Collection[str]) -> tuple[Samples, int]:
     """Return the samples of a check: those of test, of which there are so many, then of train where they are few."""
     test = part_of_data(run, "test", allow)
     if len(test) >= SAMPLES:
-        return test[np.arange(SAMPLES)], SAMPLES
-    train = part_of_data(run, "train", allow)
-    more = train[np.arange(min(SAMPLES - len(test), len(train)))]
+        return evenly(test, SAMPLES), SAMPLES
+    more = evenly(part_of_data(run, "train", allow), SAMPLES - len(test))
     return Samples(np.concatenate([test.x, more.x]), np.concatenate([test.y, more.y])), len(test)
 
 
@@ -86,7 +86,7 @@ def _as_pt2(model: Trained, path: Path, samples: Samples) -> Exported:
     program = torch.export.export(model, (x[:3],), dynamic_shapes=({0: batch},))
     beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        torch.export.save(program, beside, extra_files={"labels.txt": "\n".join(map(str, labels_of(model)))})
+        torch.export.save(program, beside, extra_files={"labels.json": json.dumps(list(labels_of(model)))})
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given buffer is not writable")  # PyTorch 2.10's own reading
             difference = float((torch.export.load(beside).module()(x) - model(x)).abs().max())
@@ -101,7 +101,7 @@ def _as_pt2(model: Trained, path: Path, samples: Samples) -> Exported:
         beside.unlink(missing_ok=True)
     kind = str(x.dtype).removeprefix("torch.")
     lines = [
-        f"torch.export of torch {torch.__version__}; the file labels.txt in it holds the labels, one a line",
+        f"torch.export of torch {torch.__version__}; the file labels.json in it holds the labels, a list",
         f"input x: {kind} [batch, {', '.join(map(str, model.shape))}]",
         f"output: {'logits' if model.classes is not None else 'numbers'}, as the model gives them",
         f"outputs within {difference:.1g} of the model's on {len(x)} samples",

@@ -62,7 +62,7 @@ def refuse_without_onnx(said: str) -> None:
 
 
 def raw_inputs(x: Numbers) -> Numbers:
-    """Return samples as a program takes them: whole numbers as the data has them, others in float32."""
+    """Return samples as a program takes them: characters and tokens as they are, others in float32."""
     return np.ascontiguousarray(x.astype(np.float32) if x.dtype.kind == "f" else x)
 
 

@@ -35,6 +35,11 @@ def part_of_data(run: str | Path, part: str, allow: Collection[str] = ()) -> Sam
     return samples
 
 
+def evenly(samples: Samples, most: int) -> Samples:
+    """Return so many samples at most, evenly over all: a data set may lie sorted by class."""
+    return samples if len(samples) <= most else samples[np.linspace(0, len(samples) - 1, most).astype(np.int64)]
+
+
 def _home(run: str | Path, part: str) -> str | Path:
     """Return the run whose data are asked for: of an ensemble its first member, whose part is that of all.
 
@@ -69,18 +74,29 @@ def source_of(run: Path, config: Config, allow: Collection[str], said: str) -> S
     return replace(source, samples=source.samples.counted(), val=val, test=test)
 
 
-def targets_of(samples: Samples, model: Trained) -> list[Any]:
-    """Return the targets of a run's own part as they are called; of a text the one after the last character."""
-    last = samples.y.reshape(len(samples), -1)[:, -1].tolist()
-    return last if model.classes is None else [labels_of(model)[int(y)] for y in last]
+def targets_of(samples: Samples, model: Trained) -> list[dict[str, Any]]:
+    """Return a row for each sample of a run's own part: its targets, classes as they are called.
+
+    Of a text it is the character after the last one.
+    """
+    y = samples.y.reshape(len(samples), -1)
+    if model.classes is None:
+        return _numbered("target", y)
+    return [{"target": labels_of(model)[int(place)]} for place in y[:, -1]]
+
+
+def _numbered(name: str, numbers: Array) -> list[dict[str, Any]]:
+    """Return a row for each row of numbers ``[n, k]``; they are told apart by 0, 1 … where there are several."""
+    names = [name] if numbers.shape[1] == 1 else [f"{name}_{i}" for i in range(numbers.shape[1])]
+    return [dict(zip(names, row, strict=True)) for row in numbers.tolist()]
 
 
 def read_own(path: str | Path, model: Trained) -> tuple[Samples, str | None]:
     """Read a user's samples: as the run read its data, or as plain numbers.
 
     Of a table run that is a table with its columns, of a run on sentences one with its column of texts; of a run on
-    pictures a picture or a folder of them; of a text the end of a file, as one sample. Else, and from .npy always, it
-    is arrays of inputs as the network is given them before they are normalized, a row of a .csv each.
+    pictures a picture or a folder of them; of a text the end of a file, as one sample. Else, and of tables and pictures
+    from .npy too, it is arrays of inputs as the network is given them before they are normalized, a row of a .csv each.
 
     Returns:
         The samples, whose y is empty where no target is known, and a note on how they were read, if there is any.
@@ -121,9 +137,14 @@ def _read_numbers(path: str | Path, shape: tuple[int, ...]) -> Array:
         values = values.astype(values.dtype.newbyteorder("="))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--input {path} cannot be read as numbers: {error}") from error
-    if len(values) == 0 or values[0].size != np.prod(shape):
+    as_they_are, flat = _without_ones(values.shape[1:]) == _without_ones(shape), values.shape[1:] == (np.prod(shape),)
+    if len(values) == 0 or not (as_they_are or flat):
         raise ConfigError(f"--input {path} must hold samples of shape {list(shape)}, got {list(values.shape[1:])}")
     return cast(Array, values.reshape(len(values), *shape))
+
+
+def _without_ones(shape: Sequence[int]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _read_text(path: str | Path, context: int, alphabet: str) -> Array:
@@ -151,8 +172,7 @@ def predict(model: Trained, x: Array, probabilities: bool = False) -> list[dict[
     if model.classes is None:
         if probabilities:
             raise ConfigError("--probabilities are of classes, and this run predicts numbers")
-        names = ["prediction"] if outputs.shape[1] == 1 else [f"prediction_{i}" for i in range(outputs.shape[1])]
-        return [dict(zip(names, row, strict=True)) for row in outputs.tolist()]
+        return _numbered("prediction", outputs.numpy())
     shares = outputs.softmax(1)
     best, labels = shares.max(1), labels_of(model)
     rows = [

@@ -19,7 +19,7 @@ def width_of_size(run: Dense, parameters: float) -> int | None:
     step = model.get("heads", 1)
 
     def size(units: int) -> int:
-        function, settings = bind({**model, "width": units * step}, ())
+        function, settings = bind({**model, "width": units * step}, run.allow)
         with torch.device("meta"):
             made = network(function, model, saved.get("alphabet"), vocabulary_of(saved))
             built: nn.Module = made(tuple(saved["shape"]), saved["outputs"], **settings)

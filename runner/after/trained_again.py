@@ -1,6 +1,6 @@
 """Runs that are asked for beside those that are there: members that kept no weights, and one of equal compute."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from runner.after.members import Member
@@ -43,15 +43,15 @@ def refuse(missing: Sequence[Member], members: Sequence[Member]) -> ConfigError:
     )
 
 
-def jobs_again(missing: Sequence[Member], composer: Composer) -> list[Job]:
+def jobs_again(missing: Sequence[Member], composer: Composer, allow: Collection[str]) -> list[Job]:
     """Return the jobs that train members anew, their weights kept; nothing has been written.
 
     Raises:
-        ConfigError: if one would be another run, or lie elsewhere.
+        ConfigError: if one would be another run, or lie elsewhere, or has a part that is not allowed.
     """
     found = []
     for member in missing:
-        job = prepare(composer.compose([*overrides_of(member), "save=last"]))
+        job = prepare(composer.compose([*overrides_of(member), "save=last"]), allow)
         if job.run_id != member.run_id:
             raise ConfigError(f"--train: {member.folder} is another run now: its data, YAMLs or parts have changed")
         if job.folder.resolve() != member.folder.resolve():
@@ -62,7 +62,7 @@ def jobs_again(missing: Sequence[Member], composer: Composer) -> list[Job]:
     return found
 
 
-def equal_job(best: Member, times: float, composer: Composer) -> Job:
+def equal_job(best: Member, times: float, composer: Composer, allow: Collection[str]) -> Job:
     """Return the job of a member's setting with as many steps as all members together.
 
     Raises:
@@ -73,7 +73,7 @@ def equal_job(best: Member, times: float, composer: Composer) -> Job:
     length = "max_steps" if best.config.get("max_steps") is not None else "epochs"
     longer = max(1, round(times * best.config[length]))
     kept = [o for o in asked if key_of(o) not in keys]
-    return prepare(composer.compose([*kept, f"{length}={longer}", f"name={name}", "save=last"]))
+    return prepare(composer.compose([*kept, f"{length}={longer}", f"name={name}", "save=last"]), allow)
 
 
 def train(jobs: Sequence[Job], command: str, report: Report) -> list[Outcome]:

@@ -55,6 +55,11 @@ class Parser(argparse.ArgumentParser):
         about = "a folder of YAMLs of your own, such as DIR/optim/mine.yaml"
         self.add_argument("-cd", "--config-dir", metavar="DIR", help=about, words=FOLDERS)
 
+    def add_allow(self) -> None:
+        """Add ``--allow``."""
+        about = "import path of a part of your own that may be imported, such as mine.Net"
+        self.add_argument("--allow", action="append", default=[], metavar="PATH", help=about)
+
     def add_overrides(self, about: str) -> None:
         """Add ``group=option`` and ``key=value``, any number of them."""
         self.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=about, words=offered)

@@ -28,6 +28,7 @@ def parser() -> Parser:
     about = "calls to time each latency by (default: 100)"
     parser.add_argument("--rounds", type=whole_number, default=100, metavar="N", help=about)
     parser.add_config_dir()
+    parser.add_allow()
     return parser
 
 
@@ -49,7 +50,13 @@ def run(argv: Sequence[str]) -> int:
     length = [] if arguments.epochs is None else [f"epochs={arguments.epochs}"]
     length += [] if arguments.lr is None else [f"optim.lr={arguments.lr}"]
     said = compress(
-        arguments.run, chains, length, not arguments.no_small, arguments.rounds, config_dir=arguments.config_dir
+        arguments.run,
+        chains,
+        length,
+        not arguments.no_small,
+        arguments.rounds,
+        config_dir=arguments.config_dir,
+        allow=arguments.allow,
     )
     print("\n".join(said))
     return 0

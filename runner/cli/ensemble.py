@@ -1,6 +1,7 @@
 """``optbench ensemble DIR|RUN…``: trained runs combined, and what that gains and costs."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -39,8 +40,7 @@ def parser() -> Parser:
     about = "also train the best member's setting for as long as all members together, and compare"
     parser.add_argument("--equal", action="store_true", help=about)
     parser.add_config_dir()
-    about = "import path of a part of your own that may be imported, such as mine.Net"
-    parser.add_argument("--allow", action="append", default=[], metavar="PATH", help=about)
+    parser.add_allow()
     return parser
 
 
@@ -56,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
         print(f"optbench: left out: {reason}", file=sys.stderr)
     command = joined(["optbench", "ensemble", *argv])
     try:
-        members = _with_weights(members, arguments.train, arguments.config_dir, command)
+        members = _with_weights(members, arguments, command)
         if arguments.snapshots:
             members = snapshots_of(members)
         team = Team(members, arguments.allow)
@@ -70,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _with_weights(members: "list[Member]", train: bool, config_dir: str | None, command: str) -> "list[Member]":
+def _with_weights(members: "list[Member]", asked: Namespace, command: str) -> "list[Member]":
     """Return the members with their weights, those that kept none trained again where that is asked for."""
     from runner.after import trained_again
     from runner.after.members import find
@@ -78,12 +78,12 @@ def _with_weights(members: "list[Member]", train: bool, config_dir: str | None, 
     missing = trained_again.lacking(members) if len(members) > 1 else []
     if not missing:
         return members
-    if not train:
+    if not asked.train:
         raise trained_again.refuse(missing, members)
     from runner.config.compose import Composer
     from runner.sweep.terminal import reporter
 
-    jobs = trained_again.jobs_again(missing, Composer.over(config_dir))
+    jobs = trained_again.jobs_again(missing, Composer.over(asked.config_dir), asked.allow)
     trained_again.train(jobs, command, reporter(len(jobs)))
     return find([str(member.folder) for member in members])[0]
 

@@ -35,8 +35,7 @@ def parser() -> Parser:
     parser.add_argument("--export", metavar="FILE", help=about, words=FILES)
     about = "int8 weights in the .onnx: static (ranges of training samples), dynamic (of each batch)"
     parser.add_word("--quantize", words=INT8, metavar="HOW", help=about)
-    about = "import path of a part of your own that may be imported, such as mine.Net"
-    parser.add_argument("--allow", action="append", default=[], metavar="PATH", help=about)
+    parser.add_allow()
     return parser
 
 
@@ -90,13 +89,13 @@ def run(argv: Sequence[str]) -> int:
         samples, note = _read(arguments.input, model)
         if note:
             print(f"optbench: {note}", file=sys.stderr)
-        targets = samples.y.tolist() if samples.y.ndim == 1 else None
+        targets = [{"target": y} for y in samples.y.tolist()] if samples.y.ndim == 1 else None
     else:
         samples = part_of_data(arguments.run, arguments.part or "test", arguments.allow)
         targets = targets_of(samples, model)
     rows = predict(model, samples.x, arguments.probabilities)
     if targets is not None:
-        rows = [{"target": y} | row for y, row in zip(targets, rows, strict=True)]
+        rows = [target | row for target, row in zip(targets, rows, strict=True)]
     assert samples.at is not None, "each sample knows where it was read"
     writer = csv.DictWriter(sys.stdout, ["sample", *rows[0]], lineterminator="\n")
     writer.writeheader()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from runner.engine.hooks import Hook
 from runner.errors import ConfigError
-from runner.init import filled_modules
+from runner.init import called_modules
 
 
 @dataclass
@@ -22,9 +22,8 @@ class Factors(Hook):
     def parametrize(self, model: nn.Module, x: Tensor) -> None:
         """Put two layers in the place of each that is thereby smaller: its best approximation of that rank."""
         found = 0
-        inside = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
-        for name, layer in filled_modules(model)[:-1]:
-            if id(layer) in inside or not isinstance(layer, nn.Linear | nn.Conv2d) or getattr(layer, "groups", 1) > 1:
+        for name, layer in called_modules(model)[:-1]:
+            if not isinstance(layer, nn.Linear | nn.Conv2d) or getattr(layer, "groups", 1) > 1:
                 continue
             rows, columns = layer.weight.shape[0], layer.weight[0].numel()
             rank = max(1, round(self.share * min(rows, columns)))
@@ -60,6 +59,7 @@ def factored(layer: nn.Linear | nn.Conv2d, rank: int) -> nn.Sequential:
             layer.padding,  # type: ignore[arg-type]
             layer.dilation,  # type: ignore[arg-type]
             bias=False,
+            padding_mode=layer.padding_mode,
         )
         pair = first_of_two, nn.Conv2d(rank, rows, 1, bias=bias)
     for part in pair:

@@ -169,6 +169,11 @@ def concat(*, parts: list[str], args: dict[str, Any]) -> Source:
                 f"data.args.{name}.test_fraction must be that of {parts[0]}, {first.test_fraction}, as the test set is "
                 f"held out of both together, got {source.test_fraction}"
             )
+    if odd := next((name for name, source in zip(parts, sources, strict=True) if source.val is not None), None):
+        raise ConfigError(
+            f"data.parts={parts}: {odd} has a validation set of its own, which the joined data would leave out: "
+            "give it without one"
+        )
     joined = _joined([s.samples for s in sources])
     tests = [s.test for s in sources if s.test is not None]
     test = _joined(tests) if tests else None

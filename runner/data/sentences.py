@@ -19,6 +19,8 @@ from runner.errors import ConfigError, TableError, closest
 
 KIND = "sentences"
 """Of a ``Source.reading``."""
+_HELPS = ("missing", "missing_values", "kind")
+"""Settings of ``data=csv`` that may help with a label here too; units and the like are not among them."""
 
 
 def text_csv(
@@ -141,7 +143,9 @@ def _refuse_trouble(table: Table, text: str, lengths: Codes) -> None:
     )
     settings: dict[str, Any] | None = {}
     for trouble in troubles:
-        settings = None if settings is None or not trouble.settings else settings | trouble.settings
+        ours = {key: value for key, value in trouble.settings.items() if key in _HELPS}
+        ours |= {"kind": "classes"} if len(ours) < len(trouble.settings) else {}
+        settings = None if settings is None or not trouble.settings else settings | ours
     raise TableError(said, _overview(table, text, lengths, {t.column: t.said for t in troubles}), settings)
 
 
@@ -193,7 +197,7 @@ def _overview(table: Table, text: str, lengths: Codes, troubles: Mapping[str, st
     for name, kind, missing, distinct, becomes in table.overview()[1:]:
         if name in troubles:
             becomes = f"cannot be used: it {troubles[name]}"
-        elif name == text:
+        elif name == text and len(lengths):
             becomes = f"the text: {lengths.mean():.1f} tokens on average, {lengths.max()} at most"
         lines.append((name, kind, missing, distinct, becomes))
     return tuple(lines)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from runner.errors import ConfigError
 from runner.finetune.order import freeze, head_of
 from runner.finetune.partly import Partly
-from runner.init import filled_modules
+from runner.init import called_modules
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
@@ -47,7 +47,7 @@ class Adapters(Partly):
     def parametrize(self, model: nn.Module, x: Tensor) -> None:
         """Add them: the outputs stay as they are, as each adapter adds 0 at first."""
         last = set(head_of(model, "finetune=adapter"))
-        layers = [layer for name, layer in filled_modules(model) if f"{name}.weight" not in last]
+        layers = [layer for name, layer in called_modules(model) if f"{name}.weight" not in last]
         layers = [layer for layer in layers if hasattr(layer, "residual_branches")] or layers
         if not layers:
             raise ConfigError(

@@ -63,7 +63,7 @@ def bitfit() -> Hook:
 
 def _biases(model: nn.Module) -> list[str]:
     last = head_of(model, "finetune=bitfit")
-    biases = [n for n, p in model.named_parameters() if p.ndim == 1 and n.rpartition(".")[2].startswith("bias")]
+    biases = [n for n, p in model.named_parameters() if p.ndim == 1 and "bias" in n.rpartition(".")[2]]
     if not set(biases) - set(last):
         raise ConfigError(
             "finetune=bitfit needs biases before the last layer, and the model has none: use finetune=head"

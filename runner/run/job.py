@@ -119,20 +119,25 @@ class Job:
         return " ".join(self.overrides) or "the defaults"
 
 
-def prepare(composed: Composed) -> Job:
-    """Read the data and name the run; the user's own parts are those that the composed config names.
+def prepare(composed: Composed, allow: Collection[str] | None = None) -> Job:
+    """Read the data and name the run.
+
+    Args:
+        composed: its config.
+        allow: import paths of the user's own parts that may be imported; None: all that the config names, as the user
+            typed them. A run's folder is no user: of what it says, only these.
 
     Raises:
-        ConfigError: if the data or a part is not there.
+        ConfigError: if the data or a part is not there, or is not allowed.
     """
     with explained(composed.known.settings):
-        return _prepared(composed)
+        return _prepared(composed, allow)
 
 
-def _prepared(composed: Composed) -> Job:
+def _prepared(composed: Composed, given: Collection[str] | None) -> Job:
     config, known = composed.config, composed.known
     named = named_by_user(config)
-    allow = frozenset(named.values())
+    allow = frozenset(named.values() if given is None else given)
     # What a measure computes does not decide what the run finds: it is looked for once there is a run to measure.
     found = {key: find_part(key, path, allow) for key, path in named.items() if not key.startswith("metrics")}
     source = read_source(config, allow) if "data" in config else NO_DATA

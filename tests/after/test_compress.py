@@ -2,13 +2,14 @@
 
 import csv
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from runner.after.chains import Chain
+from runner.after.chains import Chain, Dense
 from runner.after.compressed_table import Row, table
 from runner.after.latency import in_turns
 from runner.errors import ConfigError
@@ -41,6 +42,48 @@ def test_a_chain_is_read_as_it_is_typed() -> None:
 def test_a_chain_that_is_none_is_refused(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said.replace("+", r"\+")):
         Chain.read(text)
+
+
+DENSE = Dense(
+    Path("outputs/big/run"),
+    {"name": "big", "init": {"_option_": "pretrained"}, "regularization": {}},
+    ("init=pretrained", "init.run=first", "finetune=lora", "model.width=8", "epochs=3", "max_steps=50", "optim.lr=0.1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("length", "kept", "gone"),
+    [
+        ([], ["epochs=3", "max_steps=50", "optim.lr=0.1"], []),
+        (["epochs=7"], ["epochs=7", "optim.lr=0.1"], ["epochs=3", "max_steps=50"]),
+        (["optim.lr=0.5"], ["epochs=3", "max_steps=50", "optim.lr=0.5"], ["optim.lr=0.1"]),
+    ],
+)
+def test_what_is_cut_is_trained_as_long_as_the_dense_run_unless_it_is_said(
+    length: list[str], kept: list[str], gone: list[str]
+) -> None:
+    asked = DENSE.trained(Chain.read("prune"), DENSE.folder, length, None)
+    assert set(kept) <= set(asked) and not set(gone) & set(asked)
+    assert "init.run='outputs/big/run'" in asked and "init.run=first" not in asked
+
+
+def test_a_small_network_is_trained_from_scratch() -> None:
+    asked = DENSE.narrower(4, taught=False)
+    assert "model.width=4" in asked and "epochs=3" in asked
+    assert not [o for o in asked if o.startswith(("init", "finetune")) or o == "model.width=8"]
+
+
+def test_a_users_own_model_is_imported_only_when_allowed(
+    optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert optbench("train", "epochs=1", "model=custom", "model.target=tests.own_parts.Net", "save=last").code == 0
+    monkeypatch.delitem(sys.modules, "tests.own_parts")
+    refused = optbench("compress", "outputs/default", "prune=0.5")
+    assert refused.code == 2 and "--allow tests.own_parts.Net" in refused.err
+    assert "tests.own_parts" not in sys.modules
+    asked = ["outputs/default", "prune=0.5", "--allow", "tests.own_parts.Net", "--no-small", "--rounds", "2"]
+    made = optbench("compress", *asked)
+    assert made.code == 0 and "prune=0.5" in made.out, made.err
 
 
 def test_calls_are_measured_in_turns() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +13,17 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import balanced_accuracy_score
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import optbench
 from runner.after import ensemble
-from runner.after.combined import FILE, load_model
+from runner.after.combined import FILE, load_model, soup
 from runner.after.judged import measures
 from runner.after.members import Predicted, Team, find, outputs_of, snapshots_of
 from runner.errors import ConfigError, RecordError
 from runner.run.job import parts_of
+from runner.run.load import Trained
 from runner.statistics import ensembles as of
 from tests.support.records import run_folders, summary_of
 
@@ -192,6 +196,13 @@ def test_the_soup_is_one_network_of_mean_weights(here: Path) -> None:
         torch.testing.assert_close(tensor, torch.stack([w[name] for w in weights]).mean(0))
 
 
+def test_the_soup_of_weights_in_another_form_is_of_the_weights_themselves() -> None:
+    saved = {"shape": [3], "classes": 2, "shift": torch.tensor(0.0), "scale": torch.tensor(1.0)}
+    members = [Trained(weight_norm(nn.Linear(3, 2)), saved) for _ in range(3)]
+    mean = torch.stack([member.network.weight for member in members]).mean(0)  # type: ignore[arg-type,misc]
+    torch.testing.assert_close(soup(members).network.weight, mean)
+
+
 def test_snapshots_are_members_for_the_price_of_one_run(here: Path, optbench: Callable) -> None:
     refused = optbench("ensemble", "outputs/cycles")
     assert refused.code == 2 and "--snapshots" in refused.err
@@ -280,6 +291,19 @@ def test_a_sweep_without_weights_says_how_to_get_them_and_train_gets_them(optben
     assert "at equal compute, one run of 2 times the steps" in made.out
     assert [summary_of(run)["test_loss"] for run in sorted(run_folders(folder))] == before
     assert len(run_folders(folder, "default-longer")) == 1
+
+
+def test_a_users_own_model_is_trained_again_only_when_allowed(
+    optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ["model=custom", "model.target=tests.own_parts.Net"]
+    assert optbench("train", "-m", *own, "seeds=2", "epochs=1", "baselines=false").code == 0
+    monkeypatch.delitem(sys.modules, "tests.own_parts")
+    refused = optbench("ensemble", "outputs/default", "--train")
+    assert refused.code == 2 and "--allow tests.own_parts.Net" in refused.err
+    assert "tests.own_parts" not in sys.modules
+    made = optbench("ensemble", "outputs/default", "--train", "--allow", "tests.own_parts.Net")
+    assert made.code == 0, made.err
 
 
 def test_calibration_is_that_of_a_hand_computation() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from torch import nn
 
 import optbench
 from optbench import load_model, load_runs, train
+from runner.data import Samples
 from runner.engine import checkpoint
 from runner.errors import ChangedWarning, ConfigError, OptbenchError
+from runner.run.load import Trained
 from tests.support.known import LOWEST, TINY, VALLEY, VALLEY_WEIGHTS
 from tests.support.records import rows_of, run_folder, summary_of
 
@@ -54,6 +58,38 @@ def test_own_inputs_are_predicted_from_npy_and_csv(run: Path, optbench: Callable
     assert "[1, 8, 8]" in refused.err
 
 
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [((2, 3, 8, 8), True), ((2, 192), True), ((2, 8, 8, 3), False), ((2, 3, 64), False), ((2, 3, 1, 8, 8), True)],
+)
+def test_arrays_in_another_order_are_refused(shape: tuple[int, ...], fits: bool, tmp_path: Path) -> None:
+    from runner.after.predict import read_own
+
+    model = Trained(nn.Flatten(), {"shape": [3, 8, 8], "classes": 3})
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.uint8))
+    if fits:
+        assert read_own(tmp_path / "x.npy", model)[0].x.shape == (2, 3, 8, 8)
+    else:
+        with pytest.raises(ConfigError, match=r"must hold samples of shape \[3, 8, 8\], got"):
+            read_own(tmp_path / "x.npy", model)
+
+
+def test_several_targets_are_printed_as_several_predictions_are(optbench: Callable, folder: Path) -> None:
+    own = ["data=custom", "data.target=tests.own_parts.wholes", "data.args.outputs=2", "model=linear"]
+    assert optbench("train", *own, "epochs=1").code == 0
+    rows = table(optbench("predict", str(run_folder(folder)), "--allow", "tests.own_parts.wholes").out)
+    assert list(rows[0]) == ["sample", "target_0", "target_1", "prediction_0", "prediction_1"]
+
+
+def test_few_samples_of_a_sorted_data_set_are_of_all_of_it() -> None:
+    from runner.after.predict import evenly
+
+    sorted_by_class = Samples(np.zeros((900, 2)), np.repeat(np.arange(9), 100))
+    assert np.bincount(evenly(sorted_by_class, 90).y).tolist() == [10] * 9
+    assert evenly(sorted_by_class, 900) is evenly(sorted_by_class, 1000) is sorted_by_class
+    assert len(evenly(sorted_by_class, 899)) == 899
+
+
 def test_a_model_takes_arrays_as_they_are(run: Path) -> None:
     from runner.after.predict import part_of_data
 
@@ -86,7 +122,9 @@ def test_the_exported_program_gives_the_same_numbers(run: Path, optbench: Callab
     from runner.after.predict import part_of_data
 
     assert optbench("predict", str(run), "--export", "model.pt2").code == 0
-    program = torch.export.load(folder / "model.pt2").module()
+    labels = {"labels.json": ""}
+    program = torch.export.load(folder / "model.pt2", extra_files=labels).module()
+    assert json.loads(labels["labels.json"]) == list(range(10))
     x = torch.from_numpy(part_of_data(run, "test").x)
     for n in (1, 7, 300):
         torch.testing.assert_close(program(x[:n]), load_model(run)(x[:n]), rtol=1e-5, atol=1e-5)

@@ -122,7 +122,15 @@ def test_a_pruned_structure_has_fewer_parameters_bytes_and_flops_and_is_loaded(
     assert next(tuple(p.shape) for p in load_model(small).network.parameters()) == (8, 64)
 
 
-@pytest.mark.parametrize("layer", [nn.Linear(12, 9), nn.Conv2d(3, 8, 3, padding=1, stride=2)], ids=["linear", "conv"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(12, 9),
+        nn.Conv2d(3, 8, 3, padding=1, stride=2),
+        nn.Conv2d(3, 8, 3, padding=1, padding_mode="circular"),
+    ],
+    ids=["linear", "conv", "circular"],
+)
 def test_factors_are_the_best_of_their_rank(layer: nn.Linear | nn.Conv2d) -> None:
     x = torch.randn(4, 12) if isinstance(layer, nn.Linear) else torch.randn(4, 3, 6, 6)
     full = min(layer.weight.shape[0], layer.weight[0].numel())

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner.data import Samples, fingerprint, own
+from runner.data import Samples, Source, fingerprint, own
 from runner.errors import ConfigError, PartError
 from tests.support.made_data import make_cifar, make_pictures, make_table
 
@@ -84,6 +84,14 @@ def test_a_joined_data_set_says_what_it_needs(tmp_path: Path) -> None:
         own.concat(parts=["digits", "csv"], args={"csv": {"path": path, "label": "y"}})
     with pytest.raises(ConfigError, match="does not fit"):
         own.concat(parts=["digits", "quadratic"], args={})
+
+
+def test_a_validation_set_is_not_left_out_of_joined_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = Samples(np.zeros((9, 2)), np.arange(9) % 3)
+    parts = {"wine": Source(samples, 3, "a"), "digits": Source(samples, 3, "b", val=samples)}
+    monkeypatch.setattr(own, "_source", lambda name, settings: parts[name])
+    with pytest.raises(ConfigError, match="digits has a validation set of its own, which the joined data would leave"):
+        own.concat(parts=["wine", "digits"], args={})
 
 
 LABELS = {

@@ -136,6 +136,21 @@ def test_files_without_something_to_learn_are_refused(rows: list[tuple[str, str]
     assert said in str(error.value) and error.value.settings is None
 
 
+@pytest.mark.parametrize("mark", ["{i} stars", "{i}%", "{i},5"])
+def test_labels_that_look_like_numbers_are_classes_on_request(mark: str, tmp_path: Path) -> None:
+    rows = [("some words", mark.format(i=i % 5 + 1)) for i in range(60)]
+    path = write(tmp_path / "s.csv", rows)
+    with pytest.raises(TableError) as error:
+        reading(path)
+    assert error.value.settings == {"kind": "classes"}
+    assert reading(path, kind="classes").labels == tuple(mark.format(i=i + 1) for i in range(5))
+
+
+def test_a_label_that_is_empty_everywhere_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="has no value in any row: there is nothing to predict"):
+        reading(write(tmp_path / "s.csv", [("some words", "")] * 30), missing="drop")
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

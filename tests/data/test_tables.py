@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runner.data.tables.target import as_called
 from runner.errors import ConfigError, TableError
 from tests.support.made_data import make_table, read_table
 
@@ -55,6 +56,12 @@ def test_a_table_that_would_be_misread_is_refused(
     refused = optbench("train", "data=csv", "data.path=table.csv", f"data.label={label}", "max_steps=1")
     assert refused.code == 2 and said in refused.err, refused.err
     assert [p.name for p in folder.iterdir()] == ["table.csv"]
+
+
+def test_labels_of_another_file_are_called_as_training_called_them() -> None:
+    words = np.array(["true", "FALSE", "yes", "1", "", "maybe"], dtype=object)
+    assert as_called(words, ["False", "True"], "boolean") == ["True", "False", "yes", "1", "", "maybe"]
+    assert as_called(np.array(["1.0", "2", "x"], dtype=object), ["1", "2"], "number") == ["1", "2", "x"]
 
 
 def test_missing_values_are_refused_by_name_or_dropped(tmp_path: Path) -> None:

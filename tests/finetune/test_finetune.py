@@ -12,6 +12,7 @@ import yaml
 from torch import Tensor, nn
 
 from runner.engine.state import State, start
+from runner.finetune import adapters, partly
 from runner.finetune.order import layers_of
 from runner.run.build import build
 from runner.run.job import Job
@@ -58,6 +59,32 @@ def test_what_is_trained_is_counted_and_the_rest_stays(
     assert summary_of(run)["trainable_parameters"] == TRAINABLE[option] == sum(before[n].numel() for n in moved)
     after = weights(load_model(run).network)
     assert {name for name, w in after.items() if not torch.equal(w, before[name])} == moved
+
+
+class Attentive(nn.Module):
+    """torch's attention between two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        return self.last(self.attention(h, h, h)[0].mean(1))
+
+
+def test_in_torchs_attention_what_is_trained_acts() -> None:
+    model, x = Attentive(), torch.randn(4, 5, 8)
+    partly.bitfit().parametrize(model, x)
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert trained == {"first.bias", "attention.in_proj_bias", "attention.out_proj.bias", "last.weight", "last.bias"}
+    model = Attentive()
+    adapters.adapter(width=2).parametrize(model, x)
+    model(x).square().sum().backward()
+    assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+    assert any(n.startswith("first.adapter") for n, _ in model.named_parameters())
 
 
 def thawed(state: State) -> int:

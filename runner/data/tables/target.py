@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from runner.data import Array
-from runner.data.tables.columns import TRUE, Column
+from runner.data.tables.columns import FALSE, TRUE, Column
 
 MOST_CLASSES = 20
 """A column of whole numbers with no more values than this is taken for classes."""
@@ -27,9 +27,13 @@ class Target:
 
     @property
     def was_meant_as_numbers(self) -> bool:
-        """Almost all of its texts are numbers, and the others are no names of classes."""
+        """Almost all of its texts are numbers, and the others are no names of classes.
+
+        Where classes are asked for, texts that differ from numbers by more than what is missing are such names.
+        """
         column = self.column
-        if not column.was_meant_as_numbers:
+        as_names = self.kind == "classes" and column.settings and "missing_values" not in column.settings
+        if not column.was_meant_as_numbers or as_names:
             return False
         return bool(column.settings.keys() - {"missing_values"}) or not any(word.isalpha() for word in column.odd)
 
@@ -95,7 +99,7 @@ def as_called(words: npt.NDArray[Any], labels: list[str], kind: str) -> list[str
 
     def meant(word: str) -> object:
         if kind == "boolean":
-            return word in TRUE
+            return word in TRUE if word in (*TRUE, *FALSE) else word
         if kind == "number":
             try:
                 return exact(word, float(word))
