@@ -30,7 +30,19 @@ from tests.support.records import Result, rows_of, run_folder, run_folders, summ
         (["batch=adaptive", "model.normalization=batch"], "batch=adaptive may leave one sample"),
         (["batch=adaptive", "batch.shuffle=false"], "batch.shuffle=false beside batch=adaptive"),
         (["batch=adaptive", "augment=mixup"], "augment=mixup beside batch=adaptive"),
-        (["batch=adaptive", "regularization=swa"], "regularization.swa.start=0.75 is a fraction of the run's steps"),
+        (
+            ["batch=adaptive", "regularization=swa", "regularization.swa.start=9"],
+            "swa beside batch=adaptive, under which",
+        ),
+        (["batch=adaptive", "compress=prune"], "compress=prune beside batch=adaptive, under which the number of steps"),
+        (
+            ["batch=adaptive", "snapshots=3", "save=last"],
+            "snapshots=3 beside batch=adaptive, under which the number of",
+        ),
+        (
+            ["batch=adaptive", "compress=prune_once", "compress.prune_once.start=0.5"],
+            "compress.prune_once.start=0.5 is a share of the run's steps",
+        ),
         (["batch=adaptive", "batch.smallest=65"], "batch.size must be ≥ batch.smallest=65, got 64"),
         (["batch=adaptive", "batch.most=32"], "batch.size must be ≤ batch.most=32, got 64"),
         (["batch=adaptive", "batch.parts=1"], "batch.parts must be a whole number ≥ 2"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from runner import regularization
 from runner.engine import loop, measure
@@ -23,7 +24,7 @@ from runner.run.job import Job
 from runner.run.load import load_model
 from tests.support.known import LOWEST, VALLEY, VALLEY_WEIGHTS
 from tests.support.loops import alone, final_weights, never, rows_from, trained
-from tests.support.records import Result
+from tests.support.records import Result, rows_of, run_folders, summary_of
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -128,6 +129,35 @@ def run_average(run: Any) -> torch.Tensor:
             decay = min(0.9, (1 + step) / (10 + step))
             average = decay * average + (1 - decay) * state.model.readout.weight.detach()
     return average
+
+
+def test_weights_that_layers_share_come_back_after_an_evaluation() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    before = model[0].weight.detach().clone()
+    hook = regularization.ema(decay=0.5)
+    hook.averages = {name: torch.full_like(p, 7.0) for name, p in model.named_parameters()}
+    at = SimpleNamespace(model=model, inputs=None)
+    with hook.evaluating(at):
+        assert (model[2].weight == 7).all()
+    assert torch.equal(model[0].weight, before)
+
+
+@pytest.mark.parametrize(
+    ("optim", "lr"), [("asgd", 3), ("schedule_free", 0.3), ("schedule_free_sgd", 10), ("adamw", 0.3)]
+)
+@pytest.mark.parametrize("engine", ["loop", "fused"])
+def test_the_best_weights_are_judged_as_they_were_whatever_the_optimizer_shows(
+    optim: str, lr: float, engine: str, optbench: Callable[..., Result], folder: Path
+) -> None:
+    asked = ["data.fraction=0.05", "max_steps=120", "eval_every=4", "model.width=16", "seeds=2", f"engine={engine}"]
+    stopping = ["regularization=early_stopping", "regularization.early_stopping.patience=3", "scheduler=constant"]
+    assert optbench("train", "-m", *asked, *stopping, f"optim={optim}", f"optim.lr={lr}", "save=last").code == 0
+    for run in run_folders(folder):
+        losses = [float(row["val_loss"]) for row in rows_of(run)]
+        assert min(losses) < losses[-1]  # the best is not the last
+        assert summary_of(run)["final_val_loss"] == pytest.approx(min(losses), rel=1e-5)
 
 
 def test_swa_is_the_mean_of_the_last_weights_with_batch_norm_measured_anew(job: Callable[..., Job]) -> None:

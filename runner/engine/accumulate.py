@@ -67,11 +67,13 @@ def hessian_times(state: State, x: Tensor, y: Targets, loss: LossOfPart, vectors
     weights, n = [*state.trained], len(x)
     size = min(state.run.micro or n, n)
     found = [torch.zeros_like(weight) for weight in weights]
+    moving = [i for i, weight in enumerate(weights) if weight.requires_grad]  # the others are not trained yet
+    total, by, along = ([of_all[i] for i in moving] for of_all in (found, weights, vectors))
     with sdpa_kernel(SDPBackend.MATH), cudnn.flags(enabled=False):  # the others have one derivative
         for first in range(0, n, size):
             part = x[first : first + size]
             whole = with_penalties(state, loss(state, part, part_of(y, first, first + size), first)) * (len(part) / n)
-            add_hessian_times(found, whole, weights, vectors)
+            add_hessian_times(total, whole, by, along)
     return found
 
 

@@ -80,8 +80,13 @@ def _signals(layers: Mapping[str, nn.Module]) -> Iterator[tuple[dict[str, Tensor
     outputs: dict[str, Tensor] = {}
 
     def note(name: str) -> Any:
-        def hook(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
-            inputs[name], outputs[name] = arguments[0].detach(), output
+        def hook(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
+            inputs[name] = arguments[0].detach()
+            if output.requires_grad:
+                outputs[name] = output
+                return output
+            outputs[name] = output.detach().requires_grad_()  # of a layer that is not trained, nor any before it
+            return outputs[name].clone()
 
         return hook
 

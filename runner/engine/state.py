@@ -68,6 +68,8 @@ class State:
     """In which the model's images lie: see ``runner.engine.layout``."""
     judged: dict[str, Tensor] = field(default_factory=dict)
     """What the model, as it has ended, gives for ``probe`` and ``val``: empty where that is not known."""
+    restored: bool = False
+    """The model holds the weights of the best evaluation, as they were judged."""
     optimized_together: int = 1
     """Runs that share the optimizer."""
     stack_size: int = 0
@@ -130,7 +132,8 @@ class State:
     def evaluating(self) -> Iterator[None]:
         """Put the model into evaluation mode, with the weights that are judged where those are not the stepped ones."""
         with contextlib.ExitStack() as put_in_place:
-            put_in_place.enter_context(evaluating(self.optimizer))
+            if not self.restored:
+                put_in_place.enter_context(evaluating(self.optimizer))
             for act in self.on.evaluating:
                 put_in_place.enter_context(act(self))
             self.model.eval()
@@ -153,7 +156,7 @@ class State:
         """Put the weights of the best evaluation, where there are any, in the place of the last ones."""
         if self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
-            self.judged = {}
+            self.judged, self.restored = {}, True
             for act in self.on.restored:
                 act(self)
 

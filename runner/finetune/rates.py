@@ -5,7 +5,8 @@ from typing import Any, Self
 
 from torch import nn
 
-from runner.engine.hooks import Going, Hook
+from runner.engine.hooks import Going, Hook, Tried
+from runner.errors import ConfigError
 from runner.finetune.order import layers_of
 from runner.finetune.partly import trainable
 
@@ -27,6 +28,12 @@ class Discriminative(Hook):
         begun = super().begin(at)
         begun.trainable = trainable(at.model)
         return begun
+
+    def check(self, tried: Tried) -> None:
+        """Refuse an optimizer that has one learning rate for all."""
+        if not any("lr_share" in group for group in tried.optimizer.param_groups):
+            name = type(tried.optimizer).__name__
+            raise ConfigError(f"finetune=discriminative beside {name}, which has one learning rate for all parameters")
 
     def rate_shares(self, model: nn.Module) -> dict[str, float]:
         """Return the share of the learning rate that each parameter has."""

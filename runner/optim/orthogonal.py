@@ -72,7 +72,8 @@ def muon(
         for hidden, found in ((True, matrices), (False, rest)):
             chosen = [p for p, is_hidden in zip(group["params"], group["hidden"], strict=True) if is_hidden == hidden]
             if chosen:
-                found.append({"params": chosen, "decayed": group["decayed"], "weight_decay": decay})
+                share = {key: group[key] for key in ("lr_share",) if key in group}
+                found.append({"params": chosen, "decayed": group["decayed"], "weight_decay": decay, **share})
     if not matrices:
         raise ValueError("optim=muon needs a hidden linear layer, which this model lacks: use optim=adamw")
     for group in rest:

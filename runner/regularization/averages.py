@@ -212,8 +212,9 @@ def pass_through(model: nn.Module, x: Tensor, outputs: Callable[[Tensor], Tensor
 
 
 def _numbers(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights and running statistics, which can be averaged."""
-    return {name: t.detach() for name, t in model.state_dict().items() if t.is_floating_point()}
+    """Return the weights and running statistics, which can be averaged; one that several layers share, once."""
+    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {name: own[name].detach() for name in model.state_dict() if name in own and own[name].is_floating_point()}
 
 
 def ema(*, decay: float) -> Hook:

@@ -9,7 +9,7 @@ from runner.config.check import mistake
 from runner.config.conflicts import version_of
 from runner.data import Source
 from runner.data.split import scales_rounding
-from runner.run import files
+from runner.run import files, packs
 from runner.run.job import Job, parts_of
 
 NORMALIZES_WELL = (0, 2, 0)
@@ -28,8 +28,11 @@ class Outcome:
 
 def begun_alone(job: Job) -> bool:
     """Say whether an interrupted run was started by the loop engine: it resumes there, whatever engine is asked for."""
-    there = (job.folder / "checkpoint.pt").exists()
-    return there and files.status_of(job.folder) not in files.FINISHED  # of a finished run it holds the weights
+    place = job.folder / "checkpoint.pt"
+    if not place.exists() or files.status_of(job.folder) in files.FINISHED:  # of a finished run it holds the weights
+        return False
+    # Those are all that a run of a stack leaves there; it writes them just before it has ended.
+    return place.with_name(f"{place.name}.previous").exists() or not packs.left_a_checkpoint(job)
 
 
 def finished(job: Job, save: str = "none") -> dict[str, Any] | None:

@@ -73,7 +73,7 @@ def traits_of(job: Job) -> Traits:
     if job.is_own or is_spread(job):
         return Traits(True, True, "", "", (0, ""), "several processes train it, or a function of your own")
     same, optim = _signature(job), without_rate(config["optim"])
-    parts = [optim, config["regularization"], sorted(config["stop"].items())]
+    parts = [optim, config["regularization"], sorted(config["stop"].items()), config["scheduler"]]
     kind = json.dumps([same, _without_sizes(parts)], sort_keys=True)
     acts = any(not key.startswith("data.") for key in named_by_user(config))
     order = (int(config["seed"]), sys.intern(str(optim)))

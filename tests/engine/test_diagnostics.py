@@ -56,6 +56,19 @@ def test_sick_layers_are_named_in_the_end_table(
         assert (f"{trouble} layers: hidden.0" in out) == (trouble in named)
 
 
+@pytest.mark.parametrize("finetune", ["head", "gradual", "bitfit"])
+def test_layers_that_are_not_trained_are_measured_as_if_they_were(
+    finetune: str, optbench: Callable, folder: Path
+) -> None:
+    asked = ["diagnostics=true", "epochs=2", "init=he", "model.normalization=batch"]
+    assert optbench("train", *asked, "name=all").code == 0
+    assert optbench("train", *asked, "name=some", f"finetune={finetune}").code == 0
+    whole, some = (layers_of(run_folder(folder, name)) for name in ("all", "some"))
+    assert len(whole) == len(some)
+    for one, other in zip(whole[:3], some[:3], strict=True):  # at step 0 they are the same network
+        assert float(one["gradient_second_moment"]) == pytest.approx(float(other["gradient_second_moment"]), rel=1e-4)
+
+
 def test_measuring_does_not_change_the_run(optbench: Callable, folder: Path) -> None:
     optbench("train", "name=a", "epochs=2", "regularization=dropout", "diagnostics=true")
     optbench("train", "name=b", "epochs=2", "regularization=dropout")

@@ -140,6 +140,31 @@ def test_frozen_batch_norm_keeps_its_statistics_in_training(job: Callable[..., J
     assert held and all(torch.equal(b, held[name]) for name, b in model.named_buffers())
 
 
+def test_batch_norm_that_thaws_is_in_training_at_once(optbench: Callable, folder: Path) -> None:
+    asked = ["epochs=3", "model.width=16", "model.normalization=batch", "finetune=gradual", "eval_every=1000"]
+    assert optbench("train", *asked, "name=whole").code == 0
+    assert optbench("train", *asked, "name=paused", "pause_at=30").code == 0
+    assert optbench("train", *asked, "name=paused").code == 0
+    assert without_timing(run_folder(folder, "whole"))[-1] == without_timing(run_folder(folder, "paused"))[-1]
+
+
+def test_second_derivatives_are_of_what_is_trained_by_then(optbench: Callable, folder: Path) -> None:
+    assert optbench("train", *NET, "finetune=gradual", "optim=sophia").code == 0
+    assert summary_of(run_folder(folder))["status"] == "completed"
+
+
+def test_muon_has_a_rate_a_layer_and_an_optimizer_with_one_rate_is_refused(
+    optbench: Callable, folder: Path, job: Callable[..., Job]
+) -> None:
+    state = start(build(job(*NET, "finetune=discriminative", "finetune.discriminative.decay=0.5", "optim=muon")))
+    shares = {id(p): g["lr_share"] for g in state.optimizer.param_groups for p in g["params"]}
+    named = {name: shares[id(p)] for name, p in state.model.named_parameters()}
+    assert named["readout.weight"] == 1 and named["hidden.1.weight"] == 0.5 and named["hidden.0.bias"] == 0.25
+    own = ["optim=custom", "optim.target=torch.optim.LBFGS", "finetune=discriminative"]
+    refused = optbench("train", *TINY, *own)
+    assert refused.code == 2 and "LBFGS, which has one learning rate for all parameters" in refused.err
+
+
 @pytest.mark.parametrize("option", ["head", "lora", "adapter"])
 def test_a_stack_gives_what_each_run_alone_gives(option: str, optbench: Callable, folder: Path) -> None:
     asked = [*NET, f"finetune={option}", "seed=0,1", "dtype=float64"]

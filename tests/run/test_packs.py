@@ -3,10 +3,12 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from runner.run import packs
+from runner.run.outcome import begun_alone
 from runner.run.packs import Plan
 
 
@@ -30,6 +32,18 @@ def test_plans_of_packs_that_have_ended_go(tmp_path: Path) -> None:
     assert [plan.exists() for plan in (ended, half, new, stopped)] == [False, True, True, True]
     packs.forget_ended(tmp_path, paused=True)
     assert [plan.exists() for plan in (half, new, stopped)] == [True, True, False]
+
+
+def test_a_member_that_left_its_weights_and_has_not_ended_is_still_of_its_pack(tmp_path: Path) -> None:
+    job = SimpleNamespace(run_id="a1", folder=tmp_path / "he-sgd-a1")
+    plan = _keep(tmp_path, "a1", "a2")
+    job.folder.mkdir()
+    (job.folder / "checkpoint.pt").touch()
+    assert begun_alone(job)  # no stack has left anything to go on from
+    packs.checkpoint_of(plan).touch()
+    assert not begun_alone(job)
+    (job.folder / "checkpoint.pt.previous").touch()
+    assert begun_alone(job)
 
 
 def test_the_folder_is_listed_once_however_many_packs_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

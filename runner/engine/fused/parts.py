@@ -20,11 +20,20 @@ def taken(saved: Mapping[str, Any], place: int) -> dict[str, Any]:
     of_it = torch.tensor([place])
     slices = [{"start": 0, "stop": 1, **part} for part in held_by(saved["slices"], [place])]
     return {
-        "members": [saved["members"][place]],
+        "members": [_owned(saved["members"][place])],
         "weights": {name: tensor[place : place + 1].clone() for name, tensor in saved["weights"].items()},
         "slices": slices,
         "hooks": {name: held_of(held, of_it) for name, held in saved["hooks"].items()},
     }
+
+
+def _owned(held: Any) -> Any:
+    """Return tensors that are views of the whole stack's as tensors of their own, which are saved alone."""
+    if isinstance(held, Tensor):
+        return held.clone()
+    if isinstance(held, dict):
+        return {key: _owned(value) for key, value in held.items()}
+    return [_owned(value) for value in held] if isinstance(held, list) else held
 
 
 def joined(parts: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> dict[str, Any]:
