@@ -151,9 +151,12 @@ def _verdict(workload: Workload, chosen: int) -> str:
         return "There was nothing to compare it with: only one setting was run."
     if n < 2:
         return f"One {word} only: it came first of {everything} settings, which may be chance."
+    if workload.known == 1:
+        others = "other setting has" if everything == 2 else f"{everything - 1} other settings have"
+        return f"There is nothing to compare it with yet: the {others} no value."
     count = {v: int((table["verdict"] == v).sum()) for v in ("worse", "diverges or fails", "no value yet", "untested")}
     members = 1 + len(workload.rivals)
-    of = f"of the {everything} finalists" if workload.is_picked else f"of {everything} settings"
+    of = f"of the {everything} finalists" if workload.is_picked else f"of {workload.known} settings"
     if members == 1:
         said = f"It is the best {of} (95 % confidence)."
     elif chosen:
@@ -224,7 +227,7 @@ def _as_good(workload: Workload, chosen: int) -> str:
         return (
             f"{said} it takes {tell} to say whether it is as good." if workload.of(cheap, "n") > 1 else said[:-1] + "."
         )
-    return f"{said} For {workload.words(asked)} it takes {tell} to say."
+    return said if workload.of(asked, "n") < 2 else f"{said} For {workload.words(asked)} it takes {tell} to say."
 
 
 def _costs(workload: Workload, setting: int) -> str:
@@ -345,7 +348,7 @@ def _wanted(workload: Workload, followed: Sequence[int]) -> int:
     """Return with how many replicates those followed are expected to be told apart, or to be called as good."""
     if workload.table["n"].iloc[0] < 2:
         return FIRST_SEEDS
-    known = [seeds_for(workload, s) or MOST_SEEDS for s in followed[1:]]
+    known = [FIRST_SEEDS if workload.of(s, "n") < 2 else seeds_for(workload, s) or MOST_SEEDS for s in followed[1:]]
     return min(MOST_SEEDS, max([*known, int(workload.table["n"].iloc[0])]))
 
 

@@ -49,15 +49,15 @@ class Measure:
         """What makes a score, of which more is better, of a value."""
         return 1.0 if self.higher else -1.0
 
-    @property
-    def scale(self) -> Scale:
-        """On which scale its variances over seeds are alike."""
+    def scale(self, scores: Array) -> Scale:
+        """Return on which scale its variances over seeds are alike, by scores of which more is better."""
         name = self.name.partition("_")[2]
         if name in SHARES:
             return SHARE
         if name == "r2":
             return SHORTFALL
-        return LOSS if name.endswith(("loss", "mse", "mae", "perplexity")) else PLAIN
+        is_loss = name.endswith(("loss", "mse", "mae", "perplexity")) and not (scores > 0).any()  # it has a logarithm
+        return LOSS if is_loss else PLAIN
 
     def amount(self, value: float) -> str:
         """Return a difference in words: a share's in points, another's as it is."""

@@ -33,13 +33,13 @@ class Curve:
 
     @property
     def best(self) -> int | None:
-        """Where the best rate is: the first of the table of settings, unless seeds diverged or failed there."""
-        usable = np.flatnonzero((self.bad == 0) & np.isfinite(self.mean))
+        """Where the best rate is: the first of the table of settings, unless seeds diverged there."""
+        usable = np.flatnonzero((self.diverged == 0) & np.isfinite(self.mean))
         return int(usable[np.argmin(self.settings[usable])]) if len(usable) else None
 
     def scores(self, higher: bool) -> Array:
-        """Return the means so that more is better, -∞ where a rate has none or a seed diverged or failed."""
-        return np.where((self.bad == 0) & np.isfinite(self.mean), self.mean * (1 if higher else -1), -np.inf)
+        """Return the means so that more is better, -∞ where a rate has none or a seed diverged."""
+        return np.where((self.diverged == 0) & np.isfinite(self.mean), self.mean * (1 if higher else -1), -np.inf)
 
 
 def lines_of(workload: Workload) -> list[str]:
@@ -71,7 +71,9 @@ def decades_within(curve: Curve, best: float, percent: float, higher: bool) -> f
     is outside.
     """
     bound = best - abs(best) * percent / 100 * (1 if higher else -1)
-    above = np.where((curve.bad == 0) & np.isfinite(curve.mean), (curve.mean - bound) * (1 if higher else -1), np.nan)
+    above = np.where(
+        (curve.diverged == 0) & np.isfinite(curve.mean), (curve.mean - bound) * (1 if higher else -1), np.nan
+    )
     x = np.log10(curve.lr)
     total = 0.0
     for i in range(len(x) - 1):
@@ -92,7 +94,7 @@ def edge(curve: Curve, higher: bool) -> tuple[str, list[float]] | None:
     score = curve.scores(higher)
     if len(score) < 2 or not np.isfinite(score).any():
         return None
-    best, lr = set(np.flatnonzero(score == score.max())), curve.lr.tolist()
+    best, lr = {*np.flatnonzero(score == score.max()).tolist(), curve.best}, curve.lr.tolist()
     first, last = 0, len(lr) - 1
     if best == {last}:
         ratio = min(lr[-1] / lr[-2], WIDEST)

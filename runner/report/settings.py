@@ -70,12 +70,17 @@ class Workload:
     def best_set(self) -> BestSet:
         """Which of the contenders can be the best; they are the first of the table."""
         scores = self.scores[: self.contenders] - self.seed_effects
-        return best_set(scores, self.step, self.measure.scale, leader=0)
+        return best_set(scores, self.step, self.measure.scale(scores), leader=0)
 
     @cached_property
     def bias(self) -> float:
         """How much better the best is expected to look than it is, having been picked."""
         return statistics.selection_bias(self.scores[: self.contenders])
+
+    @property
+    def known(self) -> int:
+        """How many settings have a value, or are known to have none."""
+        return int((self.table["verdict"] != "no value yet").sum())
 
     @property
     def contenders(self) -> int:
@@ -304,23 +309,26 @@ def _table(
         ("parameters", records.number("parameters")),
         ("final_val_loss", records.number("final_val_loss")),
     ):
-        table[column] = values.loc[runs.index].groupby(runs["setting"]).mean().to_numpy()
+        of_all = values.loc[runs.index]
+        sound = of_all.where(runs["value"].notna()).groupby(runs["setting"]).mean()  # a run that diverged may end early
+        table[column] = sound.fillna(of_all.groupby(runs["setting"]).mean()).to_numpy()
     share = table["diverged"] / (table["n"] + table["diverged"]).clip(lower=1)
     enough = table["n"] >= max(1, min(2, table["n"].max()))
-    table["contends"] = (table["n"] > 0) & (share == share[enough].min() if enough.any() else False)
+    table["contends"] = (table["n"] > 0) & (share <= share[enough].min() if enough.any() else False)
     table["contends"] |= table["setting"].isin(leads)
     # Finalists are held against each other as the finals did, by what they came to.
     some = scores[table["contends"].to_numpy()]
-    effects = np.zeros(scores.shape[1]) if len(leads) else seed_effects(some, measure.scale)
+    effects = np.zeros(scores.shape[1]) if len(leads) else seed_effects(some, measure.scale(some))
     order = {
         "after": ~table["setting"].isin(leads),
         "last": ~table["contends"],
         "none": table["n"] == 0,
-        "bad": share,
         "few": ~enough,
+        "bad": share,
     }
     means = pd.DataFrame(scores - effects).mean(axis=1)
-    order |= {"score": (-means).round(9), "loss": table.pop("final_val_loss")}
+    tied = (-means).map(lambda mean: float(f"{mean:.9g}"))  # but for rounding
+    order |= {"score": tied, "loss": table.pop("final_val_loss")}
     index = pd.DataFrame(order).sort_values(list(order), kind="stable").index
     return table.loc[index].reset_index(drop=True), scores[index.to_numpy()], effects, step, test_step
 
@@ -343,7 +351,8 @@ def _means(table: pd.DataFrame, scores: Array, test: Array, measure: Measure, st
         mean, half = (np.full(len(table), math.nan) for _ in range(2))
         mean[there] = [row[np.isfinite(row)].mean() * sign for row in values[there]]
         n = np.isfinite(values).sum(1)
-        half[there] = half_widths(values[there], step, measure.scale)
+        of_scores = values[there] * (measure.sign if prefix else 1.0)
+        half[there] = half_widths(values[there], step, measure.scale(of_scores))
         table[f"{prefix}mean"], table[f"{prefix}half"] = mean, half
         if not prefix:
             table["sd"] = [_deviation(row[np.isfinite(row)]) for row in values]

@@ -223,7 +223,8 @@ def _part(workload: Workload, source: Source, config_dir: str | None) -> _Part:
 
 
 def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
-    valid = list(dict.fromkeys(a for w in found for a in w.axes))
+    gridded = [w.axes for w in found if not w.is_picked]  # finalists are no grid
+    valid = list(dict.fromkeys(a for of_one in gridded for a in of_one))
     for axis in axes:
         if axis not in valid:
             raise ConfigError(
@@ -232,6 +233,8 @@ def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
             )
     if axes[0] == axes[1]:
         raise ConfigError(f"--axes {','.join(axes)}: give two different axes of {', '.join(valid)}")
+    if not any(set(axes) <= set(of_one) for of_one in gridded):
+        raise ConfigError(f"--axes {','.join(axes)}: no workload varies both")
 
 
 def _check_target(target: float, measures: Sequence[Measure]) -> None:

@@ -57,7 +57,8 @@ class Finals:
         if len(rows) < 2 or self.chosen is None:
             return None
         scores, leader = self.scores[rows], rows.index(self.chosen)
-        return best_set(scores, resolution(scores) if measure.counted else 0.0, measure.scale, leader=leader)
+        step = resolution(scores) if measure.counted else 0.0
+        return best_set(scores, step, measure.scale(scores), leader=leader)
 
     def regret(self, measure: Measure) -> float | None:
         """Return by how much the best finalist may be better than the chosen one (95 %); None without a race."""
@@ -102,7 +103,7 @@ def finals(finalists: int, measure: Measure, result: Result) -> Finals:
         if not racing:
             return Finals((), scores, tuple(dropped), None)
         here = scores[racing, :seeds]
-        found = best_set(here, resolution(here) if measure.counted else 0.0, measure.scale)
+        found = best_set(here, resolution(here) if measure.counted else 0.0, measure.scale(here))
         leader = racing[found.leader]
         racing = [i for i, inside in zip(racing, found.inside, strict=True) if inside]
         if len(racing) == 1 or seeds == MOST_SEEDS:

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from runner.report.load import load
+from runner.report.workloads import workloads
 from runner.statistics.best import SHARE, half_widths
 from tests.support.composed import compose_job
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.records import Result, summary_of
-from tests.support.reports import report
+from tests.support.reports import only_workload, report
 
 
 def test_the_answer_comes_first_with_a_command_that_runs_and_what_a_new_seed_may_give(
@@ -94,9 +96,59 @@ def test_a_recommended_setting_that_is_not_an_option_here_says_so(tmp_path: Path
 
 def test_what_has_no_value_yet_is_not_said_to_have_failed(tmp_path: Path):
     runs = [made_run(0.9 + s / 1000, optim="adam", seed=s) for s in range(3)]
-    runs += [made_run(None, "interrupted", optim=o, seed=0) for o in ("sgd", "adamw")]
+    waiting = [made_run(None, "interrupted", optim=o, seed=0) for o in ("sgd", "adamw")]
+    text = report(make_sweep(tmp_path / "alone", [*runs, *waiting]))
+    assert "nothing to compare it with yet: the 2 other settings have no value" in text
+    assert "diverged or failed" not in text and "95 % confidence" not in text
+    runs += [made_run(0.5 + s / 1000, optim="adagrad", seed=s) for s in range(3)]
+    text = " ".join(report(make_sweep(tmp_path / "beside", [*runs, *waiting])).split())
+    assert "It is the best of 2 settings" in text and "2 of the others have no value yet" in text
+
+
+def test_a_setting_with_one_sound_seed_has_not_failed_more_often(tmp_path: Path):
+    runs = [made_run(0.9 + s / 100, optim="sgd", seed=s) for s in range(2)]
+    runs += [made_run(None, "diverged", optim="sgd", seed=2), made_run(0.95, optim="adamw", seed=0)]
+    workload = only_workload(make_sweep(tmp_path / "sweep", runs))
+    assert workload.table["optim"].tolist() == ["sgd", "adamw"]
+    assert workload.table["verdict"].tolist() == ["best", "untested"]
+
+
+def test_of_a_rival_with_one_seed_no_number_of_seeds_is_promised(tmp_path: Path):
+    runs = [made_run(0.9 + s / 100, optim="sgd", seed=s) for s in range(3)] + [made_run(0.9, optim="adamw", seed=0)]
     text = report(make_sweep(tmp_path / "sweep", runs))
-    assert "2 of the others have no value yet" in text and "diverged or failed" not in text
+    assert "more seeds than are worth it" not in text and "seed=0,1,2,3,4" in text
+
+
+@pytest.mark.parametrize("factor", [1e-11, 1.0, 1e11])
+def test_the_unit_of_a_measure_decides_nothing(factor: float, tmp_path: Path):
+    runs = [
+        made_run(None, optim=optim, seed=seed) | {"final_val_mae": factor * (mean + 0.01 * seed)}
+        for optim, mean in (("sgd", 3.0), ("adamw", 1.0))
+        for seed in range(3)
+    ]
+    (workload,) = workloads(load(make_sweep(tmp_path / "sweep", runs)), None, None)
+    assert workload.table["optim"].tolist() == ["adamw", "sgd"]
+    assert workload.table["verdict"].tolist() == ["best", "worse"]
+
+
+def test_losses_below_0_are_told_apart_as_others_are(tmp_path: Path):
+    found = []
+    for shift in (0.0, 20.0):
+        runs = [
+            made_run(None, optim=optim, seed=seed) | {"final_val_loss": shift + mean + 0.05 * (seed * k % 5)}
+            for k, (optim, mean) in enumerate([("sgd", -2.0), ("adam", -5.0), ("adamw", -10.0)], 2)
+            for seed in range(5)
+        ]
+        (workload,) = workloads(load(make_sweep(tmp_path / f"by {shift:g}", runs)), None, None)
+        found.append((workload.table["optim"].tolist(), workload.table["verdict"].tolist()))
+    assert found == [(["adamw", "adam", "sgd"], ["best", "worse", "worse"])] * 2
+
+
+def test_the_time_of_a_setting_is_that_of_runs_that_came_to_an_end(tmp_path: Path):
+    runs = [made_run(0.9 + s / 100, optim=o, seed=s) for o in ("sgd", "adamw") for s in range(3)]
+    runs += [made_run(None, "diverged", optim=o, seed=3) | {"train_seconds": 0.1} for o in ("sgd", "adamw")]
+    workload = only_workload(make_sweep(tmp_path / "sweep", runs))
+    assert workload.table["train_seconds"].tolist() == [2.0, 2.0]
 
 
 def test_weights_to_start_from_are_an_axis(folder: Path, optbench):

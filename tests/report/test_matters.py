@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from runner.report.equivalent import with_margin
-from runner.report.sections.matters import levels, sentences
+from runner.report.sections.matters import levels, matters, sentences
 from runner.statistics.scores import compare
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.reports import a_grid, only_workload, report
@@ -37,6 +38,31 @@ def test_an_interaction_is_named_with_what_each_gains(tmp_path: Path):
     assert re.search(
         r"he_normal against zeros gains (29|30|31)[.\d]* points with adam and [01]\.\d+ points with sgd", said
     )
+
+
+def test_a_gain_is_above_0_of_a_loss_too(tmp_path: Path):
+    cells = {("he_normal", "adam"): 0.1, ("he_normal", "sgd"): 0.3, ("zeros", "adam"): 0.8, ("zeros", "sgd"): 0.4}
+    rng = np.random.default_rng(0)
+    runs = [
+        made_run(None, init=i, optim=o, seed=s) | {"final_val_loss": loss + rng.normal(0, 0.004)}
+        for (i, o), loss in cells.items()
+        for s in range(6)
+    ]
+    workload = only_workload(make_sweep(tmp_path / "s", runs))
+    said = " ".join(sentences(with_margin(workload, 0.01)))
+    assert re.search(r"he_normal against zeros gains 0\.(69|7|70)\d* with adam and 0\.(09|1|10)\d* with sgd", said)
+    section = matters(workload)
+    assert section is not None
+    (contrast,) = section.tables[1].frame.to_dict("records")
+    assert contrast["gain"] == pytest.approx(0.7, abs=0.01) and contrast["gain there"] == pytest.approx(0.1, abs=0.01)
+    assert contrast["difference"] == pytest.approx(0.6, abs=0.02)
+
+
+def test_seeds_that_are_not_shared_tell_apart_what_the_set_does(tmp_path: Path):
+    runs = [made_run(0.9 + 0.002 * s, optim="sgd", seed=s) for s in range(3)]
+    runs += [made_run(0.5 + 0.002 * s, optim="adamw", seed=s) for s in range(3, 6)]
+    (level,) = [level for level in levels(only_workload(make_sweep(tmp_path / "s", runs))) if level.value == "adamw"]
+    assert level.verdict == "worse" and level.difference.low > 0.3
 
 
 def test_few_seeds_leave_an_effect_open_and_one_seed_says_nothing(tmp_path: Path):

@@ -11,11 +11,29 @@ import pytest
 
 from runner.errors import RecordError
 from runner.report.drawing.charts import plotly_js
+from runner.report.render.page_tables import _values as page_values
+from runner.report.sections.parallel import parallel
 from runner.report.write import Asked
 from tests.support.made_sweep import made_run, make_sweep
-from tests.support.reports import Page, report
+from tests.support.reports import Page, only_workload, report
 
 PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_ids_stay_texts_that_look_like_numbers():
+    for ids in (["12345678", "00012345"], ["123e4567", "3e000012"]):
+        assert page_values(pd.Series(ids, name="run_id")) == ids
+    assert page_values(pd.Series(["0.1", "1e-3", "he"], name="optim.lr")) == [0.1, 0.001, "he"]
+
+
+def test_a_drawn_learning_rate_has_an_axis(tmp_path: Path):
+    runs = [made_run(0.5 + i / 200, optim__lr=1e-4 * 1.1**i, seed=0) for i in range(50)]
+    workload = only_workload(make_sweep(tmp_path / "sweep", runs, rows=False))
+    plot = parallel(workload)
+    assert plot is not None and plot.chart is not None
+    (trace,) = plot.chart()["data"]
+    rates, *_ = trace["dimensions"]
+    assert rates["label"] == "optim.lr" and len(set(rates["values"])) == 50
 
 
 @pytest.mark.pictures

@@ -16,11 +16,13 @@ from tests.support.made_sweep import made_run, make_sweep
 from tests.support.reports import report
 
 
-def curve(means: list[float], bad: list[int] | None = None) -> rates.Curve:
+def curve(means: list[float], diverged: list[int] | None = None, higher: bool = True) -> rates.Curve:
+    """Rates whose settings come in the order of their means, as those of a table do."""
     lr = np.array([1e-3, 1e-2, 1e-1, 1.0])[: len(means)]
     values = np.array(means)
-    trouble = np.array(bad or [0] * len(lr))
-    return rates.Curve((), np.arange(len(lr)), lr, values, values, values, trouble, trouble)
+    places = (-values if higher else values).argsort().argsort()
+    trouble = np.array(diverged or [0] * len(lr))
+    return rates.Curve((), places, lr, values, values, values, trouble, trouble)
 
 
 def test_decades_within_by_hand():
@@ -34,9 +36,16 @@ def test_edge_by_hand():
     assert rates.edge(curve([0.9, 1.0, 0.9]), True) is None
     assert rates.edge(curve([0.8, 0.9, 1.0]), True) == ("largest", [0.32, 1.0])
     assert rates.edge(curve([1.0, 0.9, 0.8]), True) == ("smallest", [0.0001, 0.00032])
-    assert rates.edge(curve([1.0, 0.9, 0.8]), False) == ("largest", [0.32, 1.0])
+    assert rates.edge(curve([1.0, 0.9, 0.8], higher=False), False) == ("largest", [0.32, 1.0])
     assert rates.edge(curve([0.8, 1.0, 1.0]), True) is None
     assert rates.edge(curve([0.8, 1.0, math.nan], [0, 0, 2]), True) is None  # beyond it diverges: not an edge
+
+
+def test_the_best_rate_is_the_tables_and_a_crash_is_a_missing_run():
+    lucky = replace(curve([0.8, 0.9, 0.95]), settings=np.array([2, 0, 1]))  # at the largest rate one seed alone
+    assert lucky.best == 1 and rates.edge(lucky, True) is None
+    crashed = replace(curve([0.8, 0.95, 0.9]), bad=np.array([0, 1, 0]), diverged=np.zeros(3, int))
+    assert crashed.best == 1 and rates.edge(crashed, True) is None
 
 
 @pytest.mark.parametrize("lr", [(1e307, 1e308), (1.5e308, 1.7e308), (5e-324, 1e308)])

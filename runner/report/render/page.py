@@ -146,7 +146,7 @@ def _tiles(answer: Answer) -> str:
     seconds = workload.of(recommended(workload), SECONDS)
     if math.isfinite(seconds):
         tiles.append(_tile("training time", f"{_value(float(f'{seconds:.3g}'))} s", "of one run, evaluations apart"))
-    if (settings := len(workload.table)) > 1:
+    if (settings := workload.known) > 1:
         inside = int(workload.table["in_set"].sum())
         said = f"of {settings:,} settings cannot be told from the best" if inside > 1 else f"of {settings:,} settings"
         tiles.append(_tile("can be best", f"{inside:,}", said))

@@ -53,7 +53,12 @@ def _data(table: Table) -> dict[str, Any]:
 
 
 def _values(column: "pd.Series[Any]") -> Sequence[Any]:
-    """Return a column's cells: numbers, and texts that are numbers, as numbers."""
+    """Return a column's cells: numbers, and texts that are numbers, as numbers.
+
+    Ids are texts: eight hexadecimal digits may look like a number.
+    """
+    if column.name in ("run_id", "runs"):
+        return [str(v) for v in column]
     if column.dtype == bool:
         return ["yes" if v else "no" for v in column]
     if pd.api.types.is_numeric_dtype(column):

@@ -41,7 +41,7 @@ def in_full(workload: Workload, records: Records) -> Section | None:
     row = workload.row(0)
     columns = [c for c in map(str, records.runs) if row[c] != ""]
     choices = pd.DataFrame({"choice": c, "value": row[c]} for c in columns if c in records.choices)
-    measured = [c for c in columns if c not in records.choices]
+    measured = [c for c in columns if c not in (*records.choices, "run_id")]
     parts = [c.removeprefix("final_val_") for c in measured if c.startswith("final_val_")]
     results = pd.DataFrame(
         {

@@ -7,7 +7,7 @@ import pandas as pd
 
 from runner.report.equivalent import equivalents
 from runner.report.section import Section, Table
-from runner.report.sections.trouble import shares_explained
+from runner.report.sections.trouble import MOST_FACTORS, shares_explained
 from runner.report.settings import LR, Workload, number
 from runner.statistics.effects import Interaction, effect, interactions
 from runner.statistics.scores import LEVEL, Interval
@@ -56,7 +56,8 @@ def levels(workload: Workload) -> tuple[Level, ...]:
         for setting, level in ranked:
             difference = effect(workload.scores, best, setting, workload.step)
             verdict = _verdict(workload, best, setting, difference)
-            if verdict == "worse" and difference.low <= 0:  # the set tells more than three pairs do
+            # The set tells more than three pairs do, and than seeds that the two do not share.
+            if (verdict == "worse" and not difference.low > 0) or (verdict != "one seed" and not difference.known):
                 difference = _of_the_set(workload, setting, difference)
             found.append(Level(axis, level, setting, difference, verdict))
     return tuple(found)
@@ -79,10 +80,10 @@ def _verdict(workload: Workload, best: int, setting: int, difference: Interval) 
         return "best"
     if setting >= workload.contenders:
         return "diverges or fails" if workload.of(setting, "bad") else "no value yet"
-    if not difference.known:
-        return "one seed"
     if not workload.of(setting, "in_set"):
         return "worse"
+    if not difference.known:
+        return "one seed" if min(workload.of(s, "n") for s in (best, setting)) < 2 else "open"
     if difference.low > 0:
         return "ahead"
     margin = workload.margin or 0.0
@@ -119,8 +120,10 @@ def sentences(workload: Workload) -> tuple[str, ...]:
         most = shares[shares["choice"].isin(workload.axes)].iloc[0]
         share = float(most["share"])
         if share > 0:
+            varied = [axis for axis in workload.axes if len(workload.levels(axis)) > 1]
+            among = "over the whole grid" if len(varied) <= MOST_FACTORS else f"of {', '.join(varied[:MOST_FACTORS])}"
             said.append(
-                f"The {_title(str(most['choice']))} matters most over the whole grid: "
+                f"The {_title(str(most['choice']))} matters most {among}: "
                 f"it explains {100 * share:.0f} % of the differences between runs."
             )
     return tuple(said)
@@ -200,8 +203,7 @@ def matters(workload: Workload) -> Section | None:
         )
     contrasts = [
         {"axes": " × ".join(pair), "one": c.levels[0], "other": c.levels[1], "at": c.at[0], "and at": c.at[1]}
-        | {"gain": sign * c.gains[0].mean, "gain there": sign * c.gains[1].mean}
-        | {"difference": sign * c.difference.mean, "p": c.p}
+        | {"gain": c.gains[0].mean, "gain there": c.gains[1].mean, "difference": c.difference.mean, "p": c.p}
         for pair, found in crossed(workload).items()
         for c in found
     ]

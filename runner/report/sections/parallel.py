@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from scipy import stats
@@ -47,7 +48,13 @@ def _axes(workload: Workload, there: npt.NDArray[np.int64]) -> list[dict[str, An
     found: list[dict[str, Any]] = []
     for choice in workload.axes:
         levels = workload.levels(choice)
-        if len(levels) <= MOST_LEVELS and len(found) < MOST_AXES - 2:
+        if len(found) >= MOST_AXES - 2:
+            break
+        if len(levels) > MOST_LEVELS:  # such as those that a search drew
+            drawn = pd.to_numeric(workload.table[choice], errors="coerce").to_numpy(float)[there]
+            if np.isfinite(drawn).all():
+                found.append({"label": choice} | (_decades(drawn) if (drawn > 0).all() else _even(drawn)))
+        else:
             place = {level: i for i, level in enumerate(levels)}
             values = [place[str(v)] for v in workload.table[choice].to_numpy()[there]]
             texts = [number(level) or "–" for level in levels]
@@ -73,9 +80,14 @@ def _reached(workload: Workload, there: npt.NDArray[np.int64]) -> dict[str, Any]
     if not measure.higher and (mean > 0).all():
         axis = _decades(mean)
         return {"label": title} | axis | {"range": axis["range"][::-1]}
-    low, high = float(mean.min()), float(mean.max())
-    ends = [low, high if high > low else low + 1e-9]
-    return {"label": title, "values": mean, "range": ends if measure.higher else ends[::-1]}
+    axis = _even(mean)
+    return {"label": title} | axis | {"range": axis["range"] if measure.higher else axis["range"][::-1]}
+
+
+def _even(values: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Return a dimension of values as they are."""
+    low, high = float(values.min()), float(values.max())
+    return {"values": values, "range": [low, high if high > low else low + 1e-9]}
 
 
 def _decades(values: npt.NDArray[np.float64]) -> dict[str, Any]:

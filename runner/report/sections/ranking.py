@@ -25,7 +25,7 @@ def ranking(workload: Workload) -> Section | None:
     measure, inside = workload.measure, int(workload.table["in_set"].sum())
     said = (
         f"The mean {measure.title} over {workload.replicate_word}s with its 95 % interval. "
-        f"Filled: {inside} of {len(workload.table):,} settings can be best. Whether intervals overlap does not decide "
+        f"Filled: {inside} of {workload.known:,} settings can be best. Whether intervals overlap does not decide "
         "it: differences are tested, for all settings together."
     )
     plot = Plot(

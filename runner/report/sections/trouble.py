@@ -40,9 +40,8 @@ def trouble(workload: Workload, records: Records) -> Section:
         tables.append(Table("missing", "Missing runs of the grid", missing, names=len(workload.axes)))
     alone = int((table["n"] == 1).sum())
     if alone:
-        text.append(
-            f"{alone} of {len(table)} settings have one {workload.replicate_word} only: no interval, no comparison."
-        )
+        of = f"{alone} of {len(table)} settings have one {workload.replicate_word} only"
+        text.append(f"{of}: no interval, and they cannot lead.")
     text += [*([unknown] if (unknown := classified.missing(workload, records)) else []), *workload.caveats]
     return Section("What went wrong?", tuple(text), (), tuple(tables))
 
@@ -68,6 +67,10 @@ def _missing(workload: Workload) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def _varied(workload: Workload, runs: pd.DataFrame) -> list[str]:
+    return [axis for axis in workload.axes if runs[axis].nunique() > 1]
+
+
 @lru_cache(maxsize=8)  # the text asks, then the page
 def shares_explained(workload: Workload) -> pd.DataFrame | None:
     """Return the share of the runs' ranks that each choice and pair explains, most first; None where runs are few.
@@ -75,7 +78,7 @@ def shares_explained(workload: Workload) -> pd.DataFrame | None:
     On ranks, so that diverged runs count.
     """
     runs = workload.runs[workload.runs["value"].notna() | workload.runs["status"].isin(BAD)]
-    factors = [a for a in workload.axes if runs[a].nunique() > 1][:MOST_FACTORS]
+    factors = _varied(workload, runs)[:MOST_FACTORS]
     if len(runs["replicate"].unique()) > 1:
         factors.append("seed" if runs["seed"].nunique() > 1 else "replicate")
     levels = sum(runs[f].nunique() for f in factors)
@@ -99,6 +102,8 @@ def explained(workload: Workload) -> Section | None:
         "its two, explains (ANOVA of type II; diverged runs rank last; 95 % intervals of the jackknife over seeds). "
         "Shares need not add up to one."
     )
+    if left_out := _varied(workload, workload.runs)[MOST_FACTORS:]:
+        said += f" Left out, as more than {MOST_FACTORS} choices vary: {', '.join(left_out)}."
     plot = Plot(
         "variance-explained",
         "Variance explained",
