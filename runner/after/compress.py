@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from runner.after import onnx_program
-from runner.after.chains import DEFAULT, Chain, Dense
+from runner.after.chains import DEFAULT, Chain
 from runner.after.compressed_table import Row, table
+from runner.after.dense import Dense
 from runner.after.export import CALIBRATION
 from runner.after.latency import in_turns
 from runner.after.plain_form import plain

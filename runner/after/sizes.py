@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from runner.after.chains import Dense
+from runner.after.dense import Dense
 from runner.config.imports import bind
 from runner.engine import checkpoint
 from runner.run.components.network import network

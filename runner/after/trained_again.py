@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from runner.after.members import Member
+from runner.config import hydra_door
 from runner.config.compose import Composer
 from runner.errors import ConfigError, OptbenchError
 from runner.run import launches
@@ -73,7 +74,9 @@ def equal_job(best: Member, times: float, composer: Composer, allow: Collection[
     length = "max_steps" if best.config.get("max_steps") is not None else "epochs"
     longer = max(1, round(times * best.config[length]))
     kept = [o for o in asked if key_of(o) not in keys]
-    return prepare(composer.compose([*kept, f"{length}={longer}", f"name={name}", "save=last"]), allow)
+    return prepare(
+        composer.compose([*kept, f"{length}={longer}", f"name={hydra_door.written(name)}", "save=last"]), allow
+    )
 
 
 def train(jobs: Sequence[Job], command: str, report: Report) -> list[Outcome]:

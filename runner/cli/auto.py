@@ -11,6 +11,7 @@ from runner.cli import data, following, tune
 from runner.cli.arguments import Parser, whole_number
 from runner.cli.one_run import find_parts_in_current_folder, prepared
 from runner.cli.typed import FILES
+from runner.config.check import LONGEST_NAME
 from runner.errors import ConfigError, TableError
 from runner.search.asked import SAMPLERS, SIZES, BudgetError, Limits, duration
 from runner.shell import joined
@@ -138,7 +139,7 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
 
     given = list(arguments.overrides)
     asked = automatic.meant(arguments.thing, arguments.label, given)
-    name = [] if any(o.startswith("name=") for o in given) else [f"name={asked.name}"]
+    name = [] if any(o.startswith("name=") for o in given) else [automatic.typed("name", asked.name)]
     overrides, doubts = [*asked.overrides, *name, *given], list(asked.doubts)
     for _ in range(MOST_REMEDIES):
         try:
@@ -152,9 +153,11 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
             continue
         named = any(o.startswith(("data.exclude=", "data.columns=")) for o in overrides)
         if not named and (counting := automatic.counters(job)):
-            overrides.append(f"data.exclude=[{','.join(counting)}]")
+            overrides.append(automatic.typed("data.exclude", counting))
             doubts.append(f"{', '.join(counting)} counts the rows and is left out: {overrides[-1]}")
             continue
+        if len((predictor := f"{job.config['name']}{PREDICTOR}").encode()) > LONGEST_NAME:
+            raise ConfigError(f"name={job.config['name']} is too long: {predictor} is to have ≤ {LONGEST_NAME} bytes")
         chosen = automatic.completed(job, overrides)
         if chosen:
             doubts.append(f"chosen for these data: {joined(chosen)}")
@@ -188,12 +191,13 @@ def _predictor(composer: "Composer", search: "Search", config_dir: str | None) -
     """Train the setting that is to be used with its weights kept, say how to predict, and return the exit code."""
     from runner.run.claim import run_job
     from runner.run.job import prepare
+    from runner.search import automatic
     from runner.search.answer import recommended
 
     best = recommended(search)
     if best is None:
         return 0
-    name = f"name={search.study.folder.name}{PREDICTOR}"
+    name = automatic.typed("name", f"{search.study.folder.name}{PREDICTOR}")
     kept = [o for o in search.space.overrides(best.drawn) if o.partition("=")[0] not in ("name", "save", "seed")]
     outcome = run_job(prepare(composer.compose([*kept, name, "save=last"])))
     assert outcome is not None, "it waits where another process trains the run"

@@ -74,8 +74,10 @@ def _folder(hydra: "Hydra", overrides: Sequence[str]) -> Path:
     from runner.config.compose import Composer
     from runner.run.job import OUTPUTS
 
-    named = [o for o in overrides if o.partition("=")[0] in ("name", "experiment")]
-    return OUTPUTS / str(Composer.of(hydra.config_loader).compose(named).config["name"])
+    composer = Composer.of(hydra.config_loader)
+    named, experiment = ([o for o in overrides if o.partition("=")[0] == key] for key in ("name", "experiment"))
+    config = composer.compose(named).config if named else composer.chosen_by(experiment)[1]
+    return OUTPUTS / str(config["name"])
 
 
 def _groups_and_keys(folders: Sequence[Path]) -> str:
@@ -186,6 +188,9 @@ def _end_of_grid(outcomes: "Sequence[Outcome]") -> int:
         where = f", see {summary['traceback']}" if "traceback" in summary else ""
         print(f"optbench: {summary['status']}: {outcome.job}: {summary.get('stop_reason')}{where}", file=sys.stderr)
     statuses = {o.summary["status"] for o in troubled if o.summary.get("stop_reason") != "interrupted"}
+    failed = any(o.trained and o.summary["status"] == "failed" for o in troubled)
+    if failed and outcomes[0].job.config["fail_fast"]:  # which interrupts the others
+        return 1
     if any(o.summary.get("stop_reason") == "interrupted" for o in troubled) or (waiting and not troubled):
         print(GOES_ON, file=sys.stderr)
         return INTERRUPTED

@@ -15,6 +15,9 @@ from runner.config.part_names import PART, refuse_no_name
 from runner.config.specs import INTERNAL, Setting
 from runner.errors import ConfigError
 
+LONGEST_NAME = 100
+"""Bytes."""
+
 
 def check(config: Config, known: Chosen | None = None) -> Config:
     """Return the canonical config: every value typed and in range, defaults filled in, names canonical.
@@ -141,8 +144,8 @@ def _check_arguments(value: object, path: str) -> None:
 
 
 def _refuse_no_folder(name: str) -> None:
-    if len(name.encode()) > 100:
-        raise ConfigError(f"name must be at most 100 bytes long, got {len(name.encode())}")
+    if len(name.encode()) > LONGEST_NAME:
+        raise ConfigError(f"name must be at most {LONGEST_NAME} bytes long, got {len(name.encode())}")
     if re.search(r"[/\\\x00-\x1f]", name) or name.strip(". ") == "":
         raise ConfigError(f"name must be a folder's name without path separators, got {show(name)}")
 

@@ -222,6 +222,14 @@ class Composer:
         """Return every setting, by dotted key, of the options that overrides choose."""
         return self._base(self._choices(self.parse(overrides))).known.settings
 
+    def chosen_by(self, overrides: Sequence[str]) -> tuple[DictConfig, Config]:
+        """Return Hydra's part of what choices of groups alone compose to, and the config, of which nothing is checked.
+
+        An experiment may leave to the command line what it needs.
+        """
+        base = self._base(self._choices(self.parse(overrides)))
+        return base.composition.hydra, base.config
+
     def _choices(self, parsed: Sequence[Override]) -> tuple[str, ...]:
         return tuple(o.line for o in parsed if o.key in self._groups or o.of_hydra)
 

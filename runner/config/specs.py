@@ -29,7 +29,7 @@ from textwrap import indent
 from typing import Any
 
 from runner.config.conflicts import Conflict, Mistake
-from runner.config.fields import BOUNDS, REQUIRED, Field, field_of, show, siblings
+from runner.config.fields import BOUNDS, KINDS, REQUIRED, Field, field_of, show, siblings
 from runner.errors import ConfigError, closest
 
 SPEC = "_spec_"
@@ -120,10 +120,17 @@ class Spec:
         _refuse_odd(said, PARTS, f"{where}._spec_")
         of_settings = said.get("settings") or {}
         defaults = _leaves({key: value for key, value in node.items() if key not in INTERNAL})
+        if not isinstance(of_settings, Mapping):
+            raise ConfigError(f"{where}._spec_.settings must be a set of key: value, got {show(of_settings)}")
         for key, of_one in of_settings.items():
             if key not in defaults:
-                raise ConfigError(f"{where}._spec_.settings.{key} is no setting{closest(key, defaults)}")
-            _refuse_odd(of_one, SAID, f"{where}._spec_.settings.{key}")
+                raise ConfigError(f"{where}._spec_.settings.{key} is no setting{closest(str(key), defaults)}")
+            _refuse_odd_setting(of_one, defaults, f"{where}._spec_.settings.{key}")
+        for part in ("conflicts", "doubts", "mistakes", "reads"):
+            if not isinstance(said.get(part) or [], list):
+                raise ConfigError(f"{where}._spec_.{part} must be a list, got {show(said[part])}")
+        if not isinstance(said.get("candidate", False), bool):
+            raise ConfigError(f"{where}._spec_.candidate must be true or false, got {show(said['candidate'])}")
         _refuse_odd(said.get("facts") or {}, FACTS, f"{where}._spec_.facts")
         _refuse_odd(said.get("search") or {}, defaults, f"{where}._spec_.search")
         settings = {}
@@ -140,7 +147,7 @@ class Spec:
             said.get("facts") or {},
             tuple(Mistake.read(one, f"{where}._spec_.mistakes") for one in said.get("mistakes") or ()),
             {key: str(axis) for key, axis in (said.get("search") or {}).items()},
-            bool(said.get("candidate", False)),
+            said.get("candidate", False),
         )
         if known is None:
             return own
@@ -172,6 +179,26 @@ def _refuse_odd(said: object, valid: Collection[str], where: str) -> None:
         if key not in valid:
             hint = closest(str(key), valid)
             raise ConfigError(f"{where} has the unknown key {key!r}{hint}\nvalid: {', '.join(valid)}")
+
+
+def _refuse_odd_setting(said: object, defaults: Collection[str], where: str) -> None:
+    """Refuse what a YAML says of a setting where nobody could read it so."""
+    _refuse_odd(said, SAID, where)
+    assert isinstance(said, Mapping), "others are refused"
+    if (kind := said.get("kind", "flag")) not in KINDS:
+        hint = closest(str(kind), KINDS)
+        raise ConfigError(f"{where}.kind must be one of {', '.join(KINDS)}, got {show(kind)}{hint}")
+    if not isinstance(said.get("words", []), list):
+        raise ConfigError(f"{where}.words must be a list, got {show(said['words'])}")
+    length = said.get("length", "any")
+    if length != "any" and (not isinstance(length, int) or isinstance(length, bool)):
+        raise ConfigError(f"{where}.length must be a whole number, or any, got {show(length)}")
+    beside = where.rpartition(".settings.")[2].rpartition(".")[0]
+    for bound, other in siblings(said).items():
+        near = [key.removeprefix(f"{beside}.") for key in defaults]
+        if other not in near:
+            hint = closest(other, near)
+            raise ConfigError(f"{where}.{bound} must be a number or another setting's name, got {show(other)}{hint}")
 
 
 def _setting(default: Any, said: Mapping[str, Any], where: str) -> Setting:

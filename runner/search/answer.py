@@ -45,8 +45,12 @@ def answer(search: Search, config_dir: str | None = None) -> str:
 
 
 def as_one_run(search: Search, trial: Trial) -> list[str]:
-    """Return the overrides that train a trial's setting as one run, without those of sweeps, such as ``workers``."""
-    return [o for o in search.space.overrides(trial.drawn) if key_of(o) not in OF_SWEEPS]
+    """Return the overrides that train a trial's setting as one run, without those of sweeps, such as ``workers``.
+
+    Those of folds, if folds judged it, are left out too: one run has no folds.
+    """
+    of_folds = ["data.folds"] if any(key_of(o) == "data.fold" for o in search.space.replicates[0]) else []
+    return [o for o in search.space.overrides(trial.drawn) if key_of(o) not in (*OF_SWEEPS, *of_folds)]
 
 
 def recommended(search: Search) -> Trial | None:

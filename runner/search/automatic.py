@@ -26,6 +26,8 @@ LEAST_STEPS = 1000
 MOST_EPOCHS = 500
 EVALUATIONS = 20
 """Of such a run."""
+LONGEST = 80
+"""Bytes of a file's name that its folder's name takes; what is trained at the end has a longer one."""
 SAFE = 0.8
 """Runs that are shortened to fit a budget are to take this share of what is left of it."""
 UTF_8 = "utf-8"
@@ -53,11 +55,11 @@ def meant(thing: str, label: str | None, overrides: Sequence[str]) -> Meant:
     """
     path, given = Path(thing).expanduser(), keys_of(overrides)
     stem = re.sub(r"[^\w.-]+", "_", path.resolve().name.partition(".")[0]) or "data"
-    name = f"auto-{stem}"
+    name = f"auto-{stem.encode()[:LONGEST].decode(errors='ignore')}"
     if path.is_dir() or path.is_file():
         if "data" in given:
             raise ConfigError(f"{thing} is the data: leave data={given['data']} out")
-        where = f"data.path={hydra_door.written(thing)}"
+        where = typed("data.path", thing)
         if path.is_dir():
             if label is not None:
                 raise ConfigError(f"--label {label} is for tables: the folders in {thing} are the classes")
@@ -87,6 +89,11 @@ def meant(thing: str, label: str | None, overrides: Sequence[str]) -> Meant:
     )
 
 
+def typed(key: str, value: object) -> str:
+    """Return an override as it is typed, whatever characters its value has."""
+    return f"{key}={hydra_door.written(value)}"
+
+
 def _encoding(path: Path) -> str:
     """Return what a file is written in, as far as its bytes tell."""
     content = path.read_bytes()
@@ -108,7 +115,7 @@ def _delimiter(path: Path, encoding: str) -> list[str]:
     other = next((d for d in ("\t", ";") if d in first), None)
     if other is None or "," in first.replace(", ", " "):
         return []
-    return ["data.delimiter=\\t" if other == "\t" else f"data.delimiter={hydra_door.written(other)}"]
+    return ["data.delimiter=\\t" if other == "\t" else typed("data.delimiter", other)]
 
 
 def _is_known(encoding: str) -> bool:
@@ -121,7 +128,7 @@ def _is_known(encoding: str) -> bool:
 def _labels(label: str | None, given: Mapping[str, str]) -> list[str]:
     if label is not None and "data.label" in given:
         raise ConfigError(f"--label {label} beside data.label={given['data.label']}: give one")
-    return [] if label is None else [f"data.label={hydra_door.written(label)}"]
+    return [] if label is None else [typed("data.label", label)]
 
 
 def _near(path: Path) -> str:
@@ -140,10 +147,10 @@ def remedy(error: TableError, asked: Sequence[str]) -> tuple[list[str], str] | N
     first, *lines = str(error).splitlines()
     if (text := _only_text(error, given["data.label"])) is not None:
         kept = [o for o in asked if o != "data=csv"]
-        return ["data=text_csv", f"data.text={hydra_door.written(text)}", *kept], f"{text} holds sentences"
+        return ["data=text_csv", typed("data.text", text), *kept], f"{text} holds sentences"
     if settings is None:
         return None
-    more = [f"data.{key}={hydra_door.written(value)}" for key, value in settings.items()]
+    more = [typed(f"data.{key}", value) for key, value in settings.items()]
     if any(o.partition("=")[0] in given for o in more):
         return None
     troubles = [line.strip() for line in lines if not line.startswith("it can be used with")]
@@ -236,7 +243,7 @@ def _begun_epochs(overrides: Sequence[str]) -> int | None:
 
 
 def _begun(overrides: Sequence[str], of: Callable[[Any], Any]) -> int | None:
-    name = [o.partition("=")[2] for o in overrides if o.startswith("name=")][-1]
+    name = [o.partition("=")[2] for o in overrides if o.startswith("name=")][-1].strip("'\"")
     try:
         found = of(json.loads((OUTPUTS / name / FILE).read_text(encoding="utf-8"))["study"])
     except (OSError, ValueError, KeyError, TypeError):

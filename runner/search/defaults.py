@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.config.check import leaves
+from runner.config.chosen import Config
 from runner.config.compose import Composer
-from runner.config.options import COMBINED_GROUPS, Option, default_choices, find, options
+from runner.config.options import COMBINED_GROUPS, Option, default_choices, find, options, options_in
 from runner.errors import ConfigError
 from runner.search.grammar import axis, is_whole, keys_of
 from runner.search.space import Choice, Parameter, Space
@@ -40,11 +42,11 @@ def default_space(composer: Composer, given: Space, refusal: Refusal) -> Default
     Raises:
         ConfigError: if what is given cannot be run, or nothing is left to choose.
     """
-    fixed, keys = list(given.fixed), keys_of(given.fixed)
+    fixed, keys = list(given.fixed), {**_of_experiment(composer, given.fixed), **keys_of(given.fixed)}
     folders = (Path(composer.config_dir),) if composer.config_dir else ()
     if reason := refusal([*fixed, *given.replicates[0]]):
         raise ConfigError(reason)
-    known = composer.compose(fixed).known
+    known = composer.compose([*fixed, *given.replicates[0]]).known
     parameters: list[Parameter] = []
     left_out: list[str] = []
     for group in default_choices():
@@ -74,6 +76,24 @@ def default_space(composer: Composer, given: Space, refusal: Refusal) -> Default
     if not parameters:
         raise ConfigError("nothing is left to search: give a space, such as 'optim.lr=tag(log,interval(1e-4,1))'")
     return Defaults(Space(tuple(fixed), tuple(parameters), given.replicates), tuple(left_out))
+
+
+def _of_experiment(composer: Composer, fixed: Sequence[str]) -> dict[str, str]:
+    """Return the groups and settings that an experiment gives, by their keys, as if they were typed."""
+    chosen = [o for o in fixed if o.partition("=")[0] == "experiment"]
+    if not chosen:
+        return {}
+    config, plain = (composer.chosen_by(choices)[1] for choices in (chosen, []))
+    groups = [group for group in default_choices() if group in config]
+    found = {g: ",".join(_names(g, config)) for g in groups if _names(g, config) != _names(g, plain)}
+    values = leaves(config)
+    settings = composer.settings(chosen)
+    return found | {k: str(values[k]) for k, one in settings.items() if k in values and values[k] != one.default}
+
+
+def _names(group: str, config: Config) -> list[str]:
+    chosen = config.get(group) or {}
+    return list(options_in(chosen)) if group in COMBINED_GROUPS else [str(chosen.get("_option_"))]
 
 
 def _candidates(group: str, folders: Sequence[Path]) -> list[Option]:

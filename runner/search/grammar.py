@@ -55,7 +55,7 @@ def _with_axes_of_experiment(
     chosen = [o for o in shared if o.partition("=")[0] == "experiment"]
     if composer.parse(chosen, sweep=True)[0].sweeps:
         raise ConfigError(f"{chosen[0]}: an experiment is no choice of a search: give one")
-    sweeper = composer.compose(chosen).hydra.sweeper
+    sweeper = composer.chosen_by(chosen)[0].sweeper
     own = [shlex.split(union) for union in sweeper.get("unions") or ()]
     if own and unions:
         raise ConfigError(f"{chosen[0]} joins spaces of its own: leave out the +")

@@ -12,7 +12,7 @@ from runner.run import files, packs
 from runner.search.halving import Halving
 from runner.search.proposals import VALUE_DIGITS, Tried
 from runner.search.space import Space
-from runner.search.study import Generation, Stage, Study, Trial, higher_is_better
+from runner.search.study import Generation, Stage, Study, Trial, higher_is_better, is_sound
 from runner.search.whole import plans
 from runner.sweep.held import Held
 from runner.sweep.pack import anew
@@ -130,7 +130,13 @@ class Rungs:
         return sum(known) / len(known) if len(known) == len(values) else None
 
     def _at(self, name: str, step: int | None) -> float | None:
-        """Return what a run came to at the first evaluation from a step on, or at its last one before."""
+        """Return what a run came to at the first evaluation from a step on, or at its last one before.
+
+        One that failed or diverged has no value, whatever it came to before.
+        """
+        summary = self._study.summary(name)
+        if summary is not None and not is_sound(summary):
+            return None
         rows = files.read_csv(self._study.folder / name / "metrics.csv")
         there = [row for row in rows if step is not None and int(row["step"]) >= step]
         return _number((there or rows[::-1] or [{}])[0], self._halving.measure)

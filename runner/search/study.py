@@ -90,26 +90,29 @@ class Study:
         self.tried_again: set[str] = set()
         """Folders of the runs that were trained again, however they ended."""
         self._summaries: dict[str, dict[str, Any]] = {}
-        if (there := self._read()) is not None:
-            said, self.generations = there
-            if changed := next(_differences(said, self.said), None):
-                raise ConfigError(
-                    f"{folder / FILE} is of another search: {changed}; "
-                    "put it back, or give this one a name=… of its own"
-                )
+        self.generations = self._read() or []
 
-    def _read(self) -> tuple[Mapping[str, Any], list[Generation]] | None:
-        """Return what the file says of the search, and its generations; None where there is no file."""
+    def _read(self) -> list[Generation] | None:
+        """Return the generations of the search that the file is of; None where there is no file.
+
+        Raises:
+            ConfigError: if it is of another search, or cannot be read.
+        """
         path = self.folder / FILE
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return found["study"], _generations(found["generations"])
+            said, generations = found["study"], _generations(found["generations"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path} cannot be read: {error}; without it the same command proposes the same"
             ) from error
+        if changed := next(_differences(said, self.said), None):
+            raise ConfigError(
+                f"{path} is of another search: {changed}; put it back, or give this one a name=… of its own"
+            )
+        return generations
 
     def add(self, generation: Generation) -> None:
         """Write a generation behind the others, or take the one that another process wrote in its place."""
@@ -118,8 +121,8 @@ class Study:
             self.folder.mkdir(parents=True, exist_ok=True)
             with exclusive(self.folder / ".locks", FILE):
                 there = self._read()
-                if there is not None and len(there[1]) > len(self.generations):
-                    self.generations = there[1][: len(self.generations) + 1]
+                if there is not None and len(there) > len(self.generations):
+                    self.generations = there[: len(self.generations) + 1]
                 else:
                     self.generations.append(generation)
                     self._write(self.generations)
@@ -128,8 +131,7 @@ class Study:
         """Write who of a generation goes on from its present rung, unless another process has."""
         path = self.folder / FILE
         with writing(path), exclusive(self.folder / ".locks", FILE):
-            there = self._read()
-            found = there[1] if there is not None else list(self.generations)
+            found = self._read() or list(self.generations)
             if len(found[number].stages) == len(self.generations[number].stages):
                 found[number].stages.append(stage)
                 self._write(found)
@@ -176,7 +178,7 @@ class Study:
         if self.said["metric"] is not None:
             return f"final_{self.said['metric']}"
         summaries = (summary for trial in trials for summary in self.summaries(trial) or ())
-        return next((name for summary in summaries if _is_sound(summary) and (name := chosen_by(summary))), None)
+        return next((name for summary in summaries if is_sound(summary) and (name := chosen_by(summary))), None)
 
     def tried(self, trials: Sequence[Trial], measure: str | None = None) -> list[Tried]:
         """Return what those of some trials that have ended came to, in order; without a measure by their headline."""
@@ -210,7 +212,7 @@ class Study:
 
 def value_of(summaries: Sequence[Mapping[str, Any]], measure: str | None) -> float | None:
     """Return the mean of a measure over the runs of a setting; None where one of them has no value."""
-    values = [summary.get(measure) if measure and _is_sound(summary) else None for summary in summaries]
+    values = [summary.get(measure) if measure and is_sound(summary) else None for summary in summaries]
     numbers = [float(value) for value in values if isinstance(value, int | float)]
     return sum(numbers) / len(numbers) if numbers and len(numbers) == len(values) else None
 
@@ -225,7 +227,8 @@ def measure_of(column: str) -> Measure:
     return Measure(column.removeprefix("final_"), higher_is_better(column))
 
 
-def _is_sound(summary: Mapping[str, Any]) -> bool:
+def is_sound(summary: Mapping[str, Any]) -> bool:
+    """Say whether a run ended with values that count."""
     return summary["status"] in files.FINISHED and summary["status"] != "diverged"
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from runner.after.chains import Chain, Dense
+from runner.after.chains import Chain
 from runner.after.compress import Measured, as_program
+from runner.after.dense import Dense
 from runner.after.onnx_program import refuse_without_onnx
 from runner.report.load import Records
 from runner.run.files import read_config

@@ -17,6 +17,7 @@ from runner.run.forked import in_processes
 from runner.run.job import Job
 from runner.run.outcome import finished
 from runner.run.stackable import refuse, traits_of
+from runner.shell import key_of
 from runner.sweep.held import Held, Maker
 from runner.sweep.terminal import doubts_of
 
@@ -63,6 +64,9 @@ class Check:
             if self.several_experiments and axes:
                 names = ", ".join(map(str, axes))
                 raise ConfigError(f"an experiment with axes of its own ({names}) is no axis itself")
+            given = {key_of(override) for override in overrides}
+            if lost := [str(key) for key in job.hydra.sweeper.get("params") or {} if key not in given]:
+                raise ConfigError(f"the experiment is a sweep over {', '.join(lost)}: give it before the first +")
             if finished(job) is None and not job.is_own:
                 from runner.run.build import build
 

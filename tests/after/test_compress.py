@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner.after.chains import Chain, Dense
+from runner.after.chains import Chain
 from runner.after.compressed_table import Row, table
+from runner.after.dense import Dense
 from runner.after.latency import in_turns
 from runner.errors import ConfigError
 from tests.support.known import TINY
@@ -64,7 +65,7 @@ def test_what_is_cut_is_trained_as_long_as_the_dense_run_unless_it_is_said(
 ) -> None:
     asked = DENSE.trained(Chain.read("prune"), DENSE.folder, length, None)
     assert set(kept) <= set(asked) and not set(gone) & set(asked)
-    assert "init.run='outputs/big/run'" in asked and "init.run=first" not in asked
+    assert "init.run=outputs/big/run" in asked and "init.run=first" not in asked
 
 
 def test_a_small_network_is_trained_from_scratch() -> None:

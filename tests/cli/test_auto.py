@@ -55,6 +55,27 @@ def test_a_column_of_sentences_is_read_as_text(folder: Path) -> None:
     assert any("said holds sentences" in line for line in said)
 
 
+@pytest.mark.parametrize(
+    ("file", "column", "name"),
+    [
+        ("данные.csv", "序号", "auto-данные"),
+        ("Übersicht 1.csv", "#", "auto-Übersicht_1"),
+        (f"{'ж' * 60}.csv", "id (row)", f"auto-{'ж' * 40}"),
+    ],
+    ids=["Cyrillic", "umlaut", "long"],
+)
+def test_names_in_any_script_are_taken(file: str, column: str, name: str, folder: Path) -> None:
+    from runner.cli.auto import _checked, parser
+
+    rows = [f"{i},{i * 37 % 11},{'up' if i % 2 else 'down'}" for i in range(60)]
+    (folder / file).write_text(f"{column},x,mood\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    overrides, said = _checked(parser().parse_args([file, "--label", "mood"]))
+    assert f"name='{name}'" in overrides and f"data.exclude=['{column}']" in overrides, overrides
+    assert any(line.startswith(f"{column} counts the rows") for line in said)
+    with pytest.raises(ConfigError, match="is too long"):
+        _checked(parser().parse_intermixed_args([file, "--label", "mood", "name=" + "n" * 95]))
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
 def test_a_table_that_is_not_utf_8_is_read_and_that_is_said(encoding: str, folder: Path) -> None:
     from runner.cli.auto import _checked, parser

@@ -101,6 +101,30 @@ def test_what_nobody_reads_in_a_spec_is_refused_by_its_file(
     assert said in result.err and "signs.yaml" in result.err
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("{kind: {kind: txt}}", "settings.kind.kind must be one of flag, whole, number, text, import_path, arguments"),
+        ("{kind: {words: 3}}", "settings.kind.words must be a list, got 3"),
+        ("{kind: {words: hard}}", "settings.kind.words must be a list, got 'hard'"),
+        ("{steps: {length: two}}", "settings.steps.length must be a whole number, or any, got 'two'"),
+        ("{steps: {le: stepz}}", "settings.steps.le must be a number or another setting's name, got 'stepz'; did you"),
+        ("{steps: {gt: '0'}}", "settings.steps.gt must be a number or another setting's name, got '0'"),
+        ("[steps]", "settings must be a set of key: value"),
+        ("{3: {ge: 1}}", "settings.3 is no setting"),
+        ("{}\n  reads: 3", "reads must be a list, got 3"),
+        ("{}\n  conflicts: 3", "conflicts must be a list, got 3"),
+        ("{}\n  candidate: 'no'", "candidate must be true or false, got 'no'"),
+    ],
+)
+def test_what_is_said_of_a_setting_is_checked(settings: str, said: str, own: Path, optbench: Callable) -> None:
+    text = OWN[: OWN.index("_spec_:")]
+    own.write_text(f"{text}_spec_:\n  settings: {settings}\n", encoding="utf-8")
+    result = optbench("train", "-cd", "mine", "optim=signs")
+    assert result.code == 2 and said in result.err and "signs.yaml" in result.err, result.err
+    assert "Traceback" not in result.err
+
+
 def test_an_option_made_of_a_shipped_one_knows_what_that_knows(folder: Path) -> None:
     place = folder / "mine" / "optim" / "slow.yaml"
     place.parent.mkdir(parents=True)

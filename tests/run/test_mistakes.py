@@ -9,6 +9,7 @@ import pytest
 from tests.support.records import run_folder, summary_of
 
 SWA = ["regularization=swa", "model.width=8", "epochs=1"]
+STOPPED = ["regularization=early_stopping", "model.width=8", "epochs=1"]
 NEAR = "x,c,y\n" + "".join(f"{i % 7},{98.6 if i % 2 else 98.60000000000001},{i % 2}\n" for i in range(60))
 
 
@@ -25,6 +26,9 @@ def made_by(run: Path, version: str) -> None:
         (SWA, "0.1.0", ""),
         (["data=csv", "data.path=near.csv", "data.label=y", "epochs=1"], "0.1.9", "a feature that is constant but for"),
         (["data=csv", "data.path=near.csv", "data.label=y", "epochs=1", "data.normalize=none"], "0.1.9", ""),
+        ([*STOPPED, "optim=asgd"], "0.1.0", "the averages at the end were judged in the place of the best weights"),
+        ([*STOPPED, "optim=asgd", "regularization.early_stopping.restore_best=false"], "0.1.0", ""),
+        (STOPPED, "0.1.0", ""),
         (["data=diabetes", "epochs=1"], "0.1.0", ""),
         (["epochs=1", "model.width=8"], "0.1.0", ""),
     ],

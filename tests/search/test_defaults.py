@@ -61,6 +61,19 @@ def test_what_is_given_is_not_searched_but_its_options_ranges_are(folder: Path) 
     assert space.fixed[:5] == (*SMALL, "optim=sgd", "init=he")
 
 
+def test_what_an_experiment_gives_is_given(folder: Path) -> None:
+    composer = Composer.over()
+    check = Check(Maker(composer), several_experiments=False)
+    found = default_space(composer, space_of(composer, ["experiment=smoke"]), lambda asked: _refusal(check, asked))
+    described = list(found.space.described())
+    assert "optim" in described and not {"init", "optim.lr of adamw", "optim.lr"} & {*described}
+
+
+def test_folds_judge_the_default_space_too(folder: Path) -> None:
+    space = defaults("data.folds=3", "data.fold=0,1,2").space
+    assert space.replicates == (("data.fold=0",), ("data.fold=1",), ("data.fold=2",)) and "optim" in space.described()
+
+
 def test_a_candidate_that_cannot_be_run_is_left_out_and_named(folder: Path) -> None:
     own = folder / "mine" / "optim"
     own.mkdir(parents=True)

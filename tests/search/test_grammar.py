@@ -79,6 +79,11 @@ def test_a_part_of_a_union_has_ranges_of_its_own(composer: Composer) -> None:
     assert space.overrides(drawn) == ["init=he", "optim=adamw", "optim.lr=0.01"]
 
 
+def test_an_experiment_may_leave_to_the_command_line_what_it_needs(composer: Composer) -> None:
+    space = space_of(composer, ["experiment=finetune", "init.run=somewhere"])
+    assert list(space.described()) == ["finetune", "data.fraction"] and "init.run=somewhere" in space.fixed
+
+
 def test_an_experiments_axes_are_a_space(composer: Composer) -> None:
     space = space_of(composer, ["experiment=optimizers"])
     assert [p.name for p in space.parameters][:2] == ["part", "optim.lr in part 1"]

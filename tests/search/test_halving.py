@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import ConfigError
 from runner.search.halving import Halving
 from runner.search.proposals import Method, Tried
+from runner.search.rungs import Rungs
 from runner.search.space import Choice, Number, Space
+from runner.search.study import Generation, Stage, Study, Trial
 from tests.support import forked
 from tests.support.records import rows_of, run_folders, summary_of, without_timing
 
@@ -40,6 +43,29 @@ def test_of_so_many_one_goes_on() -> None:
     assert BY_3.sizes(16) == [16, 5, 1] and BY_4.sizes(16) == [16, 4, 1] and BY_3.sizes(2) == [2, 1, 1]
     assert BY_3.work(18) == pytest.approx(18 / 9 + 6 * 2 / 9 + 2 * 2 / 3)
     assert BY_3.work(18, rung=2) == pytest.approx(2 * 2 / 3)
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_a_run_that_failed_has_no_value_whatever_it_came_to_before(status: str, tmp_path: Path) -> None:
+    for name, found, loss in (("bad", status, 0.1), ("good", "paused", 0.5)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text(json.dumps({"status": found, "steps": 2}))
+        (tmp_path / name / "metrics.csv").write_text(f"step,val_loss,status\n2,{loss},ok\n")
+    study = Study(tmp_path, {"space": {}})
+    rungs = Rungs(BY_3, Space((), (), ((),)), study, lambda overrides, name: pytest.fail("none is made"))
+    trials = [Trial([], {}, [name]) for name in ("bad", "good")]
+    assert [rungs._value(trial, [2]) for trial in trials] == [None, 0.5]
+
+
+def test_two_searches_of_one_folder_do_not_mix(tmp_path: Path) -> None:
+    first, other = (Study(tmp_path, {"space": {"optim.lr": range_}, "seed": 0}) for range_ in ("0.1", "0.2"))
+    first.add(Generation(1, [Trial([], {"optim.lr": 0.1}, ["a"])], []))
+    before = (tmp_path / "search.json").read_bytes()
+    with pytest.raises(ConfigError, match="is of another search"):
+        other.add(Generation(1, [Trial([], {"optim.lr": 0.2}, ["b"])], []))
+    with pytest.raises(ConfigError, match="is of another search"):
+        other.promote(0, Stage([0], []))
+    assert (tmp_path / "search.json").read_bytes() == before
 
 
 def test_the_better_ones_go_on_and_those_without_a_value_never_do() -> None:

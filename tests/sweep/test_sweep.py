@@ -141,6 +141,7 @@ IDLE = ("threads=1,2", "eval_every=5,10", "save=last,best", "device=auto,cpu")
         (["seeds=2"], ["-m"]),
         (["workers=2"], ["workers=2", "-m"]),
         (["experiment=grid"], ["-m", "optim.lr"]),
+        (["-m", "seeds=2", "+", "experiment=grid"], ["init, optim, optim.lr", "before the first +"]),
     ],
     ids=lambda v: " ".join(v),
 )
@@ -225,6 +226,16 @@ def test_fail_fast_ends_the_sweep_at_a_failure(optbench: Callable, folder: Path)
     result = optbench("train", "-m", *FRAGILE, "optim.lr=7,0.01,0.02,0.03,0.04", "workers=1", "fail_fast=true")
     assert result.code == 1
     assert len(run_folders(folder)) == 1
+    again = optbench("train", "-m", *FRAGILE, "optim.lr=7,0.01,0.02", "workers=1", "fail_fast=true")
+    assert again.code == 1 and len(run_folders(folder)) == 3  # a failure of before ends no sweep
+
+
+def test_what_fail_fast_interrupts_is_no_interruption(optbench: Callable, folder: Path) -> None:
+    asked = ["model.width=8", "model.depth=1", "scheduler=constant", "workers=2", "baselines=false", "engine=loop"]
+    failing = ["optim=custom", "optim.target=tests.own_parts.Fragile", "optim.lr=7", "epochs=2"]
+    slow = ["optim=adamw", "optim.lr=0.01", "epochs=100000"]
+    result = optbench("train", "-m", *asked, "fail_fast=true", "+", *slow, "+", *failing)
+    assert result.code == 1 and "the same command" not in result.err, result.err
 
 
 def test_runs_csv_is_rebuilt_from_the_folders(optbench: Callable, folder: Path) -> None:

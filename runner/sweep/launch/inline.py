@@ -25,7 +25,8 @@ def launch(queue: Queue, report: Report, workers: int = 1) -> None:
             for outcome in queue.over(taken, spread.train(chosen, interruption, Bar(), wait=True)):
                 report(outcome)
                 _show_traceback(outcome)
-                if outcome.summary["status"] == "failed" and chosen[0].config["fail_fast"]:
+                failed = outcome.trained and outcome.summary["status"] == "failed"
+                if failed and chosen[0].config["fail_fast"]:
                     queue.close()
             if interruption.requested:
                 queue.close()

@@ -68,7 +68,7 @@ def launch(queue: Queue, report: Report, workers: int) -> None:
         def over(outcome: Outcome) -> None:
             board.ended(outcome)
             report(outcome)
-            if outcome.summary["status"] == "failed" and outcome.job.config["fail_fast"]:
+            if outcome.trained and outcome.summary["status"] == "failed" and outcome.job.config["fail_fast"]:
                 pool.stop()
 
         pool.work(over, board.under_way)

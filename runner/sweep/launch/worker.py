@@ -230,7 +230,7 @@ def _train(shared: Shared, number: int, interruption: Interruption) -> None:
         known = {place: outcome for place, outcome in zip(left, outcomes, strict=True) if outcome is not None}
         ended = {p: o for p, o in known.items() if not _was_stopped(o, interruption)}
         shared.found(number, ended)
-    if any(outcome.summary["status"] == "failed" for outcome in ended.values()):
+    if any(outcome.trained and outcome.summary["status"] == "failed" for outcome in ended.values()):
         with contextlib.suppress(OptbenchError):  # a run that cannot be composed any more
             if jobs[0].config["fail_fast"]:
                 shared.cancel()
