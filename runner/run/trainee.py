@@ -303,4 +303,5 @@ def _alike(saved: dict[str, Any], layout: dict[str, Any]) -> bool:
 
 def _name_unknown(path: Path, who: str) -> None:
     """Say on stderr which checkpoint cannot be gone on from, and ``who`` therefore does so again."""
-    tqdm.write(f"optbench: {path} is a checkpoint of another version: {who} again", file=sys.stderr)
+    why = "it is of another version, or of other snapshots=…"
+    tqdm.write(f"optbench: {path} cannot be resumed, as {why}: {who} again", file=sys.stderr)
