@@ -55,6 +55,8 @@ def run(argv: Sequence[str]) -> int:
     from runner.config.compose import Composer, start_hydra
 
     hydra = start_hydra(arguments.config_dir)
+    if arguments.cfg and arguments.multirun:
+        raise ConfigError("--cfg job is of one run: leave -m out, and give one value each")
     if arguments.cfg:
         import yaml
 

@@ -79,7 +79,7 @@ def run(argv: Sequence[str]) -> int:
         print(f"optbench: not in the default space: {said}", file=sys.stderr)
     searched = search.space.described()
     if "optim" in searched and not any("optim.lr" in key for key in (*searched, *search.space.fixed)):
-        said = "each optimizer keeps its default rate; 'optim.lr=tag(log,interval(1e-4,1e-1))' searches it"
+        said = "each optimizer keeps one rate; 'optim.lr=tag(log,interval(1e-4,1e-1))' searches it"
         print(f"optbench: optim.lr is not searched: {said}", file=sys.stderr)
     if search.probe[0].config["dry_run"]:
         print(_described(search), end="")

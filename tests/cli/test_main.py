@@ -102,6 +102,8 @@ def test_cfg_prints_the_config_and_writes_nothing(optbench: Callable, folder: Pa
     result = optbench("train", "--cfg", "job", "init=he", "optim.lr=0.5")
     assert yaml.safe_load(result.out)["optim"]["lr"] == 0.5
     assert list(folder.iterdir()) == []
+    refused = optbench("train", "-m", "--cfg", "job", "init=he,xavier")
+    assert refused.code == 2 and "--cfg job is of one run: leave -m out" in refused.err
 
 
 def test_a_config_dir_adds_options(optbench: Callable, folder: Path) -> None:

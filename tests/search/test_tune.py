@@ -189,7 +189,7 @@ def test_optimizers_that_are_compared_at_their_default_rates_are_said_to_be(
     given: list[str], said: bool, optbench: Callable, folder: Path
 ) -> None:
     shown = optbench("tune", *SMALL, "optim=sgd,adamw", *given, "dry_run=true", "--trials", "4")
-    assert shown.code == 0 and ("each optimizer keeps its default rate" in shown.err) is said, shown.err
+    assert shown.code == 0 and ("each optimizer keeps one rate" in shown.err) is said, shown.err
 
 
 def test_the_best_few_are_run_with_new_seeds_and_the_choice_is_judged_on_newer_ones(
