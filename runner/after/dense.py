@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.after.chains import TRAINED, Chain
 from runner.config import hydra_door
-from runner.config.options import options_in
+from runner.config.options import default_choices, options_in
 from runner.shell import key_of
 
 _REPLACED = ("init", "compress", "name", "save", "force", "retry", "pause_at", "dry_run")
@@ -72,6 +72,7 @@ class Dense:
             ]
         return [
             *kept,
+            *(f"{group}={default_choices()[group]}" for group in begun),  # an experiment may have chosen others
             f"model.width={width}",
             *more,
             f"name={hydra_door.written(self.name)}",

@@ -53,16 +53,9 @@ def resolve(target: str, allow: Collection[str] = ()) -> Target:
         ConfigError: before anything is imported, if the path is not allowed; after it, if the object is not callable
             or does not come from where the path says.
     """
+    refuse_unless_allowed(target, allow)
     module, _, name = target.rpartition(".")
     package = module.partition(".")[0]
-    closed = (package in CLOSED_PACKAGES and module not in LIBRARY_MODULES) or package in sys.stdlib_module_names
-    if module not in OWN_MODULES and (target not in allow or closed):
-        if package in sys.stdlib_module_names and Path(f"{package}.py").exists():
-            raise ConfigError(f"{target!r}: Python has a module {package} of its own: give {package}.py another name")
-        raise ConfigError(
-            f"{target!r} may not be imported\nvalid: optbench's own options, and what you name yourself: names in "
-            f"{', '.join(sorted(LIBRARY_MODULES))} or in a package of yours (--allow {target} where a run names it)"
-        )
     try:
         found = getattr(import_module(module), name)
     except (Exception, SystemExit) as error:  # importing a user's module runs it
@@ -72,6 +65,20 @@ def resolve(target: str, allow: Collection[str] = ()) -> Target:
     if not callable(found) or name.startswith("_") or not f"{home}.".startswith(f"{expected}."):
         raise ConfigError(f"{target!r} is no function or class of {package}: it comes from {home}")
     return found  # type: ignore[no-any-return]
+
+
+def refuse_unless_allowed(target: str, allow: Collection[str]) -> None:
+    """Refuse an import path that is neither optbench's own nor among those that may be imported; imports nothing."""
+    module = target.rpartition(".")[0]
+    package = module.partition(".")[0]
+    closed = (package in CLOSED_PACKAGES and module not in LIBRARY_MODULES) or package in sys.stdlib_module_names
+    if module not in OWN_MODULES and (target not in allow or closed):
+        if package in sys.stdlib_module_names and Path(f"{package}.py").exists():
+            raise ConfigError(f"{target!r}: Python has a module {package} of its own: give {package}.py another name")
+        raise ConfigError(
+            f"{target!r} may not be imported\nvalid: optbench's own options, and what you name yourself: names in "
+            f"{', '.join(sorted(LIBRARY_MODULES))} or in a package of yours (--allow {target} where a run names it)"
+        )
 
 
 def named_by_user(config: Config) -> dict[str, str]:

@@ -185,7 +185,8 @@ def _refuse_odd_setting(said: object, defaults: Collection[str], where: str) -> 
     """Refuse what a YAML says of a setting where nobody could read it so."""
     _refuse_odd(said, SAID, where)
     assert isinstance(said, Mapping), "others are refused"
-    if (kind := said.get("kind", "flag")) not in KINDS:
+    kind = said.get("kind", "flag")
+    if not isinstance(kind, str) or kind not in KINDS:
         hint = closest(str(kind), KINDS)
         raise ConfigError(f"{where}.kind must be one of {', '.join(KINDS)}, got {show(kind)}{hint}")
     if not isinstance(said.get("words", []), list):
@@ -193,12 +194,16 @@ def _refuse_odd_setting(said: object, defaults: Collection[str], where: str) -> 
     length = said.get("length", "any")
     if length != "any" and (not isinstance(length, int) or isinstance(length, bool)):
         raise ConfigError(f"{where}.length must be a whole number, or any, got {show(length)}")
-    beside = where.rpartition(".settings.")[2].rpartition(".")[0]
-    for bound, other in siblings(said).items():
-        near = [key.removeprefix(f"{beside}.") for key in defaults]
-        if other not in near:
-            hint = closest(other, near)
-            raise ConfigError(f"{where}.{bound} must be a number or another setting's name, got {show(other)}{hint}")
+    inside = where.rpartition(".settings.")[2].rpartition(".")[0]
+    near = [key.removeprefix(f"{inside}.") for key in defaults if key.rpartition(".")[0] == inside]
+    for bound in (bound for bound in BOUNDS if bound in said):
+        for value in said[bound] if isinstance(said[bound], list) and said[bound] else [said[bound]]:
+            a_number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+            if not a_number and value not in near:
+                hint = closest(str(value), near)
+                raise ConfigError(
+                    f"{where}.{bound} must be a number or another setting's name, got {show(value)}{hint}"
+                )
 
 
 def _setting(default: Any, said: Mapping[str, Any], where: str) -> Setting:

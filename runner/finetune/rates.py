@@ -31,6 +31,8 @@ class Discriminative(Hook):
 
     def check(self, tried: Tried) -> None:
         """Refuse an optimizer that has one learning rate for all."""
+        if not layers_of(tried.model):
+            raise ConfigError("finetune=discriminative needs a model of layers, and this one has none")
         if not any("lr_share" in group for group in tried.optimizer.param_groups):
             name = type(tried.optimizer).__name__
             raise ConfigError(f"finetune=discriminative beside {name}, which has one learning rate for all parameters")

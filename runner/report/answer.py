@@ -149,11 +149,11 @@ def _verdict(workload: Workload, chosen: int) -> str:
         if workload.is_picked:
             return "It was chosen by the search; there was no other finalist to compare it with."
         return "There was nothing to compare it with: only one setting was run."
-    if n < 2:
-        return f"One {word} only: it came first of {everything} settings, which may be chance."
     if workload.known == 1:
         others = "other setting has" if everything == 2 else f"{everything - 1} other settings have"
         return f"There is nothing to compare it with yet: the {others} no value."
+    if n < 2:
+        return f"One {word} only: it came first of {workload.known} settings, which may be chance."
     count = {v: int((table["verdict"] == v).sum()) for v in ("worse", "diverges or fails", "no value yet", "untested")}
     members = 1 + len(workload.rivals)
     of = f"of the {everything} finalists" if workload.is_picked else f"of {workload.known} settings"

@@ -94,7 +94,8 @@ def edge(curve: Curve, higher: bool) -> tuple[str, list[float]] | None:
     score = curve.scores(higher)
     if len(score) < 2 or not np.isfinite(score).any():
         return None
-    best, lr = {*np.flatnonzero(score == score.max()).tolist(), curve.best}, curve.lr.tolist()
+    assert curve.best is not None, "one has a mean"
+    best, lr = set(np.flatnonzero(score == score[curve.best]).tolist()), curve.lr.tolist()
     first, last = 0, len(lr) - 1
     if best == {last}:
         ratio = min(lr[-1] / lr[-2], WIDEST)

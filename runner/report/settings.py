@@ -69,8 +69,8 @@ class Workload:
     @cached_property
     def best_set(self) -> BestSet:
         """Which of the contenders can be the best; they are the first of the table."""
-        scores = self.scores[: self.contenders] - self.seed_effects
-        return best_set(scores, self.step, self.measure.scale(scores), leader=0)
+        scores = self.scores[: self.contenders]
+        return best_set(scores - self.seed_effects, self.step, self.measure.scale(scores), leader=0)
 
     @cached_property
     def bias(self) -> float:

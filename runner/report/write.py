@@ -224,6 +224,8 @@ def _part(workload: Workload, source: Source, config_dir: str | None) -> _Part:
 
 def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
     gridded = [w.axes for w in found if not w.is_picked]  # finalists are no grid
+    if not gridded:
+        raise ConfigError(f"--axes {','.join(axes)}: this report is of a search's finalists, which are no grid")
     valid = list(dict.fromkeys(a for of_one in gridded for a in of_one))
     for axis in axes:
         if axis not in valid:

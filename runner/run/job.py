@@ -19,7 +19,15 @@ from runner.config.chosen import Chosen, Config
 from runner.config.compose import Composed
 from runner.config.identity import folder_name
 from runner.config.identity import run_id as identify
-from runner.config.imports import accepts, bind, named_by_user, resolve, source_digest, standing_in
+from runner.config.imports import (
+    accepts,
+    bind,
+    named_by_user,
+    refuse_unless_allowed,
+    resolve,
+    source_digest,
+    standing_in,
+)
 from runner.config.own_parts import explained, find_part, origin, path_of
 from runner.config.part_names import SHOWN_AS, is_part, shown
 from runner.config.scope import is_own
@@ -139,6 +147,9 @@ def _prepared(composed: Composed, given: Collection[str] | None) -> Job:
     named = named_by_user(config)
     allow = frozenset(named.values() if given is None else given)
     # What a measure computes does not decide what the run finds: it is looked for once there is a run to measure.
+    if given is not None:
+        for path in named.values():
+            refuse_unless_allowed(path, allow)
     found = {key: find_part(key, path, allow) for key, path in named.items() if not key.startswith("metrics")}
     source = read_source(config, allow) if "data" in config else NO_DATA
     if config.get("loss") == "auto" and source is not NO_DATA:

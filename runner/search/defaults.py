@@ -79,7 +79,7 @@ def default_space(composer: Composer, given: Space, refusal: Refusal) -> Default
 
 
 def _of_experiment(composer: Composer, fixed: Sequence[str]) -> dict[str, str]:
-    """Return the groups and settings that an experiment gives, by their keys, as if they were typed."""
+    """Return the groups and settings that an experiment has otherwise than the defaults, by their keys."""
     chosen = [o for o in fixed if o.partition("=")[0] == "experiment"]
     if not chosen:
         return {}

@@ -65,7 +65,7 @@ class Check:
                 names = ", ".join(map(str, axes))
                 raise ConfigError(f"an experiment with axes of its own ({names}) is no axis itself")
             given = {key_of(override) for override in overrides}
-            if lost := [str(key) for key in job.hydra.sweeper.get("params") or {} if key not in given]:
+            if lost := [key for key in map(key_of, job.hydra.sweeper.get("params") or {}) if key not in given]:
                 raise ConfigError(f"the experiment is a sweep over {', '.join(lost)}: give it before the first +")
             if finished(job) is None and not job.is_own:
                 from runner.run.build import build

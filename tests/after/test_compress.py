@@ -71,7 +71,8 @@ def test_what_is_cut_is_trained_as_long_as_the_dense_run_unless_it_is_said(
 def test_a_small_network_is_trained_from_scratch() -> None:
     asked = DENSE.narrower(4, taught=False)
     assert "model.width=4" in asked and "epochs=3" in asked
-    assert not [o for o in asked if o.startswith(("init", "finetune")) or o == "model.width=8"]
+    assert [o for o in asked if o.startswith(("init", "finetune"))] == ["init=default", "finetune=full"]
+    assert "model.width=8" not in asked
 
 
 def test_a_users_own_model_is_imported_only_when_allowed(

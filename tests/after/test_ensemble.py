@@ -304,6 +304,10 @@ def test_a_users_own_model_is_trained_again_only_when_allowed(
     assert "tests.own_parts" not in sys.modules
     made = optbench("ensemble", "outputs/default", "--train", "--allow", "tests.own_parts.Net")
     assert made.code == 0, made.err
+    measured = ["name=measured", "model.width=8", "metrics=[tests.own_parts.top2]"]
+    assert optbench("train", "-m", *measured, "seeds=2", "epochs=1", "baselines=false").code == 0
+    refused = optbench("ensemble", "outputs/measured", "--train")
+    assert refused.code == 2 and "--allow tests.own_parts.top2" in refused.err, refused.err
 
 
 def test_calibration_is_that_of_a_hand_computation() -> None:

@@ -105,6 +105,10 @@ def test_what_nobody_reads_in_a_spec_is_refused_by_its_file(
     ("settings", "said"),
     [
         ("{kind: {kind: txt}}", "settings.kind.kind must be one of flag, whole, number, text, import_path, arguments"),
+        ("{kind: {kind: [text]}}", "settings.kind.kind must be one of flag, whole, number, text, import_path"),
+        ("{steps: {ge: {a: 1}}}", "settings.steps.ge must be a number or another setting's name"),
+        ("{steps: {ge: true}}", "settings.steps.ge must be a number or another setting's name, got true"),
+        ("{steps: {gt: .nan}}", "settings.steps.gt must be a number or another setting's name"),
         ("{kind: {words: 3}}", "settings.kind.words must be a list, got 3"),
         ("{kind: {words: hard}}", "settings.kind.words must be a list, got 'hard'"),
         ("{steps: {length: two}}", "settings.steps.length must be a whole number, or any, got 'two'"),

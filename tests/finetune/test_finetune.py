@@ -163,6 +163,8 @@ def test_muon_has_a_rate_a_layer_and_an_optimizer_with_one_rate_is_refused(
     own = ["optim=custom", "optim.target=torch.optim.LBFGS", "finetune=discriminative"]
     refused = optbench("train", *TINY, *own)
     assert refused.code == 2 and "LBFGS, which has one learning rate for all parameters" in refused.err
+    bare = ["model=custom", "model.target=tests.own_parts.Bare", "max_steps=1", "finetune=discriminative"]
+    assert "needs a model of layers, and this one has none" in optbench("train", *bare).err
 
 
 @pytest.mark.parametrize("option", ["head", "lora", "adapter"])

@@ -10,7 +10,7 @@ import pytest
 
 from runner.report.load import load
 from runner.report.workloads import workloads
-from runner.statistics.best import SHARE, half_widths
+from runner.statistics.best import LOSS, SHARE, best_set, half_widths
 from tests.support.composed import compose_job
 from tests.support.made_sweep import made_run, make_sweep
 from tests.support.records import Result, summary_of
@@ -142,6 +142,27 @@ def test_losses_below_0_are_told_apart_as_others_are(tmp_path: Path):
         (workload,) = workloads(load(make_sweep(tmp_path / f"by {shift:g}", runs)), None, None)
         found.append((workload.table["optim"].tolist(), workload.table["verdict"].tolist()))
     assert found == [(["adamw", "adam", "sgd"], ["best", "worse", "worse"])] * 2
+
+
+def test_a_missing_run_leaves_small_losses_on_their_scale(tmp_path: Path):
+    losses = {"adam": (2e-4, 2.2e-4, 2.1e-4), "sgd": (1e-5, 9e-5, 1.2e-3, 1e-5), "adamw": (0.4, 0.41, 0.39, 0.4)}
+    runs = [
+        made_run(None, optim=optim, seed=seed) | {"final_val_loss": loss}
+        for optim, values in losses.items()
+        for seed, loss in enumerate(values)
+    ]
+    (workload,) = workloads(load(make_sweep(tmp_path / "sweep", runs)), None, None)
+    scores = workload.scores[: workload.contenders]
+    assert (scores - workload.seed_effects > 0).any()  # an effect is larger than a loss
+    found = best_set(scores - workload.seed_effects, workload.step, LOSS, leader=0)
+    assert workload.best_set.inside.tolist() == found.inside.tolist()
+    assert workload.best_set.low.tolist() == pytest.approx(found.low.tolist(), nan_ok=True)
+
+
+def test_one_seed_beside_settings_without_a_value_came_first_of_nothing(tmp_path: Path):
+    runs = [made_run(0.9, optim="adam"), *(made_run(None, "interrupted", optim=o) for o in ("sgd", "adamw"))]
+    text = report(make_sweep(tmp_path / "sweep", runs))
+    assert "nothing to compare it with yet" in text and "came first" not in text
 
 
 def test_the_time_of_a_setting_is_that_of_runs_that_came_to_an_end(tmp_path: Path):

@@ -23,6 +23,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def test_ids_stay_texts_that_look_like_numbers():
     for ids in (["12345678", "00012345"], ["123e4567", "3e000012"]):
         assert page_values(pd.Series(ids, name="run_id")) == ids
+    assert page_values(pd.Series([9, 10, 100], name="runs")) == [9, 10, 100]
     assert page_values(pd.Series(["0.1", "1e-3", "he"], name="optim.lr")) == [0.1, 0.001, "he"]
 
 

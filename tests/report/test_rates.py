@@ -44,6 +44,8 @@ def test_edge_by_hand():
 def test_the_best_rate_is_the_tables_and_a_crash_is_a_missing_run():
     lucky = replace(curve([0.8, 0.9, 0.95]), settings=np.array([2, 0, 1]))  # at the largest rate one seed alone
     assert lucky.best == 1 and rates.edge(lucky, True) is None
+    inside = replace(curve([0.8, 0.96, 0.95]), settings=np.array([2, 1, 0]))
+    assert inside.best == 2 and rates.edge(inside, True) == ("largest", [0.32, 1.0])
     crashed = replace(curve([0.8, 0.95, 0.9]), bad=np.array([0, 1, 0]), diverged=np.zeros(3, int))
     assert crashed.best == 1 and rates.edge(crashed, True) is None
 

@@ -57,12 +57,12 @@ def _values(column: "pd.Series[Any]") -> Sequence[Any]:
 
     Ids are texts: eight hexadecimal digits may look like a number.
     """
-    if column.name in ("run_id", "runs"):
-        return [str(v) for v in column]
     if column.dtype == bool:
         return ["yes" if v else "no" for v in column]
     if pd.api.types.is_numeric_dtype(column):
         return [int(v) if float(v).is_integer() and abs(v) < 1e15 else v for v in np.asarray(column, float).tolist()]
+    if column.name in ("run_id", "runs"):
+        return [str(v) for v in column]
     return [_cell(v) for v in column]
 
 

@@ -14,7 +14,7 @@ from runner.report.drawing.looks import COLOURS
 from runner.report.load import Records
 from runner.report.section import SINGLE, Plot, Section, Table
 from runner.report.sections import classified
-from runner.report.settings import BAD, GOOD, Workload
+from runner.report.settings import GOOD, Workload
 from runner.statistics.variance import variance_explained
 
 MOST_FACTORS = 5
@@ -77,7 +77,7 @@ def shares_explained(workload: Workload) -> pd.DataFrame | None:
 
     On ranks, so that diverged runs count.
     """
-    runs = workload.runs[workload.runs["value"].notna() | workload.runs["status"].isin(BAD)]
+    runs = workload.runs[workload.runs["value"].notna() | (workload.runs["status"] == "diverged")]
     factors = _varied(workload, runs)[:MOST_FACTORS]
     if len(runs["replicate"].unique()) > 1:
         factors.append("seed" if runs["seed"].nunique() > 1 else "replicate")
