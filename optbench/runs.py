@@ -26,7 +26,8 @@ class Result:
         """The rows of ``metrics.csv``."""
         import pandas as pd
 
-        return pd.read_csv(self.folder / "metrics.csv")
+        found = self.folder / "metrics.csv"
+        return pd.read_csv(found) if found.exists() and found.stat().st_size else pd.DataFrame()
 
     def _repr_html_(self) -> str:
         rows = self.metrics.to_html(max_rows=20, notebook=True)
@@ -43,9 +44,8 @@ def train(*overrides: str | Sequence[str], config_dir: str | None = None) -> Res
     from runner.cli import one_run
     from runner.config.compose import start_hydra
     from runner.run.claim import run_job
-    from runner.run.job import forget_data
 
-    forget_data()
+    look_anew()
     hydra = start_hydra(config_dir)
     try:
         job = one_run.single(hydra, flat(overrides))
@@ -70,6 +70,15 @@ def load_runs(path: str | Path) -> "pd.DataFrame":
     if not found.is_file():
         raise ConfigError(f"{found} is not there: give the folder of a sweep, such as outputs/default")
     return pd.read_csv(found, dtype={"run_id": str})
+
+
+def look_anew() -> None:
+    """Find parts of the user's own in the current folder, and read them and the data again: they may have changed."""
+    from runner.cli.one_run import find_parts_in_current_folder
+    from runner.run.job import forget_data
+
+    find_parts_in_current_folder()
+    forget_data()
 
 
 def flat(overrides: Sequence[str | Sequence[str]]) -> list[str]:

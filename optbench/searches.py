@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.runs import flat
+from optbench.runs import flat, look_anew
 from optbench.sweeps import Report, report
 from runner.errors import ConfigError, closest
 
@@ -83,7 +83,6 @@ def tune(
     """
     from runner.cli.arguments import check_file
     from runner.config.compose import Composer
-    from runner.run.job import forget_data
     from runner.search import conclusion
     from runner.search.answer import answer
     from runner.search.asked import HALVINGS, SAMPLERS, Limits, duration, refuse_numbers
@@ -99,7 +98,7 @@ def tune(
     refuse_numbers(trials, budget, generation, seed, finalists)
     check_file("journal", None if journal is None else str(journal))
     limits = Limits(trials, None if budget is None else duration(budget), finalists)
-    forget_data()
+    look_anew()
     asked = Asked(given, sampler, seed, generation, metric, limits, joined(["tune", *given]), began, halving)
     search, _ = prepared(Composer.over(config_dir), asked)
     search.journal = None if journal is None else Path(journal)

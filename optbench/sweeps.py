@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.runs import flat, load_runs
+from optbench.runs import flat, load_runs, look_anew
 from runner.errors import ConfigError, closest
 from runner.shell import key_of
 
@@ -28,7 +28,7 @@ class Sweep:
     def runs(self) -> "pd.DataFrame":
         """One row a run, in the grid's order: every choice, then every number of its summary."""
         found = load_runs(self.folder).set_index("run_id", drop=False)
-        return found.loc[list(self.run_ids)].reset_index(drop=True)
+        return found.loc[[i for i in self.run_ids if i in found.index]].reset_index(drop=True)
 
     @property
     def curves(self) -> "pd.DataFrame":
@@ -124,14 +124,13 @@ def sweep(*overrides: str | Sequence[str], config_dir: str | None = None) -> Swe
         RecordError: if the runs' folder cannot be written.
     """
     from runner.config.compose import start_hydra
-    from runner.run.job import forget_data
     from runner.run.outcome import Outcome
     from runner.sweep.plan import launch
 
     asked = flat(overrides)
     if odd := [o for o in asked if key_of(o) in ("dry_run", "hydra/sweeper")]:
         raise ConfigError(f"{odd[0]} is for the command line: optbench.sweep runs the grid")
-    forget_data()
+    look_anew()
     outcomes = launch(start_hydra(config_dir), asked)
     if not isinstance(outcomes, list) or not all(isinstance(outcome, Outcome) for outcome in outcomes):
         raise ConfigError("another sweeper of Hydra's is for the command line: optbench.sweep runs the grid")
@@ -221,10 +220,15 @@ def to_xarray(rows: "pd.DataFrame") -> "xr.Dataset":
         import xarray as xr
     except ImportError as error:
         raise ConfigError("to_xarray needs xarray: pip install 'optbench[xarray]'") from error
+    import pandas as pd
+
     from runner.config.identity import REPLICATES
     from runner.report.settings import axes_of
 
     choices = [str(column) for column in rows.columns[: list(rows.columns).index("run_id")]]
+    rows = rows.assign(
+        **{c: rows[c].map(lambda v: "" if pd.isna(v) else str(v)) for c in choices if rows[c].isna().any()}
+    )
     replicates = [choice for choice in REPLICATES if choice in choices and rows[choice].nunique() > 1]
     dimensions = [*axes_of(rows, choices), *replicates, *(["step"] if "step" in rows else [])] or ["run_id"]
     if rows.duplicated(dimensions).any():

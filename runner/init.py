@@ -293,7 +293,8 @@ def _fill(
         raise ValueError("the model has no linear, convolution or recurrent layer to initialize: use init=default")
     mean, deviation = biases
     with torch.no_grad():
-        for name, parameter in _biases(built):
+        taken = getattr(fill, "func", fill) is pretrained  # what it does not take stays as it was constructed
+        for name, parameter in () if taken else _biases(built):
             nn.init.constant_(parameter, mean)
             if deviation:
                 nn.init.normal_(parameter, mean, deviation, generator=generator(seed, "biases", name))

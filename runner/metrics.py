@@ -148,7 +148,7 @@ def roc_auc(outputs: Tensor, y: Tensor) -> Tensor:
     Ties count half (Mann & Whitney 1947). Of two classes it is that of the second; a class without samples, or without
     others, has none and is left out (Hand & Till 2001 would weigh pairs).
     """
-    scores = outputs.double().softmax(1)
+    scores = log_odds(outputs)
     classes = [1] if scores.shape[1] == 2 else range(scores.shape[1])
     areas = []
     for label in classes:
@@ -158,6 +158,17 @@ def roc_auc(outputs: Tensor, y: Tensor) -> Tensor:
             ranks = _average_ranks(scores[:, label])
             areas.append((ranks[of_it].sum() - n * (n + 1) / 2) / (n * (len(y) - n)))
     return torch.stack(areas).mean() if areas else torch.tensor(float("nan"), dtype=torch.float64)
+
+
+def log_odds(outputs: Tensor) -> Tensor:
+    """Return log p/(1 - p) of each class ``[n, classes]``, in the order of the probabilities, which may round to 1."""
+    scores = outputs.double()
+    scores = scores - scores.amax(1, keepdim=True)
+    shares = scores - scores.logsumexp(1, keepdim=True)
+    best = scores.argmax(1, keepdim=True)
+    others = scores.scatter(1, best, -torch.inf).logsumexp(1, keepdim=True)
+    # Of the likeliest class 1 - p would be lost; of all others p is at most a half.
+    return (shares - torch.log1p(-shares.exp())).scatter(1, best, scores.gather(1, best) - others)
 
 
 def predicted_classes(outputs: Tensor, y: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ LATE = {
         engine.loop engine.measure engine.memory engine.state run.baselines run.build run.memory run.own_task
         run.summary run.trainee init model parallel.join parallel.processes parallel.refusal engine.snapshots
         search.lr_range study.noise_scale after.boost after.combined after.ensemble after.equal after.export
-        after.members after.predict after.said after.compress run.flops
+        after.members after.predict after.said after.compress run.flops metrics
     """,
     "pandas and matplotlib: training and lists draw nothing, and most runs predict from no table": """
         report.write report.render.watch report.render.tensorboard report.drawing.figures data.tables.features

@@ -43,6 +43,20 @@ def test_area_under_the_curve_is_scikit_learns(classes: int) -> None:
     assert float(metrics.roc_auc(outputs, y)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+def test_probabilities_that_round_to_1_keep_their_order(classes: int) -> None:
+    lead = torch.linspace(38, 48, 10).double()
+    outputs = torch.zeros(10, classes, dtype=torch.float64)
+    outputs[:, 1] = lead
+    y = (torch.arange(10) >= 5).long()
+    assert (outputs.softmax(1)[:, 1] == 1).all() and float(metrics.roc_auc(outputs[:, :2], y)) == 1
+    drawn = torch.randn(50, classes, dtype=torch.float64)
+    probabilities = drawn.softmax(1)
+    torch.testing.assert_close(metrics.log_odds(drawn), probabilities.log() - (-probabilities).log1p())
+    assert torch.equal(metrics.log_odds(drawn + 8), metrics.log_odds(drawn + 8.0))
+    assert torch.isfinite(metrics.log_odds(outputs)).all()
+
+
 def test_a_class_that_is_absent_has_no_area_and_the_others_keep_theirs() -> None:
     outputs, y = predictions(4, absent=1)
     scores = outputs.double().softmax(1).numpy()

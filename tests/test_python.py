@@ -136,3 +136,42 @@ def test_help_lists_what_there_is() -> None:
     shown = pydoc.plain(pydoc.render_doc(optbench))
     for name in optbench.__all__:
         assert re.search(rf"^    (class )?{name}\(", shown, re.MULTILINE), name
+
+
+LOSS = """import torch.nn.functional as F
+
+
+def loss(outputs, y):
+    return {factor} * F.cross_entropy(outputs, y)
+"""
+
+
+def test_a_part_that_was_edited_is_trained_as_it_is_now(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["loss=edited_part.loss", "model.width=8", "epochs=1"]
+    found = []
+    for factor in (1, 9):
+        (folder / "edited_part.py").write_text(LOSS.format(factor=factor))
+        found.append(optbench.train(*asked))
+    losses = [result.summary["final_val_loss"] for result in found]
+    assert found[0].folder != found[1].folder and losses[1] > 3 * losses[0]
+    monkeypatch.delitem(sys.modules, "edited_part")
+
+
+def test_a_choice_that_some_runs_lack_is_a_label_of_its_own() -> None:
+    rows = pd.DataFrame(
+        {"optim": ["sgd", "sgd", "adamw"], "optim.momentum": [0.0, 0.9, None], "seed": 0, "run_id": [*"abc"]}
+        | {"final_val_loss": [0.1, 0.2, 0.3]}
+    )
+    array = optbench.to_xarray(rows)["final_val_loss"]
+    assert array.sel({"optim": "adamw", "optim.momentum": ""}).item() == 0.3
+    assert array.sel({"optim": "sgd", "optim.momentum": "0.9"}).item() == 0.2
+    assert np.isnan(array.sel({"optim": "adamw", "optim.momentum": "0.9"}).item())
+
+
+def test_what_has_no_rows_yet_is_shown_as_empty(folder: Path) -> None:
+    assert optbench.train("model.width=8", "max_steps=1").metrics.shape[0] == 2
+    (place,) = folder.glob("outputs/default/default-*")
+    (place / "metrics.csv").write_text("")
+    assert optbench.Result({}, place, True).metrics.empty
+    (row,) = optbench.load_runs("outputs/default").to_dict("records")
+    assert len(optbench.Sweep(place.parent, (row["run_id"], "ffffffff")).runs) == 1

@@ -160,6 +160,21 @@ def test_the_best_weights_are_judged_as_they_were_whatever_the_optimizer_shows(
         assert summary_of(run)["final_val_loss"] == pytest.approx(min(losses), rel=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["loop", "fused"])
+def test_batch_norm_that_is_not_trained_keeps_its_statistics_under_swa(
+    engine: str, optbench: Callable[..., Result], folder: Path
+) -> None:
+    net = ["model.width=16", "model.normalization=batch", "baselines=false"]
+    assert optbench("train", *net, "epochs=3", "name=first", "save=last").code == 0
+    (first,) = run_folders(folder, "first")
+    tuned = ["init=pretrained", f"init.run={first}", "finetune=head", "regularization=swa", f"engine={engine}"]
+    assert optbench("train", "-m", *net, *tuned, "epochs=2", "seeds=2", "save=last").code == 0
+    kept = {n: b for n, b in load_model(first).network.named_buffers() if "running" in n}
+    for run in run_folders(folder):
+        found = dict(load_model(run).network.named_buffers())
+        assert kept and all(torch.equal(found[name], buffer) for name, buffer in kept.items())
+
+
 def test_swa_is_the_mean_of_the_last_weights_with_batch_norm_measured_anew(job: Callable[..., Job]) -> None:
     shared = ["regularization=swa", "regularization.swa.start=0.5", "regularization.swa.every=5", "max_steps=40"]
     run = build(job("dtype=float64", "model.width=8", "model.normalization=batch", "eval_every=20", *shared))
@@ -307,6 +322,17 @@ def test_a_teachers_softened_probabilities_are_targets(
     ("overrides", "said"),
     [
         (["regularization=[ema,swa]"], "regularization=ema beside regularization=swa"),
+        (["regularization=[l1,weight_norm]"], "regularization=weight_norm beside regularization=l1"),
+        (["regularization=[box,weight_norm]"], "regularization=weight_norm beside regularization=box"),
+        (
+            ["regularization=weight_decay", "optim=momentum", "optim.wrap=[sam]"],
+            "optim.wrap=[sam] beside regularization=",
+        ),
+        (["optim=muon", "optim.weight_decay=0.3", "optim.wrap=[cautious]"], "optim.wrap=[cautious] beside optim=muon"),
+        (
+            ["optim=prodigy", "optim.weight_decay=0.3", "optim.wrap=[cautious]"],
+            "a part of its step that would be masked",
+        ),
         (["regularization=ema", "optim=asgd"], "regularization=ema beside optim=asgd"),
         (["regularization=label_smoothing", "loss=mse"], "label_smoothing beside loss=mse"),
         (["regularization=label_smoothing", "data=diabetes"], "label_smoothing beside loss=mse"),

@@ -5,8 +5,10 @@ or with ``--allow``) in a few torch and torchvision modules or in any other pack
 neither.
 """
 
+import contextlib
 import functools
 import hashlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Collection
@@ -64,7 +66,42 @@ def resolve(target: str, allow: Collection[str] = ()) -> Target:
     expected = module if module in OWN_MODULES else package
     if not callable(found) or name.startswith("_") or not f"{home}.".startswith(f"{expected}."):
         raise ConfigError(f"{target!r} is no function or class of {package}: it comes from {home}")
+    if module not in OWN_MODULES and package not in (*CLOSED_PACKAGES, "__main__"):
+        _note(package, found)
     return found  # type: ignore[no-any-return]
+
+
+_sources: dict[str, tuple[str, str]] = {}
+"""Of the files that define parts of the user's own: the package, and a digest of what was there at the import."""
+
+
+def _note(package: str, part: Target) -> None:
+    with contextlib.suppress(TypeError, OSError):
+        file = inspect.getfile(part)
+        if file not in _sources:
+            _sources[file] = (package, source_digest(part))
+
+
+def forget_changed() -> None:
+    """Import the user's own parts anew at the next job where their files have changed.
+
+    An id is of the file, so that what is trained must be.
+    """
+    changed = [file for file, (_, digest) in _sources.items() if _digest(Path(file)) != digest]
+    for file in changed:  # two edits within a second may look like one to Python
+        with contextlib.suppress(OSError, NotImplementedError):
+            Path(importlib.util.cache_from_source(file)).unlink(missing_ok=True)
+    for package in {_sources.pop(file)[0] for file in changed}:
+        for name in [name for name in sys.modules if f"{name}.".startswith(f"{package}.")]:
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def _digest(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    except OSError:
+        return None
 
 
 def refuse_unless_allowed(target: str, allow: Collection[str]) -> None:
@@ -111,6 +148,9 @@ def source_digest(target: Target) -> str:
     try:
         content = Path(inspect.getfile(target)).read_bytes()
     except (TypeError, OSError):
+        if target.__module__ == "__main__":
+            said = f"{target.__module__}.{target.__qualname__} is in no file, by which a run would know that it changed"
+            raise ConfigError(f"{said}: write it to one (in a notebook, %%writefile mine.py)") from None
         content = f"{target.__module__}.{target.__qualname__}".encode()
     return hashlib.sha256(content).hexdigest()[:16]
 

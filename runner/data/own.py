@@ -86,6 +86,8 @@ def _array(part: Any, said: str) -> Array:
         array = np.asarray(part)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged rows, a tensor that needs a gradient
         raise PartError("data.target", f"{said}, which is no array: {str(error).splitlines()[0]}") from error
+    if array.dtype == object and all(isinstance(entry, str) for entry in array.flat):  # such as a column of pandas'
+        array = array.astype(str)
     if not array.ndim:
         raise PartError("data.target", f"{said}, which is {type(part).__name__} and no array of samples")
     if np.issubdtype(array.dtype, np.inexact) and (odd := np.count_nonzero(~np.isfinite(array))):

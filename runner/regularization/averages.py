@@ -164,7 +164,7 @@ class Averagings(Hook):
             m is not None and m.averages is not None and m.fresh_batch_norm and not m._statistics_are_fresh
             for m in self._members
         ]
-        norms = [name for name, module in at.model.named_modules() if isinstance(module, _BatchNorm)]
+        norms = [name for name, module in at.model.named_modules() if _measures(module)]
         if not any(stale) or not norms:
             return
         statistics = [f"{name}.{part}" for name in norms for part in STATISTICS]
@@ -190,9 +190,14 @@ def measure_batch_norm(model: nn.Module, x: Tensor) -> None:
     They go through the model in parts of nearly one size, so that none is left alone.
     """
     for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.reset_running_stats()
+        if _measures(module):
+            module.reset_running_stats()  # type: ignore[operator]
     pass_through(model, x, model)
+
+
+def _measures(module: nn.Module) -> bool:
+    """Say whether a module is a batch norm that measures in training; one that is not trained may keep its own."""
+    return isinstance(module, _BatchNorm) and "train" not in vars(module)
 
 
 def pass_through(model: nn.Module, x: Tensor, outputs: Callable[[Tensor], Tensor]) -> None:

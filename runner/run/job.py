@@ -22,6 +22,7 @@ from runner.config.identity import run_id as identify
 from runner.config.imports import (
     accepts,
     bind,
+    forget_changed,
     named_by_user,
     refuse_unless_allowed,
     resolve,
@@ -250,8 +251,9 @@ def _file_digest(path: Path, key: str, hint: str = "") -> str:
 
 
 def forget_data() -> None:
-    """Read the data anew at the next job: files may have changed."""
+    """Read the data, and parts of the user's own, anew at the next job: files may have changed."""
     _read.cache_clear()
+    forget_changed()
 
 
 def read_source(config: Config, allow: Collection[str]) -> Source:

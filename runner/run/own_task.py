@@ -9,6 +9,7 @@ def train(config, seed, run):
     run.finish(test_accuracy=...)
 """
 
+import collections
 import contextlib
 import copy
 import functools
@@ -48,6 +49,8 @@ WRITTEN_HERE = ("train_seconds", "status")
 """Columns of ``metrics.csv`` that no function gives."""
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
 GROUPED = (list, tuple, set)
+DICTIONARIES = (dict, collections.OrderedDict, collections.Counter)
+"""Those that are read back with ``weights_only=True``."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -263,7 +266,7 @@ def refuse_unreadable(state: Any, where: str = "state") -> None:
     Raises:
         TypeError: naming its place in the state and its type.
     """
-    if isinstance(state, dict):
+    if type(state) in DICTIONARIES:
         for key, value in state.items():
             refuse_unreadable(key, f"the key {key!r:.40} of {where}")
             refuse_unreadable(value, f"{where}[{key!r:.40}]")

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
@@ -15,6 +16,7 @@ from runner.config.options import options
 from runner.config.own_parts import origin
 from runner.data import Data
 from runner.engine.hooks import Events, Tried, overrides
+from runner.engine.measure import EVALUATION_BATCH_ON_CPU
 from runner.engine.optimizers import takes_closure
 from runner.engine.run import Run
 from runner.errors import ConfigError, PartError
@@ -97,7 +99,13 @@ def _refuse_own_parts(job: Job, run: Run, data: Data, model: nn.Module) -> None:
         raise PartError("loss", f"loss={job.config['loss']} must give one number that has a gradient, got {got}")
     for name, metric in run.metrics.items():
         try:
-            float(metric(outputs.detach(), y))
+            try:
+                float(metric(outputs.detach(), y))
+            except ValueError:  # of two samples: an area under a curve needs every class
+                with torch.no_grad():
+                    chunks = part.x.tensor_split(max(1, len(part.x) // EVALUATION_BATCH_ON_CPU))
+                    whole = torch.cat([model(some) for some in chunks])
+                float(metric(whole, part.y))
         except (TypeError, ValueError) as error:
             raise PartError("metrics", f"the metric {name} must give one number: {error}") from error
 

@@ -31,10 +31,12 @@ def found(run: "Run", outputs: "Tensor") -> dict[str, Any] | None:
         ``positive_share``; None of a run that tells no classes, of a text's next characters, and of outputs that are
         not finite.
     """
+    from runner.metrics import log_odds
+
     classes, labels = run.interface["classes"], run.interface["labels"]
     if classes is None or run.interface["alphabet"] is not None:
         return None
-    scores = outputs.detach().double().softmax(1).cpu().numpy()
+    scores = log_odds(outputs.detach()).cpu().numpy()
     true = run.val.y.cpu().numpy().astype(np.int64)
     if not np.isfinite(scores).all():
         return None

@@ -122,6 +122,12 @@ def test_labels_from_0_on_are_as_they_are() -> None:
     assert source.fingerprint == fingerprint(Samples(x, y))
 
 
+def test_texts_of_a_pandas_column_are_classes() -> None:
+    x, y = np.zeros((6, 2)), np.array(["no", "yes", "no"] * 2, dtype=object)
+    source = own.custom(target=lambda: (x, y), args={}, test_fraction=0.2)
+    assert source.classes == 2 and source.samples.y.tolist() == [0, 1, 0, 0, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

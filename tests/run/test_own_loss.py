@@ -1,6 +1,7 @@
 """A loss of one's own that looks at the inputs gets those that the model got, wherever a loss is taken."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from runner.run.build import build
 from runner.run.job import Job
 from tests.own_parts import by_brightness
 from tests.support.loops import trained
+from tests.support.records import rows_of, run_folder
 from tests.support.stacks import assert_same, runs_of, three
 
 LOSS = "loss=tests.own_parts.by_brightness"
@@ -87,3 +89,24 @@ def test_what_differentiates_the_loss_beside_training_has_the_inputs_too(measure
 def test_a_module_is_asked_by_its_forward(job: Make) -> None:
     assert isinstance(build(job("loss=tests.own_parts.ByBrightness")).loss, OfInputs)
     assert not isinstance(build(job("loss=tests.own_parts.weighted")).loss, OfInputs)
+
+
+AREA = """from sklearn.metrics import roc_auc_score
+
+
+def area(outputs, y):
+    return roc_auc_score(y.numpy(), outputs.double().softmax(1).numpy(), multi_class="ovr")
+
+
+def none(outputs, y):
+    raise ValueError("never a number")
+"""
+
+
+def test_a_measure_that_needs_every_class_is_tried_on_all_samples(optbench: Callable, folder: Path) -> None:
+    (folder / "areas.py").write_text(AREA)
+    assert optbench("train", "epochs=1", "model.width=8", "metrics=[areas.area,roc_auc]").code == 0
+    (row,) = rows_of(run_folder(folder))[-1:]
+    assert float(row["val_area"]) == pytest.approx(float(row["val_roc_auc"]))
+    refused = optbench("train", "epochs=1", "metrics=[areas.none]")
+    assert refused.code == 2 and "the metric none must give one number: never a number" in refused.err

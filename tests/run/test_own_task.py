@@ -1,5 +1,6 @@
 """A training function of one's own lives as any run does: its rows, its end, a kill, a pause, a mistake."""
 
+import collections
 import json
 import os
 import signal
@@ -253,6 +254,9 @@ def test_states_of_optimizers_and_models_can_be_kept_and_objects_cannot() -> Non
     refuse_unreadable({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()})
     with pytest.raises(TypeError, match=r"state\['a'\]\[1\] is a numpy.float64"):
         refuse_unreadable({"a": [1, np.float64(2)]})
+    refuse_unreadable({"history": collections.OrderedDict(a=[1]), "counts": collections.Counter("ab")})
+    with pytest.raises(TypeError, match=r"\['history'\] is a collections.defaultdict"):
+        refuse_unreadable({"history": collections.defaultdict(list)})
 
 
 def test_using_its_model_is_its_own_affair_and_said_so(walk: Path, optbench: Optbench) -> None:

@@ -31,11 +31,15 @@ def count_steps(batch_size: Strategy, samples: int, epochs: int, drop_last: bool
 
 def schedule_of(job: Job, steps: int) -> tuple[Schedule, Hook | None]:
     """Return a job's learning rate at each step of so many, and what changes it by what evaluations find."""
-    return _schedule(json.dumps(job.config["scheduler"]), job.config["optim"]["lr"], steps, job.allow)
+    function, arguments = bind(job.config["scheduler"], job.allow, "warmup")
+    parts = (function, arguments.get("target"))  # one that was edited is another
+    return _schedule(json.dumps(job.config["scheduler"]), job.config["optim"]["lr"], steps, job.allow, parts)
 
 
 @functools.lru_cache(maxsize=1024)  # a stack asks each schedule once, for all of its members that have it
-def _schedule(settings: str, lr: float, steps: int, allow: frozenset[str]) -> tuple[Schedule, Hook | None]:
+def _schedule(
+    settings: str, lr: float, steps: int, allow: frozenset[str], parts: tuple[object, ...]
+) -> tuple[Schedule, Hook | None]:
     option = json.loads(settings)
     function, arguments = bind(option, allow, "warmup")
     part = partial(function, **arguments)
