@@ -54,7 +54,7 @@ def apart(one: Job, other: Job) -> tuple[float, float]:
         ["data=linear_regression"],
         ["loss=bce"],
         ["regularization=[l1,l2,grad_clip,label_smoothing]", "regularization.grad_clip.max_norm=0.5"],
-        ["regularization=[l1,weight_decay,ema,weight_norm]"],
+        ["regularization=[l2,weight_decay,ema,weight_norm]"],
         ["regularization=[adversarial,dropout]", "regularization.adversarial.steps=3"],
         ["augment=[crop,rotate,flip,noise]", "model=cnn"],
         ["augment=mixup"],

@@ -37,10 +37,10 @@ COMBINED = {
     "augment": ["crop", "scale", "flip", "rotate", "noise", "mixup", "cutmix"],
     "stop": ["plateau", "grad_norm", "steps", "time"],
 }
-APART = [{"ema", "swa"}, {"weight_norm", "box"}]
+APART = [{"ema", "swa"}, {"weight_norm", "box"}, {"weight_norm", "l1"}]
 """What is not drawn together.
 
-Averages are refused beside each other; a box that holds directions and lengths is no box of weights.
+Averages are refused beside each other; of directions and lengths no box and no penalty is that of weights.
 """
 IMAGES, TEXT = {"digits"}, {"text"}
 
