@@ -60,19 +60,17 @@ class Work:
 
     composer: Composer
     length: Sequence[str]
-    allow: Collection[str]
-    """Import paths of the user's own parts that may be imported."""
     found: dict[str, list[Measured]] = field(default_factory=dict)
     """By the row's name, a network a dense run."""
     notes: list[str] = field(default_factory=list)
 
-    def trained(self, overrides: list[str]) -> Path:
-        """Train a run, or find it, and return its folder.
+    def trained(self, dense: Dense, overrides: list[str]) -> Path:
+        """Train a run for a dense one, or find it, and return its folder.
 
         Raises:
             RecordError: if it did not end well.
         """
-        outcome = run_job(prepare(self.composer.compose(overrides), self.allow), "last")
+        outcome = run_job(prepare(self.composer.compose(overrides), dense.allow), "last")
         assert outcome is not None, "it waits where another process trains the run"
         if outcome.summary["status"] not in SOUND:
             raise RecordError(f"{outcome.job.folder}: {outcome.summary['status']}, {outcome.summary['stop_reason']}")
@@ -105,7 +103,7 @@ def compress(
     """
     onnx_program.refuse_without_onnx("optbench compress")
     dense = dense_runs(Path(place), allow)
-    work = Work(Composer.over(config_dir), length, allow)
+    work = Work(Composer.over(config_dir), length)
     models = [load_model(run.folder, allow) for run in dense]
     chains = _possible(work, dense[0], chains)
     if (share := share_of_one_class(read_summary(dense[0].folder) or {})) is not None:
@@ -200,10 +198,10 @@ def _trained(work: Work, run: Dense, chain: Chain) -> Path:
         width = max(1, round(run.config["model"]["width"] * chain.student))
         heads = run.config["model"].get("heads", 1)
         width = heads * max(1, round(width / heads))
-        source = work.trained(run.narrower(width, taught=True)).resolve()
+        source = work.trained(run, run.narrower(width, taught=True)).resolve()
     if not chain.trained:
         return source
-    return work.trained(run.trained(chain, source, work.length, width))
+    return work.trained(run, run.trained(chain, source, work.length, width))
 
 
 def _small(work: Work, run: Dense, chain: Chain, measured: Measured) -> None:
@@ -213,7 +211,7 @@ def _small(work: Work, run: Dense, chain: Chain, measured: Measured) -> None:
     if width is None:
         work.notes.append(f"{chain.said}: no dense network of that size is made, as the model has no single width")
         return
-    folder = work.trained(run.narrower(width, taught=False))
+    folder = work.trained(run, run.narrower(width, taught=False))
     _note(work, f"small for {chain.said}", as_program(load_model(folder, run.allow), run, None, folder))
 
 

@@ -67,19 +67,19 @@ def resolve(target: str, allow: Collection[str] = ()) -> Target:
     if not callable(found) or name.startswith("_") or not f"{home}.".startswith(f"{expected}."):
         raise ConfigError(f"{target!r} is no function or class of {package}: it comes from {home}")
     if module not in OWN_MODULES and package not in (*CLOSED_PACKAGES, "__main__"):
-        _note(package, found)
+        _note(found)
     return found  # type: ignore[no-any-return]
 
 
-_sources: dict[str, tuple[str, str]] = {}
-"""Of the files that define parts of the user's own: the package, and a digest of what was there at the import."""
+_sources: dict[str, tuple[Target, str]] = {}
+"""Of each file that defines parts of the user's own: one of them, and the file's digest at its import."""
 
 
-def _note(package: str, part: Target) -> None:
+def _note(part: Target) -> None:
     with contextlib.suppress(TypeError, OSError):
         file = inspect.getfile(part)
         if file not in _sources:
-            _sources[file] = (package, source_digest(part))
+            _sources[file] = (part, source_digest(part))
 
 
 def forget_changed() -> None:
@@ -87,21 +87,14 @@ def forget_changed() -> None:
 
     An id is of the file, so that what is trained must be.
     """
-    changed = [file for file, (_, digest) in _sources.items() if _digest(Path(file)) != digest]
+    changed = [file for file, (part, digest) in _sources.items() if source_digest(part) != digest]
     for file in changed:  # two edits within a second may look like one to Python
         with contextlib.suppress(OSError, NotImplementedError):
             Path(importlib.util.cache_from_source(file)).unlink(missing_ok=True)
-    for package in {_sources.pop(file)[0] for file in changed}:
+    for package in {_sources.pop(file)[0].__module__.partition(".")[0] for file in changed}:
         for name in [name for name in sys.modules if f"{name}.".startswith(f"{package}.")]:
             del sys.modules[name]
     importlib.invalidate_caches()
-
-
-def _digest(file: Path) -> str | None:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    except OSError:
-        return None
 
 
 def refuse_unless_allowed(target: str, allow: Collection[str]) -> None:

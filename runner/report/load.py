@@ -268,7 +268,7 @@ def _settle_statuses(records: Records, sweep: Path) -> None:
         ("running", "{runs} on the way, not counted yet"),
         ("interrupted", "{runs} interrupted, not counted: the command that started the sweep goes on with it"),
         ("paused", "{runs} paused, not counted: stopped by pause_at or at a rung of a search"),
-        ("failed", "{runs} failed, without a part in means; retry=failed tries again"),
+        ("failed", "{runs} failed, not counted in means; retry=failed tries again"),
         ("diverged", "{runs} diverged, ranked last"),
     ):
         records.caveat(text, _names(records, runs["status"] == status))

@@ -32,14 +32,19 @@ class Curve:
     """How many of them diverged."""
 
     @property
+    def usable(self) -> npt.NDArray[np.bool_]:
+        """Which rates have a mean, and no seed that diverged."""
+        return (self.diverged == 0) & np.isfinite(self.mean)
+
+    @property
     def best(self) -> int | None:
         """Where the best rate is: the first of the table of settings, unless seeds diverged there."""
-        usable = np.flatnonzero((self.diverged == 0) & np.isfinite(self.mean))
+        usable = np.flatnonzero(self.usable)
         return int(usable[np.argmin(self.settings[usable])]) if len(usable) else None
 
     def scores(self, higher: bool) -> Array:
         """Return the means so that more is better, -∞ where a rate has none or a seed diverged."""
-        return np.where((self.diverged == 0) & np.isfinite(self.mean), self.mean * (1 if higher else -1), -np.inf)
+        return np.where(self.usable, self.mean * (1 if higher else -1), -np.inf)
 
 
 def lines_of(workload: Workload) -> list[str]:
@@ -71,9 +76,7 @@ def decades_within(curve: Curve, best: float, percent: float, higher: bool) -> f
     is outside.
     """
     bound = best - abs(best) * percent / 100 * (1 if higher else -1)
-    above = np.where(
-        (curve.diverged == 0) & np.isfinite(curve.mean), (curve.mean - bound) * (1 if higher else -1), np.nan
-    )
+    above = np.where(curve.usable, (curve.mean - bound) * (1 if higher else -1), np.nan)
     x = np.log10(curve.lr)
     total = 0.0
     for i in range(len(x) - 1):

@@ -147,10 +147,9 @@ def _prepared(composed: Composed, given: Collection[str] | None) -> Job:
     config, known = composed.config, composed.known
     named = named_by_user(config)
     allow = frozenset(named.values() if given is None else given)
+    for path in named.values() if given is not None else ():
+        refuse_unless_allowed(path, allow)
     # What a measure computes does not decide what the run finds: it is looked for once there is a run to measure.
-    if given is not None:
-        for path in named.values():
-            refuse_unless_allowed(path, allow)
     found = {key: find_part(key, path, allow) for key, path in named.items() if not key.startswith("metrics")}
     source = read_source(config, allow) if "data" in config else NO_DATA
     if config.get("loss") == "auto" and source is not NO_DATA:
