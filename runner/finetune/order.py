@@ -52,11 +52,11 @@ def freeze(model: nn.Module, trained: Collection[str]) -> None:
 def keep_statistics(norm: nn.Module, kept: bool) -> None:
     """Let a batch norm go by its running statistics in training too, or as others do."""
     was_kept = norm.__dict__.pop("train", None) is not None
-    if was_kept and not kept:
-        norm.train()
     if kept:
         norm.train = types.MethodType(_stays_in_evaluation, norm)  # type: ignore[method-assign]
         norm.eval()
+    elif was_kept:
+        norm.train()
 
 
 def _stays_in_evaluation(norm: nn.Module, mode: bool = True) -> nn.Module:

@@ -218,8 +218,10 @@ def pass_through(model: nn.Module, x: Tensor, outputs: Callable[[Tensor], Tensor
 
 def _numbers(model: nn.Module) -> dict[str, Tensor]:
     """Return the weights and running statistics, which can be averaged; one that several layers share, once."""
-    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {name: own[name].detach() for name in model.state_dict() if name in own and own[name].is_floating_point()}
+    first: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        first.setdefault(id(tensor), (name, tensor))
+    return {name: tensor.detach() for name, tensor in first.values() if tensor.is_floating_point()}
 
 
 def ema(*, decay: float) -> Hook:
