@@ -29,6 +29,11 @@ def value(measure: AnyLoss | Metric, outputs: Tensor, y: Any, x: Tensor) -> Tens
     return measure.of(outputs, y, x=x) if isinstance(measure, OfInputs) else measure(outputs, y)
 
 
+def precise(outputs: Tensor) -> Tensor:
+    """Return outputs of half precision in float32: differences of their logarithms would be mostly rounding."""
+    return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
+
+
 CLASS_LOSSES = ("cross_entropy", "mse", "bce")
 NUMBER_LOSSES = ("mse", "l1", "huber")
 OF_ENTRIES: dict[str, Callable[..., Tensor]] = {

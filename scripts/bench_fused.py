@@ -13,6 +13,7 @@ which a folder of MNIST measures for several seconds, whatever is trained in it.
 import argparse
 import csv
 import json
+import math
 import os
 import statistics
 import sys
@@ -107,9 +108,11 @@ def sweep(overrides: list[str]) -> Swept:
 
 
 def largest_difference(losses: dict[str, float | None], reference: dict[str, float | None]) -> float:
-    """Return the largest difference of a run's loss, relative where it is above 1."""
+    """Return the largest difference of a run's loss, relative where above 1; infinite where one alone has none."""
     assert losses.keys() == reference.keys(), "the contenders trained other runs"
     pairs = [(loss, reference[run]) for run, loss in losses.items()]
+    if any((a is None) != (b is None) for a, b in pairs):
+        return math.inf
     return max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs if a is not None and b is not None)
 
 

@@ -184,28 +184,24 @@ def notices(broken: Break, root: Path) -> bool:
             f"{broken.what}: {broken.file} holds {broken.right!r} {text.count(broken.right)} times, not once"
         )
     path.write_text(text.replace(broken.right, broken.wrong), encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     try:
-        if broken.noticed_by.startswith("study "):
-            with tempfile.TemporaryDirectory() as place:
-                call = [sys.executable, "-m", "runner", *broken.noticed_by.split()]
-                done = subprocess.run(call, cwd=place, env=environment, capture_output=True, text=True, check=False)
-            return ": not_reproduced" in done.stdout
-        file, _, chosen = broken.noticed_by.partition(" ")
-        call = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "-p",
-            "no:cacheprovider",
-            file,
-            *(["-k", chosen] if chosen else []),
-        ]
-        return subprocess.run(call, cwd=root, env=environment, capture_output=True, check=False).returncode == 1
+        return fails(broken.noticed_by, root)
     finally:
         path.write_text(text, encoding="utf-8")
+
+
+def fails(noticing: str, root: Path) -> bool:
+    """Say whether a test or a study of a copy fails."""
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    if noticing.startswith("study "):
+        with tempfile.TemporaryDirectory() as place:
+            call = [sys.executable, "-m", "runner", *noticing.split()]
+            done = subprocess.run(call, cwd=place, env=environment, capture_output=True, text=True, check=False)
+        return ": not_reproduced" in done.stdout
+    file, _, chosen = noticing.partition(" ")
+    call = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", file]
+    call += ["-k", chosen] if chosen else []
+    return subprocess.run(call, cwd=root, env=environment, capture_output=True, check=False).returncode == 1
 
 
 def main() -> int:
@@ -216,6 +212,11 @@ def main() -> int:
         shutil.copytree(ROOT, root, ignore=ignored)
         unnoticed = 0
         chosen = [b for b in BREAKS if all(word in b.what for word in sys.argv[1:])]
+        if not chosen:
+            raise SystemExit(f"no break is called {' '.join(sys.argv[1:])}")
+        for noticing in dict.fromkeys(b.noticed_by for b in chosen):  # what fails by itself would notice everything
+            if fails(noticing, root):
+                raise SystemExit(f"{noticing} fails where nothing is broken")
         for broken in chosen:
             found = notices(broken, root)
             unnoticed += not found

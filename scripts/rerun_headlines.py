@@ -7,6 +7,7 @@ compares are run anew, and judged by the same rules. Exits with 1 where a verdic
 ``scripts/table_modern.py`` puts what was found on the page.
 """
 
+import argparse
 import json
 import sys
 import time
@@ -25,10 +26,14 @@ FIRST = 1000
 
 def main() -> int:
     """Run, judge and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    known = {contest.name: contest for contest in (MODERN, CROWDED)}
+    parser.add_argument("claims", nargs="*", metavar="CLAIM", help=", ".join(known))
+    asked = parser.parse_args().claims
+    if odd := [name for name in asked if name not in known]:
+        parser.error(f"{odd[0]!r} is none of {', '.join(known)}")
     same = True
-    for contest in (MODERN, CROWDED):
-        if sys.argv[1:] and contest.name not in sys.argv[1:]:
-            continue
+    for contest in (known[name] for name in asked or known):
         frame, _ = packed.read(contest)
         judge, began = verdict.JUDGES[contest.name], time.monotonic()
         seeds = range(FIRST, FIRST + len(contest.seeds))

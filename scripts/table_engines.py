@@ -8,6 +8,7 @@ Every optimizer, and every mechanism with Adam, trains three runs of each model 
 alone, as tests/engine/test_fused.py and tests/engine/test_stacked_hooks.py do.
 """
 
+import argparse
 import os
 import sys
 import tempfile
@@ -114,9 +115,13 @@ def main() -> int:
     os.chdir(tempfile.mkdtemp())
     from runner.engine.fused.members import stack
     from tests.support.composed import compose_job
-    from tests.support.stacks import MODELS, OPTIMIZERS, length_of, runs_of, three
+    from tests.support.stacks import MECHANISMS, MODELS, OPTIMIZERS, length_of, runs_of, three
 
-    asked, known, lines = sys.argv[1:], written(), []
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="optimizers and mechanisms")
+    asked, known, lines = parser.parse_args().names, written(), list[str]()
+    if odd := [name for name in asked if name not in {**OPTIMIZERS, **ALONE, **MECHANISMS}]:
+        parser.error(f"{odd[0]!r} is neither an optimizer nor a mechanism of docs/engines.md")
     for name, settings in {**OPTIMIZERS, **ALONE}.items():
         shown = f"`{name}` ({settings[0].partition('=')[2]})" if settings else f"`{name}`"
         if asked and name not in asked:

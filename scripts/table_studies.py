@@ -7,6 +7,7 @@ It trains nothing. A study that was not run there keeps the verdict that the pac
 present rule.
 """
 
+import argparse
 import io
 import json
 import sys
@@ -49,8 +50,11 @@ def main() -> int:
     from runner.study.catalogue import STUDIES
     from runner.study.study import read_verdict
 
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="do the pages hold the shipped verdicts?")
+    check = parser.parse_args().check
     shipped = {study.name: reference.of(study.name, study.rule) for study in STUDIES}
-    if sys.argv[1:] == ["--check"]:
+    if check:
         found = FINDINGS.read_text(encoding="utf-8").partition(MARKS[0])[2].partition(MARKS[1])[0].strip()
         if PAGE.read_text(encoding="utf-8") == table(shipped) and found == sayings(shipped).strip():
             return 0

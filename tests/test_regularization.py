@@ -17,6 +17,7 @@ from runner import regularization
 from runner.engine import loop, measure
 from runner.engine.state import State, start
 from runner.noise import key
+from runner.regularization import smoothing, teacher
 from runner.regularization.averages import measure_batch_norm
 from runner.regularization.dropping import dropping
 from runner.run.build import build
@@ -93,6 +94,25 @@ def test_label_smoothings_target_is_spread_over_all_classes(job: Callable[..., J
     torch.testing.assert_close(loop._loss(state, x, y), expected)
     plain = torch.nn.functional.cross_entropy(state.model(run.val.x), run.val.y)
     assert measure.evaluate(state, run.val)["loss"] == pytest.approx(plain.item())
+
+
+def test_label_smoothing_of_half_precision_is_not_rounded() -> None:
+    outputs = (20 + torch.randn(64, 10, generator=torch.Generator().manual_seed(0))).bfloat16()
+    assert smoothing.spread(outputs).item() == pytest.approx(smoothing.spread(outputs.double()).item(), rel=1e-5)
+    two = outputs.expand(2, -1, -1)
+    both = smoothing.Smoothings(torch.ones(2)).output_loss(None, torch.zeros(2), two, outputs)  # type: ignore[arg-type]
+    torch.testing.assert_close(both, smoothing.spread(outputs.double()).float().expand(2))
+
+
+def test_a_teachers_lesson_of_half_precision_is_not_rounded() -> None:
+    draw = torch.Generator().manual_seed(0)
+    taught = (20 + torch.randn(64, 10, generator=draw)).bfloat16()
+    outputs = (taught + 0.1 * torch.randn(64, 10, generator=draw)).bfloat16()
+    lesson = teacher.Teacher("", 4.0, 0.5).lesson
+    exact = lesson(outputs.double(), taught.double())
+    assert lesson(outputs, taught).item() == pytest.approx(exact.item(), rel=1e-4)
+    both = teacher.Teachers(lambda x: taught, torch.full((2,), 4.0), torch.ones(2))
+    torch.testing.assert_close(both._lessons(outputs.expand(2, -1, -1), taught[None]), exact.float().expand(2))
 
 
 def test_clipping_by_value_comes_before_clipping_by_norm() -> None:

@@ -26,8 +26,8 @@ def followed(folder: Path | None, config_dir: str | None = None) -> Iterator[Non
         yield
         return
     serving = multiprocessing.get_context("spawn").Process(
-        target=_serve, args=(str(folder.resolve()), str(folder), config_dir, os.getpid()), daemon=True
-    )
+        target=_serve, args=(str(folder.resolve()), str(folder), config_dir, os.getpid())
+    )  # no daemon: it draws on all cores, and a daemon may have no processes of its own
     serving.start()
     try:
         yield
@@ -38,6 +38,7 @@ def followed(folder: Path | None, config_dir: str | None = None) -> Iterator[Non
 
 def _serve(folder: str, called: str, config_dir: str | None, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the other's, who ends this
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so, and whole: what draws for this one ends first
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     while not os.path.isdir(folder):
         time.sleep(LOOK_SECONDS)

@@ -57,6 +57,9 @@ def run(argv: Sequence[str]) -> int:
     arguments = parser().parse_intermixed_args(argv)
     _refuse_unknown(arguments.names, (*NAMES, *CONTESTS), "")
     if any(name in CONTESTS for name in arguments.names) or arguments.shard is not None:
+        if arguments.page or arguments.kind == "theory":
+            given = "--page" if arguments.page else "--class theory"
+            raise ConfigError(f"{given} is for studies: a contest is of class ordering, and its page is docs/modern.md")
         return _contest(arguments.names, arguments.shard)
     from runner.study.catalogue import STUDIES
 

@@ -116,6 +116,9 @@ def _labels(parts: Sequence[Samples]) -> Array | None:
     """
     kinds = {part.y.dtype.kind for part in parts}
     found = ", ".join(str(part.y.dtype) for part in parts)
+    if parts[0].y.ndim == 2 and parts[0].y.shape[1] == 1 and not kinds <= {"f"}:
+        said = f"data.target gave targets of {found} and shape {list(parts[0].y.shape)}"
+        raise PartError("data.target", f"{said}: classes are [n], quantities numbers with a point")
     if any(part.y.ndim > 1 for part in parts) or kinds <= {"f"}:
         if kinds <= set("fiub"):
             return None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from runner.engine.hooks import AtStep, Hook, Tried
 from runner.errors import ConfigError
+from runner.metrics import precise
 
 
 @dataclass
@@ -43,13 +44,19 @@ class Smoothings(Hook):
 
     def output_loss(self, at: AtStep, loss: Tensor, outputs: Tensor, x: Tensor) -> Tensor:
         """Return the losses ``[runs]`` against each run's smoothed targets."""
-        even = (outputs.logsumexp(-1) - outputs.mean(-1)).flatten(1).mean(1)
+        even = _costs(outputs).flatten(1).mean(1)
         return loss + self.epsilon.to(loss.dtype) * (even - loss)
 
 
 def spread(outputs: Tensor) -> Tensor:
     """Return the cross-entropy of logits ``[n, …, classes]`` against the even distribution, the mean over samples."""
-    return (outputs.logsumexp(-1) - outputs.mean(-1)).mean()
+    return _costs(outputs).mean()
+
+
+def _costs(outputs: Tensor) -> Tensor:
+    """Return the cross-entropy of each sample's logits against it."""
+    outputs = precise(outputs)
+    return outputs.logsumexp(-1) - outputs.mean(-1)
 
 
 def label_smoothing(*, epsilon: float) -> Hook:

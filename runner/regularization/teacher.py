@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from runner.engine.hooks import AtStep, FromRun, Hook, along
+from runner.metrics import precise
 
 
 @dataclass
@@ -33,8 +34,8 @@ class Teacher(FromRun):
 
     def lesson(self, outputs: Tensor, taught: Tensor) -> Tensor:
         """Return temperature² · KL(teacher ‖ student) of logits ``[n, classes]``, the mean over samples."""
-        student = (outputs / self.temperature).log_softmax(-1).flatten(0, -2)
-        teacher = (taught / self.temperature).log_softmax(-1).flatten(0, -2)
+        student = (precise(outputs) / self.temperature).log_softmax(-1).flatten(0, -2)
+        teacher = (precise(taught) / self.temperature).log_softmax(-1).flatten(0, -2)
         divergence = torch.nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
         return self.temperature**2 * divergence
 
@@ -66,7 +67,7 @@ class Teachers(Hook):
     def _lessons(self, outputs: Tensor, taught: Tensor) -> Tensor:
         """Return each run's lesson of logits ``[runs, n, classes]``; ``taught`` may be the same for all."""
         temperature = along(self.temperature, outputs)
-        student, teacher = ((logits / temperature).log_softmax(-1) for logits in (outputs, taught))
+        student, teacher = ((precise(logits) / temperature).log_softmax(-1) for logits in (outputs, taught))
         divergence = (teacher.exp() * (teacher - student)).flatten(1).sum(1) / outputs[0, ..., 0].numel()
         return self.temperature**2 * divergence
 

@@ -78,6 +78,8 @@ def load(folder: Path) -> Records:
         ConfigError: if it is neither; the message says what is there instead.
         RecordError: if it cannot be read.
     """
+    if folder.name in ("", ".."):  # as "." has: the sweep and the run are known by their folders' names
+        folder = folder.resolve()
     try:
         single, places = find(folder)
         rows, caveats = _rows(folder.parent if single else folder, places, single)

@@ -45,6 +45,11 @@ class Measure:
         return self.name.partition("_")[2] in PERCENT
 
     @property
+    def share(self) -> bool:
+        """Whether it lies between 0 and 1."""
+        return self.name.partition("_")[2] in SHARES
+
+    @property
     def sign(self) -> float:
         """What makes a score, of which more is better, of a value."""
         return 1.0 if self.higher else -1.0
@@ -52,7 +57,7 @@ class Measure:
     def scale(self, scores: Array) -> Scale:
         """Return on which scale its variances over seeds are alike, by scores of which more is better."""
         name = self.name.partition("_")[2]
-        if name in SHARES:
+        if self.share:
             return SHARE
         if name == "r2":
             return SHORTFALL
@@ -81,10 +86,12 @@ class Measure:
     def clip(self, interval: Interval) -> tuple[float, float]:
         """Return an interval's ends, kept to what the measure can be."""
         low, high, name = interval.low, interval.high, self.name.partition("_")[2]
-        if name in (*SHARES, "r2"):
+        if self.share or name == "r2":
             high = min(high, 1.0)
-        if name in SHARES or (name.endswith(("loss", "mse", "mae")) and interval.mean >= 0):
+        if self.share or (name.endswith(("loss", "mse", "mae")) and interval.mean >= 0):
             low = max(low, 0.0)
+        if name == "perplexity" and interval.mean >= 1:
+            low = max(low, 1.0)
         return low, high
 
 

@@ -132,7 +132,7 @@ def read(records: Records) -> Search | None:
         finals = _finals(records.folder / FINALS)
         sampler = str(study["sampler"])
         parts = (sampler, int(study["seed"]), study["metric"], len(generations), _at_random(sampler, generations))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         records.caveats.append(
             f"{STUDY} or {FINALS} cannot be read ({error}): its runs are taken for those of a sweep; its command "
             "says what is wrong"
@@ -160,9 +160,12 @@ def _finals(path: Path) -> Finals | None:
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
     finalists = [Finalist(_ids(f["trial"]), _ids(f["raced"]), _ids(f["judged"])) for f in found["finalists"]]
+    chosen = int(found["chosen"])
+    if not 0 <= chosen < len(finalists):
+        raise ValueError(f"chosen is {chosen} of {len(finalists)} finalists")
     return Finals(
         str(found["metric"]),
-        int(found["chosen"]),
+        chosen,
         tuple(map(int, found["can_be_best"])),
         None if found["regret"] is None else float(found["regret"]),
         tuple(finalists),

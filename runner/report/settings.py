@@ -155,7 +155,9 @@ def words_of(axis: str, value: str) -> str:
 
 
 def number(value: str) -> str:
-    """Return a number's text in its usual short form, such as 0.001; any other text as it is."""
+    """Return a number's text in its usual short form, such as 0.001; a whole one and any other text as it is."""
+    if value.removeprefix("-").isdecimal():
+        return value
     try:
         return f"{float(value):g}" if value.strip() else value
     except ValueError:

@@ -132,8 +132,7 @@ def _report(folders: Sequence[Path], asked: Asked) -> Report:
     found = [(w, source) for source in sources for w in source.workloads]
     if asked.axes is not None:
         _check_axes(asked.axes, [w for w, _ in found])
-    if asked.target is not None:
-        _check_target(asked.target, [w.measure for w, _ in found])
+    _check_shares(asked, [w.measure for w, _ in found])
     found = [(_with_margin(w, source.records, asked), source) for w, source in found]
     parts = [_part(w, source, asked.config_dir) for w, source in found]
     together = across([(w, source.records) for w, source in found], asked.within_percent)
@@ -156,14 +155,14 @@ def _report(folders: Sequence[Path], asked: Asked) -> Report:
             care = _care(sources, left_out)  # what was read meanwhile has caveats too
             names = ", ".join(folder.resolve().name for folder in folders)
             count = _write(into, names, summary, built, (_first(sources), care))
-        more = text.bullets("Read the curves with care", [line for line in care if line not in told])
+        more = text.printable(text.bullets("Read the curves with care", [line for line in care if line not in told]))
         return (
             f"{more}{into / 'report.html'} shows it all; {count} files of plots and tables are in {into / 'report'}\n"
         )
 
     commands = tuple(part.answer.command for part in parts if part.answer.command is not None)
     answers, events = tuple(_json(part.answer) for part in parts), functools.partial(write_events, sources[0].records)
-    return Report("\n".join(lines) + "\n", commands, answers, into / output.PAGE, write, events)
+    return Report(text.printable("\n".join(lines) + "\n"), commands, answers, into / output.PAGE, write, events)
 
 
 def _of_terminal(section: Section | None) -> list[str]:
@@ -239,10 +238,15 @@ def _check_axes(axes: tuple[str, str], found: Sequence[Workload]) -> None:
         raise ConfigError(f"--axes {','.join(axes)}: no workload varies both")
 
 
-def _check_target(target: float, measures: Sequence[Measure]) -> None:
-    """Refuse a target that no measure of the report can have."""
-    if measures and all(measure.counted and not 0 <= target <= 1 for measure in measures):
-        raise ConfigError(f"--target {target:g}: {measures[0].title} lies between 0 and 1")
+def _check_shares(asked: Asked, measures: Sequence[Measure]) -> None:
+    """Refuse a target that no measure of the report can have, and a margin that is all that one can differ by."""
+    if not measures or not all(measure.share for measure in measures):
+        return
+    title = measures[0].title
+    if asked.target is not None and not 0 <= asked.target <= 1:
+        raise ConfigError(f"--target {asked.target:g}: {title} lies between 0 and 1")
+    if asked.margin is not None and asked.margin >= 1:
+        raise ConfigError(f"--margin {asked.margin:g}: {title} lies between 0 and 1; 0.01 is a point")
 
 
 def _summary(sources: Sequence[Source]) -> str:

@@ -154,6 +154,9 @@ class OwnRun:
         """
         with self._aside():
             self._refuse_after_end()
+            if self.pauses and not self._keeps:  # it was to return by itself
+                self.told_to_stop = True
+                raise Stopped
             given = self._checked(step, measures)
             diverged = any(not math.isfinite(v) for k, v in given.items() if k.startswith(("val_", "train_")))
             status = "diverged" if diverged else "ok"

@@ -1,5 +1,7 @@
 """Studies of class ordering on whole networks: a benchmark's numbers, how sure they are, how many weights they need."""
 
+import math
+
 import numpy as np
 
 from runner.report.load import Records
@@ -113,7 +115,7 @@ def grokking(records: Records) -> Judgement:
         decays = row["optim.weight_decay"] > 0
         if decays:
             ratios.append(judged / seen)
-            kept.append(float(unknown[steps == seen][0]))
+            kept.append(float(unknown[steps == seen][0]) if math.isfinite(seen) else math.nan)
             ends.append(float(unknown[-1]))
         else:
             others.append(float(unknown[-1]))
@@ -121,11 +123,14 @@ def grokking(records: Records) -> Judgement:
             said = "decay" if decays else "no decay"
             curves[f"{said}, seen"], curves[f"{said}, not seen"] = (steps, known), (steps, unknown)
     later, before = interval(np.log(ratios)), interval(np.array(kept))
-    without, learned = interval(np.array(others)), float(np.min(ends))
+    without, learned, known_by = interval(np.array(others)), float(np.min(ends)), int(np.isfinite(ratios).sum())
     least, later_by = learned >= UNKNOWN, f"interval above log {LATER:g}"
+    name = "log of steps to the others over steps to the seen"
+    if known_by < len(ratios):
+        name += f", which {known_by} of {len(ratios)} seeds reach"
     rows: Rows = [
         compared("least accuracy on the others at the end", learned, learned, learned, f"≥ {UNKNOWN}", least),
-        compared("log of steps to the others over steps to the seen", *later, later_by, later[1] > np.log(LATER)),
+        compared(name, *later, later_by, later[1] > np.log(LATER)),
         compared("accuracy on the others when the seen are known", *before, "interval below 0.5", before[2] < 0.5),
         compared("accuracy on the others at the end without decay", *without, "reported", True),
     ]
@@ -135,9 +140,9 @@ def grokking(records: Records) -> Judgement:
 
 
 def _first(steps: Array, share: Array, least: float) -> float:
-    """Return the first step at which an accuracy is so high, or the last step where it never is."""
+    """Return the first step at which an accuracy is so high; NaN where it never is."""
     reached = steps[share >= least]
-    return float(reached[0]) if len(reached) else float(steps[-1])
+    return float(reached[0]) if len(reached) else math.nan
 
 
 STUDIES = (

@@ -25,7 +25,7 @@ def edge_of_stability(records: Records) -> Judgement:
             share = sharpness * float(run["optim.lr"]) / 2
             first.append(share[0])
             late.append(float(np.median(share[steps > LATE * steps[-1]])))
-            if run["seed"] == 0:
+            if run["seed"] == runs["seed"].min():
                 curves[f"lr {rate:g}"] = (steps, share)
         expected = f"within {LEAST_SHARE} … {MOST_SHARE}"
         mean, low, high = interval(np.array(late))
@@ -33,7 +33,7 @@ def edge_of_stability(records: Records) -> Judgement:
         rows.append(compared(f"lr {rate:g}: first sharpness · lr/2", *interval(np.array(first)), "reported", True))
         rows.append(compared(f"lr {rate:g}: late sharpness · lr/2", mean, low, high, expected, holds))
     axes = ("steps", "sharpness · lr/2")
-    return judgement(rows, lines("sharpness", "Sharpness over 2/lr, seed 0", axes, curves, log=False))
+    return judgement(rows, lines("sharpness", "Sharpness over 2/lr, one seed", axes, curves, log=False))
 
 
 SGD_RATES = (1e-3, 2e-3, 3e-3, 6e-3, 0.01, 0.02, 0.03, 0.06, 0.1, 0.2, 0.3, 0.6, 1.0, 2.0, 3.0, 6.0)
@@ -105,12 +105,13 @@ STUDIES = (
         "Cohen et al. 2021, §3",
         "ordering",
         "1,000 digits, 64-100-100-10 tanh, squared error (mean over samples and classes), full batch, lr 0.2, 0.4 and "
-        "0.8, 3 seeds, 6,000 steps (12,000 at 0.2, as sharpness rises with lr times steps): the 95 % interval of the "
-        "median of sharpness · lr/2 over the last quarter lies within 0.85 … 1.25 at each rate",
+        "0.8, 3 seeds, 6,000 steps (12,000 at 0.2, as sharpness rises with lr times steps; chosen on other seeds): the "
+        "95 % interval of the median of sharpness · lr/2 over the last quarter lies within 0.85 … 1.25 at each rate",
         120,
         (
             *("data=digits", "data.fraction=0.773", "model.width=100", "model.depth=2", "model.activation=tanh"),
-            *("loss=mse", "optim=gd", "scheduler=constant", "eval_every=400", "sharpness=true", "seeds=3"),
+            *("loss=mse", "optim=gd", "scheduler=constant", "eval_every=400", "sharpness=true"),
+            "seed=100,101,102",
             *("+", "optim.lr=0.2", "max_steps=12000", "+", "optim.lr=0.4,0.8", "max_steps=6000"),
         ),
         edge_of_stability,

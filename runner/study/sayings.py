@@ -164,7 +164,8 @@ def _uniform(rows: Numbers) -> str:
 
 def _dropout_stabilizes(rows: Numbers) -> str:
     without, share = number(rows, "share of steps", "mean"), number(rows, "share with", "mean")
-    return f"in full-batch descent the loss rises at {share:.0%} of the steps with it, and at {without:.0%} without"
+    steps = f"{share:.0%} of the steps with it, and at up to {without:.0%} without"
+    return f"in full-batch descent the loss rises at {steps}"
 
 
 def _deeper(rows: Numbers) -> str:

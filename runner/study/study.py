@@ -49,7 +49,7 @@ class Study:
     finding: str
     source: str
     kind: str
-    """``theory`` must hold to its tolerance, ``ordering`` with its confidence interval."""
+    """``theory`` must hold to its tolerance, ``ordering`` compares, mostly by 95 % intervals."""
     rule: str
     """When it counts as reproduced, fixed before the run."""
     seconds: int

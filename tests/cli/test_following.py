@@ -1,5 +1,6 @@
 """``--watch`` beside what trains: a page while it lasts, and no process left behind."""
 
+import multiprocessing
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli.following import followed
+from tests.support.made_sweep import made_run, make_sweep
 
 SCRIPT = """
 import sys, time
@@ -26,7 +28,7 @@ if __name__ == "__main__":
 
 def test_without_a_folder_nothing_is_served() -> None:
     with followed(None):
-        pass
+        assert multiprocessing.active_children() == []
 
 
 def test_a_single_run_is_not_watched(optbench: Callable, folder: Path) -> None:
@@ -44,13 +46,15 @@ def test_the_page_is_there_while_it_trains_and_ends_with_it(killed: bool, tmp_pa
     )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     process.stdout.readline()
-    (tmp_path / "sweep").mkdir()
+    runs = [made_run(0.9 + seed / 100, optim=optim, seed=seed) for optim in ("adam", "sgd") for seed in range(2)]
+    make_sweep(tmp_path / "made", runs).rename(tmp_path / "sweep")  # whose page has plots, drawn on all cores
     url = re.findall(r"(http://127\.0\.0\.1:\d+/) shows the report of sweep", process.stderr.readline())[0]
     with urllib.request.urlopen(url, timeout=60) as page:
-        assert b"No answer yet" in page.read()
+        assert b"<h2>Use</h2>" in page.read()
     if killed:
         os.kill(process.pid, 9)
-    process.communicate("")
+    _, errors = process.communicate("")
+    assert killed or errors == ""
     until = time.monotonic() + 60
     while True:
         try:

@@ -132,6 +132,8 @@ def test_texts_of_a_pandas_column_are_classes() -> None:
     ("given", "said"),
     [
         (np.array([5] * 6), "one class, 5: there is nothing to tell apart"),
+        (np.array([[0], [1]] * 3), r"int64 and shape \[6, 1\]: classes are \[n\], quantities numbers with a point"),
+        (np.array([["no"], ["yes"]] * 3), r"<U3 and shape \[6, 1\]: classes are \[n\]"),
         (np.array([{}, {}] * 3), "targets of object"),
         (np.array([1 + 2j] * 6), "classes are whole numbers, booleans or texts"),
         (np.array(["2026-01-01"] * 6, "datetime64[D]"), "classes are whole numbers, booleans or texts"),

@@ -36,6 +36,20 @@ def test_several_data_sets_are_scored_together(tmp_path: Path):
     assert "Across workloads" in page and Page(page).open == []
 
 
+def test_of_runs_that_have_not_ended_nobody_knows_when_they_get_there(tmp_path: Path):
+    of = {"adam": ("completed", "interrupted", "interrupted"), "sgd": ("completed",) * 3}
+    runs = [
+        made_run(0.9 if status == "completed" else 0.3, status, optim=optim, data=data, seed=seed)
+        for optim, statuses in of.items()
+        for data in ("digits", "wine")
+        for seed, status in enumerate(statuses)
+    ]
+    folder = make_sweep(tmp_path / "sweep", runs)
+    report(folder)
+    table = pd.read_csv(folder / "report" / "across.csv").set_index("optim")
+    assert table["targets_reached"].to_dict() == {"adam": 2, "sgd": 2} and table["score"].to_list() == [1.0, 1.0]
+
+
 def test_means_that_differ_by_rounding_alone_share_their_rank(tmp_path: Path):
     of = {"adam": 0.95, "sgd": 0.9832167832167832, "momentum": 0.9832167832167833}
     runs = [

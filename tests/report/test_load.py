@@ -98,6 +98,8 @@ def test_runs_csv_is_not_needed(real_sweep: Path, tmp_path: Path):
         (["outputs/small", "--axes", "init"], "takes two axes"),
         (["outputs/small", "--axes", "init,init"], "two different axes"),
         (["outputs/small", "--target", "2"], "accuracy lies between 0 and 1"),
+        (["outputs/small", "--metric", "f1", "--target", "97"], "validation f1 lies between 0 and 1"),
+        (["outputs/small", "--margin", "1"], "--margin 1: validation accuracy lies between 0 and 1; 0.01 is a point"),
         (["outputs/small", "--target", "high"], "must be a finite number"),
         (["outputs/small", "--target", "nan"], "must be a finite number"),
         (["outputs/small", "--within", "0"], "--within must be"),

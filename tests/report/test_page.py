@@ -100,6 +100,31 @@ def test_hostile_names_are_shown_as_they_are(tmp_path: Path, name: str):
     assert not re.search(r"^[=@]", (folder / "report" / "settings.csv").read_text(), re.MULTILINE)
 
 
+@pytest.mark.pictures
+def test_hostile_names_of_columns_become_names_of_files(tmp_path: Path):
+    column = 'x"><img src=q onerror=alert(1)>/..'
+    runs = [made_run(0.8 + s / 100, optim=o, seed=s) | {column: v} for o in ("a", "b") for v in "cd" for s in range(2)]
+    folder = make_sweep(tmp_path / "sweep", runs, rows=False, choices=[column])
+    for _ in range(2):  # the second overwrites the first one's files
+        report(folder)
+    page = (folder / "report.html").read_text()
+    assert "<img" not in page and Page(page).open == []
+    assert list((folder / "report").glob("heatmap-optim-x*.png"))
+
+
+def test_whole_numbers_are_shown_to_the_last_digit(tmp_path: Path):
+    runs = [made_run(0.9, seed=4294967291) | {"peak_memory_bytes": 12345678901}]
+    report(folder := make_sweep(tmp_path / "sweep", runs, rows=False))
+    page = (folder / "report.html").read_text()
+    assert "4294967291" in page and "12345678901" in page
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path):
+    runs = [made_run(0.8, optim=o, seed=s) for o in ("adam", "\x1b]0;owned\x07\u202ered") for s in range(2)]
+    text = report(make_sweep(tmp_path / "sweep", runs, rows=False))
+    assert "owned" in text and not {"\x1b", "\x07", "\u202e"} & set(text)
+
+
 def test_a_single_runs_report_is_a_page_too(real_sweep: Path, optbench, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(real_sweep)
     place = next(p for p in Path("outputs/small").iterdir() if (p / "config.yaml").is_file())

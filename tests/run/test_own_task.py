@@ -100,6 +100,18 @@ def test_should_stop_lets_a_function_return_by_itself(
     assert [row["step"] for row in rows_of(run_folder(folder))] == [str(step) for step in range(1, 9)]
 
 
+def test_a_pause_ends_a_function_that_keeps_no_states_and_never_looks(
+    folder: Path, optbench: Optbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "for step in range(1, 9):\n    run.row(step=step, val_loss=1 / step)\nrun.finish(test_loss=1.0)\n"
+    asked = make_function(folder, monkeypatch, "blind", body)
+    for at in (1, 3):
+        assert optbench("train", *asked, f"pause_at={at}").code == 0
+        assert summary_of(run_folder(folder))["status"] == "paused" and len(rows_of(run_folder(folder))) == at
+    assert optbench("train", *asked).code == 0
+    assert summary_of(run_folder(folder))["status"] == "completed" and len(rows_of(run_folder(folder))) == 8
+
+
 def test_of_damaged_checkpoints_the_run_starts_again_and_says_so(walk: Path, optbench: Optbench) -> None:
     optbench("train", *WALK, "pause_at=30")
     run = run_folder(walk)

@@ -246,6 +246,12 @@ def test_a_target_is_reached_between_two_evaluations_in_the_logarithm_of_the_los
     assert speed.times(runs.assign(loss_5=math.nan, loss_6=1e9), 2.0**6)[0] > 60
 
 
+def test_intervals_of_few_seeds_cover_as_often_as_they_say() -> None:
+    drawn, rng = speed.draws(12, 0), np.random.default_rng(0)
+    ends = [speed.interval(rng.normal(size=12)[drawn].mean(1), 12)[1:] for _ in range(1500)]
+    assert np.mean([low <= 0 <= high for low, high in ends]) == pytest.approx(0.95, abs=0.015)
+
+
 CLAIMS = tuple(Contender(name, "made", 2.0) for name in ("adam", "nadam", "radam", "momentum"))
 THREE = replace(
     SMALL, workloads=SIX[:3], contenders=(ADAMW, *CLAIMS), lengths=(0.25, 0.5, 2.0, 4.0), seeds=(100, 101, 102)

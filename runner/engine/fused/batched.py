@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from runner.engine.hooks import Dropping
 from runner.engine.model import Drop, StackedPass, Weights, WrittenOut, keep
 from runner.engine.targets import Mixed, Unweighted
-from runner.metrics import AnyLoss, Metric, WeightedCrossEntropy, value
+from runner.metrics import AnyLoss, Metric, WeightedCrossEntropy, precise, value
 
 Back = Callable[[Tensor], None]
 """Leaves in ``grad`` of every weight the gradient of a sum whose slopes by the outputs it is given."""
@@ -154,16 +154,12 @@ def _cross_entropy(outputs: Tensor, targets: Tensor, weights: Tensor | None = No
 
     ``weights`` are the samples', ``[runs, 1, n]``; None, 1 each.
     """
-    costs = _precise(outputs).log_softmax(1).gather(1, targets)
+    costs = precise(outputs).log_softmax(1).gather(1, targets)
     return (costs if weights is None else costs * weights).mean((1, 2)).neg_()
 
 
 def _slopes(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
     """Return the slopes of the cross-entropy: softmax - onehot, times the weights, over the number of samples."""
-    shares = _precise(outputs).softmax(1)
+    shares = precise(outputs).softmax(1)
     slopes = shares.scatter_(1, targets, -1.0, reduce="add").div_(outputs.shape[2])
     return (slopes if weights is None else slopes.mul_(weights)).to(outputs.dtype)
-
-
-def _precise(outputs: Tensor) -> Tensor:
-    return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs

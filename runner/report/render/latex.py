@@ -58,6 +58,7 @@ def settings(workload: Workload) -> str:
     """Return the best settings with their intervals and verdicts."""
     frame = workload.table.head(MOST_SETTINGS)
     of = f"the best {len(frame)} of {len(workload.table)} settings" if len(workload.table) > len(frame) else "settings"
+    of = "the finalists of a search" if workload.is_picked else of
     return _settings_table(workload, frame, [*workload.axes], f"{_of(workload)}: {of}.")
 
 

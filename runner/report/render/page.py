@@ -182,7 +182,7 @@ def _section(section: Section, anchor: str) -> str:
 def _plot(plot: Plot) -> str:
     """Return a plot's chart and its data."""
     assert plot.chart is not None, "every plot of a report has a chart"
-    files = " · ".join(f'<a href="report/{plot.name}.{kind}">{kind.upper()}</a>' for kind in FORMATS)
+    files = " · ".join(f'<a href="report/{_e(plot.name)}.{kind}">{kind.upper()}</a>' for kind in FORMATS)
     caption = f"<figcaption>{_e(plot.title)} ({files})</figcaption>"
     return (
         f'<figure><div class="chart" tabindex="0" role="group" aria-label="{_e(plot.alt)}"></div>'

@@ -70,7 +70,10 @@ def _cell(value: object) -> object:
     if isinstance(value, float | int) and not isinstance(value, bool):
         return float(value)
     text = "" if value is None or value is pd.NaT else str(value)
-    return float(text) if is_number(text) else text
+    if is_number(text):  # a whole number stays one, and as it stands where a page's numbers could not hold it
+        whole = text.removeprefix("-").isdecimal()
+        return float(text) if not whole else int(text) if abs(int(text)) < 2**53 else text
+    return text
 
 
 def is_number(text: str) -> bool:

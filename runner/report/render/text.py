@@ -1,6 +1,7 @@
 """The report on the terminal: the answer first, each command alone on its line."""
 
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 
 from runner.report.answer import Answer, best_of_each
@@ -49,6 +50,11 @@ def _best_of(workload: Workload, axis: str) -> str:
 def wrapped(lines: Sequence[str]) -> list[str]:
     """Return sentences broken into lines."""
     return [textwrap.fill(line, WIDTH, break_on_hyphens=False) for line in lines]
+
+
+def printable(text: str) -> str:
+    """Return a text that moves no cursor and colours nothing, whatever the runs are called."""
+    return "".join("�" if unicodedata.category(c) in ("Cc", "Cf") and c != "\n" else c for c in text)
 
 
 def bullets(title: str, lines: Sequence[str]) -> str:

@@ -83,7 +83,7 @@ def _rest(took: float) -> float:
 
 
 def stamp(folders: Sequence[Path]) -> str:
-    """Return what changes when a run gets a row or a result, or comes or goes.
+    """Return what changes when a run gets a row or a result, comes or goes, and when a search or baselines go on.
 
     10,000 runs are 10,000 looks at a file's time and size, 0.1 s on a local disk.
     """
@@ -94,7 +94,7 @@ def stamp(folders: Sequence[Path]) -> str:
                 runs = [entry.path for entry in entries if "-" in entry.name and not entry.name.startswith(".")]
         except OSError:
             continue
-        for path in ("runs.csv", "metrics.csv", "summary.json"):
+        for path in ("runs.csv", "metrics.csv", "summary.json", "search.json", "finals.json", "baselines.csv"):
             found.update(_state(f"{folder}/{path}").encode())
         for run in sorted(runs):
             found.update(f"{run}{_state(f'{run}/metrics.csv')}".encode("utf-8", "surrogateescape"))

@@ -134,7 +134,7 @@ def _on(workload: Workload, records: Records, settings: Sequence[int], percent: 
         return _On(None, scores, order)
     steps = np.full((len(settings), len(workload.replicates)), math.nan)
     for i, setting in enumerate(settings):
-        its = when[when["setting"] == setting]
+        its = when[(when["setting"] == setting) & (when["reached"] | when["ended"])]  # of others nobody knows
         steps[i, its["replicate"].to_numpy(int)] = np.maximum(its["step"].where(its["reached"], math.inf), 1.0)
     return _On(steps, scores, order)
 

@@ -329,14 +329,14 @@ def _look(number: int) -> Look:
 def _chart(workload: Workload, baselines: Baselines) -> Mapping[str, Any]:
     values, mean, below, above = _reached(workload)
     runs = {"type": "scatter", "mode": "markers", "x": values, "y": [0.0] * len(values), "name": "its runs"}
-    leader = {"type": "scatter", "mode": "markers", "x": [mean], "y": [0.0], "name": _name(workload)}
+    leader = {"type": "scatter", "mode": "markers", "x": [mean], "y": [0.0], "name": charts.label(_name(workload))}
     lines = [
         {
             "type": "scatter",
             "mode": "lines",
             "x": [one.value, one.value],
             "y": [-1.0, 1.0],
-            "name": _first(one.words),
+            "name": charts.label(_first(one.words)),
             "line": {"color": (look := _look(number)).colour, "dash": look.stroke},
         }
         for number, one in enumerate(baselines.known, 1)

@@ -56,7 +56,7 @@ def read(workload: Workload, records: Records) -> tuple[Classified | None, int, 
         try:
             path = records.places[identifier] / VALIDATION
             found.append(_run(json.loads(path.read_text(encoding="utf-8"))))
-        except (KeyError, OSError, ValueError, TypeError, IndexError):
+        except (KeyError, OSError, ValueError, TypeError, IndexError, OverflowError, RecursionError):
             continue
     found = [one for one in found if one.labels == found[0].labels]
     if not found:

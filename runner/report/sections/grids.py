@@ -1,5 +1,6 @@
 """Heat maps: any two axes of a sweep, each cell at the best of all the others."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -94,7 +95,7 @@ def _heat_map(workload: Workload, rows: str, columns: str) -> tuple[Plot, Table]
     grid = Grid(
         [number(v) or "–" for v in row_levels], [number(v) or "–" for v in column_levels], values, texts, inside
     )
-    name = f"heatmap-{rows}-{columns}".replace(".", "_")
+    name = re.sub(r"[^\w-]", "_", f"heatmap-{rows}-{columns}")  # a file, wherever the columns come from
     title = f"{rows} × {columns}: {measure.title}"
     plot = Plot(
         name,

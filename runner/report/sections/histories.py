@@ -46,6 +46,7 @@ def learning_curves(workload: Workload, records: Records) -> Section | None:
     if not alone:
         spread = ": the mean over seeds, the band from the worst to the best" if len(workload.replicates) > 1 else ""
         of = f"The best setting of each {axis}" if axis else "Every seed"
+        of += f" (the best {MOST_CURVES} of them)" if axis and len(workload.levels(axis)) > MOST_CURVES else ""
         said = [f"{of}{spread}. A run that stopped early stays at its end."]
     said += ["What is 0 is drawn on the lower edge."] if _touches_zero(histories, both) else []
     return Section(

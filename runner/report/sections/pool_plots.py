@@ -50,7 +50,7 @@ def _draw_profile(figure: Figure, names: Sequence[str], rho: Array) -> None:
 
 def _profile_chart(names: Sequence[str], rho: Array) -> Mapping[str, Any]:
     lines = [
-        {"type": "scatter", "mode": "lines", "name": name, "x": RATIOS.tolist(), "y": share.tolist()}
+        {"type": "scatter", "mode": "lines", "name": charts.label(name), "x": RATIOS.tolist(), "y": share.tolist()}
         | {"line": {"shape": "hv", "color": COLOURS[number]}}
         for number, (name, share) in enumerate(zip(names, rho, strict=True))
     ]
@@ -97,7 +97,8 @@ def _draw_ranks(figure: Figure, names: Sequence[str], at: Array, bars: Sequence[
 
 
 def _ranks_chart(names: Sequence[str], at: Array, bars: Sequence[Sequence[int]]) -> Mapping[str, Any]:
-    points = {"type": "scatter", "mode": "markers", "x": at.tolist(), "y": list(names), "name": "mean rank"}
+    names = [charts.label(name) for name in names]
+    points = {"type": "scatter", "mode": "markers", "x": at.tolist(), "y": names, "name": "mean rank"}
     joined = [
         {"type": "scatter", "mode": "lines+markers", "x": [x] * len(group), "y": [names[i] for i in group]}
         | {"name": f"group {number}: not told apart", "line": {"color": "#666666"}, "marker": {"size": 6}}

@@ -34,20 +34,24 @@ def sensitivity(workload: Workload, percent: float) -> Section | None:
         f"Mean {what.title} over seeds at each learning rate, with its 95 % interval; × marks rates at which a seed "
         f"diverged or failed. The wider the range within {percent:g} % of the best, the less the rate matters."
     ]
-    shown = [f"On the edge of what was tried: {'; '.join(warnings[:6])}."] if warnings else []
+    drawn = _best(workload, found, by)
+    if len(drawn) < len(found):
+        said.append(f"{len(drawn)} of {len(found)} curves are drawn, those of the best of each choice.")
+    if warnings:
+        said.append(f"On the edge of what was tried: {'; '.join(warnings[:6])}.")
     plot = Plot(
         "learning-rate",
         f"Learning-rate sensitivity: {measure.title}",
-        f"{measure.title} against the learning rate for {len(found)} combinations of {' and '.join(by) or 'choices'}.",
-        lambda figure: _draw(figure, workload, found, by),
+        f"{measure.title} against the learning rate for {len(drawn)} combinations of {' and '.join(by) or 'choices'}.",
+        lambda figure: _draw(figure, workload, drawn, by),
         width=DOUBLE,
-        height=0.9 + 1.7 * math.ceil(min(MOST_PANELS, len(_panels(found, by))) / 3),
-        chart=lambda: _chart(workload, found, by),
+        height=0.9 + 1.7 * math.ceil(len(_panels(drawn, by)) / 3),
+        chart=lambda: _chart(workload, drawn, by),
     )
     order = pd.DataFrame(rows).sort_values("mean", ascending=not measure.higher, na_position="last")
     return Section(
         "How much does the learning rate matter?",
-        (*said, *shown),
+        tuple(said),
         (plot,),
         (
             Table("learning-rate", "Robustness to the learning rate", order, names=len(by)),
@@ -62,6 +66,15 @@ def sensitivity(workload: Workload, percent: float) -> Section | None:
     )
 
 
+def _best(workload: Workload, found: Sequence[Curve], by: Sequence[str]) -> list[Curve]:
+    """Return the curves that can be drawn: those of the best values of each axis."""
+    kept = list(found)
+    for place, (axis, most) in enumerate(zip(by, (MOST_LINES, MOST_PANELS), strict=False)):
+        values = {value for (value,) in list(workload.best_of([axis]))[:most]}
+        kept = [curve for curve in kept if curve.group[place] in values]
+    return kept
+
+
 def _panels(found: Sequence[Curve], by: Sequence[str]) -> dict[str, list[Curve]]:
     panels: dict[str, list[Curve]] = {}
     for curve in found:
@@ -70,8 +83,8 @@ def _panels(found: Sequence[Curve], by: Sequence[str]) -> dict[str, list[Curve]]
 
 
 def _lines(workload: Workload, found: Sequence[Curve], by: Sequence[str]) -> dict[str, Look]:
-    """Return how the first axis's values look, as many as are drawn."""
-    levels = sorted({curve.group[0] if curve.group else "" for curve in found})[:MOST_LINES]
+    """Return how the first axis's values look."""
+    levels = sorted({curve.group[0] if curve.group else "" for curve in found})
     return looks_of_levels(workload, by[0] if by else "", levels)
 
 
@@ -98,14 +111,13 @@ def _drawn(workload: Workload, found: Sequence[Curve], by: Sequence[str]) -> tup
     what, looks = wrong(workload.measure, workload.measure.name), _lines(workload, found, by)
     floor = what.floor(what.of(c.mean) for c in found)
     panels: dict[str, list[Drawn]] = {}
-    for panel, curves_there in list(_panels(found, by).items())[:MOST_PANELS]:
+    for panel, curves_there in _panels(found, by).items():
         panels[panel] = []
         for curve in curves_there:
             level = curve.group[0] if curve.group else ""
-            if level in looks:
-                ends = [above(what.of(v), floor) for v in (curve.mean, curve.low, curve.high)]
-                label = level or workload.measure.title
-                panels[panel].append(Drawn(curve, looks[level], label, ends[0], np.fmin(*ends[1:]), np.fmax(*ends[1:])))
+            ends = [above(what.of(v), floor) for v in (curve.mean, curve.low, curve.high)]
+            label = level or workload.measure.title
+            panels[panel].append(Drawn(curve, looks[level], label, ends[0], np.fmin(*ends[1:]), np.fmax(*ends[1:])))
     return panels, floor is not None
 
 

@@ -13,7 +13,7 @@ from runner.report.drawing.looks import looks_of_settings
 from runner.report.load import Records
 from runner.report.section import DOUBLE, Plot, Section, Table
 from runner.report.sections.histories import CLOCKS, shown_settings
-from runner.report.settings import BAD, Workload
+from runner.report.settings import BAD, GOOD, Workload
 from runner.statistics import scores as statistics
 from runner.statistics.scores import Array, TimeToTarget
 
@@ -34,7 +34,7 @@ def times(workload: Workload, records: Records, target: float) -> pd.DataFrame:
     those that have not.
 
     Returns:
-        A row a run: ``setting, replicate, reached``, then for each clock the time.
+        A row a run: ``setting, replicate, reached, ended``, then for each clock the time.
     """
     measure, sign = workload.measure.name, workload.measure.sign
     rows = records.curves
@@ -50,6 +50,7 @@ def times(workload: Workload, records: Records, target: float) -> pd.DataFrame:
     found = runs.loc[runs.index.isin(last.index.astype(str)) | bad, ["setting", "replicate"]].copy()
     reached.index, last.index = reached.index.astype(str), last.index.astype(str)
     found["reached"] = found.index.isin(reached.index) & ~bad.loc[found.index]
+    found["ended"] = runs.loc[found.index, "status"].isin((*GOOD, *BAD))
     for clock in CLOCKS:
         longest = float(last[clock].max())
         at = reached[clock].reindex(found.index)

@@ -30,7 +30,7 @@ def trouble(workload: Workload, records: Records) -> Section:
     bad = runs[~runs["status"].isin(GOOD)]
     columns = [*workload.axes, "seed", "status", "stop_reason", "first_nonfinite_step", "run_id"]
     listed = bad[[c for c in columns if c in bad]]
-    text = [f"{len(runs)} runs: {', '.join(said)}."]
+    text = [f"{len(runs)} run{'s' * (len(runs) != 1)}: {', '.join(said)}."]
     tables = (
         [Table("not-completed", "Runs that did not complete", listed, names=len(workload.axes))] if len(listed) else []
     )
@@ -39,9 +39,9 @@ def trouble(workload: Workload, records: Records) -> Section:
         text.append(f"{len(missing)} runs of the grid are missing; the command that started it goes on with it.")
         tables.append(Table("missing", "Missing runs of the grid", missing, names=len(workload.axes)))
     alone = int((table["n"] == 1).sum())
-    if alone:
+    if alone and len(table) > 1:
         of = f"{alone} of {len(table)} settings have one {workload.replicate_word} only"
-        text.append(f"{of}: no interval, and they cannot lead.")
+        text.append(f"{of}: no interval{', and they cannot lead' if (table['n'] > 1).any() else ''}.")
     text += [*([unknown] if (unknown := classified.missing(workload, records)) else []), *workload.caveats]
     return Section("What went wrong?", tuple(text), (), tuple(tables))
 

@@ -82,8 +82,11 @@ def judge(contest: Contest, frame: pd.DataFrame) -> Judgement:
     rows.insert(0, compared("all: best of defaults less tuned AdamW", mean, low, high, expected, inside))
     alone = sum(len(one) == 1 for one in sets.values())
     several = float(np.mean([len(one) for one in sets.values()]))
-    rows.append(compared("optimizers that can be the best of a cell", several, several, several, "reported", True))
-    rows.append(compared("cells with one best optimizer", alone, alone, alone, "reported", True))
+    for what, n in (
+        ("optimizers that can be the best of a cell, mean", several),
+        ("cells of one best optimizer", alone),
+    ):
+        rows.append(compared(what, n, n, n, "reported", True))
     workloads = {name.partition(",")[0] for name in by_cell}
     holds = True if inside else False if outside else None
     return Judgement(holds if len(workloads) >= rules.LEAST_WORKLOADS else None, pd.DataFrame(rows), plot)

@@ -92,7 +92,8 @@ def table(contest: Contest, found: list[OnWorkload]) -> pd.DataFrame:
         row: dict[str, object] = {"optimizer": contender.name, "workloads": len(on)}
         row["claimed"] = math.nan if contender.claimed is None else contender.claimed
         for kind, values in (("defaults", defaults), ("tuned", tuned)):
-            row |= dict(zip((kind, f"{kind}_low", f"{kind}_high"), speed.interval(values), strict=True))
+            ends = speed.interval(values, len(contest.seeds))
+            row |= dict(zip((kind, f"{kind}_low", f"{kind}_high"), ends, strict=True))
         row["can_be_best"] = sum(contender.name in one.best for one in on)
         row["reached"] = sum(math.isfinite(float(pools.median_times(one.times[contender.name]))) for one in on)
         shrinks = contender.claimed is not None and float(str(row["tuned_high"])) < contender.claimed

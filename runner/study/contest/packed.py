@@ -123,7 +123,7 @@ def shards(contest: Contest) -> list[Path]:
 
 
 def read(contest: Contest) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Return every packed run of a contest's present design, and what is known of their shards.
+    """Return every packed run of a contest's present design, and what is known of the shards that hold some.
 
     A part that is in several shards counts once, as the last one has it.
 
@@ -138,11 +138,11 @@ def read(contest: Contest) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
             frame, about = unpack(path.read_bytes())
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
-        told.append({"shard": path.name.removesuffix(".csv.gz"), **about})
-        for key, of_part in frame.groupby(KEY, sort=False):
-            workload, schedule, optimizer = map(str, key)
-            if set(of_part["design"]) == {known.get((workload, schedule, optimizer))}:
-                found[workload, schedule, optimizer] = of_part
+        every = {(str(w), str(s), str(o)): of_part for (w, s, o), of_part in frame.groupby(KEY, sort=False)}
+        present = {key: of_part for key, of_part in every.items() if set(of_part["design"]) == {known.get(key)}}
+        found |= present
+        if present:
+            told.append({"shard": path.name.removesuffix(".csv.gz"), **about})
     empty = pd.DataFrame(columns=list(COLUMNS))
     return (pd.concat(list(found.values()), ignore_index=True) if found else empty), told
 

@@ -138,7 +138,7 @@ def parse_shard(text: str) -> tuple[int, int]:
         ConfigError: if it is nothing of the kind.
     """
     number, slash, of = text.partition("/")
-    if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise ConfigError(f"--shard must be a shard and how many there are, such as 3/12, got {text!r}")
     return int(number), int(of)
 

@@ -42,7 +42,7 @@ def write(contest: Contest) -> tuple[dict[str, Any], pd.DataFrame, Path]:
         "rule": contest.rule,
         "source": contest.source,
         "runs": len(frame),
-        "train_seconds": round(sum(float(one["seconds"]) for one in told), 1),
+        "seconds": round(sum(float(one["seconds"]) for one in told), 1),
         "parts": len(every) - len(packed.missing(every, frame)),
         "parts_in_all": len(plan.every_part(contest)),
         "numbers": rows_of(judgement.numbers),
