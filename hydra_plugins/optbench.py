@@ -85,6 +85,30 @@ def _note(config: DictConfig | None, jobs: "Sequence[Job]") -> None:
     launches.note(jobs[0].folder.parent, command, [job.run_id for job in jobs])
 
 
+def _refuse_beside_another(job: "Job") -> None:
+    """Refuse what a launcher of another package cannot do."""
+    from runner.errors import ConfigError
+    from runner.run.devices import is_spread
+
+    odd = "parallel" if is_spread(job) else "fail_fast=true" if job.config["fail_fast"] else None
+    if odd is None and job.config["workers"] is not None:
+        odd = f"workers={job.config['workers']}"
+    if odd is not None:
+        raise ConfigError(
+            f"{odd} beside a hydra/launcher of another package, which trains each run by itself and has settings of "
+            "its own: leave one of them out, or take optbench_slurm or optbench_ray"
+        )
+
+
+def _error(returned: JobReturn | None) -> str | None:
+    """Return what a job raised in a launcher of another package, as text."""
+    try:
+        _ = None if returned is None else returned.return_value
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
 class OptbenchSweeper(Sweeper):
     """Every combination of values, all of them composed and checked before anything is written or launched."""
 
@@ -105,9 +129,7 @@ class OptbenchSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Launch every distinct job once; return what became of each, or with ``dry_run`` what would be done."""
         from runner.config.compose import Composer
-        from runner.errors import ConfigError
         from runner.run import baselines
-        from runner.run.devices import is_spread
         from runner.sweep.launch.processes import number_of_workers
         from runner.sweep.plan import Grid, describe, outcomes_of, plan
         from runner.sweep.terminal import report_doubts, report_left_out
@@ -116,11 +138,8 @@ class OptbenchSweeper(Sweeper):
         jobs = plan(composer, Grid.of(self._params, self._unions, arguments).jobs(composer), report_left_out)
         report_doubts(jobs)
         ours = self._launcher if isinstance(self._launcher, OptbenchLauncher) else None
-        if not ours and is_spread(jobs[0]):
-            raise ConfigError(
-                "parallel beside a hydra/launcher of another package, which trains each run in one process: "
-                "leave hydra/launcher out, or take optbench_slurm or optbench_ray"
-            )
+        if not ours:
+            _refuse_beside_another(jobs[0])
         at_a_time = ours.workers(jobs) if ours else number_of_workers(jobs)
         if jobs[0].config["dry_run"]:
             return describe(jobs, at_a_time)
@@ -130,8 +149,8 @@ class OptbenchSweeper(Sweeper):
         baselines.beside(jobs)
         if ours:
             return ours.run(jobs)
-        self._launcher.launch([composer.for_launcher(job.overrides) for job in jobs], initial_job_idx=0)
-        return outcomes_of(jobs)
+        returned = self._launcher.launch([composer.for_launcher(job.overrides) for job in jobs], initial_job_idx=0)
+        return outcomes_of(jobs, [_error(of_job) for of_job in returned])
 
 
 class OptbenchLauncher(Launcher):
@@ -181,12 +200,14 @@ class OptbenchLauncher(Launcher):
         from runner.sweep.launch import RunFailed
         from runner.sweep.plan import plan
 
-        self.check()
         composer = Composer.of(self.hydra_context.config_loader)
         returned = []
         planned = [plan(composer, [overrides])[0] for overrides in job_overrides]
         if any(job.config["skip_invalid"] for job in planned):
             raise ConfigError("skip_invalid=true is for optbench's own sweeper: leave it out")
+        if any(job.config["dry_run"] for job in planned):
+            raise ConfigError("dry_run=true is for optbench's own sweeper: leave it out")
+        self.check()
         _note(self.config, planned)
         baselines.beside(planned)
         found = {

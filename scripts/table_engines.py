@@ -53,9 +53,11 @@ What acts on a run has a stacked form of its own. The same difference, with `ada
 - `distillation` asks its teacher once for all; `adversarial` moves each member's inputs by its own gradient.
 - Under `model.mup` each weight goes its own share of the way.
 
-`batch=adaptive`, `diagnostics`, `sharpness`, `stop=time`, `optim=lbfgs`, `optim=sophia`,
-`optim.wrap=[sam]` and `amp=fp16` look at one run at a time:
-`engine=fused` refuses them with the reason.
+`batch=adaptive`, `diagnostics`, `sharpness`, `snapshots`, `stop=time`, `stop.all` of limits alone, `optim=lbfgs`,
+`optim=sophia`, `optim.wrap=[sam]`, `finetune=gradual` and `discriminative`, `compress=quantize`, `data.weights`,
+`amp=fp16`, `deterministic`, `compile`, `device=mps`, and a mechanism of your own that has no stacked form or gives
+parameters learning rates of their own (`rate_shares`), are of one run at a time: `engine=fused` refuses them with the
+reason.
 
 | mechanism | settings | mlp | mlp with batch norm | cnn |
 | --- | --- | --- | --- | --- |

@@ -2,11 +2,13 @@
 
 import random
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from matplotlib.figure import Figure
 
 from runner.after.plain_form import settle_autograd
@@ -14,6 +16,7 @@ from runner.cli.main import main
 from runner.config import hydra_door
 from runner.run import baselines
 from runner.run.job import Job, forget_data
+from tests.support import killed
 from tests.support.composed import compose_job, composed_once
 from tests.support.known import MNIST_ROOT
 from tests.support.records import Result
@@ -21,6 +24,11 @@ from tests.support.records import Result
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 settle_autograd()
+# The same examples everywhere, and none fails because the machine is slow.
+settings.register_profile(
+    "tests", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -82,6 +90,13 @@ def optbench(folder: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., R
         return Result(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def python_m(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """``python -m …`` in a process of its own, which does not outlive the test."""
+    with killed.ending_with_the_test() as start:
+        yield start
 
 
 @pytest.fixture

@@ -66,6 +66,15 @@ def load(samples: int = 300, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((samples, 4)) + 3 * np.eye(4)[y], y
 
 
+def tested(other: bool) -> tuple[np.ndarray, ...]:
+    """Noisy classes, with a test set; the other one has its labels shuffled and its inputs moved."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 300)
+    x = rng.standard_normal((300, 4)) + np.eye(4)[y]
+    test_x, test_y = (x[200:] + 9, rng.permutation(y[200:])) if other else (x[200:], y[200:])
+    return x[:200], y[:200], test_x, test_y
+
+
 def wholes(features: int = 8, outputs: int = 8) -> tuple[np.ndarray, ...]:
     """Small whole numbers, the same for training, validation and test."""
     rng = np.random.default_rng(0)

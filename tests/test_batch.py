@@ -13,8 +13,10 @@ import torch
 from runner import batch
 from runner.batch.noise_scale import Adaptive
 from runner.data.split import split, training_samples
+from runner.errors import ConfigError
 from runner.run import files
-from runner.run.job import SPLIT_KEYS
+from runner.run.build import build
+from runner.run.job import SPLIT_KEYS, Job
 from runner.search.lr_range import lr_range
 from tests.support.killed import killed_and_finished
 from tests.support.loops import trained, untimed
@@ -65,6 +67,14 @@ def test_what_cannot_be_is_refused(overrides: list[str], said: str, optbench: Ca
     refused = optbench("train", "epochs=1", *overrides)
     assert refused.code == 2 and said in refused.err, refused.err
     assert not Path("outputs").exists()
+
+
+def test_a_last_batch_of_one_sample_is_refused_in_whatever_epoch_it_comes(job: Callable[..., Job]) -> None:
+    epochs_of_65_steps_then_of_3 = ["batch.size=20", "batch.factor=100", "batch.most=647", "batch.milestones=[1]"]
+    asked = ["batch=growing", *epochs_of_65_steps_then_of_3, "model.normalization=batch"]
+    assert build(job(*asked, "max_steps=67")).steps == 67
+    with pytest.raises(ConfigError, match="batch=growing: a batch of 647 leaves one of 1295 samples for an epoch's"):
+        build(job(*asked, "max_steps=68"))
 
 
 D = 50

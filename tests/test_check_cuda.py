@@ -4,12 +4,15 @@ import importlib.machinery
 import importlib.util
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from runner.run.lock import start_time
 
 ROOT = Path(__file__).resolve().parents[1]
 OF_PYTEST = """
@@ -150,11 +153,29 @@ def test_without_cuda_it_ends_with_one_message(
     assert list(tmp_path.iterdir()) == []
 
 
+HANGS = """
+import os, subprocess, sys, time
+child = subprocess.Popen(["sleep", "600"])
+with open(sys.argv[1] + ".new", "w") as file:
+    file.write(str(child.pid))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+time.sleep(600)
+"""
+"""Starts a child, and says which in a file."""
+
+
 def test_a_part_that_hangs_is_ended_with_its_children(script: ModuleType, tmp_path: Path) -> None:
-    hang = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
-    part = script.Part("hangs", "", 1.0, ("-c", f"{hang}print('begun', flush=True); time.sleep(60)"))
-    assert script.call(part, 2.0, tmp_path / "log") is None
-    assert script.call(script.Part("ends", "", 1.0, ("-c", "raise SystemExit(3)")), 30.0, tmp_path / "log") == 3
+    place = tmp_path / "child"
+    part = script.Part("hangs", "", 1.0, ("-c", HANGS, str(place)))
+    for seconds in (2.0, 20.0, 200.0):  # until the child is there when the time is up, on a slow machine too
+        assert script.call(part, seconds, tmp_path / "log") is None
+        if place.exists():
+            break
+    child, until = int(place.read_text()), time.monotonic() + 300
+    while start_time(child) is not None:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert script.call(script.Part("ends", "", 1.0, ("-c", "raise SystemExit(3)")), 300.0, tmp_path / "log") == 3
 
 
 def test_every_test_that_needs_cuda_is_in_one_part(script: ModuleType) -> None:

@@ -319,6 +319,24 @@ def test_adversaries_stay_within_their_radius_and_raise_the_loss(
     torch.testing.assert_close(loop._loss(state, x, y), loss_at(moved))
 
 
+def test_slopes_too_small_for_half_precision_move_inputs_at_the_scalers_scale(job: Callable[..., Job]) -> None:
+    run = build(job("device=cpu", "regularization=adversarial", "regularization.adversarial.share=1"))
+    hook, x = run.hooks["regularization.adversarial"], torch.linspace(-1, 1, 8).view(8, 1)
+
+    seen: list[torch.Tensor] = []
+
+    for scale, by, moved in ((1.0, 1, 0), (2.0**15, 1, 1), (2.0**120, 1, 1), (2.0**120, 0, 0)):  # 0 · ∞ is no slope
+
+        def of(at: torch.Tensor, by: float = by) -> torch.Tensor:
+            seen.append(at.detach())
+            return 1e-9 * (by * at.half()).float().sum()  # whose slope is 0 in half precision
+
+        state = start(run)
+        state.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        hook.input_loss(state, torch.zeros(()), of, x, 0)
+        torch.testing.assert_close(seen[-1], x + moved * hook.epsilon)
+
+
 def test_a_teachers_softened_probabilities_are_targets(
     job: Callable[..., Job], optbench: Callable[..., Result]
 ) -> None:

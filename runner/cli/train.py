@@ -136,7 +136,7 @@ def _end_of_run(outcome: "Outcome") -> int:
     _advise([outcome])
     if summary["status"] == "failed":
         said = "" if outcome.trained else " before (retry=failed tries again)"
-        where = f", see {summary['traceback']}"
+        where = f", see {summary['traceback']}" if "traceback" in summary else ""
         print(f"optbench: the run failed{said}: {summary['stop_reason']}{where}", file=sys.stderr)
         return 1
     if summary["status"] == "interrupted":
@@ -181,7 +181,7 @@ def _end_of_grid(outcomes: "Sequence[Outcome]") -> int:
         print(f"optbench: {len(waiting)} of {len(outcomes)} runs were not started", file=sys.stderr)
     if paused := sum(o.summary["status"] == "paused" for o in outcomes):
         print(f"optbench: {paused} of {len(outcomes)} runs are paused; {PAUSED}", file=sys.stderr)
-    troubled = [o for o in outcomes if o.summary["status"] in TROUBLE and o not in waiting]
+    troubled = [o for o in outcomes if o.summary["status"] in TROUBLE and o.summary.get("stop_reason") != NOT_STARTED]
     _advise(outcomes)
     for outcome in troubled:
         summary = outcome.summary
@@ -193,7 +193,8 @@ def _end_of_grid(outcomes: "Sequence[Outcome]") -> int:
     failed = any(o.trained and o.summary["status"] == "failed" for o in troubled)
     if failed and outcomes[0].job.config["fail_fast"]:  # which interrupts the others
         return 1
-    if any(o.summary.get("stop_reason") == "interrupted" for o in troubled) or (waiting and not troubled):
+    stopped = any(o.summary.get("stop_reason") == "interrupted" for o in troubled)
+    if stopped or (waiting and not statuses & {"failed", "interrupted"}):
         print(GOES_ON, file=sys.stderr)
         return INTERRUPTED
     return 1 if statuses & {"failed", "interrupted"} else 0

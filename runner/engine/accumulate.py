@@ -103,4 +103,4 @@ def part_of(y: Targets, first: int, end: int) -> Targets:
 
 def backward(state: State, loss: Tensor) -> None:
     """Add a loss's gradient to the weights', at the loss scaler's scale."""
-    (state.scaler.scale(loss) if state.scaler else loss).backward()  # type: ignore[no-untyped-call]
+    state.scaled(loss).backward()  # type: ignore[no-untyped-call]

@@ -108,6 +108,9 @@ class Going(AtStep, Protocol):
     def evaluating(self) -> AbstractContextManager[None]:
         """Put the model into evaluation mode for a block, with the weights that are judged."""
 
+    def scaled(self, loss: "Tensor") -> "Tensor":
+        """Return a loss at the loss scaler's scale, where there is one: no slope of it is too small for its type."""
+
     def restore_best(self) -> None:
         """Put the weights of the best evaluation, where there are any, in the place of the last ones."""
 
@@ -307,6 +310,8 @@ class Hook:
     def alone(self) -> str | None:
         """Why a run that has it cannot be trained in a stack, or None."""
         cls = type(self)
+        if overrides(cls, "rate_shares"):
+            return f"{cls.__name__} gives parameters learning rates of their own"
         stacks = getattr(cls.stacked, "__func__", None) is not getattr(Hook.stacked, "__func__", None)
         if stacks or not any(overrides(cls, event) for event in OF_A_STEP):
             return None

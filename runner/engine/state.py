@@ -109,6 +109,10 @@ class State:
         """How several processes train the run; None where one does."""
         return self.run.spread
 
+    def scaled(self, loss: Tensor) -> Tensor:
+        """Return a loss at the loss scaler's scale, where there is one."""
+        return self.scaler.scale(loss) if self.scaler else loss
+
     @property
     def steps(self) -> int:
         """Length of the run."""
@@ -183,12 +187,15 @@ class State:
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` returned."""
-        self.lay_out(saved["counters"]["layout"])
+        layout = saved["counters"]["layout"] if self.spread is None else CONTIGUOUS
+        if self.spread is None:
+            self.lay_out(layout)
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.scaler:
             self.scaler.load_state_dict(saved["scaler"])
         self.load_progress(saved)
+        self.layout = layout
 
     def load_progress(self, saved: dict[str, Any]) -> None:
         """Go on from what ``progress`` returned."""

@@ -4,13 +4,33 @@ Its fused kernels are used where they exist; they need gradients laid out like t
 guarantees and ``torch.autograd.grad`` does not.
 """
 
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from runner.engine.optimizers import ParameterGroups, uncompiled
 from runner.optim import shared_tensors
 from runner.optim.groups import all_of, fusable, pair
 from runner.optim.stepping import decaying
+
+
+class SGD(torch.optim.SGD):
+    """Steps weights that have a velocity beside others whose first gradient it is, which torch's fused kernel cannot.
+
+    Such weights begin at a velocity of 0: momentum·0 + g is the g at which torch has them begin.
+    """
+
+    def _init_group(
+        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], velocities: list[Tensor | None]
+    ) -> bool:
+        has_sparse = super()._init_group(group, params, grads, velocities)  # type: ignore[no-untyped-call]
+        new = [i for i, velocity in enumerate(velocities) if velocity is None]
+        if group["momentum"] and group["fused"] and len(new) < len(velocities):
+            for i in new:
+                velocities[i] = torch.zeros_like(params[i], memory_format=torch.preserve_format)
+        return bool(has_sparse)
 
 
 def gd(parameters: ParameterGroups, *, lr: float) -> Optimizer:
@@ -20,7 +40,7 @@ def gd(parameters: ParameterGroups, *, lr: float) -> Optimizer:
 
 def sgd(parameters: ParameterGroups, *, lr: float, momentum: float, nesterov: bool) -> Optimizer:
     """v ← momentum·v + g; w ← w - lr·v, or lr·(g + momentum·v) with Nesterov's look-ahead (Sutskever 2013)."""
-    return uncompiled(torch.optim.SGD)(parameters, lr, momentum, nesterov=nesterov, fused=fusable(parameters))
+    return uncompiled(SGD)(parameters, lr, momentum, nesterov=nesterov, fused=fusable(parameters))
 
 
 def adam(parameters: ParameterGroups, *, lr: float, betas: list[float], eps: float) -> Optimizer:

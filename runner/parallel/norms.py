@@ -30,7 +30,9 @@ def measure_together(model: nn.Module, group: ProcessGroup, counted: Counted) ->
 def _forward(norm: Any, alone: Callable[[Tensor], Tensor], group: ProcessGroup, counted: Counted, x: Tensor) -> Tensor:
     if not (norm.training and counted.summed):
         return alone(x)
-    axes = [axis for axis in range(x.ndim) if axis != 1]
+    kind, axes = x.dtype, [axis for axis in range(x.ndim) if axis != 1]
+    if kind in (torch.bfloat16, torch.float16):  # which cannot count beyond 256, or beyond 2048
+        x = x.float()
     samples = x.new_tensor([x.numel() / x.shape[1] * counted.share])
     summed: Tensor = all_reduce(torch.cat([x.sum(axes) * counted.share, samples]), group=group)  # type: ignore[no-untyped-call]
     n = summed[-1].detach()
@@ -48,4 +50,4 @@ def _forward(norm: Any, alone: Callable[[Tensor], Tensor], group: ProcessGroup, 
             share = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
             norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
             norm.running_var.lerp_((variance * n / (n - 1)).to(norm.running_var.dtype), share)
-    return found.to(x.dtype)
+    return found.to(kind)

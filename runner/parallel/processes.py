@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch._C._distributed_c10d import Store
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.nn.utils.parametrize import ParametrizationList
 
 from runner.engine.accumulate import LossOfPart, backward, part_of
 from runner.engine.model import Drop
@@ -86,9 +87,8 @@ class Processes:
         if self.layout.sharded:
             # It warns of outputs that are views, which must not be changed in place: losses do not.
             warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
-            for holder in (m for m in model.modules() if isinstance(m, nn.ModuleList)):
-                for module in (m for m in holder if any(True for _ in m.parameters())):
-                    fully_shard(module, mesh=self._mesh["data"])
+            for module in _held_apart(model):
+                fully_shard(module, mesh=self._mesh["data"])
             fully_shard(model, mesh=self._mesh["data"], reshard_after_forward=True)
         return model
 
@@ -226,6 +226,17 @@ class Processes:
         if self._pipeline is None:
             return cut(saved, state)
         return of_stage(saved, state, self._places, self._names)
+
+
+def _held_apart(model: nn.Module) -> list[nn.Module]:
+    """Return the parts of a model whose weights FSDP2 brings together one part at a time: inner ones first.
+
+    They are the members of its lists that have weights, but for lists within lists, which are never called.
+    """
+    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and not isinstance(m, ParametrizationList)]
+    members = {id(m) for holder in lists for m in holder if not isinstance(m, nn.ModuleList | nn.ModuleDict)}
+    outer_first = [m for m in model.modules() if id(m) in members and any(True for _ in m.parameters())]
+    return outer_first[::-1]
 
 
 def _share(start: int, end: int, place: int, parts: int) -> tuple[int, int]:

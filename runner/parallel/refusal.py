@@ -63,6 +63,11 @@ def refuse(run: Run, layout: Layout, optimizer: str, own_loss: str | None) -> No
     for way in _ways(layout):
         if reason := OPTIMIZERS.get(way, {}).get(optimizer):
             raise ConfigError(f"optim={optimizer} beside parallel={way}: {reason}; use parallel=ddp")
+        if made := _of_others(run, model, optimizer):
+            raise ConfigError(
+                f"optim={optimizer} beside parallel={way}: whether a step of {made} looks at each number alone is not "
+                "known here, and no process has all of them; use parallel=ddp"
+            )
     if run.own_model:
         _refuse_draws(run, model)
     if own_loss is not None:
@@ -72,6 +77,14 @@ def refuse(run: Run, layout: Layout, optimizer: str, own_loss: str | None) -> No
             f"parallel=pipeline needs a newer PyTorch than {torch.__version__}, whose stages are not told the shapes "
             "of gradients: use parallel=ddp or parallel=fsdp"
         )
+
+
+def _of_others(run: Run, model: nn.Module, optimizer: str) -> str | None:
+    """Return the name of an optimizer that is neither ours nor PyTorch's, or None."""
+    if optimizer not in ("custom", "collection"):
+        return None
+    made = type(run.optim.optimizer(run.optim.groups(model)))
+    return None if made.__module__.startswith("torch.optim.") else made.__name__
 
 
 def _ways(layout: Layout) -> list[str]:

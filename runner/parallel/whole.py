@@ -47,7 +47,10 @@ def _optimizers(optimizer: Optimizer, saved: Content) -> Iterator[tuple[Optimize
 
 
 def _cut(value: Any, like: Tensor) -> Any:
-    return cut_like(value, like) if isinstance(value, Tensor) and value.shape == like.shape and value.ndim else value
+    """Return this process's part; contiguous, as its weights lie, whatever the layout of the run that saved it."""
+    if not isinstance(value, Tensor) or value.shape != like.shape or not value.ndim:
+        return value
+    return cut_like(value.contiguous(), like)
 
 
 def _named(held: Any, like: Mapping[str, Tensor]) -> Any:

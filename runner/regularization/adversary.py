@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
 import torch
 from torch import Tensor
 
-from runner.engine.hooks import AtStep, Hook, along
+from runner.engine.hooks import AtStep, Going, Hook, along
 from runner.noise import uniform
 
 NOISE = 1_000_003
@@ -25,7 +25,9 @@ class Adversary(Hook):
 
     def input_loss(self, at: AtStep, loss: Tensor, of: Callable[[Tensor], Tensor], x: Tensor, first: int) -> Tensor:
         """Return the loss with its share at the inputs that were moved."""
-        return (1 - self.share) * loss + self.share * of(self.moved(x, of, at.key, first))
+        going = cast(Going, at)  # of one run: of a stack there are Adversaries
+        moved = self.moved(x, lambda inputs: going.scaled(of(inputs)), at.key, first)
+        return (1 - self.share) * loss + self.share * of(moved)
 
     def moved(self, x: Tensor, loss: Callable[[Tensor], Tensor], key: Tensor, first: int = 0) -> Tensor:
         """Return inputs within epsilon of ``x`` at which ``loss`` is higher; the weights' gradients stay untouched.
@@ -40,7 +42,8 @@ class Adversary(Hook):
         for _ in range(self.steps):
             found.requires_grad_(True)
             (slope,) = torch.autograd.grad(loss(found), found)
-            found = found.detach() + reach * slope.sign()
+            # Where a scaled slope is no number, nothing is moved: the scaler skips the step, and the loss stays known.
+            found = found.detach() + reach * slope.sign().nan_to_num(0.0)
             found = torch.minimum(torch.maximum(found, x - self.epsilon), x + self.epsilon)
         return found
 

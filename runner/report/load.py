@@ -19,7 +19,7 @@ from runner.errors import ConfigError, NothingYet, RecordError, closest
 from runner.report.evaluations import LARGEST_BYTES, numbers, read_evaluations
 from runner.run import files, record
 from runner.run.launches import launches
-from runner.run.lock import owner_of
+from runner.run.lock import is_held
 
 NAMED = 3
 """A caveat names so many of the runs that it is about."""
@@ -260,8 +260,7 @@ def _settle_statuses(records: Records, sweep: Path) -> None:
     runs, places = records.runs, records.places
     running = runs[runs["status"] == "running"]
     for index, identifier in zip(running.index, running["run_id"], strict=True):
-        held = owner_of(sweep / ".locks" / identifier) if re.fullmatch(r"\w+", identifier) else None
-        if held is None or not held[0].alive(held[1]):
+        if not re.fullmatch(r"\w+", identifier) or not is_held(sweep / ".locks" / identifier):
             runs.loc[index, "status"] = "interrupted"
     unknown = ~runs["status"].isin([*files.STATUSES, "running"])
     records.caveat("{runs} with an unknown status, counted as interrupted", _names(records, unknown))

@@ -12,7 +12,7 @@ from runner.run.changed import refuse_runs_of_other_data
 from runner.run.devices import is_spread, refuse_spread
 from runner.run.job import Job
 from runner.run.life import Life
-from runner.run.lock import holding
+from runner.run.lock import holding, is_held
 from runner.run.outcome import Outcome, begun_alone, finished
 from runner.run.process import Interruption
 from runner.run.progress import Bar, Progress
@@ -86,13 +86,19 @@ def run_pack(
             record.rebuild_runs_csv(folder)
         return [found[job.run_id] for job in jobs]
     left = [job for job in jobs if found[job.run_id] is None]
+    if not wait and all(is_held(job.lock) for job in left):  # which is asked often: nothing is built for it
+        return [found[job.run_id] for job in jobs]
     runs = _built(left) if built is None else {jobs[0].run_id: built}
     first(jobs)
     interruption, progress = interruption or Interruption(), progress or Progress()
     while True:
         with contextlib.ExitStack() as locks:
             ours = []
-            for job in (job for job in jobs if found[job.run_id] is None):
+            whole = len(jobs) == 1
+            if not whole:  # a pack is one command's: two that began at once would take a part of it each
+                with record.writing(packs.lock_of(jobs)):
+                    whole = locks.enter_context(holding(packs.lock_of(jobs)))
+            for job in (job for job in jobs if whole and found[job.run_id] is None):
                 with record.writing(job.lock):
                     held = locks.enter_context(holding(job.lock))
                 # Looked at again once it is held: another process may just have finished it.
@@ -174,12 +180,13 @@ def _along(jobs: Sequence[Job], source: Path, claimed: Collection[str]) -> list[
     that are ``claimed`` beside them, and those that cannot be had again: what they are made of has changed.
     """
     ours, plan = {job.run_id for job in jobs}, packs.read(source)
+    named = frozenset[str]().union(*(job.allow for job in jobs))
     found = []
     for run_id, overrides in plan.asked.items():
         if run_id in claimed or not ours <= plan.asked.keys():
             continue
         with contextlib.suppress(ConfigError):
-            job = jobs[0].sibling(overrides)
+            job = jobs[0].sibling(overrides, named)
             if job is not None and job.run_id == run_id and (plan.whole or packs.has_ended(job)):
                 found.append(job)
     return found

@@ -60,6 +60,14 @@ def read_overrides(run: Path) -> list[str]:
     return found
 
 
+def written_at(folder: Path) -> int | None:
+    """Return when a run's summary was written, by the file system's clock; None where it has none."""
+    try:
+        return (folder / "summary.json").stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """Return a run's summary, or None where there is none or it is no summary."""
     try:

@@ -1,6 +1,7 @@
 """Work on all cores, in processes that are forked."""
 
 import os
+import pickle
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ def in_processes(function: Callable[[T], R], items: Sequence[T], at_a_time: int 
         at_a_time: so many items are done before they are sent back together.
 
     Raises:
-        ProcessError: if a process is killed.
+        ProcessError: if a process is killed or exits, or fails by an error that cannot be pickled.
     """
     if len(items) < 2 or cores() == 1 or not can_fork():
         yield from map(function, items)
@@ -65,7 +66,20 @@ def _work(function: Callable[[Any], Any], parts: Sequence[Sequence[Any]], sender
     for part in parts:
         try:
             sender.send([function(item) for item in part])
-        except Exception as error:
-            error.add_note(traceback.format_exc())
-            sender.send(error)
+        except (Exception, SystemExit) as error:  # a user's part may end in sys.exit
+            sender.send(_as_sent(error))
             return
+
+
+def _as_sent(error: BaseException) -> BaseException:
+    """Return an error with where it was raised; in words, if it cannot be pickled or would end the process here."""
+    raised = traceback.format_exc()
+    error.add_note(raised)
+    try:
+        if isinstance(pickle.loads(pickle.dumps(error)), Exception):
+            return error
+    except Exception:
+        pass
+    said = ProcessError(f"a process that worked for this one ended: {type(error).__name__}: {error}")
+    said.add_note(raised)
+    return said

@@ -111,11 +111,15 @@ class Job:
         """Return what a function finds of the job; a sweep's jobs, which are composed anew each time, remember it."""
         return of(self)
 
-    def sibling(self, overrides: Sequence[str]) -> "Job | None":
-        """Return another job of the command that made this one; None where it is not known how that is done.
+    def sibling(self, overrides: Sequence[str], allow: frozenset[str]) -> "Job | None":
+        """Return another job, which a folder tells of, as this one was made; None where it is not known how.
+
+        Args:
+            overrides: what it is made of.
+            allow: import paths that may be imported for it.
 
         Raises:
-            ConfigError: if it cannot be run any more.
+            ConfigError: if it cannot be run, or names other paths.
         """
         return None
 

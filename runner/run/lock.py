@@ -12,6 +12,7 @@ of its dead owner, by a link of that owner's name. An owner that finds its lock 
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import os
 import socket
@@ -46,27 +47,40 @@ class Owner:
 
     def alive(self, silent_seconds: float) -> bool:
         """Say whether the owner still runs; of another host's, whether it has been heard of lately."""
-        if self.host != socket.gethostname():
+        if self.host != this_host():
             return silent_seconds < SILENT_SECONDS + CLOCKS_APART_SECONDS
-        return start_time(self.pid) == self.started
+        return start_time(self.pid) in (self.started, HIDDEN)
+
+
+HIDDEN = "unknown"
+"""The start time of a process that is there and of which the system says no more."""
+
+
+@functools.cache
+def this_host() -> str:
+    """Return this host's name, with what tells its processes from those of containers and machines of that name."""
+    told = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # a system without /proc
+        told.append(Path("/proc/sys/kernel/random/boot_id").read_text()[:8])
+        told.append(os.readlink("/proc/self/ns/pid").partition("[")[2].rstrip("]"))
+    return "/".join(told)
 
 
 def start_time(pid: int) -> str | None:
     """Return when a process of this host started, or None where there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return None
+    except FileNotFoundError:  # or it is another user's, whose processes are hidden
+        pass
     else:
         return None if fields[0] == "Z" else fields[19]  # a zombie holds nothing
-    try:  # a system without /proc: the pid alone
+    try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return None
     except PermissionError:
         pass
-    return "unknown"
+    return HIDDEN
 
 
 def owner_of(path: Path) -> tuple[Owner, float] | None:
@@ -75,11 +89,17 @@ def owner_of(path: Path) -> tuple[Owner, float] | None:
     if owner is None:
         return None
     try:
-        if owner.host == socket.gethostname():  # which is asked for its processes
+        if owner.host == this_host():  # which is asked for its processes
             return owner, 0.0
         return owner, _silent(path)
     except FileNotFoundError:
         return None
+
+
+def is_held(path: Path) -> bool:
+    """Say whether a process that lives, as far as is known, holds a lock."""
+    found = owner_of(path)
+    return found is not None and found[0].alive(found[1])
 
 
 def _read(path: Path) -> Owner | None:
@@ -105,7 +125,7 @@ _watched: dict[Path, tuple[str, int, float]] = {}
 
 def _is_dead(path: Path, owner: Owner) -> bool:
     """Say whether the owner of a lock is known to be dead; of another host's that takes several looks."""
-    if owner.host == socket.gethostname():
+    if owner.host == this_host():
         return not owner.alive(0.0)
     try:
         if not owner.alive(_silent(path)):
@@ -143,7 +163,7 @@ def holding(path: Path) -> Iterator[bool]:
 
 
 def _this_process() -> Owner:
-    return Owner(socket.gethostname(), os.getpid(), start_time(os.getpid()) or "unknown", uuid.uuid4().hex)
+    return Owner(this_host(), os.getpid(), start_time(os.getpid()) or HIDDEN, uuid.uuid4().hex)
 
 
 def _take(path: Path, owner: Owner) -> bool:
@@ -224,8 +244,9 @@ def _beat(path: Path, owner: Owner, over: threading.Event) -> None:
         with contextlib.suppress(OSError):
             held = _read(path)
             if held is not None and held != owner and not over.is_set():
+                by = held.host.partition("/")[0]
                 sys.stderr.write(
-                    f"optbench: {path} was taken over by {held.host}: this process sent no heartbeat for too long\n"
+                    f"optbench: {path} was taken over by {by}: this process sent no heartbeat for too long\n"
                 )
                 os._exit(1)
             os.utime(path)

@@ -62,6 +62,11 @@ def plan_of(jobs: Sequence[Job]) -> Path:
     return place_of(jobs[0].folder.parent, [job.run_id for job in jobs])
 
 
+def lock_of(jobs: Sequence[Job]) -> Path:
+    """Return the lock of a pack of these jobs."""
+    return jobs[0].folder.parent / ".locks" / f"pack-{plan_of(jobs).stem}"
+
+
 def place_of(folder: Path, run_ids: Iterable[str]) -> Path:
     """Return where the plan of a pack of runs with these ids is kept."""
     ids = "".join(sorted(run_ids))

@@ -18,9 +18,9 @@ from runner.config.identity import choices
 from runner.config.options import groups, of_every_run
 from runner.config.own_yamls import refuse_aliases
 from runner.errors import ConfigError, RecordError
-from runner.run.files import FINISHED, VALIDATION, read_csv, read_summary, status_of, whole_lines
+from runner.run.files import FINISHED, VALIDATION, read_csv, read_summary, status_of, whole_lines, written_at
 from runner.run.job import Job
-from runner.run.lock import exclusive, owner_of
+from runner.run.lock import exclusive, is_held
 
 GROUPS = frozenset(groups())
 WAITING = ".runs.jsonl"
@@ -245,11 +245,18 @@ def waiting_rows(folder: Path) -> dict[str, Mapping[str, Any]]:
 
 def rebuild_runs_csv(folder: Path) -> int:
     """Write ``runs.csv`` anew from the runs' own folders; return how many there are."""
-    rows = [row_of(path.parent) for path in sorted(folder.glob("*/config.yaml"))]
+    found = {place: (written_at(place), row_of(place)) for place in _places(folder)}
     with writing(folder), exclusive(folder / ".locks", "runs.csv"):
-        _write_runs(folder / "runs.csv", rows)
+        for place in _places(folder):  # those that began or ended while the others were read
+            if place not in found or found[place][0] != written_at(place):
+                found[place] = (None, row_of(place))
+        _write_runs(folder / "runs.csv", [row for _, (_, row) in sorted(found.items())])
         _forget_waiting(folder)
-    return len(rows)
+    return len(found)
+
+
+def _places(folder: Path) -> list[Path]:
+    return [path.parent for path in folder.glob("*/config.yaml")]
 
 
 def settle_runs_csv(folder: Path) -> None:
@@ -297,8 +304,7 @@ def _columns(chosen: Mapping[str, Any], run_id: str, summary: Mapping[str, Any])
 
 
 def _status_without_summary(folder: Path) -> str:
-    held = owner_of(folder.parent / ".locks" / folder.name.rpartition("-")[2])
-    return "running" if held is not None and held[0].alive(held[1]) else "interrupted"
+    return "running" if is_held(folder.parent / ".locks" / folder.name.rpartition("-")[2]) else "interrupted"
 
 
 def _write_runs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -23,6 +23,9 @@ from runner.errors import ConfigError, PartError
 from runner.metrics import value
 from runner.run.job import Job
 
+MOST_EPOCHS = 1_000_000
+"""Whose batches are looked at: as many as ``epochs`` takes, and fewer than a long run of steps may have."""
+
 
 def tried_out(job: Job, run: Run, data: Data, unfilled: Callable[[], nn.Module]) -> Run:
     """Return a run with the facts of its optimizer, constructed once without data to refuse what would fail later.
@@ -123,18 +126,21 @@ def _failing(key: str, what: str, named: Mapping[str, str]) -> Iterator[None]:
 
 def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:
     """Refuse a batch of one sample before a model whose batch norm takes a variance over samples alone."""
-    n, found, hint = len(run.train.y), "", ""
-    for size in {run.batch_size(epoch) for epoch in range(job.config["epochs"] or 1)}:
-        last = size if run.drop_last or run.steps < run.steps_per_epoch else n % size or size
-        if last == 1:
-            found = f"batch.size={size} leaves one of {n} samples for an epoch's last batch"
+    if not any(isinstance(m, _BatchNorm) for m in model.modules()):
+        return
+    n, found, hint, batch = len(run.train.y), "", "", job.config["batch"]
+    for size, last in dict.fromkeys(_batches(run)):
+        if last == 1 and not found:
+            asked = size == batch.get("size")
+            whose = f"batch.size={size}" if asked else f"batch={batch['_option_']}: a batch of {size}"
+            found = f"{whose} leaves one of {n} samples for an epoch's last batch"
             hint = "" if size == 1 else "; batch.drop_last=true leaves it out"
-        for batch in (min(size, n), last):
-            if run.micro and (batch % run.micro or run.micro) == 1:
-                found = found or f"batch.micro={run.micro} leaves one of a batch's {batch} samples for its last part"
+        for samples in (min(size, n), last):
+            if run.micro and (samples % run.micro or run.micro) == 1:
+                found = found or f"batch.micro={run.micro} leaves one of a batch's {samples} samples for its last part"
     if Events.of(run.hooks).batch_size:
-        found = f"batch={job.config['batch']['_option_']} may leave one sample for the last part of a batch"
-    if not found or not any(isinstance(m, _BatchNorm) for m in model.modules()):
+        found = f"batch={batch['_option_']} may leave one sample for the last part of a batch"
+    if not found:
         return
     weight = next(model.parameters())
     try:
@@ -142,3 +148,14 @@ def _refuse_lone_sample(job: Job, run: Run, model: nn.Module) -> None:
     except ValueError as error:
         reason = str(error).partition(",")[0]
         raise ConfigError(f"{found}, of which batch norm has no variance: {reason}{hint}") from error
+
+
+def _batches(run: Run) -> Iterator[tuple[int, int]]:
+    """Yield the size of each epoch's batches, and the samples of the last one that the run gets to."""
+    n, made = len(run.train.y), 0
+    for epoch in range(MOST_EPOCHS):
+        size = run.batch_size(epoch)
+        made += max(1, n // size) if run.drop_last else -(-n // size)
+        yield size, size if run.drop_last or made > run.steps else n % size or size
+        if made >= run.steps:
+            return

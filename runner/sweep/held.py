@@ -23,6 +23,7 @@ class Maker:
     def __init__(self, composer: Composer) -> None:
         self._composer = composer
         self._made: OrderedDict[tuple[str, ...], Job] = OrderedDict()
+        self._named = frozenset[str]()
 
     def __call__(self, overrides: Sequence[str]) -> Job:
         """Compose, check and name a job.
@@ -35,9 +36,22 @@ class Maker:
             self._made.move_to_end(key)
             return self._made[key]
         job = self._made[key] = prepare(self._composer.compose(key))
+        self._named |= job.allow
         if len(self._made) > KEPT:
             self._made.popitem(last=False)
         return job
+
+    def again(self, overrides: Sequence[str], allow: frozenset[str]) -> Job:
+        """Make a job of what a folder says of it: imported is what jobs that were asked for name, and nothing else.
+
+        Args:
+            overrides: what it is made of.
+            allow: import paths that jobs beside it name.
+
+        Raises:
+            ConfigError: if it names others, or cannot be run.
+        """
+        return prepare(self._composer.compose(tuple(overrides)), allow | self._named)
 
     @property
     def config_dir(self) -> str | None:
@@ -149,6 +163,6 @@ class Held(Job):
         """Return the same job, to be paused at a step; None: nowhere."""
         return Held(self.overrides, self.run_id, self.place, self.make, at, self.memory)
 
-    def sibling(self, overrides: Sequence[str]) -> Job:
+    def sibling(self, overrides: Sequence[str], allow: frozenset[str]) -> Job:
         """Return another job, of the same config folders."""
-        return self.make(overrides)
+        return self.make.again(overrides, allow)

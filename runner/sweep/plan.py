@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.config import hydra_door
 from runner.config.check import leaves
-from runner.config.compose import Composer, from_hydra
+from runner.config.compose import MOST_RUNS, Composer, from_hydra
 from runner.config.fields import show
 from runner.config.hydra_door import DictConfig, Hydra
 from runner.errors import ConfigError
@@ -82,8 +82,9 @@ def spell_out_seeds(overrides: Sequence[str]) -> list[str]:
     for override in overrides:
         key, _, value = override.partition("=")
         if key == "seeds":
-            if not value.isdigit() or int(value) < 1:
-                raise ConfigError(f"seeds must be a whole number ≥ 1, got {value!r}: seeds=5 is seed=0,1,2,3,4")
+            if not value.isdecimal() or not 1 <= int(value) <= MOST_RUNS:
+                most = f"1 to {MOST_RUNS:,}"
+                raise ConfigError(f"seeds must be a whole number, {most}, got {value!r}: seeds=5 is seed=0,1,2,3,4")
             override = f"seed={','.join(map(str, range(int(value))))}"
         written.append(override)
     return written
@@ -229,10 +230,21 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def outcomes_of(jobs: Sequence[Job]) -> list[Outcome]:
-    """Return what the records say became of jobs; one without a record is interrupted."""
-    unknown = {"status": "interrupted", "stop_reason": "it left no summary"}
-    return [Outcome(job, files.read_summary(job.folder) or unknown, trained=True) for job in jobs]
+def outcomes_of(jobs: Sequence[Job], errors: Sequence[str | None]) -> list[Outcome]:
+    """Return what the records say became of jobs; one without a record, or of which only an error is known, has failed.
+
+    Args:
+        jobs: that another launcher ran.
+        errors: what it says of each; None where nothing was raised.
+    """
+    found = []
+    for job, error in zip(jobs, errors, strict=True):
+        summary = files.read_summary(job.folder)
+        if error is not None and (summary is None or summary["status"] != "failed"):  # it is of an earlier start
+            summary = {"status": "failed", "stop_reason": error, "run_id": job.run_id}
+        unknown = {"status": "interrupted", "stop_reason": "it left no summary", "run_id": job.run_id}
+        found.append(Outcome(job, summary or unknown, trained=True))
+    return found
 
 
 def launch(hydra: Hydra, overrides: Sequence[str]) -> Any:

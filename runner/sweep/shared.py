@@ -208,14 +208,25 @@ class Shared:
             answers = {i: [record.finite(outcome.summary), outcome.trained] for i, outcome in outcomes.items()}
             self._write({"pack": number, "answers": answers})
 
-    def of_process(self, pid: int) -> int | None:
-        """Return which pack a process of this host holds."""
-        for name in os.listdir(self.folder):
-            if name.startswith("lock.") and (held := lock.owner_of(self.folder / name)) is not None:
-                owner = held[0]
-                if owner.pid == pid and owner.host == socket.gethostname():
-                    return int(name.removeprefix("lock."))
-        return None
+    @contextlib.contextmanager
+    def on(self, number: int, who: str) -> Iterator[None]:
+        """Keep on disk which pack a process trains; it stays there where the process is killed."""
+        path = self.folder / f"on.{who}"
+        path.write_text(str(number))
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    def was_on(self, who: str) -> int | None:
+        """Return which pack a process that was killed trained, once; None where it trained none."""
+        path = self.folder / f"on.{who}"
+        try:
+            number = int(path.read_text())
+        except (OSError, ValueError):
+            return None
+        path.unlink(missing_ok=True)
+        return number
 
     def held(self) -> int:
         """Return how many jobs are in packs that are held now."""

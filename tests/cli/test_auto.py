@@ -1,9 +1,6 @@
 """One command from a table to a predictor; what is wrong with the table is cured where it can be, and said."""
 
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 from runner.errors import ConfigError
 from runner.search import automatic
 from runner.search.asked import BudgetError
+from tests.support.killed import PATIENCE_SECONDS, wait_until
 
 FAST = ["model.width=4", "model.depth=1", "max_steps=4", "eval_every=4", "--trials", "2"]
 
@@ -175,13 +173,13 @@ def test_runs_are_shortened_to_what_a_budget_leaves_but_not_if_their_length_was_
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(table: str, folder: Path) -> None:
-    command = [sys.executable, "-m", "runner", "auto", table, "--label", "kind", *FAST[:-1], "6", "baselines=false"]
-    process = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while process.poll() is None and not list(folder.glob("outputs/*/*/summary.json")):
-        time.sleep(0.05)
+def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(table: str, folder: Path, python_m: Callable) -> None:
+    command = ["runner", "auto", table, "--label", "kind", *FAST[:-1], "6", "baselines=false"]
+    process = python_m(*command)
+    wait_until(lambda: bool(list(folder.glob("outputs/*/*/summary.json"))), process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130 and "the same command goes on from here" in err and "Traceback" not in err
-    ended = subprocess.run(command, cwd=folder, text=True, capture_output=True)
-    assert ended.returncode == 0 and "predict optbench predict" in ended.stdout
+    again = python_m(*command)
+    out, err = again.communicate(timeout=PATIENCE_SECONDS)
+    assert again.returncode == 0 and "predict optbench predict" in out, err

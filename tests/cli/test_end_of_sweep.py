@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from runner import INTERRUPTED
 from runner.cli import present
+from runner.cli.train import _end_of_grid
 from runner.run.outcome import Outcome
+from runner.sweep.queue import NOT_STARTED
 from runner.sweep.terminal import LINES_FOR_RUNS, report_outcome, reporter
 from tests.support.composed import compose_job
 
@@ -90,3 +93,13 @@ def test_an_interrupted_run_is_left_to_the_end_of_the_sweep(capsys: pytest.Captu
 
 def test_the_reports_command_names_the_yamls_of_ones_own(optbench: Callable) -> None:
     assert present.sweep([outcome(0.5)], "my configs").endswith("outputs/default --config-dir 'my configs'\n")
+
+
+def test_a_sweep_that_was_stopped_between_packs_is_not_over(capsys: pytest.CaptureFixture[str]) -> None:
+    """One that diverged is a result: the others were not started all the same."""
+    waiting = [Outcome(compose_job([f"seed={s}"]), {"status": "interrupted", "stop_reason": NOT_STARTED}, trained=False)
+               for s in range(1, 4)]  # fmt: skip
+    assert _end_of_grid([outcome(None, "seed=0"), *waiting]) == INTERRUPTED
+    said = capsys.readouterr().err
+    assert "3 of 4 runs were not started" in said and "goes on" in said
+    assert _end_of_grid([outcome(None, "seed=0")]) == 0

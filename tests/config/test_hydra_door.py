@@ -188,7 +188,7 @@ def opened() -> tuple[Parser, Composition]:
 
 
 @given(value=VALUES)
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 def test_a_value_that_is_written_reads_and_resolves_to_itself(
     value: object, opened: tuple[Parser, Composition]
 ) -> None:

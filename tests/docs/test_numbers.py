@@ -49,6 +49,28 @@ def is_rounded(text: str, values: list[float]) -> bool:
     return any(abs(abs(number(text)) - abs(value)) <= 0.5 * unit * (1 + 1e-6) for value in values)
 
 
+INTERVAL = re.compile(rf"({NUMBER.pattern})[^\[\]\d]*\[({NUMBER.pattern}), ({NUMBER.pattern})\]")
+
+
+def is_measured(found: tuple[str, ...], study: str) -> bool:
+    """Whether a mean and its interval are those of one row, in its unit or in percent, or of its opposite."""
+    verdict = SHIPPED[study]
+    assert verdict is not None
+    rows = [r for r in verdict["numbers"] if {"mean", "low", "high"} <= r.keys() and r["mean"] is not None]
+    return any(
+        all(is_rounded(text, [scale * row[key]]) for text, key in zip(found, keys, strict=True))
+        for row in rows
+        for scale in (1, 100)
+        for keys in (("mean", "low", "high"), ("mean", "high", "low"))
+    )
+
+
+def test_a_mean_stands_beside_its_own_interval() -> None:
+    told_of = [(of, found) for of, said in told("findings.md") for found in INTERVAL.findall(said)]
+    assert len(told_of) > 5
+    assert [(of, found) for of, found in told_of if not is_measured(found, of)] == []
+
+
 @pytest.mark.parametrize("name", ["findings.md", "zh/claims.md"])
 def test_numbers_of_studies_are_those_of_the_shipped_verdicts(name: str) -> None:
     parts = list(told(name))

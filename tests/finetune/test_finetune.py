@@ -11,9 +11,11 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from runner.engine import loop
 from runner.engine.state import State, start
 from runner.finetune import adapters, partly
 from runner.finetune.order import layers_of
+from runner.optim.from_torch import SGD
 from runner.run.build import build
 from runner.run.job import Job
 from runner.run.load import load_model
@@ -101,6 +103,31 @@ def test_layers_thaw_from_the_last_one_with_the_epochs(job: Callable[..., Job]) 
         found.append(thawed(state))
     assert found == [1, 1, 2, 2, 3, 3, 3]
     assert state.model.get_parameter("readout.weight").requires_grad
+
+
+@pytest.mark.parametrize("optim", ["sgd", "momentum", "nesterov", "adam"])
+def test_what_thaws_is_stepped_beside_what_was_trained_before(optim: str, job: Callable[..., Job]) -> None:
+    asked = [*NET, "data.fraction=0.1", f"optim={optim}", "scheduler=constant", "finetune=gradual"]
+    state = start(build(job(*asked)))
+    before = {name: p.detach().clone() for name, p in state.model.named_parameters()}
+    for evaluation in loop.train(state, lambda state, loss: False):
+        moved = [name for name, p in state.model.named_parameters() if not torch.equal(p, before[name])]
+        assert len(moved) == 2 * state.epoch, evaluation
+    assert state.epoch == 2
+
+
+def test_a_velocity_begins_at_the_first_gradient_in_the_fused_step_too() -> None:
+    stepped = []
+    for fused in (True, False):
+        weights = [nn.Parameter(torch.ones(3, dtype=torch.float64)) for _ in range(2)]
+        optimizer = SGD(weights, 0.1, 0.9, nesterov=True, fused=fused)
+        for step in range(4):
+            for i, weight in enumerate(weights):
+                weight.grad = None if step < 2 * i else (i + 1.0) * weight.detach().clone()
+            optimizer.step()
+        stepped.append([*weights, *(held["momentum_buffer"] for held in optimizer.state.values())])
+    for one, other in zip(*stepped, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-15)
 
 
 def test_gradual_thawing_goes_on_after_a_pause_to_the_same_rows(optbench: Callable, folder: Path) -> None:

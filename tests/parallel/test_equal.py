@@ -51,6 +51,8 @@ RUNS = {
     "adversarial": [*MLP, "optim=adamw", "regularization=adversarial"],
     "muon": [*MLP, "optim=muon"],
     "rprop": [*MLP, "optim=rprop"],
+    "low-rank parts": [*MLP, "optim=adam", "finetune=lora", "finetune.lora.rank=2"],
+    "thawing": [*MLP, "optim=adam", "finetune=gradual"],
 }
 UNLIKE = {
     ("batch norm", "tensor"),
@@ -59,6 +61,8 @@ UNLIKE = {
     ("cnn", "pipeline"),
     ("adversarial", "pipeline"),
     ("muon", "pipeline"),
+    ("low-rank parts", "tensor"),
+    ("low-rank parts", "pipeline"),
 }
 """Refused."""
 SAMPLE = [

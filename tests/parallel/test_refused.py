@@ -4,14 +4,20 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import torch
 
 from runner.engine.hooks import Hook
 from runner.errors import ConfigError
 from runner.parallel import Layout, Way, layout
-from runner.parallel.refusal import refuse
+from runner.parallel.refusal import TOLD, refuse
 from runner.run.build import build
 from runner.run.devices import checked, layout_of, refuse_lone_devices
 from runner.run.job import Job
+
+
+class Own(torch.optim.SGD):
+    pass
+
 
 REFUSED = [
     (["model.width=15", "parallel=tensor"], "cannot share a hidden layer of 15 evenly"),
@@ -28,6 +34,20 @@ REFUSED = [
     (["engine=fused", "parallel=ddp"], "engine=fused beside parallel=ddp"),
     (["compile=true", "parallel=ddp"], "compile=true beside parallel=ddp"),
     (["diagnostics=true", "parallel=fsdp"], "diagnostics=true beside parallel=fsdp"),
+    (["snapshots=3", "save=last", "parallel=fsdp"], "snapshots=3 beside parallel=fsdp"),
+    (["snapshots=3", "save=last", "parallel=pipeline"], "snapshots=3 beside parallel=pipeline"),
+    (["optim=collection", "optim.name=dadaptadam", "parallel=fsdp"], "a step of DAdaptAdam looks at each number alone"),
+    (["optim=collection", "optim.name=tiger", "parallel=tensor"], "optim=collection beside parallel=tensor"),
+    (["optim=custom", "optim.target=tests.parallel.test_refused.Own", "parallel=fsdp"], "a step of Own looks at each"),
+    (["finetune=lora", "parallel=tensor"], "finetune=lora beside parallel=tensor"),
+    (["finetune=lora", "parallel=pipeline"], "finetune=lora beside parallel=pipeline"),
+    (["finetune=adapter", "parallel=tensor"], "finetune=adapter beside parallel=tensor"),
+    (["finetune=layers", "parallel=pipeline"], "finetune=layers beside parallel=pipeline"),
+    (["finetune=head", "parallel=pipeline"], "finetune=head beside parallel=pipeline"),
+    (["finetune=bitfit", "parallel=pipeline"], "finetune=bitfit beside parallel=pipeline"),
+    (["finetune=discriminative", "parallel=pipeline"], "finetune=discriminative beside parallel=pipeline"),
+    (["compress=low_rank", "parallel=tensor"], "compress=low_rank beside parallel=tensor"),
+    (["compress=quantize", "parallel=tensor"], "compress=quantize beside parallel=tensor"),
     (["compress=prune", "parallel=fsdp"], "compress=prune beside parallel=fsdp, where no process has the"),
     (["compress=prune_once", "parallel=tensor"], "compress=prune_once beside parallel=tensor"),
     (["parallel=[ddp,fsdp]"], "do not go together"),
@@ -42,6 +62,25 @@ REFUSED = [
 def test_what_cannot_be_spread_is_named(overrides: list[str], said: str, job: Callable[..., Job]) -> None:
     with pytest.raises(ConfigError, match=said):
         built(job, *overrides)
+
+
+ALLOWED = [
+    ["snapshots=3", "save=last", "parallel=ddp"],
+    ["optim=collection", "optim.name=dadaptadam", "parallel=ddp"],
+    ["optim=custom", "optim.target=torch.optim.RMSprop", "parallel=fsdp"],
+    ["finetune=gradual", "parallel=pipeline"],
+    ["finetune=layers", "parallel=tensor"],
+    ["finetune=lora", "parallel=fsdp"],
+    ["finetune=adapter", "parallel=pipeline"],
+    ["compress=low_rank", "parallel=pipeline"],
+]
+
+
+@pytest.mark.parametrize("overrides", ALLOWED, ids=[" ".join(o) for o in ALLOWED])
+def test_what_can_be_spread_is_not_refused(overrides: list[str], job: Callable[..., Job]) -> None:
+    if not TOLD and "parallel=pipeline" in overrides:
+        pytest.skip("this PyTorch has no pipelines")
+    built(job, "model.depth=4", *overrides)
 
 
 def built(job: Callable[..., Job], *overrides: str) -> None:

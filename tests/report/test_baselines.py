@@ -97,7 +97,7 @@ def test_a_lead_that_seeds_leave_open_is_not_clear(tmp_path: Path) -> None:
     measured(folder, ("majority", "trivial", 0.55))
     assert said(folder)[0].startswith("The recommended setting is not clearly better than a trivial prediction")
     measured(folder, ("logistic", "linear", 0.598))
-    assert "A logistic regression reaches 0.598 on the same data, which the recommended" not in " ".join(said(folder))
+    assert "does not clearly beat it" not in " ".join(said(folder))
 
 
 def test_a_small_lead_on_few_samples_may_be_chance_and_other_splits_would_tell(tmp_path: Path) -> None:

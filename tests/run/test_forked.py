@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing import active_children
@@ -42,6 +43,34 @@ def test_an_error_is_raised_as_it_is() -> None:
 def test_a_process_that_is_killed_is_named() -> None:
     with pytest.raises(ProcessError, match="was killed"):
         list(in_processes(lambda n: os.kill(os.getpid(), signal.SIGKILL) if n else n, range(3)))
+
+
+class OfTwo(Exception):
+    """Cannot be made again of its message alone, as unpickling does."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+def leave(how: str) -> None:
+    if how == "exits":
+        sys.exit("no licence")
+    if how == "holds what cannot be pickled":
+        raise ValueError("a lambda", lambda: None)
+    raise OfTwo("one", "other")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("exits", "SystemExit: no licence"),
+        ("holds what cannot be pickled", "ValueError: .*a lambda"),
+        ("cannot be made again", "OfTwo: one and other"),
+    ],
+)
+def test_what_cannot_be_sent_is_said(how: str, said: str) -> None:
+    with pytest.raises(ProcessError, match=said):
+        list(in_processes(lambda n: leave(how) if n else n, range(3)))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ def test_a_lock_is_held_by_one_and_released(tmp_path: Path) -> None:
     with lock.holding(path) as first:
         assert first
         owner, _ = lock.owner_of(path)
-        assert (owner.host, owner.pid) == (os.uname().nodename, os.getpid())
+        assert (owner.host, owner.pid) == (lock.this_host(), os.getpid())
         with lock.holding(path) as second:
             assert not second
         assert path.exists()
@@ -48,7 +49,7 @@ def test_a_lock_is_held_by_one_and_released(tmp_path: Path) -> None:
 )
 def test_only_a_dead_owners_lock_is_taken_over(owner: dict, silent: float, taken: bool, tmp_path: Path) -> None:
     path = tmp_path / "a"
-    here = {"host": os.uname().nodename, "pid": os.getpid(), "started": lock.start_time(os.getpid()), "token": "t"}
+    here = {"host": lock.this_host(), "pid": os.getpid(), "started": lock.start_time(os.getpid()), "token": "t"}
     path.write_text(json.dumps(here | owner))
     then = time.time() - silent
     os.utime(path, (then, then))
@@ -65,6 +66,33 @@ def test_a_torn_lock_is_free(tmp_path: Path) -> None:
     os.utime(path, (then, then))
     with lock.holding(tmp_path / "a") as held:
         assert held
+
+
+def test_a_process_of_the_same_name_elsewhere_is_known_by_its_heartbeat(tmp_path: Path) -> None:
+    """Containers may have the host's name, and process numbers of their own."""
+    path = tmp_path / "a"
+    path.write_text(json.dumps({"host": f"{socket.gethostname()}/other/1", "pid": 1, "started": "1", "token": "t"}))
+    assert lock.is_held(path)
+    with lock.holding(path) as held:
+        assert not held
+
+
+def test_a_process_that_the_system_hides_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Path.read_text
+
+    def hiding(path: Path) -> str:
+        if path.name == "stat":
+            raise FileNotFoundError(path)
+        return read(path)
+
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    owner = lock.Owner(lock.this_host(), os.getpid(), lock.start_time(os.getpid()), "t")
+    monkeypatch.setattr(Path, "read_text", hiding)
+    assert owner.alive(0.0)
+    monkeypatch.setattr(os, "kill", refuse)
+    assert owner.alive(0.0)
 
 
 OTHER = """
@@ -137,17 +165,17 @@ def test_of_many_that_take_over_from_the_dead_one_does(tmp_path: Path) -> None:
     """Also from an heir that died before it had written the lock."""
     for name, heir in (("a", False), ("b", True)):
         path = tmp_path / name
-        dead = {"host": os.uname().nodename, "pid": 2**22 + 1, "started": "1", "token": "t"}
+        dead = {"host": lock.this_host(), "pid": 2**22 + 1, "started": "1", "token": "t"}
         path.write_text(json.dumps(dead))
         if heir:
             (tmp_path / f".{name}.after.t").write_text(json.dumps(dead | {"token": "u"}))
-        start, found = threading.Barrier(8), []
+        together, found = threading.Barrier(8, timeout=300), []
 
-        def take(path: Path = path, start: threading.Barrier = start, found: list[bool] = found) -> None:
-            start.wait()
+        def take(path: Path = path, found: list[bool] = found, together: threading.Barrier = together) -> None:
+            together.wait()
             with lock.holding(path) as held:
                 found.append(held)
-                time.sleep(0.2 if held else 0)
+                together.wait()  # who holds it does until each has been answered
 
         threads = [threading.Thread(target=take) for _ in range(8)]
         for thread in threads:

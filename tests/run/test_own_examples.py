@@ -5,14 +5,13 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.killed import PATIENCE_SECONDS, wait_until
 from tests.support.records import Result, rows_of, run_folders, summary_of, without_timing
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -48,18 +47,15 @@ def test_the_first_command_trains_well(example: str, folder: Path, optbench: Opt
 
 @pytest.mark.slow
 def test_a_sweep_of_60_fits_is_killed_finished_and_reported(
-    folder: Path, optbench: Optbench, monkeypatch: pytest.MonkeyPatch
+    folder: Path, optbench: Optbench, monkeypatch: pytest.MonkeyPatch, python_m: Callable
 ) -> None:
     copied("scikit_learn", folder, monkeypatch)
     _, sweep, report = commands("scikit_learn")
     small = ["data=wine"]
-    process = subprocess.Popen([sys.executable, "-m", "runner", *sweep, *small], cwd=folder, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while len(list(folder.glob("outputs/default/*/summary.json"))) < 10:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
+    process = python_m("runner", *sweep, *small)
+    wait_until(lambda: len(list(folder.glob("outputs/default/*/summary.json"))) >= 10, process)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
+    process.wait(PATIENCE_SECONDS)
     before = {run.name: rows_of(run) for run in run_folders(folder) if (run / "summary.json").exists()}
     assert 10 <= len(before) < 60
     assert optbench(*sweep, *small).code == 0

@@ -193,3 +193,13 @@ def test_without_a_stacked_form_it_says_so(own: Path, optbench: Optbench) -> Non
     refused = optbench("train", *OWN, *SMALL, "engine=fused")
     assert refused.code == 2 and "Pull has no stacked form" in refused.err
     assert optbench("train", *OWN, *SMALL, "max_steps=3").code == 0
+
+
+def test_rates_of_ones_own_are_trained_in_the_loop_alone(own: Path, optbench: Optbench) -> None:
+    rates = "    def rate_shares(self, model):\n        return {'readout.weight': 0.0}\n\n    @classmethod"
+    (own / "pull.py").write_text(MODULE.replace("    @classmethod", rates))
+    refused = optbench("train", *OWN, *SMALL, "max_steps=3", "engine=fused")
+    assert refused.code == 2 and "Pull gives parameters learning rates of their own" in refused.err
+    assert not (own / "outputs").exists()
+    assert optbench("train", "-m", *OWN, *SMALL, "max_steps=3", "seeds=2", "workers=1").code == 0
+    assert {summary_of(run)["engine"] for run in run_folders(own)} == {"loop"}

@@ -15,7 +15,7 @@ import torch
 
 import optbench as library
 from runner.run.own_task import refuse_unreadable
-from tests.support.killed import wait_for_rows
+from tests.support.killed import PATIENCE_SECONDS, wait_for_rows
 from tests.support.own_task import WALK, make_function, make_walk
 from tests.support.records import Result, rows_of, run_folder, run_folders, summary_of, without_timing
 
@@ -46,13 +46,15 @@ def test_it_leaves_what_every_run_leaves(walk: Path, optbench: Optbench) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda n: n.name)
-def test_stopped_anywhere_it_goes_on_to_the_same_rows(number: signal.Signals, walk: Path, optbench: Optbench) -> None:
+def test_stopped_anywhere_it_goes_on_to_the_same_rows(
+    number: signal.Signals, walk: Path, optbench: Optbench, python_m: Callable
+) -> None:
     asked = [*WALK, "task.rounds=40"]
     assert optbench("train", *asked, "name=undisturbed").code == 0
-    process = start_run_of(walk, *asked, "task.wait=0.1")
-    run = wait_for_rows(walk, 14)
+    process = python_m("runner.train", *asked, "task.wait=0.1")
+    run = wait_for_rows(walk, 14, process)
     os.killpg(process.pid, number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
     if number == signal.SIGINT:
         assert process.returncode == 130 and "goes on" in err
         assert summary_of(run)["status"] == "interrupted"
@@ -63,17 +65,6 @@ def test_stopped_anywhere_it_goes_on_to_the_same_rows(number: signal.Signals, wa
     assert summary_of(run)["resumed_from_step"] > 0
     assert summary_of(run)["test_accuracy"] == summary_of(run_folder(walk, "undisturbed"))["test_accuracy"]
     assert not (run / "checkpoint.pt").exists()
-
-
-def start_run_of(folder: Path, *overrides: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "runner.train", *overrides],
-        cwd=folder,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
 
 
 def test_a_pause_is_kept_and_gone_on_from(walk: Path, optbench: Optbench) -> None:
@@ -163,17 +154,19 @@ def test_runs_of_one_process_do_not_reach_one_another(
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_stopped_sweep_goes_on(walk: Path, optbench: Optbench) -> None:
-    asked = ["-m", *WALK, "task.rate=0.2,0.4,0.6,0.8", "task.rounds=20"]
-    process = start_run_of(walk, *asked, "task.wait=0.1", "workers=2")
-    wait_for_rows(walk, 5)
+def test_a_stopped_sweep_goes_on(walk: Path, optbench: Optbench, python_m: Callable) -> None:
+    asked = ["-m", *WALK, "task.rate=0.2,0.4,0.6,0.8", "task.rounds=40"]
+    process = python_m("runner.train", *asked, "task.wait=0.1", "workers=2")
+    wait_for_rows(walk, 5, process)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130 and "goes on" in err and "Traceback" not in err
+    stopped = {run.name for run in run_folders(walk) if (run / "checkpoint.pt").exists()}
+    assert stopped
     assert optbench("train", *asked).code == 0
-    runs = [summary_of(run) for run in run_folders(walk)]
-    assert len(runs) == 4 and {run["status"] for run in runs} == {"completed"}
-    assert sum(run["resumed_from_step"] is not None for run in runs) == 2
+    runs = {run.name: summary_of(run) for run in run_folders(walk)}
+    assert len(runs) == 4 and {run["status"] for run in runs.values()} == {"completed"}
+    assert {name for name, run in runs.items() if run["resumed_from_step"] is not None} == stopped
 
 
 def test_a_dry_run_lists_and_writes_nothing(walk: Path, optbench: Optbench) -> None:
@@ -304,7 +297,7 @@ def train(config, seed, run):
 def trained_apart(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     (folder / "forking.py").write_text(code)
     command = [sys.executable, "-m", "runner", "train", "task=custom", "task.target=forking.train"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
 
 def test_a_pool_of_a_training_function_ends(folder: Path) -> None:

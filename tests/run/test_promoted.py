@@ -15,6 +15,7 @@ from runner.run.claim import run_pack
 from runner.run.outcome import Outcome
 from runner.sweep.held import Held, Maker
 from runner.sweep.pack import keep
+from tests.support import forked
 from tests.support.records import rows_of, summary_of, without_timing
 from tests.support.stacks import OPTIMIZERS
 
@@ -147,11 +148,12 @@ def killed_after(ended: int, jobs: list[Held], monkeypatch: pytest.MonkeyPatch) 
             os._exit(9)
         return conclude(*given)
 
-    if (pid := os.fork()) == 0:
+    def mortal() -> int:
         monkeypatch.setattr(life, "conclude", die)
         run_pack(jobs, "none")
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+        return 0
+
+    assert forked.code_of(forked.call(mortal)) == 9
 
 
 @pytest.mark.parametrize("rung", [None, 5], ids=["trained whole", "gone on from a rung"])

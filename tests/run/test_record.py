@@ -69,6 +69,26 @@ def test_runs_csv_comes_back_when_it_was_deleted(optbench: Callable, folder: Pat
     assert (folder / "outputs/default/runs.csv").read_text() == before
 
 
+def test_a_run_that_ends_while_the_table_is_made_anew_is_in_it_as_it_ended(
+    optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert optbench("train", "-m", *TINY, "seed=0,1").code == 0
+    sweep, read = folder / "outputs" / "default", record.row_of
+    before = (sweep / "runs.csv").read_text()
+    summary = next(sweep.glob("*-s0-*/summary.json"))
+    ended = summary.rename(summary.with_name("later"))
+
+    def slow(place: Path) -> dict[str, object]:
+        found = read(place)
+        if ended.exists() and place == summary.parent:
+            ended.rename(summary)
+        return found
+
+    monkeypatch.setattr(record, "row_of", slow)
+    assert record.rebuild_runs_csv(sweep) == 2
+    assert sorted((sweep / "runs.csv").read_text().splitlines()) == sorted(before.splitlines())
+
+
 @pytest.mark.parametrize("again", [[], ["-m"]], ids=["a run", "a sweep"])
 def test_a_row_that_a_kill_left_behind_is_settled_by_the_same_command(
     again: list[str], optbench: Callable[..., Result], folder: Path

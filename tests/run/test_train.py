@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from tests.support.killed import start_run
+from tests.support.killed import PATIENCE_SECONDS
 from tests.support.known import LOWEST, MNIST_ROOT, TINY, VALLEY, VALLEY_WEIGHTS, as_seeds_go
 from tests.support.records import rows_of, run_folder, run_folders, summary_of, without_timing
 
@@ -190,9 +190,9 @@ def test_mnist_reaches_its_accuracy(overrides: list[str], mean: float, optbench:
     assert summary_of(run_folder(folder))["test_accuracy"] == as_seeds_go(mean, 0.001)
 
 
-def test_python_m_is_the_same_entrypoint(folder: Path) -> None:
-    process = start_run(folder, *TINY)
-    out, _ = process.communicate(timeout=60)
+def test_python_m_is_the_same_entrypoint(folder: Path, python_m: Callable) -> None:
+    process = python_m("runner.train", *TINY, "baselines=false")
+    out, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
     assert "accuracy" in out
     assert json.loads((run_folder(folder) / "summary.json").read_text())["status"] == "completed"

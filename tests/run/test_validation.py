@@ -68,7 +68,9 @@ def of(folder: Path, name: str) -> dict[str, bytes]:
 def test_both_engines_write_the_same_and_it_agrees_with_the_summary(tmp_path: Path, optbench, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for engine in ("loop", "fused"):
-        assert optbench("train", "-m", f"name={engine}", f"engine={engine}", "seed=0,1", *SHORT).code == 0
+        assert (
+            optbench("train", "-m", f"name={engine}", f"engine={engine}", "seed=0,1", "dtype=float64", *SHORT).code == 0
+        )
     assert len(of(tmp_path, "loop")) == 2
     assert of(tmp_path, "loop") == of(tmp_path, "fused")
     for place in Path("outputs/loop").glob("*-s0-*"):

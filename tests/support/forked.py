@@ -12,27 +12,39 @@ import torch
 from runner.cli.main import main
 
 
-def start(folder: Path, *argv: str, prepare: Callable[[], object] = lambda: None, said: str = "said.txt") -> int:
-    """``optbench …`` in a folder, silent, as the head of a group of processes; return its id.
+def call(function: Callable[[], int]) -> int:
+    """Call a function in a new process, the head of a group; return its id.
 
-    ``prepare`` is called in the new process first; what it says goes to the file ``said`` in the folder.
+    It exits with the code that the function returns, and with 1 if that raises.
     """
     if (pid := os.fork()) == 0:
         code = 1
         try:
             os.setsid()
-            os.chdir(folder)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             torch.set_num_threads(1)
-            prepare()
-            with (folder / said).open("w") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-                sys.stdout = sys.stderr = file
-                code = main(list(argv))
+            code = function()
         finally:
             os._exit(code)
     return pid
+
+
+def start(folder: Path, *argv: str, prepare: Callable[[], object] = lambda: None, said: str = "said.txt") -> int:
+    """``optbench …`` in a folder, silent, as the head of a group of processes; return its id.
+
+    ``prepare`` is called in the new process first; what it says goes to the file ``said`` in the folder.
+    """
+
+    def silent() -> int:
+        os.chdir(folder)
+        prepare()
+        with (folder / said).open("w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            sys.stdout = sys.stderr = file
+            return main(list(argv))
+
+    return call(silent)
 
 
 def has_ended(pid: int) -> bool:

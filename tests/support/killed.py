@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from runner.engine import checkpoint
 from runner.run import life
 from tests.support import forked
 from tests.support.records import run_folder
+
+PATIENCE_SECONDS = 300.0
+"""How long a process may take to do what it will do at last, however slow the machine."""
 
 
 def start(folder: Path, *argv: str, evaluations: int, number: signal.Signals = signal.SIGKILL) -> int:
@@ -52,25 +55,52 @@ def stop(folder: Path, *argv: str, evaluations: int, number: signal.Signals = si
     return said
 
 
-def start_run(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    """``python -m runner.train …`` in a process that imports everything itself, and heads a group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "runner.train", *overrides, "baselines=false"],
-        cwd=folder,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+@contextlib.contextmanager
+def ending_with_the_test() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Give what starts ``python -m …`` in the current folder; at the end, what still runs of any of them is killed.
+
+    Such a process imports everything itself, and heads a group of its own.
+    """
+    started: list[subprocess.Popen[str]] = []
+
+    def python_m(*argv: str) -> subprocess.Popen[str]:
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", *argv],
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    try:
+        yield python_m
+    finally:
+        for process in started:
+            with process, contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
-def wait_for_rows(folder: Path, rows: int) -> Path:
-    for _ in range(600):
-        found = list(folder.glob("outputs/default/*/metrics.csv"))
-        if found and len(found[0].read_text().splitlines()) > rows:
-            return found[0].parent
-        time.sleep(0.05)
-    raise AssertionError("the run wrote no rows")
+def wait_until(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait for something that a process does, as long as it runs."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not there():
+        assert process.poll() is None, f"it ended before: {process.communicate(timeout=PATIENCE_SECONDS)}"
+        assert time.monotonic() < until, "it did nothing of the kind"
+        time.sleep(0.02)
+
+
+def wait_for_rows(folder: Path, rows: int, process: subprocess.Popen[str]) -> Path:
+    """Wait until a run of a process has written so many rows; return its folder."""
+
+    def long_enough() -> list[Path]:
+        paths = folder.glob("outputs/default/*/metrics.csv")
+        return [path.parent for path in paths if len(path.read_text().splitlines()) > rows]
+
+    wait_until(lambda: bool(long_enough()), process)
+    return long_enough()[0]
 
 
 def killed_and_finished(optbench: Callable, folder: Path, asked: list[str]) -> tuple[Path, Path]:

@@ -43,6 +43,20 @@ def test_the_traceback_of_a_part_of_ones_own_is_shown(optbench: Callable, folder
     assert "raising_loss.py" in found.err
 
 
+@pytest.mark.parametrize("launcher", ["inline", "optbench", "basic"])
+def test_a_run_that_cannot_be_recorded_costs_itself_alone(launcher: str, optbench: Callable, folder: Path) -> None:
+    asked = ["-m", *TINY, "seed=0,1", "engine=loop", f"hydra/launcher={launcher}"]
+    assert optbench("train", *asked, "name=first").code == 0
+    first = next(path for path in (folder / "outputs" / "first").iterdir() if "-s0-" in path.name)
+    blocked = folder / "outputs" / "default" / first.name
+    blocked.parent.mkdir()
+    blocked.write_text("a file of the user's")
+    found = optbench("train", *asked)
+    assert found.code == 1 and "cannot write" in found.err and "Traceback" not in found.err, found.err
+    assert blocked.read_text() == "a file of the user's"
+    assert len(rows_by_run(folder)) == 1 and "failed" in found.out + found.err
+
+
 def test_a_breakpoint_opens_in_the_process_of_the_command(
     optbench: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """The live queue: jobs are handed out in packs, which are kept; more may come while workers run."""
 
 import multiprocessing
+import os
 import pickle
 import signal
 import threading
@@ -13,10 +14,12 @@ import pytest
 
 from runner.config.compose import Composer
 from runner.errors import ConfigError
+from runner.run.claim import run_pack
+from runner.run.files import written_at
 from runner.run.job import Job
 from runner.run.lock import holding
 from runner.run.outcome import Outcome
-from runner.run.packs import packs
+from runner.run.packs import lock_of, packs
 from runner.run.process import Interruption
 from runner.sweep.held import Held, Maker
 from runner.sweep.launch import Launch, inline, processes
@@ -207,6 +210,42 @@ def test_a_second_ctrl_c_ends_a_run_at_once() -> None:
         assert interruption.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_a_first_ctrl_c_is_the_first_whatever_closed_the_queue(job: Make) -> None:
+    pool = processes._Pool(Queue(some(job, [0])), 1)
+    pool.stop()  # as fail_fast does
+    pool._on_signal(signal.SIGTERM, None)
+    pool._on_signal(signal.SIGINT, None)
+    with pytest.raises(KeyboardInterrupt):
+        pool._on_signal(signal.SIGINT, None)
+
+
+def test_what_an_earlier_start_found_is_not_what_a_lost_worker_did(job: Make, folder: Path) -> None:
+    this = some(job, [0])[0]
+    this.folder.mkdir(parents=True)
+    summary = this.folder / "summary.json"
+    summary.write_text('{"status": "completed"}')
+    pool, before = processes._Pool(Queue([this]), 1), written_at(this.folder)
+    lost = pool._death(-9, this, before)
+    assert lost["status"] == "interrupted" and "its worker ended by SIGKILL" in lost["stop_reason"]
+    os.utime(summary, (1, 1))
+    assert pool._death(-9, this, before)["status"] == "completed"
+
+
+def test_a_pack_is_one_commands_at_a_time(job: Make, folder: Path) -> None:
+    jobs = some(job, range(4))
+    with holding(lock_of(jobs)) as ours:
+        assert ours and run_pack(jobs, "none") == [None] * 4
+        assert run_folders(folder) == []
+    assert [outcome and outcome.summary["status"] for outcome in run_pack(jobs, "none")] == ["completed"] * 4
+
+
+def test_nothing_is_built_of_runs_that_others_train(job: Make, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = some(job, range(2))
+    monkeypatch.setattr("runner.run.build.build", lambda job: pytest.fail("it is built"))
+    with holding(jobs[0].lock), holding(jobs[1].lock):
+        assert run_pack(jobs, "none") == [None, None]
 
 
 def test_a_second_ctrl_c_ends_the_workers_at_once(job: Make) -> None:

@@ -1,5 +1,6 @@
 """A queue on disk: each pack is trained once, whoever dies, and nothing that was posted is lost."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -140,6 +142,20 @@ def test_a_worker_that_is_stopped_leaves_its_pack_to_others(
     assert not list(posted.folder.glob("begun.*"))
 
 
+def test_a_process_that_a_run_kills_is_spoken_for_and_replaced(posted: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor = worker._Supervisor(_joined(posted), 3, 2)
+    died = SimpleNamespace(exitcode=-9)
+    with contextlib.suppress(SystemExit), posted.on(1, "3.0"):
+        (posted.folder / "on.3.1").write_text("1")  # as one that is killed leaves it
+        raise SystemExit
+    monkeypatch.setattr(worker, "OVER_SECONDS", 0.0)
+    assert not supervisor._ended(died, 1)
+    posted.look()
+    summary, trained = posted.answers[1][0]
+    assert trained and summary["stop_reason"].startswith("its worker ended by SIGKILL")
+    assert supervisor._ended(died, 1) and supervisor._ended(died, 0) and supervisor._broken == 2
+
+
 def test_a_run_that_fails_ends_all_workers_with_fail_fast(
     posted: Shared, jobs: list[Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +255,7 @@ def test_a_worker_trains_all_that_is_posted_and_ends(
     monkeypatch.setattr(
         worker.spread, "train", lambda given, *ignored: taken.append(given) or list(map(_outcome, given))
     )
-    worker._take(_joined(posted), 1, worker.Interruption())
+    worker._take(_joined(posted), 1, "3.0", worker.Interruption())
     assert sorted(job.run_id for pack in taken for job in pack) == sorted(job.run_id for job in jobs)
     posted.look()
     assert posted.is_over(0) and posted.is_over(1)

@@ -119,6 +119,8 @@ def test_what_leaves_no_summary_is_said(
         (["parallel=tensor", "parallel.devices=2", "model.width=15"], "cannot share a hidden layer of 15 evenly"),
         (["parallel.devices=2"], "needs parallel, the way to spread"),
         (["parallel=ddp", "parallel.devices=2", "hydra/launcher=basic"], "a hydra/launcher of another package"),
+        (["fail_fast=true", "hydra/launcher=basic"], "fail_fast=true beside a hydra/launcher of another package"),
+        (["workers=3", "hydra/launcher=basic"], "workers=3 beside a hydra/launcher of another package"),
         (["+", "init=he", "+", "parallel=ddp", "parallel.devices=2"], "parallel takes one value a sweep"),
     ],
     ids=str,

@@ -43,12 +43,13 @@ def chosen(settings: Mapping[str, Any], workers: int | None) -> Launching:
     Raises:
         ConfigError: for a value out of its range, or a launcher of another package.
     """
-    name = str(settings.get("_target_", "")).rpartition(".")[2]
-    if name == "OptbenchLauncher":
+    package, _, name = str(settings.get("_target_", "")).rpartition(".")
+    ours = package == "hydra_plugins.optbench"
+    if ours and name == "OptbenchLauncher":
         return HERE
-    if name == "InlineLauncher":
+    if ours and name == "InlineLauncher":
         return Launching(inline.launch, lambda jobs: 1)
-    if name not in ("SlurmLauncher", "RayLauncher"):
+    if not ours or name not in ("SlurmLauncher", "RayLauncher"):
         raise ConfigError(f"hydra/launcher: {name} is of another package, and runs grids alone: use optbench_slurm")
     for key, least in LEAST.items():
         value = settings.get(key)

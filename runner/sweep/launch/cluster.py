@@ -18,7 +18,8 @@ from typing import Protocol
 from tqdm import tqdm
 
 from runner.errors import ConfigError, OptbenchError
-from runner.run.job import Job
+from runner.run import launches
+from runner.run.job import BASELINES, Job
 from runner.run.outcome import Outcome, finished
 from runner.sweep.held import Held
 from runner.sweep.launch import Launch, Report
@@ -337,11 +338,15 @@ def _begun(jobs: Sequence[Job], cluster: Cluster) -> Shared:
     return Shared.begin(first.folder.parent, first.make.config_dir, cluster.processes)
 
 
+LEFT = {".stacks", ".locks", launches.FILE, BASELINES}
+"""What a command writes into a folder before a run begins; with anything else there, others need it."""
+
+
 def _clear(shared: Shared) -> None:
     """Remove what was written for a sweep of which nothing could begin."""
     shared.remove()
     runs = shared.folder.parent.parent
-    if not any(runs.glob("*/config.yaml")) and not any((runs / ".old").glob("*")):
+    if {path.name for path in runs.iterdir()} <= LEFT:
         shutil.rmtree(runs, ignore_errors=True)
         with contextlib.suppress(OSError):
             runs.parent.rmdir()

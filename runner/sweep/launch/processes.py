@@ -40,6 +40,8 @@ class Worker:
     slot: int
     """Its place among the workers, by which it has a device."""
     pack: Pack = ()
+    before: tuple[int | None, ...] = ()
+    """When each of the jobs had a summary written, as they were handed out."""
     progress: float = 0.0
     """The share of a stack's steps that are made."""
 
@@ -81,6 +83,7 @@ class _Pool:
         self._queue, self._size = queue, max(1, size)
         self._workers: list[Worker] = []
         self._before: dict[int, Any] = {}
+        self._asked = False
 
     @functools.cached_property
     def _context(self) -> ForkContext | SpawnContext:
@@ -110,10 +113,11 @@ class _Pool:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._queue.closed and number == signal.SIGINT:
+        if self._asked and number == signal.SIGINT:
             for worker in self._workers:
                 worker.process.kill()
             raise KeyboardInterrupt
+        self._asked = self._asked or number == signal.SIGINT
         self.stop()
 
     def stop(self) -> None:
@@ -152,6 +156,7 @@ class _Pool:
             if (taken := self._queue.take()) is None:
                 return
             worker = idle or self._start()
+            worker.before = tuple(files.written_at(self._queue.jobs[i].folder) for i in taken)
             known = all(i < worker.jobs for i in taken)
             try:
                 worker.pipe.send((taken, None if known else [self._queue.jobs[i] for i in taken]))
@@ -184,7 +189,8 @@ class _Pool:
             self._workers.remove(worker)
             worker.process.join()
             code = worker.process.exitcode
-            lost = [Outcome(queue.jobs[i], self._death(code, queue.jobs[i]), trained=True) for i in taken]
+            jobs = [(queue.jobs[i], before) for i, before in zip(taken, worker.before, strict=True)]
+            lost = [Outcome(job, self._death(code, job, before), trained=True) for job, before in jobs]
             return queue.over(taken, lost)
         if isinstance(answers, float):
             worker.progress = answers
@@ -193,10 +199,11 @@ class _Pool:
         answered = zip(taken, answers, strict=True)
         return queue.over(taken, [None if a is None else Outcome(queue.jobs[i], *a) for i, a in answered])
 
-    def _death(self, code: int | None, job: Job) -> dict[str, Any]:
+    def _death(self, code: int | None, job: Job, before: int | None) -> dict[str, Any]:
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
         summary = files.read_summary(job.folder)
-        if summary is not None and summary["status"] in files.ENDED:  # it died after its work was done
+        its_own = summary is not None and files.written_at(job.folder) != before  # not that of an earlier start
+        if summary is not None and its_own and summary["status"] in files.ENDED:  # it died after its work was done
             return summary
         reason = "interrupted" if self._queue.closed else f"its worker ended {how}; the same command goes on with it"
         return {"status": "interrupted", "stop_reason": reason, "run_id": job.run_id}
@@ -221,7 +228,7 @@ def _serve(pipe: Connection, jobs: Sequence[Job], parent: int) -> None:
                     torch.set_num_threads(1)
                 outcomes = spread.train(chosen, Interruption(), Told(pipe.send))
                 answers = [None if outcome is None else (outcome.summary, outcome.trained) for outcome in outcomes]
-            except OptbenchError as error:
+            except OptbenchError as error:  # what it is made of has changed
                 answers = [({"status": "failed", "stop_reason": str(error), "run_id": j.run_id}, True) for j in chosen]
             pipe.send(answers)
     os._exit(0)  # not the parent's exit handlers

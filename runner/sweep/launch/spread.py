@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runner import INTERRUPTED
-from runner.errors import ConfigError, ProcessError
+from runner.errors import ConfigError, OptbenchError, ProcessError
 from runner.run import files
 from runner.run.claim import run_pack
 from runner.run.devices import is_spread, layout_of
@@ -44,10 +44,17 @@ def at_a_time(workers: int, jobs: Sequence[Job]) -> int:
 def train(
     jobs: Sequence[Job], interruption: Interruption, progress: Progress | None = None, wait: bool = False
 ) -> list[Outcome | None]:
-    """Train a pack of a sweep, as ``runner.run.claim.run_pack`` does; on several processes where it is to be spread."""
-    if is_spread(jobs[0]):
-        return [_spread(job, interruption) for job in jobs]
-    return run_pack(jobs, "none", interruption, progress, wait)
+    """Train a pack of a sweep, as ``runner.run.claim.run_pack`` does; on several processes where it is to be spread.
+
+    What cannot be run or recorded has failed, and costs the sweep no more.
+    """
+    try:
+        if is_spread(jobs[0]):
+            return [_spread(job, interruption) for job in jobs]
+        return run_pack(jobs, "none", interruption, progress, wait)
+    except OptbenchError as error:
+        failed = {"status": "failed", "stop_reason": str(error)}
+        return [Outcome(job, {**failed, "run_id": job.run_id}, trained=True) for job in jobs]
 
 
 def _spread(job: Job, interruption: Interruption) -> Outcome:

@@ -91,7 +91,7 @@ class _Supervisor:
                     if not self._stopping:
                         self._start(slot)
                 elif not process.is_alive():
-                    over[slot] = self._ended(process)
+                    over[slot] = self._ended(process, slot)
                     self._processes[slot] = None
             if self._stopping and not told:
                 told = True
@@ -113,22 +113,28 @@ class _Supervisor:
             if process is not None and process.pid is not None and process.is_alive():
                 os.kill(process.pid, signal.SIGTERM)
 
-    def _ended(self, process: BaseProcess) -> bool:
+    def _ended(self, process: BaseProcess, slot: int) -> bool:
         """Say whether nothing takes a process's place; speak for one that died."""
         code = process.exitcode
         if code in (0, INTERRUPTED):
             return True
-        time.sleep(OVER_SECONDS)
-        assert process.pid is not None
-        number = self._shared.of_process(process.pid)
+        number = self._shared.was_on(_called(self._number, slot))
         if number is None:  # it died of something else than a run
+            time.sleep(OVER_SECONDS)
             self._broken += 1
             return True
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
         self._shared.look()
-        self._shared.join({"number": self._number})
-        _give_up(self._shared, number, f"its worker ended {how}")
+        with self._shared.claim(number) as ours:  # at once, before another process dies of it too
+            time.sleep(OVER_SECONDS)
+            if ours:
+                self._shared.join({"number": self._number})
+                _give_up(self._shared, number, f"its worker ended {how}")
         return self._stopping
+
+
+def _called(number: int, slot: int) -> str:
+    return f"{number}.{slot}"
 
 
 def _give_up(shared: Shared, number: int, why: str) -> None:
@@ -170,7 +176,7 @@ def _serve(folder: Path, number: int, slot: int, slots: int, parent: int) -> Non
         first = shared.packs[0][0].config if shared.packs else {}
         torch.set_num_threads(1 if first.get("threads") is None else threads)
         try:
-            _take(shared, number * slots + slot, interruption)
+            _take(shared, number * slots + slot, _called(number, slot), interruption)
         except FileNotFoundError:
             if shared.folder.is_dir():
                 raise
@@ -187,7 +193,7 @@ def _end_when_cancelled(shared: Shared) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _take(shared: Shared, place: int, interruption: Interruption) -> None:
+def _take(shared: Shared, place: int, who: str, interruption: Interruption) -> None:
     """Take packs until none is left, beginning at another place than others do."""
     watch = Watch()
     begin = int(len(shared.packs) * ((place * 0.6180339887) % 1))  # spread, however many there are
@@ -199,19 +205,20 @@ def _take(shared: Shared, place: int, interruption: Interruption) -> None:
             return
         posted = len(shared.packs)
         if left and (posted > begin or time.monotonic() - looked > LOOK_AGAIN_SECONDS):
-            _go_through([*(n for n in left if n >= begin), *(n for n in left if n < begin)], shared, interruption)
+            _go_through([*(n for n in left if n >= begin), *(n for n in left if n < begin)], shared, who, interruption)
             looked = time.monotonic()
         begin = posted  # what is posted later is looked at first
         time.sleep(POLL_SECONDS if not interruption.requested else 0)
 
 
-def _go_through(numbers: Sequence[int], shared: Shared, interruption: Interruption) -> None:
+def _go_through(numbers: Sequence[int], shared: Shared, who: str, interruption: Interruption) -> None:
     for number in numbers:
         if interruption.requested:
             return
         with shared.claim(number) as ours:
             if ours:
-                _train(shared, number, interruption)
+                with shared.on(number, who):
+                    _train(shared, number, interruption)
 
 
 def _train(shared: Shared, number: int, interruption: Interruption) -> None:
@@ -222,11 +229,7 @@ def _train(shared: Shared, number: int, interruption: Interruption) -> None:
             return
         left = [place for place in range(len(shared.packs[number])) if place not in shared.answers[number]]
         jobs = [shared.packs[number][place] for place in left]
-        try:
-            outcomes = spread.train(jobs, interruption)
-        except OptbenchError as error:
-            said = {"status": "failed", "stop_reason": str(error)}
-            outcomes = [Outcome(job, {**said, "run_id": job.run_id}, trained=True) for job in jobs]
+        outcomes = spread.train(jobs, interruption)
         known = {place: outcome for place, outcome in zip(left, outcomes, strict=True) if outcome is not None}
         ended = {p: o for p, o in known.items() if not _was_stopped(o, interruption)}
         shared.found(number, ended)

@@ -99,6 +99,9 @@ def test_a_key_that_the_launcher_does_not_have_is_refused(folder: Path, optbench
 def test_other_peoples_launchers_run_no_search() -> None:
     with pytest.raises(ConfigError, match="JoblibLauncher is of another package"):
         chosen({"_target_": "hydra_plugins.hydra_joblib_launcher.JoblibLauncher"}, None)
+    for name in ("SlurmLauncher", "RayLauncher"):  # as ours are called
+        with pytest.raises(ConfigError, match=f"{name} is of another package"):
+            chosen({"_target_": f"hydra_plugins.of_others.{name}"}, None)
 
 
 def test_squeue_tells_which_workers_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +193,19 @@ def test_where_no_worker_can_begin_the_folder_is_named_and_nothing_is_left(
         launch_on(broken)(Queue(two_jobs, 2), lambda outcome: None, 2)
     assert len(broken.started) < 10
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("other", [".workers/other/sweep.json", "search.json", "notes.txt", "he-sgd-1a/config.yaml"])
+def test_what_others_have_in_the_folder_stays_where_no_worker_can_begin(
+    other: str, two_jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
+    theirs = two_jobs[0].folder.parent / other
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("{}")
+    with pytest.raises(ConfigError, match="none could begin"):
+        launch_on(Broken())(Queue(two_jobs, 2), lambda outcome: None, 2)
+    assert theirs.read_text() == "{}"
 
 
 class Lost(Broken):
