@@ -239,7 +239,7 @@ def once_more(frame: pd.DataFrame) -> list[str]:
     lines.append("`python scripts/rerun_headlines.py` runs the finals of both anew; what was chosen stays chosen.")
     lines.append("")
     rows = [[f"`{one['contest']}`", one["seeds"], one["first"], one["again"], one["runs"]] for one in told]
-    lines += table(("claim", "seeds", "first verdict, of the parts there then", "verdict on these seeds", "runs"), rows)
+    lines += table(("claim", "seeds", "first verdict", "verdict on these seeds", "runs"), rows)
     first = modern.judge(MODERN, frame).numbers.set_index("optimizer")
     for one in (one for one in told if one["contest"] == MODERN.name):
         now = pd.DataFrame(one["numbers"]).set_index("optimizer")
@@ -248,7 +248,7 @@ def once_more(frame: pd.DataFrame) -> list[str]:
         slower = [n for n in both if max(first.loc[n, "tuned_high"], now.loc[n, "tuned_high"]) < 1]
         lines += [
             "",
-            f"{len(now)} optimizers were run again; the verdict above counts those that were packed later too.",
+            f"{len(now)} of {len(first)} optimizers were run again.",
         ]
         lines += [f"Faster than tuned AdamW both times: {named(faster)}. Slower both times: {named(slower)}."]
     return [*lines, ""]
