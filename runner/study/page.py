@@ -64,7 +64,7 @@ def page(own: Verdicts) -> str:
 <section id="chance"><h2>What chance would give</h2><p>{escape(by_chance)}</p></section>
 <section id="all"><h2>Every study</h2>
 <p>A study is a sweep of ordinary runs and a rule that was fixed before them; the verdict is what the rule says. Those
-of class theory must hold to their tolerance, those of class ordering, but for two, with 95 % confidence intervals.</p>
+of class theory must hold to their tolerance, most of class ordering with their 95 % confidence intervals.</p>
 {_table("Every study", ("study", "class", "finding", "verdict", "run"), listed)}</section>
 {"".join(_section(study, own[study.name], shipped[study.name]) for study in STUDIES)}"""
     footer = (

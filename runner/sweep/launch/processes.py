@@ -227,8 +227,7 @@ def _serve(pipe: Connection, jobs: Sequence[Job], parent: int) -> None:
                 if chosen[0].config.get("threads") is None:
                     torch.set_num_threads(1)
                 outcomes = spread.train(chosen, Interruption(), Told(pipe.send))
-                answers = [None if outcome is None else (outcome.summary, outcome.trained) for outcome in outcomes]
             except OptbenchError as error:  # what it is made of has changed
-                answers = [({"status": "failed", "stop_reason": str(error), "run_id": j.run_id}, True) for j in chosen]
-            pipe.send(answers)
+                outcomes = [*spread.failed(chosen, error)]
+            pipe.send([None if outcome is None else (outcome.summary, outcome.trained) for outcome in outcomes])
     os._exit(0)  # not the parent's exit handlers

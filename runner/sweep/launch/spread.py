@@ -53,8 +53,13 @@ def train(
             return [_spread(job, interruption) for job in jobs]
         return run_pack(jobs, "none", interruption, progress, wait)
     except OptbenchError as error:
-        failed = {"status": "failed", "stop_reason": str(error)}
-        return [Outcome(job, {**failed, "run_id": job.run_id}, trained=True) for job in jobs]
+        return [*failed(jobs, error)]
+
+
+def failed(jobs: Sequence[Job], error: OptbenchError) -> list[Outcome]:
+    """Return that jobs have failed, and why."""
+    said = {"status": "failed", "stop_reason": str(error)}
+    return [Outcome(job, {**said, "run_id": job.run_id}, trained=True) for job in jobs]
 
 
 def _spread(job: Job, interruption: Interruption) -> Outcome:
